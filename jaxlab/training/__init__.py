@@ -1,1 +1,24 @@
+"""The engine: runs any learner over many seeds and devices, and decides claims. The only room that writes."""
 
+from jaxlab.training.checkpoint import Checkpoints
+from jaxlab.training.experiment import Arm, Claim, Experiment, Plan
+from jaxlab.training.loop import Diverged, Fit, fit
+from jaxlab.training.mesh import make_mesh, per_device, state_shardings
+from jaxlab.training.run import run
+from jaxlab.training.workdir import Workdir
+
+__all__ = [
+    "Arm",
+    "Checkpoints",
+    "Claim",
+    "Diverged",
+    "Experiment",
+    "Fit",
+    "Plan",
+    "Workdir",
+    "fit",
+    "make_mesh",
+    "per_device",
+    "run",
+    "state_shardings",
+]

@@ -1,0 +1,1 @@
+"""Experiments: `run` is the one entry; `<family>/<what_it_does>.py` say what is compared with what."""

@@ -1,0 +1,136 @@
+"""Reading a config: a file, its variant, and flags over it; every mistake is one line that teaches."""
+
+import importlib
+import importlib.util
+import pathlib
+import types
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from jaxlab.training import Plan
+from jaxlab.training.workdir import suggest
+
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "tuple": "a list a,b,c",
+}
+
+
+class BadInput(Exception):
+    """Something the user gave is wrong; the message is one line."""
+
+
+class Loaded(NamedTuple):
+    """A config with the name and variant it goes by, and the module it came from."""
+
+    config: ConfigDict
+    name: str
+    variant: str
+    module: types.ModuleType
+
+
+def load(where: str, overrides: Sequence[str] = ()) -> Loaded:
+    """Load `path.py[:variant]` and apply flags `--config.key=value`.
+
+    Raises:
+      BadInput: no such file or variant, a key that the config lacks, a value of the wrong type.
+    """
+    path, _, variant = where.partition(":")
+    module = load_module(path)
+    base = _get(module, path, variant)
+    for flag in overrides:
+        _check_override(flag, base)
+    config = _apply(where, overrides, base) if overrides else base
+    return Loaded(config.lock(), name_of(path), variant or "default", module)
+
+
+def load_module(path: str) -> types.ModuleType:
+    """Import a config file by path."""
+    file = pathlib.Path(path)
+    if not file.is_file():
+        near = suggest(
+            path, [str(p) for p in sorted(pathlib.Path("configs").glob("*/*.py")) if p.name[0] != "_"]
+        )
+        raise BadInput(f"no config file {path}{near}")
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise BadInput(f"{path} cannot be read: {error}") from None
+    if not hasattr(module, "get_config"):
+        raise BadInput(f"{path} has no get_config(variant)")
+    return module
+
+
+def name_of(path: str) -> str:
+    """The config's name: "distillation/pld" for configs/distillation/pld.py."""
+    file = pathlib.Path(path).absolute()
+    return f"{file.parent.name}/{file.stem}"
+
+
+def plan_of(config: ConfigDict) -> Plan:
+    """The engine's part of a config."""
+    if config.seeds < 1:
+        raise BadInput(f"config.seeds is {config.seeds}: at least 1 seed is needed")
+    return Plan(
+        seeds=tuple(range(config.first_seed, config.first_seed + config.seeds)),
+        log_every=config.log_every,
+        eval_every=config.eval_every,
+        checkpoint_every=config.checkpoint_every,
+        seeds_by=config.seeds_by,
+        mesh=config.mesh.to_dict(),
+    )
+
+
+def keys_of(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Every key with a dot for each level, and its value."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        found |= keys_of(value, f"{name}.") if isinstance(value, ConfigDict) else {name: value}
+    return found
+
+
+def _get(module: types.ModuleType, path: str, variant: str) -> ConfigDict:
+    try:
+        return module.get_config(variant or None)
+    except (ValueError, KeyError) as error:
+        known = getattr(module, "VARIANTS", ())
+        if variant and variant not in known:
+            raise BadInput(f"{path} has no variant {variant!r}{suggest(variant, list(known))}") from None
+        raise BadInput(f"{path}: {error}") from None
+
+
+def _check_override(flag: str, base: ConfigDict) -> None:
+    name, equals, value = flag.removeprefix("--config.").partition("=")
+    if not equals:
+        raise BadInput(f"{flag} has no value: write --config.{name}=VALUE")
+    known = keys_of(base)
+    if name not in known:
+        raise BadInput(f"the config has no key {name!r}{suggest(name, list(known))}")
+    wanted = type(known[name]).__name__
+    if wanted in ("int", "float"):
+        try:
+            {"int": int, "float": float}[wanted](value)
+        except ValueError:
+            raise BadInput(f"config.{name} is {value!r}: it must be {KINDS[wanted]}") from None
+
+
+def _apply(where: str, overrides: Sequence[str], base: ConfigDict) -> ConfigDict:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        values(["run", f"--config={where}", *overrides])
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        bad = next((f for f in overrides if f.partition("=")[0].lstrip("-") in str(error)), overrides[0])
+        name, _, value = bad.removeprefix("--config.").partition("=")
+        wanted = KINDS.get(type(keys_of(base)[name]).__name__, "of the type it has")
+        raise BadInput(f"config.{name} is {value!r}: it must be {wanted}") from None
+    return values.config

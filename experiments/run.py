@@ -1,0 +1,206 @@
+"""Run a comparison from its config: `python -m experiments.run --config=configs/distillation/pld.py`.
+
+Exit status: 0 done; 1 the disk or the machine failed; 2 something given is wrong; 3 done, but an arm diverged;
+75 asked to stop (SIGTERM, Ctrl-C): saved, and the same command with the same --workdir goes on.
+"""
+
+import argparse
+import datetime
+import importlib
+import json
+import pathlib
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments._config import BadInput, Loaded, load, load_module, name_of, plan_of
+from jaxlab import training
+from jaxlab.training import Experiment, Plan, Workdir, preemption, report
+from jaxlab.training.cache import enable_compilation_cache
+from jaxlab.training.dry_run import dry_run
+from jaxlab.training.mesh import initialize_distributed, make_mesh
+from jaxlab.training.run import PreemptedRun
+from jaxlab.training.workdir import WorkdirError
+
+RUNS = pathlib.Path("runs")
+RESULTS = pathlib.Path("results")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, do what it says, return the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args, overrides = _parse(argv)
+        if args.list:
+            print(listing())
+            return 0
+        return _start(args, overrides, argv)
+    except (BadInput, WorkdirError) as error:
+        return _fail(str(error), 2)
+    except OSError as error:
+        return _fail(f"{error}; earlier checkpoints are intact, and the same command goes on from them", 1)
+
+
+def listing() -> str:
+    """A table of all configs: paper, claims, expected minutes, last published verdicts."""
+    published = report.load_results(RESULTS) if RESULTS.is_dir() else {}
+    lines = []
+    for path in sorted(pathlib.Path("configs").glob("[!_]*/[!_]*.py")):
+        module = load_module(str(path))
+        config = module.get_config(None)
+        verdicts = {c["text"]: c["verdict"] for c in published.get(name_of(str(path)), {}).get("claims", [])}
+        lines.append(f"{path}  (about {config.minutes:g} min)\n    {config.paper}")
+        for text in verdicts or [claim["text"] for claim in config.claims]:
+            lines.append(f"    - {text}: {verdicts.get(text, 'not published yet')}")
+    return "\n".join(lines) or "no configs here: run this from the folder that holds configs/"
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = _Parser(
+        prog="python -m experiments.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog="Any key of the config is a flag: --config.seeds=20 --config.mesh.data=4. The keys are in its file.",
+    )
+    add = parser.add_argument
+    add("--config", metavar="FILE[:VARIANT]", help="configs/<family>/<paper>.py, with :smoke, :paper, ...")
+    add("--workdir", type=pathlib.Path, help="where the run lives; default runs/<config>-<time>")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with what is there; without --workdir, the newest such run",
+    )
+    add("--fresh", action="store_true", help="remove what an earlier run left in --workdir and begin again")
+    add("--publish", action="store_true", help="copy result.json to results/<family>/<paper>.json")
+    add("--dry_run", action="store_true", help="print arms, steps, parameters and memory; train nothing")
+    add("--list", action="store_true", help="all papers: claims, expected minutes, last verdicts")
+    add("--tensorboard", action="store_true", help="also write TensorBoard files to <workdir>/tensorboard")
+    add(
+        "--download",
+        action="store_true",
+        help="allow fetching the data sets that the config names (checksummed)",
+    )
+    args, rest = parser.parse_known_args(argv)
+    overrides = [flag for flag in rest if flag.startswith("--config.")]
+    unknown = [flag for flag in rest if flag not in overrides]
+    if unknown:
+        flags = [option for action in parser._actions for option in action.option_strings]
+        name = unknown[0].partition("=")[0]
+        raise BadInput(f"unknown argument {unknown[0]!r}{training.workdir.suggest(name, flags)}")
+    if not args.list and not args.config:
+        raise BadInput("--config=configs/<family>/<paper>.py is missing; --list shows them all")
+    if args.resume and args.fresh:
+        raise BadInput("--resume and --fresh contradict each other")
+    return args, overrides
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise BadInput(message)
+
+
+def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> int:
+    loaded = load(args.config, overrides)
+    enable_compilation_cache()
+    warnings.showwarning = _warn
+    try:
+        initialize_distributed()
+        plan = plan_of(loaded.config)
+        make_mesh(plan.mesh)
+        tasks = _build(loaded.config, args.download)
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        raise BadInput(str(error)) from None
+    if args.dry_run:
+        print(dry_run(tasks, plan))
+        return 0
+    described = {
+        "config": loaded.name,
+        "variant": loaded.variant,
+        **json.loads(loaded.config.to_json_best_effort()),
+    }
+    workdir = Workdir(_choose(args, loaded, described), described)
+    with workdir.opened(fresh=args.fresh):
+        return _run(args, loaded, tasks, plan, workdir, argv)
+
+
+def _build(config: ConfigDict, download: bool) -> Mapping[str, Experiment]:
+    module = importlib.import_module(f"experiments.{config.experiment}")
+    built = module.build(config, download=download)
+    return {"": built} if isinstance(built, Experiment) else built
+
+
+def _choose(args: argparse.Namespace, loaded: Loaded, described: dict[str, Any]) -> pathlib.Path:
+    variant = "" if loaded.variant == "default" else f"-{loaded.variant}"
+    stem = loaded.name.replace("/", "-") + variant
+    if args.workdir:
+        if args.resume and not (args.workdir / "config.json").exists():
+            raise BadInput(f"nothing to resume in {args.workdir}: no run there yet")
+        return args.workdir
+    if args.resume:
+        wanted = Workdir(RUNS, described).identity
+        for path in sorted(RUNS.glob(f"{stem}-*/config.json"), reverse=True):
+            if Workdir(path.parent, json.loads(path.read_text())).identity == wanted:
+                return path.parent
+        raise BadInput(f"nothing to resume: no run of this config under {RUNS}/")
+    return RUNS / f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _run(
+    args: argparse.Namespace,
+    loaded: Loaded,
+    tasks: Mapping[str, Experiment],
+    plan: Plan,
+    workdir: Workdir,
+    argv: list[str],
+) -> int:
+    main_process = jax.process_index() == 0
+    say = lambda line: print(line, file=sys.stderr) if main_process else None
+    try:
+        with preemption.watch() as stop:
+            result = training.run(
+                tasks, plan, workdir, name=loaded.name, variant=loaded.variant, stop=stop,
+                tensorboard=args.tensorboard, say=say,
+            )  # fmt: skip
+    except PreemptedRun as error:
+        words = [word for word in argv if not word.startswith("--fresh")]
+        if not args.workdir:
+            words.append(f"--workdir={workdir.path}")
+        say(f"{error}. To go on: python -m experiments.run {shlex.join(words)}")
+        return preemption.EXIT_CODE
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    if main_process:
+        _show(result, workdir, publish=args.publish, name=loaded.name, variant=loaded.variant)
+    return 3 if any("diverged" in arm for arm in result["arms"].values()) else 0
+
+
+def _show(result: dict[str, Any], workdir: Workdir, *, publish: bool, name: str, variant: str) -> None:
+    print(report.markdown(result))
+    print(f"curves: {workdir.path / 'curves.png'}\nresult: {workdir.result}")
+    if publish:
+        target = RESULTS / f"{name}{'' if variant == 'default' else f'-{variant}'}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(workdir.result, target)
+        print(f"published: {target}")
+
+
+def _warn(
+    message: Warning | str, category: type, filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The picture of a run: every logged metric over steps with a band per arm, and the claims' intervals."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxlab.training.metrics import Row, series
+from jaxlab.training.report import t_interval
+
+_COLOURS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
+
+
+def plot(
+    path: str | pathlib.Path,
+    *,
+    rows: Sequence[Row],
+    panels: Mapping[str, Sequence[str]],
+    claims: Sequence[Mapping[str, Any]] = (),
+    title: str = "",
+) -> None:
+    """Write `curves.png`.
+
+    Args:
+      path: the file to write.
+      rows: rows of metrics.jsonl, with `arm` and `step`.
+      panels: one row of panels each: a title, and the arms drawn in it.
+      claims: decided claims, drawn as intervals around zero.
+      title: above everything.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    grid = {name: _metrics(rows, arms) for name, arms in panels.items()}
+    columns = max([len(metrics) for metrics in grid.values()], default=0)
+    columns, lines = max(columns, 1), len(grid) + (1 if claims else 0)
+    figure = Figure(figsize=(4.6 * columns, 3.4 * max(lines, 1)), layout="constrained")
+    FigureCanvasAgg(figure)
+    layout = figure.add_gridspec(max(lines, 1), columns)
+    for line, (name, arms) in enumerate(panels.items()):
+        for column, metric in enumerate(grid[name]):
+            _panel(figure.add_subplot(layout[line, column]), rows, arms, metric, name, legend=column == 0)
+    if claims:
+        _forest(figure.add_subplot(layout[lines - 1, :]), claims)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+
+
+def _metrics(rows: Sequence[Row], arms: Sequence[str]) -> list[str]:
+    """What several steps carry: a metric logged once is a number, not a curve."""
+    seen: dict[str, set[int]] = {}
+    for row in rows:
+        if row["arm"] in arms:
+            for name in row:
+                if name not in ("arm", "step"):
+                    seen.setdefault(name, set()).add(row["step"])
+    return sorted(name for name, steps in seen.items() if len(steps) > 1)
+
+
+def _panel(
+    axes: Any, rows: Sequence[Row], arms: Sequence[str], metric: str, name: str, *, legend: bool
+) -> None:
+    for number, arm in enumerate(arms):
+        steps, values = series([row for row in rows if row["arm"] == arm], metric)
+        if not len(steps):
+            continue
+        mean = values.mean(axis=1)
+        colour = f"C{number % 10}"
+        axes.plot(steps, mean, color=colour, label=arm.rpartition("/")[2], linewidth=1.4)
+        if values.shape[1] > 1:
+            band = np.asarray([t_interval(row) for row in values])
+            axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
+    axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10)
+    axes.set_xlabel("step")
+    if legend:
+        axes.legend(fontsize=8)
+
+
+def _forest(axes: Any, claims: Sequence[Mapping[str, Any]]) -> None:
+    shown = [claim for claim in claims if claim["difference"] is not None]
+    for line, claim in enumerate(reversed(shown)):
+        colour = _COLOURS[claim["verdict"]]
+        low, high = claim["ci95"]
+        if low is not None and np.isfinite(low):
+            axes.plot([low, high], [line, line], color=colour, linewidth=3)
+        axes.plot(claim["difference"], line, "o", color=colour)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(
+        range(len(shown)), [f"{claim['text']}\n{claim['verdict']}" for claim in reversed(shown)], fontsize=8
+    )
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set_title("paired differences, 95 % t intervals", fontsize=10)

@@ -1,0 +1,142 @@
+"""An experiment is a comparison: arms under equal conditions, and claims about them written down beforehand."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxlab.core import Learner
+from jaxlab.training.mesh import Rules
+
+Evaluate = Callable[[Any, Any], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One contestant: a learner and its budget.
+
+    Attributes:
+      learner: the method.
+      steps: updates per seed.
+      evaluate: `(state, split) -> {name: scalar}`; the experiment's own when None.
+      export: for a stage of `Experiment.prepare`, `state -> pytree`: what the later stages find in their context.
+      sharding: `(pattern, PartitionSpec)` rules for the state, see `training.mesh.state_shardings`.
+    """
+
+    learner: Learner
+    steps: int
+    evaluate: Evaluate | None = None
+    export: Callable[[Any], Any] = lambda state: state
+    sharding: Rules = ()
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: an arm needs at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement that a run decides: `arm` against `versus` on `metric`, paired by seed.
+
+    Attributes:
+      text: the claim in words, e.g. "pld beats kd".
+      metric: a metric of the final evaluation, e.g. "test/accuracy".
+      arm, versus: names of arms of the same experiment.
+      margin: the difference must exceed it, in the metric's unit, at least 0.
+      band: when given, an equivalence claim instead: the difference must lie within plus or minus `band`.
+      lower_is_better: turns the sign of the difference, for losses and errors.
+    """
+
+    text: str
+    metric: str
+    arm: str
+    versus: str
+    margin: float = 0.0
+    band: float | None = None
+    lower_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        if self.margin < 0:
+            raise ValueError(f"claim {self.text!r}: margin is {self.margin}, it must be at least 0")
+        if self.band is not None and self.band <= 0:
+            raise ValueError(f"claim {self.text!r}: band is {self.band}, it must be above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is compared with what, on which data.
+
+    Attributes:
+      data: splits by name. Batches are drawn from "train"; splits whose name begins with "val" are evaluated
+        during training; all but "train" are evaluated at the end.
+      draw: `(data["train"], key) -> batch`, pure.
+      arms: the contestants by name. All see the same seeds and, for a seed, the same batches in the same order.
+      evaluate: `(state, split) -> {name: float32 scalar}`, pure for learners with `jit=True`.
+      claims: decided by the final evaluation.
+      prepare: stages run before the arms, in order, once per seed; stage `name` leaves its export in
+        `context[name]` for the stages and arms that follow.
+    """
+
+    data: Mapping[str, Any]
+    draw: Callable[[Any, Any], Any]
+    arms: Mapping[str, Arm]
+    evaluate: Evaluate
+    claims: tuple[Claim, ...] = ()
+    prepare: Mapping[str, Arm] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if "train" not in self.data:
+            raise ValueError(f"data has the splits {', '.join(self.data)}: one must be called 'train'")
+        for name in (*self.arms, *self.prepare):
+            if not name or not set(name) <= _NAME:
+                raise ValueError(f"arm name {name!r}: use letters, digits, '_', '-', '.', '+', '='")
+        for claim in self.claims:
+            for name in (claim.arm, claim.versus):
+                if name not in self.arms:
+                    raise ValueError(
+                        f"claim {claim.text!r} speaks of {name!r}: the arms are {', '.join(self.arms)}"
+                    )
+
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+=")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How the engine runs an experiment.
+
+    Attributes:
+      seeds: the seeds, any non-negative integers.
+      log_every: steps per compiled chunk, which is also one line of metrics.jsonl.
+      eval_every: steps between evaluations; a multiple of `log_every`.
+      checkpoint_every: steps between checkpoints; a multiple of `log_every`.
+      seeds_by: "vmap" (fast where dispatch dominates) or "map" (one after the other: less memory, and faster for
+        convolutions on a CPU).
+      mesh: devices along "seed", "data" and "model".
+    """
+
+    seeds: tuple[int, ...]
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+    seeds_by: str = "vmap"
+    mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("seeds is 0: at least 1 seed is needed")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} repeat: every seed must be different")
+        for seed in self.seeds:
+            if not 0 <= seed < 2**32:
+                raise ValueError(f"seed {seed} is out of range: seeds go from 0 to 2**32 - 1")
+        if self.seeds_by not in ("vmap", "map"):
+            raise ValueError(f"seeds_by is {self.seeds_by!r}: it must be 'vmap' or 'map'")
+        if self.log_every < 1:
+            raise ValueError(f"log_every is {self.log_every}: it must be at least 1")
+        for name in ("eval_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if value < 1 or value % self.log_every:
+                raise ValueError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")
+        size = dict(self.mesh).get("seed", 1)
+        if size > 0 and len(self.seeds) % size:
+            raise ValueError(f"mesh.seed is {size}: it must divide the {len(self.seeds)} seeds")

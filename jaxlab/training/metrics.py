@@ -1,0 +1,140 @@
+"""Metrics on disk: one JSON line per arm and log step, and TensorBoard on request."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+
+
+def to_json(value: Any) -> Any:
+    """The nearest thing that strict JSON can hold: arrays become lists, numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return to_json(value.tolist())
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
+
+
+def read_rows(path: str | os.PathLike) -> list[Row]:
+    """The rows of a metrics file, without the torn last line that a killed process may leave.
+
+    Args:
+      path: a `metrics.jsonl`; a file that is not there has no rows.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "arm" in row and isinstance(row.get("step"), int):
+            rows.append(row)
+    return rows
+
+
+class MetricLog:
+    """The file `metrics.jsonl` of a run; a path of None keeps the rows in memory alone."""
+
+    def __init__(self, path: str | os.PathLike | None, *, tensorboard: str | os.PathLike | None = None):
+        self._path = pathlib.Path(path) if path else None
+        self.rows = read_rows(self._path) if self._path else []
+        self._boards = _Boards(tensorboard) if tensorboard else None
+
+    def rewind(self, arm: str, step: int) -> None:
+        """Forget what `arm` logged after `step`: a run that resumes there will say it again.
+
+        The file is replaced in one motion, so a kill at any moment leaves the old rows or the new ones.
+        """
+        self.rows = [row for row in self.rows if row["arm"] != arm or row["step"] <= step]
+        if self._path:
+            text = "".join(json.dumps(row) + "\n" for row in self.rows)
+            write_atomically(self._path, text)
+
+    def write(self, row: Row) -> None:
+        """Append one row: at least `arm` and `step`; metrics are numbers or lists with one number per seed."""
+        row = to_json(row)
+        self.rows.append(row)
+        if self._path:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        if self._boards:
+            self._boards.write(row)
+
+    def of(self, arm: str) -> list[Row]:
+        """The rows of one arm, by step."""
+        return [row for row in self.rows if row["arm"] == arm]
+
+    def close(self) -> None:
+        """Flush what is buffered."""
+        if self._boards:
+            self._boards.close()
+
+
+class _Boards:
+    """One TensorBoard run per arm and seed."""
+
+    def __init__(self, directory: str | os.PathLike):
+        try:
+            import tensorboardX
+        except ModuleNotFoundError:
+            raise ValueError('--tensorboard needs tensorboardX: pip install "jaxlab[tensorboard]"') from None
+        self._make = tensorboardX.SummaryWriter
+        self._directory = pathlib.Path(directory)
+        self._writers: dict[str, Any] = {}
+
+    def write(self, row: Row) -> None:
+        for name, values in row.items():
+            if name in ("arm", "step"):
+                continue
+            for seed, value in enumerate(values if isinstance(values, list) else [values]):
+                run = f"{row['arm']}/{seed}" if isinstance(values, list) else row["arm"]
+                if value is not None:
+                    self._writer(run).add_scalar(name, value, row["step"])
+
+    def _writer(self, run: str) -> Any:
+        if run not in self._writers:
+            self._writers[run] = self._make(str(self._directory / run))
+        return self._writers[run]
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+def write_atomically(path: str | os.PathLike, text: str) -> None:
+    """Replace a file's text in one motion: a reader, or a kill, meets the old text or the new one, never a part."""
+    path = pathlib.Path(path)
+    scratch = path.with_name(path.name + ".tmp")
+    with scratch.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def series(rows: list[Row], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps `[T]` and values `[T, S]` of one metric, from the rows of one arm that carry it."""
+    points = list(_points(rows, metric))
+    return np.asarray([step for step, _ in points]), np.asarray([values for _, values in points], float)
+
+
+def _points(rows: list[Row], metric: str) -> Iterator[tuple[int, list]]:
+    for row in rows:
+        if metric in row:
+            values = row[metric] if isinstance(row[metric], list) else [row[metric]]
+            yield row["step"], values

@@ -1,0 +1,226 @@
+"""Run an experiment: prepare once per seed, train every arm alike, decide the claims, write the report."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxlab.training import curves, report
+from jaxlab.training.checkpoint import Checkpoints
+from jaxlab.training.experiment import Arm, Experiment, Plan
+from jaxlab.training.loop import Diverged, Fit, fit
+from jaxlab.training.metrics import MetricLog, to_json, write_atomically
+from jaxlab.training.preemption import Preempted
+from jaxlab.training.workdir import Workdir
+
+Tasks = Mapping[str, Experiment]
+
+
+class PreemptedRun(Exception):
+    """The run was asked to stop; every finished arm and the state of this one are saved.
+
+    Attributes:
+      arm: the arm or stage that was training.
+      step: the step of its checkpoint.
+    """
+
+    def __init__(self, arm: str, step: int):
+        super().__init__(f"stopped at step {step} of {arm}; the state is saved")
+        self.arm, self.step = arm, step
+
+
+def run(
+    tasks: Tasks,
+    plan: Plan,
+    workdir: Workdir,
+    *,
+    name: str = "experiment",
+    variant: str = "default",
+    stop: Callable[[], bool] = lambda: False,
+    show: bool | None = None,
+    tensorboard: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Run one experiment on each of its tasks and write the folder that DESIGN describes.
+
+    What a workdir already holds is used: finished arms are read back from their last checkpoint, an interrupted one
+    goes on from its newest sound checkpoint, and the outcome is bit for bit that of an uninterrupted run.
+
+    Args:
+      tasks: experiments by task name; a single experiment is `{"": experiment}`. With a name, arms and metrics are
+        reported as "task/arm".
+      plan: seeds, rhythm, devices: the same for every arm.
+      workdir: opened (`Workdir.opened`) by the caller.
+      name, variant: of the config, for the result.
+      stop: asked between chunks.
+      show: progress bars; None shows them on a terminal.
+      tensorboard: also write event files to `<workdir>/tensorboard`.
+      say: receives one line for what a person should know.
+
+    Returns:
+      The content of result.json. An arm that diverged has no metrics and says where it stopped.
+
+    Raises:
+      PreemptedRun: `stop` said so.
+      OSError: the folder cannot be written; what was saved stays.
+    """
+    began = time.monotonic()
+    main = jax.process_index() == 0
+    boards = workdir.path / "tensorboard" if tensorboard and main else None
+    log = MetricLog(workdir.metrics if main else None, tensorboard=boards)
+    runner = _Runner(plan, workdir, log, stop, show if main else False, say)
+    arms, stages = {}, {}
+    for task, experiment in tasks.items():
+        prefix = f"{task}/" if task else ""
+        context, trouble = runner.prepare(experiment, prefix, stages)
+        for arm_name, arm in experiment.arms.items():
+            arms[prefix + arm_name] = trouble or runner.finish(prefix + arm_name, arm, experiment, context)[0]
+    log.close()
+    scores = {arm: facts["metrics"] for arm, facts in arms.items()}
+    claims = [c for task, experiment in tasks.items() for c in _decide(task, experiment, scores)]
+    result = to_json(
+        {
+            "config": name,
+            "variant": variant,
+            "commit": _commit(),
+            "device": _device(plan),
+            "versions": _versions(),
+            "seeds": list(plan.seeds),
+            "wall_s": round(time.monotonic() - began, 1),
+            "arms": arms,
+            "prepare": stages,
+            "claims": claims,
+        }
+    )
+    if main:
+        _write(workdir, result, log, tasks)
+    return result
+
+
+class _Runner:
+    """What all arms of a run share."""
+
+    def __init__(self, plan: Plan, workdir: Workdir, log: MetricLog, stop: Any, show: Any, say: Any):
+        self._plan, self._workdir, self._log = plan, workdir, log
+        self._stop, self._show, self._say = stop, show, say
+
+    def prepare(self, experiment: Experiment, prefix: str, stages: dict) -> tuple[dict, dict | None]:
+        """Run the stages; returns the context, or what stands in for every arm when a stage diverged."""
+        context: dict[str, Any] = {}
+        for stage_name, stage in experiment.prepare.items():
+            name = f"{prefix}{stage_name}"
+            salt = zlib.crc32(stage_name.encode()) | 1
+            facts, done = self.finish(name, stage, experiment, context, salt=salt)
+            stages[name] = facts
+            if done is None:
+                return {}, {**facts, "steps": 0, "diverged": {**facts["diverged"], "stage": name}}
+            context[stage_name] = _export(stage, done)
+        return context, None
+
+    def finish(
+        self, name: str, arm: Arm, experiment: Experiment, context: dict, *, salt: int = 0
+    ) -> tuple[dict[str, Any], Fit | None]:
+        """Train one arm to its end; returns what the result says of it, and the fit unless it diverged."""
+        checkpoints = Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity)
+        try:
+            done = fit(
+                arm.learner,
+                data=experiment.data,
+                draw=experiment.draw,
+                steps=arm.steps,
+                plan=self._plan,
+                context=context,
+                evaluate=arm.evaluate or experiment.evaluate,
+                sharding=arm.sharding,
+                salt=salt,
+                checkpoints=checkpoints,
+                log=lambda row: self._log.write({"arm": name, **row}),
+                rewind=lambda step: self._log.rewind(name, step),
+                stop=self._stop,
+                title=name,
+                show=self._show,
+            )
+        except Diverged as error:
+            self._say(f"{name} stopped: {error}")
+            where = {"step": error.step, "seed": error.seed, "metric": error.metric}
+            return {"steps": error.step, "metrics": {}, "diverged": where}, None
+        except Preempted as error:
+            raise PreemptedRun(name, error.step) from None
+        finally:
+            checkpoints.close()
+        return {"steps": arm.steps, "metrics": {k: v.tolist() for k, v in done.final.items()}}, done
+
+
+def _export(stage: Arm, done: Fit) -> Any:
+    if stage.learner.jit:
+        return jax.jit(jax.vmap(stage.export))(done.state)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *[stage.export(state) for state in done.state])
+
+
+def _decide(task: str, experiment: Experiment, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    prefix = f"{task}/" if task else ""
+    own = {name: scores[prefix + name] for name in experiment.arms}
+    decided = [report.decide(claim, own) for claim in experiment.claims]
+    if not task:
+        return decided
+    return [
+        {
+            **claim,
+            "text": f"{task}: {claim['text']}",
+            "arm": prefix + claim["arm"],
+            "versus": prefix + claim["versus"],
+        }
+        for claim in decided
+    ]
+
+
+def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Tasks) -> None:
+    panels = {
+        task: [f"{task}/{arm}" if task else arm for arm in experiment.arms]
+        for task, experiment in tasks.items()
+    }
+    title = f"{result['config']}, {len(result['seeds'])} seeds"
+    curves.plot(
+        workdir.path / "curves.png", rows=log.rows, panels=panels, claims=result["claims"], title=title
+    )
+    write_atomically(workdir.path / "report.md", report.markdown(result))
+    write_atomically(workdir.result, json.dumps(result, indent=1) + "\n")
+
+
+def _commit() -> str | None:
+    """The commit of this code, with "-dirty" when files differ from it; None outside a checkout."""
+    here = Path(__file__).resolve().parents[2]
+    try:
+        ask = lambda *words: subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        return ask("rev-parse", "HEAD") + ("-dirty" if ask("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _device(plan: Plan) -> str:
+    device = jax.devices()[0]
+    count = int(np.prod(list(dict(plan.mesh).values()) or [1]))
+    cores = f", {os.cpu_count()} cores" if device.platform == "cpu" else ""
+    return f"{count} x {device.device_kind}{cores}"
+
+
+def _versions() -> dict[str, str]:
+    names = ("jaxlab", "jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,141 @@
+"""The folder of one run: whose it is, who may write in it, and where each thing lies."""
+
+import contextlib
+import difflib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from jaxlab.training.metrics import write_atomically
+
+
+class WorkdirError(Exception):
+    """A folder that cannot be used; the message is one line that says why and what to do."""
+
+
+class Workdir:
+    """Paths of one run, and the digest of the config it belongs to.
+
+    Args:
+      path: the folder.
+      config: the run's full config as plain JSON values; what is compared when a folder is used again. Its "mesh"
+        is not: a run may go on with other devices.
+    """
+
+    def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
+        self.path = pathlib.Path(path).absolute()
+        self.config = config
+        self.identity = hashlib.sha256(json.dumps(_comparable(config), sort_keys=True).encode()).hexdigest()
+
+    def checkpoints(self, arm: str) -> pathlib.Path:
+        """Where the checkpoints of one arm or stage lie."""
+        return self.path / "checkpoints" / arm
+
+    @property
+    def metrics(self) -> pathlib.Path:
+        """The log: one JSON line per arm and log step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> pathlib.Path:
+        """The result, written when all arms have ended."""
+        return self.path / "result.json"
+
+    @contextlib.contextmanager
+    def opened(self, *, fresh: bool = False) -> Iterator[None]:
+        """Take the folder for the time of the block: create it, lock it, and check that the run in it is ours.
+
+        Args:
+          fresh: remove what an earlier run of jaxlab left there.
+
+        Raises:
+          WorkdirError: cannot be written, in use by another process, holds another config's run, or holds files
+            that are not a run's.
+        """
+        if jax.process_index() != 0:
+            yield
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise WorkdirError(f"cannot write in {self.path}: {error.strerror}") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise WorkdirError(
+                    f"another run is using {self.path}: wait for it or give another --workdir"
+                ) from None
+            self._claim(fresh)
+            yield
+
+    def _claim(self, fresh: bool) -> None:
+        saved = self.path / "config.json"
+        others = [path for path in self.path.iterdir() if path.name not in (".lock", "config.json.tmp")]
+        if others and not saved.exists():
+            raise WorkdirError(
+                f"{self.path} holds files that are not a run's: give an empty or new --workdir"
+            )
+        if fresh:
+            for path in others:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        elif saved.exists():
+            self._compare(saved)
+        write_atomically(saved, json.dumps(self.config, indent=1, sort_keys=True) + "\n")
+
+    def _compare(self, saved: pathlib.Path) -> None:
+        try:
+            before = json.loads(saved.read_text())
+        except ValueError:
+            raise WorkdirError(f"{saved} cannot be read: start over with --fresh") from None
+        if _comparable(before) != _comparable(self.config):
+            changes = "; ".join(differences(_comparable(before), _comparable(self.config)))
+            raise WorkdirError(
+                f"{self.path} holds a run of another config ({changes}): give another --workdir, or --fresh"
+            )
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "mesh"}
+
+
+def differences(before: Any, after: Any, *, prefix: str = "", most: int = 4) -> list[str]:
+    """The keys in which two nested dicts differ, as `key: old -> new`.
+
+    Args:
+      before, after: nested dicts of plain values.
+      prefix: put before every key.
+      most: name at most so many, then how many more.
+    """
+    flat_before, flat_after = _flat(before), _flat(after)
+    keys = [key for key in sorted(flat_before | flat_after) if flat_before.get(key) != flat_after.get(key)]
+    named = [
+        f"{prefix}{key}: {flat_before.get(key, 'absent')} -> {flat_after.get(key, 'absent')}" for key in keys
+    ]
+    return named[:most] + ([f"and {len(named) - most} more"] if len(named) > most else [])
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict) and tree:
+        return {
+            k: v
+            for key, item in tree.items()
+            for k, v in _flat(item, f"{path}.{key}" if path else key).items()
+        }
+    return {path: tree}
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """`; did you mean ...?` with the nearest known names, or the whole list when it is short."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; known: {', '.join(known)}" if len(known) <= 20 else ""
