@@ -1,0 +1,169 @@
+"""A whole comparison: what is left in the folder, and that neither an arm's failure nor a stop loses the rest."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from jaxlab.core import Learner
+from jaxlab.training import Arm, Claim, Experiment, Workdir
+from jaxlab.training.metrics import read_rows
+from jaxlab.training.run import PreemptedRun, run
+from tests.training import toy
+
+
+def go(folder, experiment=None, plan=None, **kwargs):
+    workdir = Workdir(folder, {"toy": 1})
+    tasks = experiment if isinstance(experiment, dict) else {"": experiment or toy.experiment()}
+    with workdir.opened():
+        return run(tasks, plan or toy.plan(), workdir, name="toy/least_squares", **kwargs)
+
+
+def timeless(result):
+    return {key: value for key, value in result.items() if key not in ("wall_s", "commit")}
+
+
+def test_the_folder_of_a_run(tmp_path):
+    result = go(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "config.json", "metrics.jsonl", "checkpoints", "curves.png", "report.md", "result.json"
+    }  # fmt: skip
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert set(result) >= {
+        "config",
+        "variant",
+        "commit",
+        "device",
+        "versions",
+        "seeds",
+        "wall_s",
+        "arms",
+        "claims",
+    }
+    assert result["seeds"] == [0, 1, 2]
+    assert result["arms"]["fast"]["steps"] == 60
+    assert len(result["arms"]["fast"]["metrics"]["test/mse"]) == 3
+    decided = result["claims"][0]
+    expected = np.mean(result["arms"]["slow"]["metrics"]["test/mse"]) - np.mean(
+        result["arms"]["fast"]["metrics"]["test/mse"]
+    )
+    assert decided["difference"] == pytest.approx(expected, rel=1e-5)
+    assert decided["verdict"] == "reproduced"
+    assert "fast beats slow" in (tmp_path / "report.md").read_text()
+
+
+def test_the_same_command_twice_gives_the_same_files(tmp_path):
+    first, second = go(tmp_path / "a"), go(tmp_path / "b")
+    assert timeless(first) == timeless(second)
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (tmp_path / "b" / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "a" / "curves.png").read_bytes() == (tmp_path / "b" / "curves.png").read_bytes()
+
+
+def test_again_in_the_same_folder_reads_back(tmp_path):
+    first = go(tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    assert timeless(go(tmp_path)) == timeless(first)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_stopping_anywhere_changes_nothing(tmp_path):
+    expected = go(tmp_path / "straight")
+    stops = 0
+    while True:
+        count = iter(range(100))
+        try:
+            found = go(tmp_path / "stopped", stop=lambda: next(count) == 1)  # noqa: B023
+            break
+        except PreemptedRun as error:
+            stops += 1
+            assert error.arm in ("fast", "slow")
+    assert stops >= 4
+    assert timeless(found) == timeless(expected)
+    straight, stopped = (read_rows(tmp_path / name / "metrics.jsonl") for name in ("straight", "stopped"))
+    assert straight == stopped
+
+
+def test_an_arm_that_turns_nan_is_reported_and_the_others_finish(tmp_path):
+    said = []
+    experiment = toy.experiment(broken=Arm(toy.learner(nan_at=33), 60), sound=Arm(toy.learner(), 60))
+    result = go(tmp_path, experiment, say=said.append)
+    assert result["arms"]["broken"]["diverged"] == {"step": 33, "seed": 0, "metric": "loss"}
+    assert result["arms"]["broken"]["metrics"] == {}
+    assert len(result["arms"]["sound"]["metrics"]["test/mse"]) == 3
+    assert said == ["broken stopped: loss is not finite at step 33, seed 0"]
+    assert result["claims"][0]["verdict"] == "inconclusive"
+    assert timeless(go(tmp_path, experiment)) == timeless(result)
+
+
+def staged(nan_at=None):
+    """The arms begin from what the stage "warm" learned, seed by seed."""
+    learner = toy.learner(nan_at=nan_at)
+    base = toy.learner()
+
+    def begin(key, context):
+        return base.init(key, context)._replace(params=context["warm"])
+
+    arm = Arm(Learner(begin, lambda s, b, k: (s, {"loss": 0.0})), 10)
+    stage = Arm(learner, 40, export=toy.params_of)
+    return dataclasses.replace(toy.experiment(first=arm, second=arm), prepare={"warm": stage})
+
+
+def test_a_stage_prepares_every_seed(tmp_path):
+    result = go(tmp_path, staged())
+    stage = result["prepare"]["warm"]["metrics"]["test/mse"]
+    assert len(set(stage)) == 3
+    np.testing.assert_allclose(result["arms"]["first"]["metrics"]["test/mse"], stage, rtol=1e-6)
+
+
+def test_a_stage_that_turns_nan_stops_its_arms_by_name(tmp_path):
+    result = go(tmp_path, staged(nan_at=5))
+    assert result["arms"]["first"]["diverged"] == {"step": 5, "seed": 0, "metric": "loss", "stage": "warm"}
+
+
+def test_several_tasks_are_reported_under_their_names(tmp_path):
+    result = go(tmp_path, {"one": toy.experiment(), "two": toy.experiment()})
+    assert list(result["arms"]) == ["one/fast", "one/slow", "two/fast", "two/slow"]
+    assert [c["text"] for c in result["claims"]] == ["one: fast beats slow", "two: fast beats slow"]
+    assert result["arms"]["one/fast"] == result["arms"]["two/fast"]
+
+
+def test_experiments_that_cannot_be(tmp_path):
+    good = toy.experiment()
+    with pytest.raises(ValueError, match="'typo': the arms are fast, slow"):
+        dataclasses.replace(good, claims=(Claim("x", "test/mse", "fast", "typo"),))
+    with pytest.raises(ValueError, match="one must be called 'train'"):
+        Experiment(data={"test": 1}, draw=toy.draw, arms={}, evaluate=toy.evaluate)
+    with pytest.raises(ValueError, match="arm name 'a/b'"):
+        toy.experiment(**{"a/b": Arm(toy.learner(), 1)})
+    with pytest.raises(ValueError, match="steps is 0"):
+        Arm(toy.learner(), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": ()}, "at least 1 seed"),
+        ({"seeds": (1, 1)}, "repeat"),
+        ({"seeds": (-1,)}, "out of range"),
+        ({"seeds_by": "loop"}, "'vmap' or 'map'"),
+        ({"log_every": 0}, "log_every is 0"),
+        ({"eval_every": 15}, "multiple of log_every, 10"),
+        ({"checkpoint_every": -10}, "checkpoint_every is -10"),
+        ({"mesh": {"seed": 2}}, "must divide the 3 seeds"),
+    ],
+)
+def test_plans_that_cannot_be(changes, message):
+    with pytest.raises(ValueError, match=message):
+        toy.plan(**changes)
+
+
+def test_dry_run_counts_without_training(tmp_path):
+    from jaxlab.training.dry_run import dry_run
+
+    experiment = staged()
+    text = dry_run({"": experiment}, toy.plan(mesh={"data": 2}))
+    assert "warm (prepare)" in text
+    assert text.count("|") > 20
+    line = next(line for line in text.splitlines() if line.startswith("| first"))
+    assert [cell.strip() for cell in line.split("|")][2:4] == ["10", "4"]  # steps, parameters per seed
