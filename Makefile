@@ -1,0 +1,39 @@
+# make run    sets up .venv once and runs a comparison: CONFIG=configs/...[:smoke] ARGS="--config.seeds=20"
+# make test   the same set-up, then lint, import rules and the tests
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= configs/distillation/pld.py
+ARGS ?=
+TESTS ?=
+
+PROJECT := setup.cfg pyproject.toml constraints.txt
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: run test list clean
+
+run: $(VENV)/.run
+	$(VENV)/bin/python -m experiments.run --config=$(CONFIG) $(ARGS)
+
+test: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+list: $(VENV)/.run
+	$(VENV)/bin/python -m experiments.run --list
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "jaxlab needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 run")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python $(PROJECT)
+	$(PIP) --editable ".[data]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python $(PROJECT)
+	$(PIP) --editable ".[data,dev]"
+	@touch $@ $(VENV)/.run

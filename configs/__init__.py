@@ -1,0 +1,1 @@
+"""One file per paper; its docstring is the paper's lab notebook."""
