@@ -46,8 +46,8 @@ def load(where: str, overrides: Sequence[str] = ()) -> Loaded:
     base = _get(module, path, variant)
     for flag in overrides:
         _check_override(flag, base)
-    config = _apply(where, overrides, base) if overrides else base
-    return Loaded(config.lock(), name_of(path), variant or "default", module)
+    _apply(base, overrides)
+    return Loaded(base.lock(), name_of(path), variant or "default", module)
 
 
 def load_module(path: str) -> types.ModuleType:
@@ -123,14 +123,13 @@ def _check_override(flag: str, base: ConfigDict) -> None:
             raise BadInput(f"config.{name} is {value!r}: it must be {KINDS[wanted]}") from None
 
 
-def _apply(where: str, overrides: Sequence[str], base: ConfigDict) -> ConfigDict:
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    try:
-        values(["run", f"--config={where}", *overrides])
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        bad = next((f for f in overrides if f.partition("=")[0].lstrip("-") in str(error)), overrides[0])
-        name, _, value = bad.removeprefix("--config.").partition("=")
-        wanted = KINDS.get(type(keys_of(base)[name]).__name__, "of the type it has")
-        raise BadInput(f"config.{name} is {value!r}: it must be {wanted}") from None
-    return values.config
+def _apply(base: ConfigDict, overrides: Sequence[str]) -> None:
+    for flag in overrides:
+        values, argv = flags.FlagValues(), ["run", flag]
+        try:
+            config_flags.DEFINE_config_dict("config", base, flag_values=values, sys_argv=argv)
+            values(argv)
+        except (flags.Error, TypeError, ValueError):
+            name, _, value = flag.removeprefix("--config.").partition("=")
+            wanted = KINDS.get(type(keys_of(base)[name]).__name__, "of the type it has")
+            raise BadInput(f"config.{name} is {value!r}: it must be {wanted}") from None

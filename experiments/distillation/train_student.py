@@ -111,6 +111,8 @@ def _net(spec: ConfigDict, classes: int) -> Any:
 
 
 def _optimizer(spec: ConfigDict, steps: int) -> optax.GradientTransformation:
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: an arm needs at least 1")
     schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
     return optax.adamw(schedule, weight_decay=spec.weight_decay)
 

@@ -183,10 +183,10 @@ def _evaluate(
 def _check_finite(trace: Mapping[str, np.ndarray], seeds: tuple[int, ...], start: int) -> None:
     """Raise `Diverged` for the earliest step at which a metric `[S, T]` is not finite."""
     found = [
-        (int(step), int(seed), name)
+        (int(step), int(seed), name != "loss", name)
         for name, values in trace.items()
         for seed, step in np.argwhere(~np.isfinite(values))
     ]
     if found:
-        step, seed, name = min(found)
+        step, seed, _, name = min(found)
         raise Diverged(start + step + 1, seeds[seed], name)

@@ -1,0 +1,47 @@
+"""Running the command as a person does, in a process of its own, with a config of a few cheap steps."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SMOKE = "configs/distillation/pld.py:smoke"
+
+
+def arguments(workdir, *flags, config=SMOKE) -> list[str]:
+    """The command line."""
+    return [sys.executable, "-m", "experiments.run", f"--config={config}", f"--workdir={workdir}", *flags]
+
+
+def environment(**changes) -> dict[str, str]:
+    """One CPU device, whatever the tests' own process has."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("XLA_")}
+    return {**kept, "JAX_PLATFORMS": "cpu", **changes}
+
+
+def start(workdir, *flags, config=SMOKE, env=None, **kwargs) -> subprocess.Popen:
+    """Begin the command; its output is kept."""
+    return subprocess.Popen(
+        arguments(workdir, *flags, config=config),
+        cwd=ROOT,
+        env=env or environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+def finish(workdir, *flags, **kwargs) -> tuple[int, str, str]:
+    """Run the command to its end: exit status, standard output, standard error."""
+    process = start(workdir, *flags, **kwargs)
+    out, error = process.communicate(timeout=600)
+    return process.returncode, out, error
+
+
+def result(workdir) -> dict:
+    """The result without what may differ from run to run: times and the commit."""
+    content = json.loads((pathlib.Path(workdir) / "result.json").read_text())
+    return {key: value for key, value in content.items() if key not in ("wall_s", "commit")}

@@ -1,0 +1,207 @@
+"""What a person types: every mistake is one line and exit status 2; what is right does what it says."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from experiments import run
+from tests.experiments.command import ROOT, SMOKE
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def said(capsys, *argv) -> tuple[int, str, str]:
+    status = run.main([str(word) for word in argv])
+    return status, *capsys.readouterr()
+
+
+CONFIG = f"--config={SMOKE}"
+MISTAKES = {
+    "unknown key": ([CONFIG, "--config.batchsize=3"], "no key 'batchsize'; did you mean batch_size?"),
+    "unknown nested key": (
+        [CONFIG, "--config.tasks.digits.arms.kd.options.temprature=2"],
+        "did you mean tasks.digits.arms.kd.options.temperature",
+    ),
+    "wrong type": ([CONFIG, "--config.seeds=many"], "config.seeds is 'many': it must be a whole number"),
+    "float for int": (
+        [CONFIG, "--config.batch_size=3.5"],
+        "config.batch_size is '3.5': it must be a whole number",
+    ),
+    "text for float": (
+        [CONFIG, "--config.tasks.digits.arms.kd.learning_rate=fast"],
+        "config.tasks.digits.arms.kd.learning_rate is 'fast': it must be a number",
+    ),
+    "no value": ([CONFIG, "--config.seeds"], "--config.seeds=VALUE"),
+    "negative steps": (
+        [CONFIG, "--config.tasks.digits.student.steps=-5"],
+        "steps is -5: an arm needs at least 1",
+    ),
+    "zero seeds": ([CONFIG, "--config.seeds=0"], "config.seeds is 0: at least 1 seed is needed"),
+    "negative seed": ([CONFIG, "--config.first_seed=-1"], "seed -1 is out of range"),
+    "unknown variant": (
+        ["--config=configs/distillation/pld.py:smok"],
+        "has no variant 'smok'; did you mean smoke?",
+    ),
+    "missing file": (["--config=configs/distillation/pdl.py"], "did you mean configs/distillation/pld.py?"),
+    "no config": ([], "--config=configs/<family>/<paper>.py is missing"),
+    "batch larger than the data": (
+        [CONFIG, "--config.batch_size=5000"],
+        "batch_size is 5000: it must be between 1 and the",
+    ),
+    "too many devices": (
+        [CONFIG, "--config.mesh.data=64"],
+        "mesh seed=1 x data=64 x model=1 needs 64 devices",
+    ),
+    "mesh does not divide the batch": (
+        [CONFIG, "--config.mesh.data=7"],
+        "mesh.data is 7: it must divide the batch",
+    ),
+    "mesh does not divide the seeds": (
+        [CONFIG, "--config.seeds=3", "--config.mesh.seed=2"],
+        "mesh.seed is 2: it must divide the 3 seeds",
+    ),
+    "zero devices": ([CONFIG, "--config.mesh.data=0"], "mesh.data is 0"),
+    "rhythm": ([CONFIG, "--config.eval_every=7"], "eval_every is 7: it must be a multiple of log_every, 5"),
+    "unknown loss": (
+        [CONFIG, "--config.tasks.digits.arms.kd.loss=kl"],
+        "loss is 'kl': it must be one of ce, kd",
+    ),
+    "unknown net": ([CONFIG, "--config.tasks.digits.student.net=vit"], "net is 'vit': it must be one of mlp"),
+    "unknown source": ([CONFIG, "--config.tasks.digits.data.source=cifar"], "source is 'cifar'"),
+    "unknown flag": ([CONFIG, "--publsh"], "unknown argument '--publsh'; did you mean --publish"),
+    "contradiction": ([CONFIG, "--resume", "--fresh"], "contradict"),
+    "seeds_by": ([CONFIG, "--config.seeds_by=loop"], "seeds_by is 'loop': it must be 'vmap' or 'map'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(mistake, capsys, tmp_path):
+    argv, expected = MISTAKES[mistake]
+    status, out, error = said(capsys, *argv, *([f"--workdir={tmp_path / 'w'}"] if argv else []))
+    assert status == 2
+    assert out == ""
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert expected in error
+
+
+def test_nothing_to_resume(capsys, tmp_path, monkeypatch):
+    assert "nothing to resume in" in said(capsys, CONFIG, "--resume", f"--workdir={tmp_path}")[2]
+    monkeypatch.setattr(run, "RUNS", tmp_path)
+    assert "nothing to resume: no run of this config" in said(capsys, CONFIG, "--resume")[2]
+
+
+def test_broken_config_files(capsys, tmp_path):
+    (tmp_path / "a.py").write_text("def get_config(:")
+    (tmp_path / "b.py").write_text("x = 1")
+    assert "cannot be read" in said(capsys, f"--config={tmp_path / 'a.py'}")[2]
+    assert "has no get_config(variant)" in said(capsys, f"--config={tmp_path / 'b.py'}")[2]
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for flag in ("--config", "--workdir", "--resume", "--fresh", "--publish", "--dry_run", "--list", "--tensorboard",
+                 "--download", "--config.seeds=20"):  # fmt: skip
+        assert flag in text
+
+
+def test_list_names_paper_claims_and_verdicts(capsys):
+    status, out, _ = said(capsys, "--list")
+    assert status == 0
+    for path in pathlib.Path("configs").glob("[!_]*/[!_]*.py"):
+        assert str(path) in out
+    assert "arXiv 2506.12542" in out
+    assert "pld beats kd" in out
+
+
+def test_dry_run_trains_nothing(capsys, tmp_path):
+    status, out, _ = said(capsys, CONFIG, "--dry_run", f"--workdir={tmp_path / 'w'}")
+    assert status == 0
+    assert "digits/teacher (prepare)" in out
+    assert "| 610 " in out  # the student: 64 * 8 + 8 + 8 * 10 + 10
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a finished smoke run, published next to it, with TensorBoard files."""
+    import os
+
+    os.chdir(ROOT)
+    base = tmp_path_factory.mktemp("cli")
+    before, run.RESULTS = run.RESULTS, base / "results"
+    assert run.main([CONFIG, f"--workdir={base / 'run'}", "--publish", "--tensorboard"]) == 0
+    run.RESULTS = before
+    return base
+
+
+def test_publish_copies_the_result(finished):
+    published = finished / "results" / "distillation" / "pld-smoke.json"
+    assert json.loads(published.read_text()) == json.loads((finished / "run" / "result.json").read_text())
+
+
+def test_tensorboard_has_one_run_per_arm_and_seed(finished):
+    found = {
+        str(p.parent.relative_to(finished / "run" / "tensorboard")) for p in finished.rglob("events.out*")
+    }
+    assert {"digits/pld/0", "digits/pld/1", "digits/teacher/0"} <= found
+
+
+def test_a_second_time_reads_back_and_another_config_is_refused(finished, capsys, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished / "run", folder)
+    before = json.loads((folder / "result.json").read_text())
+    status, out, _ = said(capsys, CONFIG, f"--workdir={folder}")
+    assert status == 0
+    assert f"result: {folder / 'result.json'}" in out
+    assert json.loads((folder / "result.json").read_text())["arms"] == before["arms"]
+    status, _, error = said(capsys, CONFIG, "--config.seeds=3", f"--workdir={folder}")
+    assert status == 2
+    assert "another config (seeds: 2 -> 3)" in error
+
+
+def test_fresh_begins_again(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished / "run", folder)
+    (folder / "checkpoints" / "marker").write_text("old")
+    assert said(capsys, CONFIG, "--fresh", f"--workdir={folder}")[0] == 0
+    assert not (folder / "checkpoints" / "marker").exists()
+
+
+def test_resume_finds_the_newest_run_of_the_config(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "RUNS", tmp_path)
+    shutil.copytree(finished / "run", tmp_path / "distillation-pld-smoke-20250101-000000")
+    status, out, _ = said(capsys, CONFIG, "--resume")
+    assert status == 0
+    assert "distillation-pld-smoke-20250101-000000" in out
+
+
+def test_the_default_workdir_says_config_and_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "RUNS", tmp_path)
+    monkeypatch.setattr(run.training, "run", lambda *a, **k: (_ for _ in ()).throw(ValueError("enough")))
+    assert said(capsys, CONFIG)[0] == 2
+    assert next(tmp_path.iterdir()).name.startswith("distillation-pld-smoke-20")
+
+
+def test_an_unwritable_workdir_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    status, _, error = said(capsys, CONFIG, f"--workdir={tmp_path / 'file' / 'run'}")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "cannot write in" in error
+
+
+def test_an_arm_that_diverges_is_status_3(tmp_path, capsys):
+    flags = [f"--config.tasks.digits.arms.kd.{name}=1e30" for name in ("learning_rate", "weight_decay")]
+    status, out, error = said(capsys, CONFIG, *flags, f"--workdir={tmp_path}")
+    assert status == 3
+    assert "digits/kd stopped: loss is not finite at step" in error
+    assert "diverged: loss, seed" in out
+    assert "digits: pld beats listmle" in out
