@@ -31,8 +31,7 @@ LOSSES: dict[str, Callable] = {
 NETS: dict[str, Callable] = {
     "mlp": nets.Mlp,
     "convnet": nets.ConvNet,
-    "resnet8": nets.resnet8,
-    "resnet20": nets.resnet20,
+    "resnet": nets.ResNet,
 }
 
 
@@ -48,6 +47,8 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 
 def _experiment(task: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
     splits = _splits(task.data, download)
+    if not config.test:
+        del splits["test"]
     rows, classes = len(splits["train"].label), int(max(s.label.max() for s in splits.values())) + 1
     if not 1 <= config.batch_size <= rows:
         raise ValueError(
@@ -56,7 +57,7 @@ def _experiment(task: ConfigDict, config: ConfigDict, download: bool) -> Experim
     teacher, student = _net(task.teacher, classes), _net(task.student, classes)
     return Experiment(
         data=splits,
-        draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
+        draw=_draw(config),
         prepare={"teacher": _teacher(teacher, task.teacher, splits)},
         arms={
             name: Arm(
@@ -82,9 +83,29 @@ def _splits(spec: ConfigDict, download: bool) -> dict[str, data.Images]:
             fractions=spec.fractions,
         )
         return {"train": train["train"], "val": train["val"], "test": data.fashion_mnist(path, split="test")}
+    if spec.source == "npz":
+        own = data.images_from_npz(spec.path)
+        kept = data.split_images(
+            own["train"], seed=spec.split_seed, fractions=(1 - spec.val_fraction, spec.val_fraction, 0)
+        )
+        return {"train": kept["train"], "val": kept["val"], "test": own["test"]}
     if spec.source == "hierarchy":
         return _hierarchy(spec)
-    raise ValueError(f"source is {spec.source!r}: it must be digits, fashion_mnist or hierarchy")
+    raise ValueError(f"source is {spec.source!r}: it must be digits, fashion_mnist, hierarchy or npz")
+
+
+def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
+    """Teacher and student see the same view of an image."""
+    if config.augment not in ("none", "crop_flip"):
+        raise ValueError(f"augment is {config.augment!r}: it must be none or crop_flip")
+
+    def draw(train: data.Images, key: jax.Array) -> dict[str, jax.Array]:
+        batch = data.draw(train, key, batch_size=config.batch_size)
+        if config.augment == "crop_flip":
+            batch["image"] = data.crop_flip(batch["image"], jax.random.fold_in(key, 1))
+        return batch
+
+    return draw
 
 
 def _hierarchy(spec: ConfigDict) -> dict[str, data.Images]:

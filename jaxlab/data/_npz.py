@@ -1,0 +1,67 @@
+"""A user's own images, from one file of arrays."""
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from jaxlab.data._images import Images, from_host
+
+_NAMES = ("train_image", "train_label", "test_image", "test_label")
+
+
+def images_from_npz(path: str | os.PathLike) -> dict[str, Images]:
+    """Training and test images that the user keeps in an `.npz` file.
+
+    The way in for sets whose licence or size keeps them out of packages (CIFAR, SVHN...). Nothing is unpickled.
+
+    Args:
+        path: a file with `train_image` and `test_image` `[N, H, W]` or `[N, H, W, C]`, uint8 in [0, 255] or floats
+            in [0, 1], and `train_label`, `test_label` `[N]` integers from 0.
+
+    Returns:
+        `{"train": Images, "test": Images}`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: one line that says which array is missing or does not fit.
+
+    Reference: the file format of `numpy.savez`.
+
+    >>> import numpy as np, tempfile
+    >>> from jaxlab.data import images_from_npz
+    >>> image, label = np.zeros((6, 4, 4), np.uint8), np.arange(6) % 3
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/mine.npz", train_image=image, train_label=label, test_image=image, test_label=label)
+    ...     images_from_npz(f"{folder}/mine.npz")["train"].image.shape
+    (6, 4, 4, 1)
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"no image file {file}: give an .npz with {', '.join(_NAMES)}")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in _NAMES if name in arrays}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} cannot be read as .npz: {error}") from None
+    missing = [name for name in _NAMES if name not in found]
+    if missing:
+        raise ValueError(f"{file} lacks {', '.join(missing)}")
+    return {
+        part: _images(file, part, found[f"{part}_image"], found[f"{part}_label"])
+        for part in ("train", "test")
+    }
+
+
+def _images(file: pathlib.Path, part: str, image: np.ndarray, label: np.ndarray) -> Images:
+    if image.ndim not in (3, 4) or label.shape != image.shape[:1]:
+        raise ValueError(
+            f"{file}: {part}_image {image.shape} and {part}_label {label.shape} do not fit each other"
+        )
+    if not np.issubdtype(label.dtype, np.integer) or (label.size and label.min() < 0):
+        raise ValueError(f"{file}: {part}_label must hold integers from 0")
+    scale = 255.0 if image.dtype == np.uint8 else 1.0
+    if image.dtype != np.uint8 and image.size and not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(f"{file}: {part}_image must be uint8, or floats in [0, 1]")
+    return from_host(image, label, scale=scale)
