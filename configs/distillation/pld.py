@@ -43,8 +43,8 @@ GRID = {
 
 # The setting with the best mean validation accuracy in `:tune` (results/distillation/pld-tune.json).
 CHOSEN = {
-    "digits": {"ce": 0, "kd": 0, "dkd": 0, "dist": 0, "listmle": 0, "pld": 0},
-    "hierarchy": {"ce": 0, "kd": 0, "dkd": 0, "dist": 0, "listmle": 0, "pld": 0},
+    "digits": {"ce": 2, "kd": 5, "dkd": 0, "dist": 5, "listmle": 2, "pld": 0},
+    "hierarchy": {"ce": 2, "kd": 5, "dkd": 3, "dist": 3, "listmle": 2, "pld": 0},
     "fashion": {"ce": 0, "kd": 0, "dkd": 0, "dist": 0, "listmle": 0, "pld": 0},
 }
 
@@ -140,7 +140,7 @@ def _all_settings(config: ConfigDict) -> None:
     config.claims = ()
     config.test = False
     arms = {
-        f"{name}.{n}": _arm(name, **setting) for name, grid in GRID.items() for n, setting in enumerate(grid)
+        f"{name}_{n}": _arm(name, **setting) for name, grid in GRID.items() for n, setting in enumerate(grid)
     }
     for task in config.tasks.values():
         task.arms = ConfigDict(arms)

@@ -1,5 +1,72 @@
 """Shared mathematics: used by every family, imports none."""
 
+from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, reverse_kl, total_variation
+from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
+from jaxlab.core._gradient_learner import GradientState, gradient_learner
 from jaxlab.core._learner import Learner
+from jaxlab.core._prototype import (
+    PrototypeBank,
+    bank_init,
+    bank_update,
+    class_means,
+    exchange,
+    normalize,
+    prototype_logits,
+)
+from jaxlab.core._queue import Queue, queue_init, queue_items, queue_push
+from jaxlab.core._reduce import masked_max, masked_mean, masked_std, masked_sum, masked_var
+from jaxlab.core._schedule import cosine_ramp_down, linear_ramp_up, sigmoid_ramp_up
+from jaxlab.core._softmax import MASKED_LOGIT, masked_log_softmax, masked_logsumexp, masked_softmax
+from jaxlab.core._statistics import (
+    accuracy,
+    cosine_similarity,
+    expected_calibration_error,
+    pearson,
+    top_k_accuracy,
+)
 
-__all__ = ["Learner"]
+__all__ = [
+    "MASKED_LOGIT",
+    "EmaState",
+    "GradientState",
+    "Learner",
+    "PrototypeBank",
+    "Queue",
+    "accuracy",
+    "bank_init",
+    "bank_update",
+    "class_means",
+    "constant_decay",
+    "cosine_ramp_down",
+    "cosine_similarity",
+    "cross_entropy",
+    "ema_init",
+    "ema_update",
+    "ema_value",
+    "entropy",
+    "exchange",
+    "expected_calibration_error",
+    "forward_kl",
+    "gradient_learner",
+    "jsd",
+    "linear_ramp_up",
+    "masked_log_softmax",
+    "masked_logsumexp",
+    "masked_max",
+    "masked_mean",
+    "masked_softmax",
+    "masked_std",
+    "masked_sum",
+    "masked_var",
+    "normalize",
+    "pearson",
+    "prototype_logits",
+    "queue_init",
+    "queue_items",
+    "queue_push",
+    "ramp_up_decay",
+    "reverse_kl",
+    "sigmoid_ramp_up",
+    "top_k_accuracy",
+    "total_variation",
+]

@@ -1,1 +1,16 @@
+"""Small flax modules for teachers and students: `net.apply(params, x) -> logits`, pure in `params`.
 
+One convention for every net. `net.init(key, x)` makes the parameters (float32), `net.apply(params, x)` the
+logits `[B, num_classes]`, and `net.apply(params, x, return_features=True)` gives `(logits, features)`:
+`features` is the tuple of hidden activations from input to output, and its last entry `[B, F]` is the vector
+that the classifier reads. `dtype=jnp.bfloat16` computes the hidden layers in that type; the classifier, the
+logits and the features are float32 (float64 stays float64). Inputs are `[B, H, W, C]`, or `[B, ...]` for
+`Mlp`.
+"""
+
+from jaxlab.nets._conv import Conv, conv2d
+from jaxlab.nets._convnet import ConvNet
+from jaxlab.nets._mlp import Mlp
+from jaxlab.nets._resnet import ResNet, resnet8, resnet20
+
+__all__ = ["Conv", "ConvNet", "Mlp", "ResNet", "conv2d", "resnet8", "resnet20"]

@@ -40,7 +40,8 @@ def plot(
     layout = figure.add_gridspec(max(lines, 1), columns)
     for line, (name, arms) in enumerate(panels.items()):
         for column, metric in enumerate(grid[name]):
-            _panel(figure.add_subplot(layout[line, column]), rows, arms, metric, name, legend=column == 0)
+            last = column == len(grid[name]) - 1
+            _panel(figure.add_subplot(layout[line, column]), rows, arms, metric, name, legend=last)
     if claims:
         _forest(figure.add_subplot(layout[lines - 1, :]), claims)
     figure.suptitle(title)
@@ -74,7 +75,7 @@ def _panel(
     axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10)
     axes.set_xlabel("step")
     if legend:
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=1 + len(arms) // 16)
 
 
 def _forest(axes: Any, claims: Sequence[Mapping[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """The loop: any `Learner`, many seeds at once, compiled in chunks; between chunks the host looks, writes and asks."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -22,11 +23,13 @@ class Fit(NamedTuple):
       state: the learner's state, leaves `[S, ...]`; for a learner with `jit=False` a list of S states.
       rows: what was logged, by step; a metric is a list with one number per seed.
       final: the last evaluation, `{name: [S] array}`, names such as "test/accuracy".
+      wall_s: seconds it took, those before an interruption included.
     """
 
     state: Any
     rows: list[Row]
     final: dict[str, np.ndarray]
+    wall_s: float
 
 
 class Diverged(Exception):
@@ -106,12 +109,14 @@ def fit(
       >>> [round(float(x), 3) for x in done.state]
       [3.0, 3.0]
     """
+    began = time.monotonic()
     program = _program(learner, draw, evaluate, plan, sharding, salt)
     context = program.place_by_seed({} if context is None else context)
     restored = checkpoints.restore(program.abstract_state(context)) if checkpoints else None
     if restored and "diverged" in restored.facts:
         raise Diverged(*restored.facts["diverged"])
     state, begin = (restored.state, restored.step) if restored else (program.init(context), 0)
+    earlier = restored.facts.get("wall_s", 0.0) if restored else 0.0
     if rewind:
         rewind(begin)
     placed = {name: program.place(split) for name, split in data.items()}
@@ -145,10 +150,13 @@ def fit(
             bar.advance(end - start, float(row["train/loss"].mean()) if "train/loss" in row else None)
             stopping = end < steps and stop()
             if checkpoints and (stopping or end == steps or end % plan.checkpoint_every == 0):
-                checkpoints.save(end, state)
+                checkpoints.save(end, state, {"wall_s": earlier + time.monotonic() - began})
             if stopping:
                 raise Preempted(end)
-    return Fit(state, rows, final)
+    finished = restored is not None and begin >= steps
+    return Fit(
+        state, rows, final, restored.facts.get("wall_s", 0.0) if finished else time.monotonic() - clock
+    )
 
 
 def _program(learner: Learner, draw: Any, evaluate: Any, plan: Plan, sharding: Rules, salt: int) -> Any:

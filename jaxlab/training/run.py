@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import subprocess
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -73,7 +72,6 @@ def run(
       PreemptedRun: `stop` said so.
       OSError: the folder cannot be written; what was saved stays.
     """
-    began = time.monotonic()
     main = jax.process_index() == 0
     boards = workdir.path / "tensorboard" if tensorboard and main else None
     log = MetricLog(workdir.metrics if main else None, tensorboard=boards)
@@ -95,7 +93,7 @@ def run(
             "device": _device(plan),
             "versions": _versions(),
             "seeds": list(plan.seeds),
-            "wall_s": round(time.monotonic() - began, 1),
+            "wall_s": round(runner.wall_s, 1),
             "arms": arms,
             "prepare": stages,
             "claims": claims,
@@ -112,6 +110,7 @@ class _Runner:
     def __init__(self, plan: Plan, workdir: Workdir, log: MetricLog, stop: Any, show: Any, say: Any):
         self._plan, self._workdir, self._log = plan, workdir, log
         self._stop, self._show, self._say = stop, show, say
+        self.wall_s = 0.0
 
     def prepare(self, experiment: Experiment, prefix: str, stages: dict) -> tuple[dict, dict | None]:
         """Run the stages; returns the context, or what stands in for every arm when a stage diverged."""
@@ -157,6 +156,7 @@ class _Runner:
             raise PreemptedRun(name, error.step) from None
         finally:
             checkpoints.close()
+        self.wall_s += done.wall_s
         return {"steps": arm.steps, "metrics": {k: v.tolist() for k, v in done.final.items()}}, done
 
 

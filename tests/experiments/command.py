@@ -8,6 +8,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMOKE = "configs/distillation/pld.py:smoke"
+TINY = "tests/experiments/tiny.py"
 
 
 def arguments(workdir, *flags, config=SMOKE) -> list[str]:

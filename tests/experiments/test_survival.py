@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxlab.training.metrics import read_rows
-from tests.experiments.command import environment, finish, result, start
+from tests.experiments.command import TINY, environment, finish, result, start
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,15 @@ def straight(tmp_path_factory):
     status, out, error = finish(folder)
     assert status == 0, error
     assert "curves:" in out
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The same with two arms."""
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    status, _, error = finish(folder, config=TINY)
+    assert status == 0, error
     return folder
 
 
@@ -135,19 +144,19 @@ def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(straight, tmp_path
 
 
 @pytest.mark.parametrize("mesh", ["data=2", "data=4", "data=8", "seed=2"])
-def test_more_devices_give_the_same_result(straight, tmp_path, mesh):
+def test_more_devices_give_the_same_result(tiny, tmp_path, mesh):
     env = environment(XLA_FLAGS="--xla_force_host_platform_device_count=8")
-    status, _, error = finish(tmp_path / "run", f"--config.mesh.{mesh}", env=env)
+    status, _, error = finish(tmp_path / "run", f"--config.mesh.{mesh}", env=env, config=TINY)
     assert status == 0, error
-    close(result(tmp_path / "run"), result(straight), rtol=1e-5)
+    close(result(tmp_path / "run"), result(tiny), rtol=1e-5)
 
 
-def test_seeds_by_map_gives_the_same_result(straight, tmp_path):
-    assert finish(tmp_path / "run", "--config.seeds_by=map")[0] == 0
-    close(result(tmp_path / "run"), result(straight), rtol=1e-5)
+def test_seeds_by_map_gives_the_same_result(tiny, tmp_path):
+    assert finish(tmp_path / "run", "--config.seeds_by=map", config=TINY)[0] == 0
+    close(result(tmp_path / "run"), result(tiny), rtol=1e-5)
 
 
-def test_two_processes_give_the_same_result(straight, tmp_path):
+def test_two_processes_give_the_same_result(tiny, tmp_path):
     """The way of a pod, on loopback: two processes, one device each, the batch split over both."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -156,6 +165,7 @@ def test_two_processes_give_the_same_result(straight, tmp_path):
         start(
             tmp_path / "run",
             "--config.mesh.data=2",
+            config=TINY,
             env=environment(
                 JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2", JAX_PROCESS_ID=str(number)
             ),
@@ -166,4 +176,4 @@ def test_two_processes_give_the_same_result(straight, tmp_path):
     assert [process.returncode for process in both] == [0, 0], ended
     assert "curves:" in ended[0][0]
     assert ended[1][0] == ""
-    close(result(tmp_path / "run"), result(straight), rtol=1e-5)
+    close(result(tmp_path / "run"), result(tiny), rtol=1e-5)

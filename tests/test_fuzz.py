@@ -1,0 +1,216 @@
+"""Fuzz of every public function on arrays: finite value and gradient, or one clear line.
+
+Hypothesis chooses shapes, dtypes, a pattern of values and a pattern of masks. What a function is called with stands
+in `CALLS`; a test makes sure that no public function of `core` and `distillation` is left out.
+"""
+
+import functools
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlab import core, data, distillation
+
+ROWS, CLASSES, DTYPES = (0, 1, 4), (1, 2, 5), ("float32", "bfloat16", "float16")
+VALUES = ("normal", "huge", "denormal", "zeros", "constant", "mixed")
+MASKS = ("none", "all", "nothing", "some")
+
+
+def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    normal = rng.normal(size=shape)
+    tiny = {"float32": 1e-40, "bfloat16": 1e-40, "float16": 6e-8}[dtype]
+    made = {
+        "normal": normal,
+        "huge": np.sign(normal) * 1e4,
+        "denormal": normal * tiny,
+        "zeros": 0 * normal,
+        "constant": 0 * normal + 3.0,
+        "mixed": normal * 10.0 ** rng.integers(-8, 5, size=shape).clip(-8, 4),
+    }[kind]
+    return np.asarray(jnp.asarray(np.clip(made, -1e4, 1e4), dtype))
+
+
+def _mask(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    made = {
+        "none": np.ones,
+        "all": np.ones,
+        "nothing": np.zeros,
+        "some": lambda shape: rng.random(shape) < 0.5,
+    }
+    return np.asarray(made[kind](shape), bool)
+
+
+def _arguments(rows: int, classes: int, dtype: str, values: str, mask: str, seed: int) -> tuple[dict, dict]:
+    """Floats, which gradients are taken for, and the rest."""
+    rng = np.random.default_rng(seed)
+    value = functools.partial(_values, rng, values, dtype=dtype)
+    floats = {
+        "s": value((rows, classes)),
+        "t": value((rows, classes)),
+        "bank": value((3, classes)),
+        "v": value((rows,)),
+    }
+    rest = {
+        "y": rng.integers(-1, classes + 1, size=rows).astype(np.int32),
+        "labels3": rng.integers(-1, 4, size=rows).astype(np.int32),
+        "where": _mask(rng, mask, (rows, classes)),
+        "rows": _mask(rng, mask, (rows,)),
+        "index": rng.integers(0, 6, size=rows).astype(np.int32),
+        "negatives": rng.integers(0, 6, size=(rows, 3)).astype(np.int32),
+        "rank": np.argsort(rng.random((rows, classes)), axis=1).astype(np.int32),
+        "step": np.int32(rng.integers(0, 100)),
+    }
+    return floats, rest
+
+
+def _crd(a):
+    state = distillation.crd_init(jax.random.key(0), 6, a["s"].shape[1])
+    return distillation.crd_loss(state, a["s"], a["t"], a["index"], a["negatives"], where=a["rows"])
+
+
+def _queue(a):
+    queue = core.queue_push(core.queue_init(5, a["s"].shape[1]), a["s"], labels=a["y"], where=a["rows"])
+    return core.queue_items(queue)
+
+
+def _bank(a):
+    means, mass = core.class_means(
+        a["s"], a["labels3"], num_classes=3, weights=jnp.abs(a["v"]), where=a["rows"]
+    )
+    bank = core.bank_init(3, a["s"].shape[1])
+    for _ in range(2):
+        bank = core.bank_update(bank, means, mass, decay=0.9)
+    return bank
+
+
+def _ema(a):
+    state = core.ema_init({"w": a["s"]}, zero=True)
+    state = core.ema_update(state, {"w": a["t"]}, 0.99)
+    return core.ema_value(state)["w"]
+
+
+def _masked(name):
+    return lambda a: getattr(core, name)(a["s"], where=a["where"], axis=-1)
+
+
+def _pair(name, room=core):
+    return lambda a: getattr(room, name)(a["s"], a["t"], where=a["where"])
+
+
+CALLS = {
+    **{name: _masked(name) for name in ("masked_sum", "masked_mean", "masked_var", "masked_std", "masked_max",
+       "masked_softmax", "masked_log_softmax", "masked_logsumexp", "entropy")},
+    **{name: _pair(name) for name in ("forward_kl", "reverse_kl", "jsd", "total_variation", "pearson")},
+    **{name: _pair(name, distillation) for name in ("kd_loss", "dist_loss", "inter_class_loss", "intra_class_loss",
+       "hint_loss")},
+    "cross_entropy": lambda a: core.cross_entropy(a["s"], a["y"], where=a["where"]),
+    "accuracy": lambda a: core.accuracy(a["s"], a["y"], where=a["rows"]),
+    "top_k_accuracy": lambda a: core.top_k_accuracy(a["s"], a["y"], k=1, where=a["rows"]),
+    "expected_calibration_error": lambda a: core.expected_calibration_error(a["s"], a["y"], where=a["rows"]),
+    "cosine_similarity": lambda a: core.cosine_similarity(a["s"], a["t"]),
+    "normalize": lambda a: core.normalize(a["s"]),
+    "class_means": lambda a: core.class_means(a["s"], a["labels3"], num_classes=3, where=a["rows"]),
+    "bank_update": _bank,
+    "prototype_logits": lambda a: core.prototype_logits(a["s"], a["bank"]),
+    "exchange": lambda a: core.exchange(a["s"], a["t"], jnp.eye(a["s"].shape[1]), jnp.eye(a["s"].shape[1])),
+    "queue_push": _queue,
+    "ema_update": _ema,
+    "sigmoid_ramp_up": lambda a: core.sigmoid_ramp_up(a["step"], length=0) + core.sigmoid_ramp_up(a["step"], length=50),
+    "linear_ramp_up": lambda a: core.linear_ramp_up(a["step"], length=0) + core.linear_ramp_up(a["step"], length=50),
+    "cosine_ramp_down": lambda a: core.cosine_ramp_down(a["step"], length=0)
+    + core.cosine_ramp_down(a["step"], length=50),
+    "constant_decay": lambda a: core.constant_decay(0.9)(a["step"]),
+    "ramp_up_decay": lambda a: core.ramp_up_decay(0.999)(a["step"]),
+    "dkd_loss": lambda a: distillation.dkd_loss(a["s"], a["t"], a["y"], where=a["where"]),
+    "target_class_kl": lambda a: distillation.target_class_kl(a["s"], a["t"], a["y"], where=a["where"]),
+    "non_target_class_kl": lambda a: distillation.non_target_class_kl(a["s"], a["t"], a["y"], where=a["where"]),
+    "crd_loss": _crd,
+    "pld_loss": lambda a: distillation.pld_loss(a["s"], a["t"], a["y"], where=a["where"]),
+    "pld_first_weight": lambda a: distillation.pld_first_weight(a["t"], a["y"]),
+    "teacher_optimal_ranking": lambda a: distillation.teacher_optimal_ranking(a["t"], a["y"]),
+    "listmle_loss": lambda a: distillation.listmle_loss(a["s"], a["rank"], where=a["where"]),
+    "plackett_luce_nll": lambda a: distillation.plackett_luce_nll(
+        a["s"], a["rank"], jax.nn.softmax(a["t"].astype(jnp.float32)), where=a["where"]
+    ),
+    "crop_flip": lambda a: data.crop_flip(a["s"][:, :, None, None], jax.random.key(0), pad=2),
+}  # fmt: skip
+
+# Types, constants, and what only makes or reads a state that a call above goes through.
+COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
+              "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
+              "crd_negatives"}  # fmt: skip
+
+
+def test_no_public_function_is_left_out():
+    public = set(core.__all__) | set(distillation.__all__)
+    assert public - COVERED_BY <= set(CALLS), sorted(public - COVERED_BY - set(CALLS))
+
+
+@functools.cache
+def _compiled(name: str):
+    def total(floats, rest):
+        out = CALLS[name]({**floats, **rest})
+        leaves = [leaf for leaf in jax.tree.leaves(out) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        return sum((jnp.sum(leaf.astype(jnp.float32)) for leaf in leaves), jnp.float32(0)), leaves
+
+    return jax.jit(jax.value_and_grad(total, has_aux=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CALLS))
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@hypothesis.given(
+    size=st.sampled_from([(4, 5), (1, 1), (0, 2), (4, 1), (1, 5)]),
+    dtype=st.sampled_from(DTYPES),
+    values=st.sampled_from(VALUES),
+    mask=st.sampled_from(MASKS),
+    seed=st.integers(0, 10_000),
+)
+def test_finite_value_and_gradient_or_one_clear_line(name, size, dtype, values, mask, seed):
+    floats, rest = _arguments(*size, dtype, values, mask, seed)
+    try:
+        (_, leaves), grads = _compiled(name)(floats, rest)
+    except ValueError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) > 20
+        return
+    for leaf in leaves:
+        assert np.isfinite(np.asarray(leaf, np.float32)).all(), (name, "value")
+    for key, grad in grads.items():
+        assert np.isfinite(np.asarray(grad, np.float32)).all(), (name, "gradient of", key)
+
+
+@pytest.mark.parametrize("name", ["masked_mean", "masked_softmax", "forward_kl", "kd_loss", "dist_loss", "dkd_loss",
+                                  "pld_loss", "hint_loss", "pearson", "masked_std"])  # fmt: skip
+def test_nan_behind_a_mask_stays_there(name):
+    floats, rest = _arguments(4, 5, "float32", "normal", "some", 3)
+    rest["where"][0], rest["y"] = True, np.array([0, 1, 2, 3], np.int32)
+    rest["where"][np.arange(4), rest["y"]] = True
+    clean = _compiled(name)(floats, rest)
+    dirty = _compiled(name)(
+        {**floats, **{k: np.where(rest["where"], floats[k], np.nan) for k in ("s", "t")}}, rest
+    )
+    for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(dirty)):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - {"constant_decay", "ramp_up_decay", "sigmoid_ramp_up",
+                                                      "linear_ramp_up", "cosine_ramp_down"}))  # fmt: skip
+def test_shapes_that_do_not_fit_are_one_clear_line(name):
+    """A wrong number of rows or classes anywhere never broadcasts quietly."""
+    floats, rest = _arguments(4, 5, "float32", "normal", "some", 0)
+    odd, _ = _arguments(3, 2, "float32", "normal", "some", 0)
+    tried = 0
+    for key in ("t", "s"):
+        try:
+            CALLS[name]({**floats, **rest, key: odd[key]})
+        except (ValueError, TypeError) as error:
+            tried += 1
+            assert isinstance(error, ValueError), (name, key, error)
+            assert "\n" not in str(error), (name, key)
+    takes_one_array = {"crop_flip", "normalize", "ema_update"}
+    assert tried or name in takes_one_array, name
