@@ -31,9 +31,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(VENV)/bin/python $(PROJECT)
-	$(PIP) --editable ".[data]"
+	$(PIP) --editable ".[data,tensorboard]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python $(PROJECT)
-	$(PIP) --editable ".[data,dev]"
+	$(PIP) --editable ".[data,tensorboard,dev]"
 	@touch $@ $(VENV)/.run

@@ -8,6 +8,7 @@ import argparse
 import datetime
 import importlib
 import json
+import os
 import pathlib
 import shlex
 import shutil
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _start(args, overrides, argv)
     except (BadInput, WorkdirError) as error:
         return _fail(str(error), 2)
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _fail(f"{error}; earlier checkpoints are intact, and the same command goes on from them", 1)
 
@@ -143,9 +147,11 @@ def _choose(args: argparse.Namespace, loaded: Loaded, described: dict[str, Any])
         if args.resume and not (args.workdir / "config.json").exists():
             raise BadInput(f"nothing to resume in {args.workdir}: no run there yet")
         return args.workdir
+    if jax.process_count() > 1:
+        raise BadInput("a run of several processes needs a --workdir that all of them see")
     if args.resume:
         wanted = Workdir(RUNS, described).identity
-        for path in sorted(RUNS.glob(f"{stem}-*/config.json"), reverse=True):
+        for path in sorted(RUNS.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True):
             if Workdir(path.parent, json.loads(path.read_text())).identity == wanted:
                 return path.parent
         raise BadInput(f"nothing to resume: no run of this config under {RUNS}/")

@@ -11,7 +11,7 @@ _FRACTIONS = (0.7, 0.15, 0.15)
 
 
 def _boundaries(n: int, fractions: Sequence[float]) -> np.ndarray:
-    # Rounding to 9 digits first: 0.7 + 0.15 is 0.85 only up to the last bit, and 8.5 must always round up.
+    # Rounding to 9 digits first: 10 (0.35 + 0.3) is 6.499999999999999, and a half must always round up.
     exact = np.round(np.cumsum(fractions) * n, 9)
     return np.floor(exact + 0.5).astype(int)[:-1]
 

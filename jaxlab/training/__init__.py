@@ -1,9 +1,11 @@
 """The engine: runs any learner over many seeds and devices, and decides claims. The only room that writes."""
 
+from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.experiment import Arm, Claim, Experiment, Plan
 from jaxlab.training.loop import Diverged, Fit, fit
 from jaxlab.training.mesh import make_mesh, per_device, state_shardings
+from jaxlab.training.report import decide, t_interval
 from jaxlab.training.run import run
 from jaxlab.training.workdir import Workdir
 
@@ -16,9 +18,12 @@ __all__ = [
     "Fit",
     "Plan",
     "Workdir",
+    "decide",
+    "enable_compilation_cache",
     "fit",
     "make_mesh",
     "per_device",
     "run",
     "state_shardings",
+    "t_interval",
 ]

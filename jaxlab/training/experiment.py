@@ -107,17 +107,17 @@ class Plan:
     Attributes:
       seeds: the seeds, any non-negative integers.
       log_every: steps per compiled chunk, which is also one line of metrics.jsonl.
-      eval_every: steps between evaluations; a multiple of `log_every`.
-      checkpoint_every: steps between checkpoints; a multiple of `log_every`.
+      eval_every: steps between evaluations; a multiple of `log_every`, which None means.
+      checkpoint_every: steps between checkpoints; likewise.
       seeds_by: "vmap" (fast where dispatch dominates) or "map" (one after the other: less memory, and faster for
         convolutions on a CPU).
       mesh: devices along "seed", "data" and "model".
     """
 
     seeds: tuple[int, ...]
-    log_every: int
-    eval_every: int
-    checkpoint_every: int
+    log_every: int = 100
+    eval_every: int | None = None
+    checkpoint_every: int | None = None
     seeds_by: str = "vmap"
     mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
@@ -134,6 +134,8 @@ class Plan:
         if self.log_every < 1:
             raise ValueError(f"log_every is {self.log_every}: it must be at least 1")
         for name in ("eval_every", "checkpoint_every"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, self.log_every)
             value = getattr(self, name)
             if value < 1 or value % self.log_every:
                 raise ValueError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")

@@ -132,14 +132,14 @@ def fit(
                 _check_finite(trace, plan.seeds, start)
                 row: Row = {
                     "step": end,
-                    **{_name(name): values.mean(axis=1) for name, values in trace.items()},
+                    **{_name(n): values.mean(axis=1).tolist() for n, values in trace.items()},
                 }
                 if end == steps or end % plan.eval_every == 0:
                     final = _evaluate(program, state, placed, evaluate, only_val=end < steps)
                     _check_finite(
                         {name: values[:, None] for name, values in final.items()}, plan.seeds, end - 1
                     )
-                    row.update(final)
+                    row |= {name: values.tolist() for name, values in final.items()}
             except Diverged as error:
                 if checkpoints:
                     checkpoints.save(end, state, {"diverged": [error.step, error.seed, error.metric]})
@@ -147,7 +147,7 @@ def fit(
             rows.append(row)
             if log:
                 log(row)
-            bar.advance(end - start, float(row["train/loss"].mean()) if "train/loss" in row else None)
+            bar.advance(end - start, np.mean(row["train/loss"]) if "train/loss" in row else None)
             stopping = end < steps and stop()
             if checkpoints and (stopping or end == steps or end % plan.checkpoint_every == 0):
                 checkpoints.save(end, state, {"wall_s": earlier + time.monotonic() - began})

@@ -30,7 +30,8 @@ def make_mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] 
       A `jax.sharding.Mesh` over exactly `prod(shape)` devices.
 
     Raises:
-      ValueError: unknown axis, a size below one, or more devices than there are.
+      ValueError: unknown axis, a size below one, more devices than there are, or, when several processes run
+        together, fewer than they have.
 
     Example:
       >>> dict(make_mesh({"data": 1}).shape)
@@ -49,6 +50,11 @@ def make_mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] 
     if need > len(have):
         wanted = " x ".join(f"{name}={size}" for name, size in zip(AXES, sizes))
         raise ValueError(f"mesh {wanted} needs {need} devices: there are {len(have)} ({have[0].platform})")
+    if jax.process_count() > 1 and devices is None and need != len(have):
+        raise ValueError(
+            f"mesh {' x '.join(f'{name}={size}' for name, size in zip(AXES, sizes))} has {need} devices: a run of "
+            f"{jax.process_count()} processes must use all {len(have)}, e.g. --config.mesh.data={len(have)}"
+        )
     return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=have[:need])
 
 

@@ -92,7 +92,7 @@ class _Boards:
         try:
             import tensorboardX
         except ModuleNotFoundError:
-            raise ValueError('--tensorboard needs tensorboardX: pip install "jaxlab[tensorboard]"') from None
+            raise ValueError("--tensorboard needs tensorboardX: pip install tensorboardX") from None
         self._make = tensorboardX.SummaryWriter
         self._directory = pathlib.Path(directory)
         self._writers: dict[str, Any] = {}

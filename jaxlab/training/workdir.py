@@ -9,9 +9,10 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import jax
+import numpy as np
 
 from jaxlab.training.metrics import write_atomically
 
@@ -60,22 +61,36 @@ class Workdir:
             that are not a run's.
         """
         if jax.process_index() != 0:
+            _all_agree(True, self.path)
             yield
             return
+        try:
+            lock = self._lock(fresh)
+        except WorkdirError:
+            _all_agree(False, self.path)
+            raise
+        with lock:
+            _all_agree(True, self.path)
+            yield
+
+    def _lock(self, fresh: bool) -> IO[str]:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("a")
         except OSError as error:
             raise WorkdirError(f"cannot write in {self.path}: {error.strerror}") from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise WorkdirError(
-                    f"another run is using {self.path}: wait for it or give another --workdir"
-                ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._claim(fresh)
-            yield
+        except BlockingIOError:
+            lock.close()
+            raise WorkdirError(
+                f"another run is using {self.path}: wait for it or give another --workdir"
+            ) from None
+        except WorkdirError:
+            lock.close()
+            raise
+        return lock
 
     def _claim(self, fresh: bool) -> None:
         saved = self.path / "config.json"
@@ -101,6 +116,16 @@ class Workdir:
             raise WorkdirError(
                 f"{self.path} holds a run of another config ({changes}): give another --workdir, or --fresh"
             )
+
+
+def _all_agree(fine: bool, path: pathlib.Path) -> None:
+    """The processes of one run wait for the first to take the folder, and leave together when it cannot."""
+    if jax.process_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    if not multihost_utils.process_allgather(np.asarray(fine)).all() and fine:
+        raise WorkdirError(f"the first process cannot use {path}: it says why")
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:

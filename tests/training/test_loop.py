@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jaxlab.core import Learner
-from jaxlab.training import Checkpoints, Diverged, fit
+from jaxlab.training import Checkpoints, Diverged, Fit, fit
 from jaxlab.training.preemption import Preempted
 from tests.training import toy
 
@@ -30,6 +30,8 @@ def weights(done):
 
 def test_it_learns_and_evaluates_what_it_should():
     done = run(steps=300, plan=toy.plan(eval_every=100))
+    assert isinstance(done, Fit)
+    assert done.wall_s > 0
     assert weights(done).shape == (3, 4)
     np.testing.assert_allclose(weights(done), [[1.0, -2.0, 0.5, 3.0]] * 3, atol=0.1)
     assert set(done.final) == {"val/mse", "test/mse"}

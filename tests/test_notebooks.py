@@ -1,0 +1,53 @@
+"""The notebooks run from top to bottom, from the repository's root and from their own folder, and come out sensible."""
+
+import pathlib
+import re
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def printed(notebook: nbformat.NotebookNode) -> str:
+    """Everything the cells wrote to standard output."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(
+        output.text for output in outputs if output.output_type == "stream" and output.name == "stdout"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", [".", "notebooks"])
+def test_quickstart_runs_and_says_what_it_should(folder, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / folder)}}).execute()
+    text = printed(notebook)
+    assert "pld [0.676" in text
+    assert "gradient to the teacher\n [[0. 0. 0.]\n [0. 0. 0.]]" in text
+    students = {name: float(value) for name, value in re.findall(r"^(ce|pld): (0\.\d+)$", text, re.MULTILINE)}
+    assert students.keys() == {"ce", "pld"}
+    assert all(0.5 < value < 1 for value in students.values())
+    difference, low, high, verdict = re.search(
+        r"^pld beats ce: (\S+) \[(\S+), (\S+)\], (\w+)$", text, re.MULTILINE
+    ).groups()
+    assert float(low) < float(difference) < float(high)
+    assert float(difference) == pytest.approx(students["pld"] - students["ce"], abs=0.0011)
+    expected = "reproduced" if float(low) > 0 else "contradicted" if float(high) < 0 else "inconclusive"
+    assert verdict == expected
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_is_committed_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code[0].source.startswith("import")
+    assert all(not re.search(r"^(import|from) ", cell.source, re.MULTILINE) for cell in code[1:])
+    for cell in code:
+        assert cell.outputs == []
+        assert cell.execution_count is None
