@@ -22,7 +22,7 @@ def digits() -> Images:
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
-        message = 'scikit-learn is needed for digits: pip install scikit-learn'
+        message = "scikit-learn is needed for digits: pip install scikit-learn"
         raise ModuleNotFoundError(message) from error
     raw = load_digits()
     return from_host(raw.images, raw.target, scale=16)

@@ -28,11 +28,11 @@ def picture(
 
     Reference: Hunter, "Matplotlib: A 2D Graphics Environment" (2007).
 
-    >>> import jax
-    >>> from jaxlab.data import image_hierarchy, picture
-    >>> figure = picture(image_hierarchy(jax.random.key(0), jax.random.key(1), 4))
-    >>> len(figure.axes)
-    4
+    >>> import numpy as np
+    >>> from jaxlab.data import Images, picture
+    >>> figure = picture(Images(np.zeros((4, 8, 8, 1)), np.arange(4)))
+    >>> [axes.get_title() for axes in figure.axes]
+    ['0', '1', '2', '3']
     """
     from matplotlib.figure import Figure
 

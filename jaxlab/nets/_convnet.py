@@ -46,8 +46,8 @@ class ConvNet(nn.Module, kw_only=True):
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import ConvNet
     >>> net, x = ConvNet(channels=(8, 16), num_classes=10), jnp.ones((4, 8, 8, 1))
-    >>> params = jax.jit(net.init)(jax.random.key(0), x)
-    >>> logits, features = net.apply(params, x, return_features=True)
+    >>> run = lambda key: net.init_with_output(key, x, return_features=True)
+    >>> (logits, features), params = jax.eval_shape(run, jax.random.key(0))
     >>> logits.shape, [f.shape for f in features]
     ((4, 10), [(4, 4, 4, 8), (4, 2, 2, 16), (4, 64)])
     """

@@ -23,5 +23,5 @@ def test_the_set():
 
 def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "scikit-learn"$'):
+    with pytest.raises(ModuleNotFoundError, match="pip install scikit-learn$"):
         digits()
