@@ -114,6 +114,7 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     loaded = load(args.config, overrides)
     enable_compilation_cache()
     warnings.showwarning = _warn
+    sys.unraisablehook = _unraisable
     try:
         initialize_distributed()
         plan = plan_of(loaded.config)
@@ -201,6 +202,12 @@ def _warn(
     message: Warning | str, category: type, filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     print(f"warning: {message}", file=sys.stderr)
+
+
+def _unraisable(event: Any) -> None:
+    """Reads of a damaged checkpoint come back after orbax has closed their event loop: no news for anybody."""
+    if not (isinstance(event.exc_value, RuntimeError) and "Event loop is closed" in str(event.exc_value)):
+        sys.__unraisablehook__(event)
 
 
 def _fail(message: str, status: int) -> int:

@@ -14,7 +14,7 @@ from jaxlab.core._prototype import (
     prototype_logits,
 )
 from jaxlab.core._queue import Queue, queue_init, queue_items, queue_push
-from jaxlab.core._reduce import masked_max, masked_mean, masked_std, masked_sum, masked_var
+from jaxlab.core._reduce import as_float, masked_max, masked_mean, masked_std, masked_sum, masked_var
 from jaxlab.core._schedule import cosine_ramp_down, linear_ramp_up, sigmoid_ramp_up
 from jaxlab.core._softmax import MASKED_LOGIT, masked_log_softmax, masked_logsumexp, masked_softmax
 from jaxlab.core._statistics import (
@@ -33,6 +33,7 @@ __all__ = [
     "PrototypeBank",
     "Queue",
     "accuracy",
+    "as_float",
     "bank_init",
     "bank_update",
     "class_means",

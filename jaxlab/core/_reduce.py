@@ -16,7 +16,19 @@ AxisName = str | tuple[str, ...] | None
 
 
 def as_float(x: jax.Array) -> jax.Array:
-    """The array in float32, or in float64 if it already is."""
+    """The array in float32, or in float64 if it already is: the type that every reduction here works in.
+
+    Args:
+      x: array of any dtype.
+
+    Returns:
+      The same shape.
+
+    Reference: `jax.numpy.promote_types` with float32.
+
+    >>> as_float(jnp.ones(2, jnp.bfloat16)).dtype
+    dtype('float32')
+    """
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 

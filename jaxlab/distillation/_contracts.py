@@ -28,12 +28,6 @@ def check_positive(name: str, value: float | jax.Array) -> None:
         raise ValueError(f"{name} must be positive, got {value}")
 
 
-def wide(x: jax.Array) -> jax.Array:
-    """The array in float32, or in float64 if it already is."""
-    x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def full_mask(where: jax.Array | None, shape: tuple[int, ...], name: str = "logits") -> jax.Array:
     """`where` as booleans of exactly `shape`; None keeps everything."""
     where = jnp.asarray(True if where is None else where).astype(bool)

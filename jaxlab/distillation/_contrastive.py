@@ -6,8 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import masked_mean, normalize
-from jaxlab.distillation._contracts import full_mask, wide
+from jaxlab.core import as_float, masked_mean, normalize
+from jaxlab.distillation._contracts import full_mask
 
 
 class CrdState(NamedTuple):
@@ -140,8 +140,8 @@ def crd_loss(
     _check_crd(state, student_embedding, teacher_embedding, index, negatives)
     _check_hyperparameters(temperature, momentum)
     valid = full_mask(where, index.shape, "index")
-    student = normalize(jnp.where(valid[:, None], wide(student_embedding), 0.0))
-    teacher = normalize(jnp.where(valid[:, None], wide(teacher_embedding), 0.0))
+    student = normalize(jnp.where(valid[:, None], as_float(student_embedding), 0.0))
+    teacher = normalize(jnp.where(valid[:, None], as_float(teacher_embedding), 0.0))
     candidates = jnp.concatenate([index[:, None], negatives.astype(index.dtype)], axis=-1)
     logits = (
         _scores(student, state.teacher_memory, candidates, temperature),

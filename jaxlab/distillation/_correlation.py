@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import masked_mean, masked_softmax, masked_sum, pearson
-from jaxlab.distillation._contracts import check_logits, check_positive, full_mask, wide
+from jaxlab.core import as_float, masked_mean, masked_softmax, masked_sum, pearson
+from jaxlab.distillation._contracts import check_logits, check_positive, full_mask
 
 
 def dist_loss(
@@ -149,8 +149,8 @@ def _probabilities(student_logits, teacher_logits, temperature, where):
     check_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     mask = full_mask(where, jnp.shape(student_logits))
-    student = masked_softmax(wide(student_logits) / temperature, where=mask)
-    teacher = masked_softmax(wide(jax.lax.stop_gradient(teacher_logits)) / temperature, where=mask)
+    student = masked_softmax(as_float(student_logits) / temperature, where=mask)
+    teacher = masked_softmax(as_float(jax.lax.stop_gradient(teacher_logits)) / temperature, where=mask)
     return student, teacher, mask
 
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import forward_kl, masked_logsumexp
-from jaxlab.distillation._contracts import check_labels, check_logits, check_positive, class_mask, wide
+from jaxlab.core import as_float, forward_kl, masked_logsumexp
+from jaxlab.distillation._contracts import check_labels, check_logits, check_positive, class_mask
 
 
 def dkd_loss(
@@ -145,7 +145,7 @@ def non_target_class_kl(
 
 
 def _split(student_logits, teacher_logits, labels, *, temperature, where):
-    """Tempered logits in wide precision, and the masks of the target and of the other classes."""
+    """Tempered logits in float32 or wider, and the masks of the target and of the other classes."""
     check_logits(student_logits, teacher_logits)
     check_labels(student_logits, labels)
     check_positive("temperature", temperature)
@@ -154,8 +154,8 @@ def _split(student_logits, teacher_logits, labels, *, temperature, where):
     is_target = labels[..., None] == jnp.arange(student_logits.shape[-1])
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
     return (
-        wide(student_logits) / temperature,
-        wide(teacher_logits) / temperature,
+        as_float(student_logits) / temperature,
+        as_float(teacher_logits) / temperature,
         valid & is_target,
         valid & ~is_target,
     )

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import masked_mean
-from jaxlab.distillation._contracts import full_mask, wide
+from jaxlab.core import as_float, masked_mean
+from jaxlab.distillation._contracts import full_mask
 
 
 def hint_loss(
@@ -46,8 +46,8 @@ def hint_loss(
             "apply the regressor first"
         )
     mask = full_mask(where, student, "features")
-    student_features = jnp.where(mask, wide(student_features), 0.0)
-    teacher_features = jnp.where(mask, wide(jax.lax.stop_gradient(teacher_features)), 0.0)
+    student_features = jnp.where(mask, as_float(student_features), 0.0)
+    teacher_features = jnp.where(mask, as_float(jax.lax.stop_gradient(teacher_features)), 0.0)
     return masked_mean(
         jnp.square(student_features - teacher_features), where=mask, axis=tuple(range(1, len(student)))
     )

@@ -7,7 +7,7 @@ second is chosen alike among those left, and so on. A ranking lists class indice
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import masked_softmax
+from jaxlab.core import as_float, masked_softmax
 from jaxlab.distillation._contracts import (
     broadcast_to,
     check_labels,
@@ -15,7 +15,6 @@ from jaxlab.distillation._contracts import (
     check_positive,
     class_mask,
     full_mask,
-    wide,
 )
 
 
@@ -135,7 +134,9 @@ def teacher_optimal_ranking(
     [[0, 1, 2, 3]]
     """
     check_labels(teacher_logits, labels)
-    worth = jnp.where(_is_label(teacher_logits, labels), jnp.inf, wide(jax.lax.stop_gradient(teacher_logits)))
+    worth = jnp.where(
+        _is_label(teacher_logits, labels), jnp.inf, as_float(jax.lax.stop_gradient(teacher_logits))
+    )
     worth = jnp.where(full_mask(where, worth.shape), worth, -jnp.inf)
     return _count_order(worth) if worth.shape[-1] <= 64 else _sort_order(worth)
 
@@ -176,7 +177,7 @@ def listmle_loss(
     >>> round(listmle_loss(jnp.zeros((1, 3)), jnp.array([[2, 0, 1]])).item(), 4)  # log 3 + log 2
     1.7918
     """
-    weights = jnp.ones_like(wide(student_logits)) if weights is None else weights
+    weights = jnp.ones_like(as_float(student_logits)) if weights is None else weights
     return plackett_luce_nll(student_logits, ranking, weights, where=where)
 
 
@@ -215,9 +216,9 @@ def plackett_luce_nll(
     _check_ranking(student_logits, ranking)
     shape = jnp.shape(student_logits)
     valid = jnp.take_along_axis(full_mask(where, shape), ranking, axis=-1)
-    ordered = jnp.take_along_axis(wide(student_logits), ranking, axis=-1)
+    ordered = jnp.take_along_axis(as_float(student_logits), ranking, axis=-1)
     costs = _choice_costs(jnp.where(valid, ordered, 0.0), valid)
-    weights = jnp.where(valid, broadcast_to(wide(weights), shape, "weights", "logits"), 0.0)
+    weights = jnp.where(valid, broadcast_to(as_float(weights), shape, "weights", "logits"), 0.0)
     return (weights * costs).sum(-1)
 
 
@@ -260,7 +261,7 @@ def _choice_costs(ordered: jax.Array, valid: jax.Array) -> jax.Array:
 
 def _teacher_probabilities(teacher_logits, temperature, valid):
     check_positive("temperature", temperature)
-    return masked_softmax(wide(teacher_logits) / temperature, where=valid)
+    return masked_softmax(as_float(teacher_logits) / temperature, where=valid)
 
 
 def _is_label(logits: jax.Array, labels: jax.Array) -> jax.Array:

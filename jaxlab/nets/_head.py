@@ -4,15 +4,10 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+
+from jaxlab.core import as_float
 
 Features = tuple[jax.Array, ...]
-
-
-def widen(x: jax.Array) -> jax.Array:
-    """float32 from anything narrower; float64 stays."""
-    x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def classify(
@@ -23,6 +18,6 @@ def classify(
     The classifier computes in float32 whatever the layers before it use: it costs little, and the logits of a
     bfloat16 net then keep the small differences between classes that a student learns from.
     """
-    features = tuple(widen(h) for h in (*hidden, vector))
+    features = tuple(as_float(h) for h in (*hidden, vector))
     logits = nn.Dense(num_classes, name="classifier")(features[-1])
     return (logits, features) if return_features else logits

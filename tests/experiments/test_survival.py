@@ -3,6 +3,7 @@
 import pathlib
 import random
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,6 +85,20 @@ def test_twice_gives_identical_files(straight, tmp_path):
     assert result(tmp_path / "again") == result(straight)
     for name in ("metrics.jsonl", "curves.png"):
         assert (tmp_path / "again" / name).read_bytes() == (straight / name).read_bytes(), name
+
+
+def test_a_damaged_checkpoint_is_one_warning(straight, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    newest = folder / "checkpoints" / "digits" / "kd" / "20"
+    biggest = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    biggest.write_bytes(biggest.read_bytes()[:10])
+    status, _, error = finish(folder)
+    assert status == 0
+    assert result(folder) == result(straight)
+    assert error.count("\n") == 1, error
+    assert "warning: checkpoint" in error
+    assert "kd/20 is damaged" in error
 
 
 def _wait_for(path: pathlib.Path, process) -> None:
