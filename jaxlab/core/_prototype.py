@@ -98,10 +98,10 @@ def class_means(
     _check_rows(features, labels, weights)
     valid = as_mask(where, labels.shape) & (labels >= 0) & (labels < num_classes)
     weights = jnp.where(valid, 1.0 if weights is None else as_float(weights), 0.0).astype(features.dtype)
-    weighted = jnp.where(valid[:, None], features, 0.0) * weights[:, None]
     rows = jnp.where(valid, labels, num_classes)
-    # Scattered sums, not a one-hot product: a NaN feature then stays in its own class.
-    sums = jax.ops.segment_sum(weighted, rows, num_segments=num_classes)
+    # Scattered sums, not a one-hot product: a NaN feature stays in its own class, that of an ignored row (sent
+    # out of range) in none.
+    sums = jax.ops.segment_sum(features * weights[:, None], rows, num_segments=num_classes)
     mass = jax.ops.segment_sum(weights, rows, num_segments=num_classes)
     if axis_name is not None:
         sums, mass = jax.lax.psum((sums, mass), axis_name)

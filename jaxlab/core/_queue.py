@@ -98,6 +98,7 @@ def queue_push(
     rank = jnp.cumsum(valid, dtype=jnp.int32) - 1
     pushed = jnp.sum(valid, dtype=jnp.int32)
     kept = valid & (rank >= pushed - capacity)
+    # Two rows never share a slot, so the order in which an accelerator scatters them does not matter.
     slot = jnp.where(kept, (queue.cursor + rank) % capacity, capacity)
     return Queue(
         items=queue.items.at[slot].set(items, mode="drop"),

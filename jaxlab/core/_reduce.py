@@ -18,6 +18,8 @@ AxisName = str | tuple[str, ...] | None
 def as_float(x: jax.Array) -> jax.Array:
     """The array in float32, or in float64 if it already is: the type that every reduction here works in.
 
+    A gradient that goes back into a float16 array saturates at 65,504 there instead of becoming infinite.
+
     Args:
       x: array of any dtype.
 
@@ -30,7 +32,20 @@ def as_float(x: jax.Array) -> jax.Array:
     dtype('float32')
     """
     x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return _from_half(x) if x.dtype == jnp.float16 else x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+@jax.custom_vjp
+def _from_half(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32)
+
+
+def _to_half(_: None, gradient: jax.Array) -> tuple[jax.Array]:
+    largest = float(jnp.finfo(jnp.float16).max)
+    return (jnp.clip(gradient, -largest, largest).astype(jnp.float16),)
+
+
+_from_half.defvjp(lambda x: (_from_half(x), None), _to_half)
 
 
 def as_mask(where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:

@@ -22,16 +22,15 @@ def environment(**changes) -> dict[str, str]:
     return {**kept, "JAX_PLATFORMS": "cpu", **changes}
 
 
-def start(workdir, *flags, config=SMOKE, env=None, **kwargs) -> subprocess.Popen:
-    """Begin the command; its output is kept."""
+def start(workdir, *flags, config=SMOKE, env=None, before=()) -> subprocess.Popen:
+    """Begin the command, behind the words `before`; its output is kept."""
     return subprocess.Popen(
-        arguments(workdir, *flags, config=config),
+        [*before, *arguments(workdir, *flags, config=config)],
         cwd=ROOT,
         env=env or environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **kwargs,
     )
 
 

@@ -2,7 +2,6 @@
 
 import pathlib
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -59,7 +58,7 @@ def test_twenty_kills_change_nothing(straight, tmp_path):
     while kills < 20:
         process = start(folder)
         try:
-            process.wait(timeout=rng.uniform(0.3, 1.05) * span)
+            process.wait(timeout=rng.uniform(0.25, 1.0) * span)
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
@@ -146,8 +145,7 @@ def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(straight, tmp_path
     process.send_signal(signal.SIGTERM)
     process.communicate()
     before = sorted(path.name for path in (folder / "checkpoints").rglob("*"))
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
-    status, _, error = finish(folder, preexec_fn=limit)
+    status, _, error = finish(folder, before=["bash", "-c", 'ulimit -f 1; exec "$0" "$@"'])
     lines = [line for line in error.splitlines() if line.startswith("error:")]
     assert status == 1, error
     assert len(lines) == 1
@@ -190,5 +188,5 @@ def test_two_processes_give_the_same_result(tiny, tmp_path):
     ended = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     assert "curves:" in ended[0][0]
-    assert ended[1][0] == ""
+    assert "curves:" not in ended[1][0]
     close(result(tmp_path / "run"), result(tiny), rtol=1e-5)
