@@ -129,17 +129,10 @@ def fit(
             end = min(start + plan.log_every, steps)
             state, trace = program.advance(state, placed["train"], start, end - start)
             try:
-                _check_finite(trace, plan.seeds, start)
-                row: Row = {
-                    "step": end,
-                    **{_name(n): values.mean(axis=1).tolist() for n, values in trace.items()},
-                }
-                if end == steps or end % plan.eval_every == 0:
-                    final = _evaluate(program, state, placed, evaluate, only_val=end < steps)
-                    _check_finite(
-                        {name: values[:, None] for name, values in final.items()}, plan.seeds, end - 1
-                    )
-                    row |= {name: values.tolist() for name, values in final.items()}
+                row, scores = _look(
+                    program, state, placed, evaluate, trace, plan, start, end, last=end == steps
+                )
+                final = scores or final
             except Diverged as error:
                 if checkpoints:
                     checkpoints.save(end, state, {"diverged": [error.step, error.seed, error.metric]})
@@ -155,6 +148,28 @@ def fit(
                 raise Preempted(end)
     # Reading back what was finished before is no part of what it took.
     return Fit(state, rows, final, earlier + (time.monotonic() - began if begin < steps else 0.0))
+
+
+def _look(
+    program: Any,
+    state: Any,
+    placed: Mapping[str, Any],
+    evaluate: Evaluate | None,
+    trace: Mapping[str, np.ndarray],
+    plan: Plan,
+    start: int,
+    end: int,
+    *,
+    last: bool,
+) -> tuple[Row, dict[str, np.ndarray]]:
+    """What the host sees after a chunk: the row to log, and the scores when it was time to evaluate."""
+    _check_finite(trace, plan.seeds, start)
+    row: Row = {"step": end, **{_name(name): values.mean(axis=1).tolist() for name, values in trace.items()}}
+    if not last and end % plan.eval_every:
+        return row, {}
+    scores = _evaluate(program, state, placed, evaluate, only_val=not last)
+    _check_finite({name: values[:, None] for name, values in scores.items()}, plan.seeds, end - 1)
+    return row | {name: values.tolist() for name, values in scores.items()}, scores
 
 
 def _program(learner: Learner, draw: Any, evaluate: Any, plan: Plan, sharding: Rules, salt: int) -> Any:
