@@ -5,6 +5,8 @@ VENV ?= .venv
 CONFIG ?= configs/distillation/pld.py
 ARGS ?=
 TESTS ?=
+# More extras for make test: EXTRAS=,bench also compares with transformers, PEFT and TRL (brings PyTorch)
+EXTRAS ?=
 
 PROJECT := setup.cfg pyproject.toml constraints.txt
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -35,5 +37,5 @@ $(VENV)/.run: $(VENV)/bin/python $(PROJECT)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python $(PROJECT)
-	$(PIP) --editable ".[data,tensorboard,dev]"
+	$(PIP) --editable ".[data,tensorboard,language,dev$(EXTRAS)]"
 	@touch $@ $(VENV)/.run

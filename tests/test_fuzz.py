@@ -1,7 +1,7 @@
 """Fuzz of every public function on arrays: finite value and gradient, or one clear line.
 
 Hypothesis chooses shapes, dtypes, a pattern of values and a pattern of masks. What a function is called with stands
-in `CALLS`; a test makes sure that no public function of `core` and `distillation` is left out.
+in `CALLS`; a test makes sure that no public function of the rooms of mathematics is left out.
 """
 
 import functools
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import core, data, distillation
+from jaxlab import core, data, distillation, post_training
 
 # Rows, classes, dtype: each is compiled once per function, then met with many values and masks.
 FORMS = (
@@ -149,14 +149,72 @@ CALLS = {
     "crop_flip": lambda a: data.crop_flip(a["s"][:, :, None, None], jax.random.key(0), pad=2),
 }  # fmt: skip
 
+
+def _tokens(name):
+    """Of policy, reference and mask per token."""
+    call = getattr(post_training, name)
+    return lambda a: call(a["s"], a["t"], where=a["where"])
+
+
+def _responses(name):
+    """Of a reward and a group per response."""
+    call = getattr(post_training, name)
+    return lambda a: call(a["s"][:, 0], a["y"], where=a["rows"])
+
+
+def _ratio(a):
+    return post_training.token_importance_ratio(a["s"], a["t"], where=a["where"])
+
+
+def _rewarded(name):
+    """Of a ratio, an advantage and a mask."""
+    return lambda a: getattr(post_training, name)(_ratio(a), a["v"], where=a["where"])
+
+
+POST_TRAINING = {
+    **{name: _tokens(name) for name in ("token_importance_ratio", "sequence_importance_ratio", "kl_estimate",
+       "kd_reward", "kd_rkl")},
+    **{name: _responses(name) for name in ("group_statistics", "grpo_advantage", "dr_grpo_advantage",
+       "rloo_advantage", "gpg_advantage", "pass_at_k_advantage", "dynamic_sampling_weights")},
+    **{name: _rewarded(name) for name in ("ppo_clip_loss", "gpg_loss", "clip_fraction", "dual_clip_fraction")},
+    "opo_advantage": lambda a: post_training.opo_advantage(a["s"][:, 0], a["index"], a["y"], where=a["rows"]),
+    "kd_keep_mask": lambda a: post_training.kd_keep_mask(a["s"][:, 0] > 0, a["y"], mode="group", where=a["rows"]),
+    "reinforce_pp_baseline_advantage": lambda a: post_training.reinforce_pp_baseline_advantage(
+        a["s"][:, 0], a["y"], a["where"]
+    ),
+    "reinforce_pp_advantage": lambda a: post_training.reinforce_pp_advantage(a["s"], a["where"]),
+    "remax_advantage": lambda a: post_training.remax_advantage(a["s"], a["v"], a["where"]),
+    "returns_to_go": lambda a: post_training.returns_to_go(a["s"], a["where"], gamma=0.9),
+    "whiten": lambda a: post_training.whiten(a["s"], a["where"]),
+    "top_entropy_mask": lambda a: post_training.top_entropy_mask(a["s"], a["where"]),
+    "geometric_importance_ratio": lambda a: post_training.geometric_importance_ratio(
+        a["s"], a["t"], a["v"], where=a["where"]
+    ),
+    "gmpo_loss": lambda a: post_training.gmpo_loss(a["s"], a["t"], a["v"], where=a["where"]),
+    "cispo_loss": lambda a: post_training.cispo_loss(a["s"], _ratio(a), a["v"], where=a["where"]),
+    "aggregate": lambda a: [
+        post_training.aggregate(a["s"], a["where"], mode=mode)
+        for mode in ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "constant")
+    ],
+    "kl_in_reward": lambda a: post_training.kl_in_reward(a["s"], a["s"], a["t"], beta=0.1, where=a["where"]),
+    "overlong_penalty": lambda a: post_training.overlong_penalty(a["s"], max_length=100, buffer=20),
+    "pass_at_k": lambda a: post_training.pass_at_k(a["index"], a["s"][:, 0] > 0, 2),
+    "avg_at_n": lambda a: post_training.avg_at_n(a["s"] > 0, where=a["where"]),
+    "kdrl_loss": lambda a: post_training.kdrl_loss(a["s"], a["t"], a["t"], a["v"], a["where"], keep=a["rows"]),
+    "kd_shaped_advantage": lambda a: post_training.kd_shaped_advantage(a["v"], a["s"], a["t"], where=a["where"]),
+    "annealed_beta": lambda a: post_training.annealed_beta(a["step"]),
+    "exact_reverse_kl": lambda a: post_training.exact_reverse_kl(a["s"], a["t"], where=a["rows"]),
+}  # fmt: skip
+CALLS |= POST_TRAINING
+
 # Types, constants, and what only makes or reads a state that a call above goes through.
 COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
-              "crd_negatives"}  # fmt: skip
+              "crd_negatives", "GroupStatistics"}  # fmt: skip
 
 
 def test_no_public_function_is_left_out():
-    public = set(core.__all__) | set(distillation.__all__)
+    public = set(core.__all__) | set(distillation.__all__) | set(post_training.__all__)
     assert public - COVERED_BY <= set(CALLS), sorted(public - COVERED_BY - set(CALLS))
 
 
@@ -170,16 +228,7 @@ def _compiled(name: str):
     return jax.jit(jax.value_and_grad(total, has_aux=True))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(CALLS))
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True, database=None)
-@hypothesis.given(
-    form=st.sampled_from(FORMS),
-    values=st.sampled_from(VALUES),
-    mask=st.sampled_from(MASKS),
-    seed=st.integers(0, 10_000),
-)
-def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, seed):
+def _is_finite_or_says_why(name, form, values, mask, seed):
     floats, rest = _arguments(*form, values, mask, seed)
     try:
         (_, leaves), grads = _compiled(name)(floats, rest)
@@ -191,6 +240,34 @@ def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, s
         assert np.isfinite(np.asarray(leaf, np.float32)).all(), (name, "value")
     for key, grad in grads.items():
         assert np.isfinite(np.asarray(grad, np.float32)).all(), (name, "gradient of", key)
+
+
+inputs = hypothesis.given(
+    form=st.sampled_from(FORMS),
+    values=st.sampled_from(VALUES),
+    mask=st.sampled_from(MASKS),
+    seed=st.integers(0, 10_000),
+)
+
+
+def examples(count):
+    return hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(CALLS) - set(POST_TRAINING)))
+@examples(40)
+@inputs
+def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, seed):
+    _is_finite_or_says_why(name, form, values, mask, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(POST_TRAINING))
+@examples(12)
+@inputs
+def test_post_training_is_finite_or_says_why(name, form, values, mask, seed):
+    _is_finite_or_says_why(name, form, values, mask, seed)
 
 
 @pytest.mark.parametrize("name", ["masked_mean", "masked_softmax", "forward_kl", "kd_loss", "dist_loss", "dkd_loss",
@@ -208,7 +285,8 @@ def test_nan_behind_a_mask_stays_there(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - {"constant_decay", "ramp_up_decay", "sigmoid_ramp_up",
-                                                      "linear_ramp_up", "cosine_ramp_down"}))  # fmt: skip
+                                                      "linear_ramp_up", "cosine_ramp_down",
+                                                      "annealed_beta"}))  # fmt: skip
 def test_shapes_that_do_not_fit_are_one_clear_line(name):
     """A wrong number of rows or classes anywhere never broadcasts quietly."""
     floats, rest = _arguments(4, 5, "float32", "normal", "some", 0)
@@ -221,5 +299,5 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
             tried += 1
             assert isinstance(error, ValueError), (name, key, error)
             assert "\n" not in str(error), (name, key)
-    takes_one_array = {"as_float", "crop_flip", "normalize", "ema_update"}
+    takes_one_array = {"as_float", "crop_flip", "normalize", "ema_update", "overlong_penalty"}
     assert tried or name in takes_one_array, name

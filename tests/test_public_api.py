@@ -7,9 +7,9 @@ import pathlib
 
 import pytest
 
-ROOMS = ("core", "nets", "data", "distillation", "training")
+ROOMS = ("core", "nets", "data", "distillation", "language", "post_training", "training")
 TESTS = pathlib.Path(__file__).parent
-LOSS_ROOMS = ("core", "nets", "data", "distillation")
+LOSS_ROOMS = ("core", "nets", "data", "distillation", "language", "post_training")
 
 
 def names(rooms=ROOMS):

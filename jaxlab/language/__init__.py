@@ -1,0 +1,55 @@
+"""Language models as plain pytrees and pure functions."""
+
+from jaxlab.language._checkpoint_files import load_hugging_face, save_hugging_face
+from jaxlab.language._completions import completion_hidden
+from jaxlab.language._decoder import (
+    Cache,
+    Decoder,
+    output_matrix,
+    pack_for_decoding,
+    sharding_rules,
+    stack_layers,
+    token_positions,
+)
+from jaxlab.language._gguf import gguf_chat_template, load_gguf, smollm2_path
+from jaxlab.language._layers import LowRank
+from jaxlab.language._lora import attach_lora, init_lora, merge_lora
+from jaxlab.language._lora_files import load_lora, save_lora
+from jaxlab.language._rope_pairs import convert_rope_pairs
+from jaxlab.language._sampler import Rollout, check_sampling, filter_logits, sample
+from jaxlab.language._token_log_probs import token_divergence, token_log_probs, token_statistics
+from jaxlab.language._tokenizer import Tokenizer, check_vocabulary
+from jaxlab.language._tokenizer_files import load_tokenizer
+
+__all__ = [
+    "Cache",
+    "Decoder",
+    "LowRank",
+    "Rollout",
+    "Tokenizer",
+    "attach_lora",
+    "check_sampling",
+    "check_vocabulary",
+    "completion_hidden",
+    "convert_rope_pairs",
+    "filter_logits",
+    "gguf_chat_template",
+    "init_lora",
+    "load_gguf",
+    "load_hugging_face",
+    "load_lora",
+    "load_tokenizer",
+    "merge_lora",
+    "output_matrix",
+    "pack_for_decoding",
+    "sample",
+    "save_hugging_face",
+    "save_lora",
+    "sharding_rules",
+    "smollm2_path",
+    "stack_layers",
+    "token_divergence",
+    "token_log_probs",
+    "token_positions",
+    "token_statistics",
+]

@@ -1,0 +1,72 @@
+"""Causal attention with grouped heads, over a whole sequence or from one new position into a cache."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import MASKED_LOGIT, as_float
+
+# Rows below which one product over all keys costs less than several over prefixes.
+_ROWS_PER_BLOCK = 64
+
+
+def _num_blocks(length: int) -> int:
+    return next((n for n in (4, 3, 2) if length % n == 0 and length // n >= _ROWS_PER_BLOCK), 1)
+
+
+def _weights(scores: jax.Array, visible: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    return jax.nn.softmax(jnp.where(visible, as_float(scores), MASKED_LOGIT), axis=-1).astype(dtype)
+
+
+def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array | None) -> jax.Array:
+    """Attention of the last T positions of a sequence to themselves and to the valid ones before them.
+
+    The lower triangle is computed in blocks of rows, each against the keys it can see: a quarter to a half of the
+    work of the full square. A row that sees no valid key gets an average of values that nobody reads.
+
+    Args:
+      q: `[B, H, T, D]`.
+      k, v: `[B, K, S, D]` with K a divisor of H and S at least T.
+      valid: `[B, S]` bool, the keys that exist; None means all.
+
+    Returns:
+      `[B, H, T, D]`.
+    """
+    batch, heads, length, dim = q.shape
+    groups, before = k.shape[1], k.shape[2] - q.shape[2]
+    q = q.reshape(batch, groups, heads // groups, length, dim) * (1.0 / math.sqrt(dim))
+    blocks = _num_blocks(length)
+    rows = length // blocks
+    outputs = []
+    for block in range(blocks):
+        start, stop = block * rows, (block + 1) * rows
+        seen = before + stop
+        visible = before + jnp.arange(start, stop)[:, None] >= jnp.arange(seen)[None, :]
+        visible = visible[None, None, None]
+        if valid is not None:
+            visible = visible & valid[:, None, None, None, :seen]
+        scores = jnp.einsum("bkgtd,bksd->bkgts", q[:, :, :, start:stop], k[:, :, :seen])
+        weights = _weights(scores, visible, v.dtype)
+        outputs.append(jnp.einsum("bkgts,bksd->bkgtd", weights, v[:, :, :seen]))
+    out = outputs[0] if blocks == 1 else jnp.concatenate(outputs, axis=3)
+    return out.reshape(batch, heads, length, dim)
+
+
+def cached_attention(q: jax.Array, keys: jax.Array, values: jax.Array, visible: jax.Array) -> jax.Array:
+    """Attention of one new position per row to what a cache holds.
+
+    Args:
+      q: `[B, H, D]`.
+      keys, values: `[B, K, S, D]`.
+      visible: `[B, S]` bool.
+
+    Returns:
+      `[B, H, D]`.
+    """
+    batch, heads, dim = q.shape
+    groups = keys.shape[1]
+    q = q.reshape(batch, groups, heads // groups, dim) * (1.0 / math.sqrt(dim))
+    scores = jnp.einsum("bkgd,bksd->bkgs", q, keys)
+    weights = _weights(scores, visible[:, None, None, :], values.dtype)
+    return jnp.einsum("bkgs,bksd->bkgd", weights, values).reshape(batch, heads, dim)

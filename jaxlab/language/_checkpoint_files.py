@@ -1,0 +1,142 @@
+"""Folders as Hugging Face's transformers writes them: `config.json` and safetensors, in and out."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.language._decoder import Decoder
+from jaxlab.language._hugging_face_config import config_of, read_config, read_json, write_json
+from jaxlab.language._rope_pairs import convert_rope_pairs
+from jaxlab.language._safetensors import Entry, read_entries, write_tensors
+from jaxlab.language._tensor_names import Names, assemble, check_params, check_tensors, float_dtype, slots
+
+PROJECTIONS = {
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+_NAMES = Names(
+    top={"embed": "model.embed_tokens.weight", "norm": "model.norm.weight", "output": "lm_head.weight"},
+    layer={
+        **{key: f"model.layers.{{i}}.{name}.weight" for key, name in PROJECTIONS.items()},
+        **{f"{key}_bias": f"model.layers.{{i}}.self_attn.{key}_proj.bias" for key in "qkv"},
+        **{f"{key}_norm": f"model.layers.{{i}}.self_attn.{key}_norm.weight" for key in "qk"},
+        "attention_norm": "model.layers.{i}.input_layernorm.weight",
+        "mlp_norm": "model.layers.{i}.post_attention_layernorm.weight",
+    },
+)
+
+
+def load_hugging_face(
+    folder: str | os.PathLike[str], *, dtype: Any = jnp.float32
+) -> tuple[Decoder, dict[str, Any]]:
+    """A model and its parameters from a folder written by `transformers`: Llama, SmolLM2, Qwen2 and Qwen3.
+
+    Configuration, names, shapes and the files' lengths are all checked before any tensor is read, and nothing in
+    the folder is executed. Tensors come one by one, so the peak is the parameters and one tensor more.
+
+    Args:
+      folder: with `config.json`, and `model.safetensors` or `model.safetensors.index.json` and its shards
+        (float64, float32, float16 or bfloat16).
+      dtype: of the parameters.
+
+    Returns:
+      The `Decoder` and its parameters, with layers as a tuple.
+
+    Raises:
+      ValueError: a file that is missing or damaged, an architecture or setting that a `Decoder` does not have
+        (rope scaling, sliding windows, other biases and activations), tensors that do not fit; always one line.
+
+    Reference: the safetensors format, and transformers' names of the tensors, versions 4 and 5.
+
+    >>> import jax, tempfile
+    >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2, context=16)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_hugging_face(folder, model, model.init(jax.random.key(0)))
+    ...     again, params = load_hugging_face(folder)
+    >>> again == model, params["layers"][0]["q"].shape
+    (True, (8, 8))
+    """
+    folder, dtype = pathlib.Path(folder), float_dtype(dtype)
+    model = read_config(folder / "config.json")
+    entries = _read_folder(folder)
+    ignored = {name for name in entries if name.endswith("rotary_emb.inv_freq")}
+    if model.tied:
+        ignored.add(_NAMES.top["output"])
+    found = {name: entry.shape for name, entry in entries.items()}
+    expected = check_tensors(folder, model, _NAMES, found, ignored)
+    return model, assemble(model, expected, lambda name: entries[name].read(), dtype)
+
+
+def save_hugging_face(
+    folder: str | os.PathLike[str], model: Decoder, params: Mapping[str, Any], *, dtype: Any = jnp.float32
+) -> None:
+    """Write a model as a folder that `transformers` loads as Llama, Qwen2 (with biases) or Qwen3 (with head norms).
+
+    Rotary channels are brought into the order of transformers. Each file appears whole or not at all. No
+    tokenizer is written.
+
+    Args:
+      folder: made if need be; a model in it is overwritten.
+      model: the shape; biases together with head norms have no name there.
+      params: its parameters, on this process, layers as a tuple or stacked, without adapters (`merge_lora`).
+      dtype: in the file: float32, float16 or bfloat16.
+
+    Raises:
+      ValueError: a shape without a name in transformers, parameters that do not fit the model, another dtype.
+
+    Reference: the safetensors format, and transformers' names of the tensors.
+
+    >>> import jax, tempfile
+    >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_hugging_face(folder, model, model.init(jax.random.key(0)))
+    ...     sorted(os.listdir(folder))
+    ['config.json', 'model.safetensors']
+    """
+    folder, dtype = pathlib.Path(folder), float_dtype(dtype)
+    if dtype == np.float64:
+        raise ValueError("dtype is float64: transformers expects float32, float16 or bfloat16")
+    config = config_of(model, dtype)
+    model, params = convert_rope_pairs(model, check_params(model, params), "half")
+    folder.mkdir(parents=True, exist_ok=True)
+    places = dict(slots(model, _NAMES))
+
+    def read(name: str) -> np.ndarray:
+        slot = places[name]
+        array = np.asarray((params if slot.layer is None else params["layers"][slot.layer])[slot.key])
+        return array.T if slot.transposed else array
+
+    write_tensors(
+        folder / "model.safetensors", {name: slot.shape for name, slot in places.items()}, read, dtype
+    )
+    write_json(folder / "config.json", config)
+
+
+def _read_folder(folder: pathlib.Path) -> dict[str, Entry]:
+    """Every tensor of one file or of all the shards that the index names."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return read_entries(whole)
+    if not index.is_file():
+        raise ValueError(f"{folder} holds neither {whole.name} nor {index.name}")
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise ValueError(f"{index}: weight_map must say in which file each tensor is")
+    shards = {}
+    for name in sorted(set(places.values())):
+        if name != pathlib.PurePath(name).name:
+            raise ValueError(f"{index}: {name!r} must be the name of a file in the same folder")
+        shards[name] = read_entries(folder / name)
+    for tensor, name in places.items():
+        if tensor not in shards[name]:
+            raise ValueError(f"{folder / name}: tensor {tensor} is missing, though the index promises it")
+    return {tensor: shards[name][tensor] for tensor, name in places.items()}

@@ -1,0 +1,486 @@
+"""A decoder of the Llama, Qwen2, Qwen3 and SmolLM2 shape: parameters are a plain pytree, the functions are pure."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+
+from jaxlab.core import as_float
+from jaxlab.language._attention import cached_attention, causal_attention
+from jaxlab.language._layers import LowRank, linear, rms_norm, rotary_angles, rotate
+
+Params = Mapping[str, Any]
+
+
+class Cache(NamedTuple):
+    """Keys and values of the positions seen so far, one pair of arrays per layer.
+
+    Heads come before positions, and layers are not stacked: on a CPU this samples three times as fast as the
+    obvious `[L, B, S, H, D]`.
+
+    Attributes:
+      keys, values: tuples of `[B, K, S, D]`.
+      valid: `[B, S]` bool, the slots that hold a token.
+      length: int32 scalar, the next slot to be written, the same for all rows.
+    """
+
+    keys: tuple[jax.Array, ...]
+    values: tuple[jax.Array, ...]
+    valid: jax.Array
+    length: jax.Array
+
+    def grown(self, capacity: int) -> "Cache":
+        """The same cache with room for `capacity` positions."""
+        more = capacity - self.valid.shape[1]
+        pad = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0)))
+        keys, values = tuple(map(pad, self.keys)), tuple(map(pad, self.values))
+        return Cache(keys, values, jnp.pad(self.valid, ((0, 0), (0, more))), self.length)
+
+    def repeated(self, times: int) -> "Cache":
+        """The same cache with each row `times` times in a row: one prompt, several completions."""
+        again = lambda x: jnp.repeat(x, times, axis=0)
+        keys, values = tuple(map(again, self.keys)), tuple(map(again, self.values))
+        return Cache(keys, values, again(self.valid), self.length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """A causal language model's shape; its methods are pure functions of parameters that live elsewhere.
+
+    Parameters are a dict: `embed [V, d]`, `norm [d]`, `output [d, V]` unless tied, and `layers`, a tuple with one dict
+    per layer: `attention_norm`, `q`, `k`, `v`, `o`, `mlp_norm`, `gate`, `up`, `down`, and where the shape asks for
+    them `q_bias`, `k_bias`, `v_bias`, `q_norm`, `k_norm`. Matrices are `[in, out]`. `layers` may also be one dict
+    of stacked arrays `[L, ...]` (`stack_layers`): the layers are then scanned, which compiles faster when there
+    are many. Everything is computed in the parameters' own type, but norms, softmax and logits, which use float32.
+
+    Attributes:
+      vocab_size: number of tokens V.
+      width: d, the size of a hidden vector.
+      num_layers: number of blocks.
+      num_heads: query heads.
+      num_kv_heads: key and value heads, a divisor of `num_heads`; None means as many.
+      head_dim: size of a head; None means `width // num_heads`.
+      mlp_width: hidden size of the gated MLP; None means `4 * width`.
+      context: longest sequence.
+      rope_base: base of the rotary frequencies.
+      rope_pairs: "half" or "interleaved", which channels turn together.
+      norm_epsilon: inside the root of the norms.
+      qkv_bias: biases on q, k and v (Qwen2).
+      qk_norm: norms on each head's query and key (Qwen3).
+      tied: the output matrix is the embedding's.
+      remat: recompute each layer in the backward pass, for memory.
+
+    Raises:
+      ValueError: sizes that do not fit together, an unknown `rope_pairs`.
+
+    Reference: LLaMA (2023), section 2.2; Qwen2 Technical Report (2024), section 2.2; Qwen3 Technical Report
+      (2025), section 2.
+
+    >>> model = Decoder(vocab_size=11, width=16, num_layers=2, num_heads=4, num_kv_heads=2)
+    >>> params = model.init(jax.random.key(0))
+    >>> model.logits(params, model.apply(params, jnp.array([[1, 2, 3]]))).shape
+    (1, 3, 11)
+    """
+
+    vocab_size: int
+    width: int = 64
+    num_layers: int = 2
+    num_heads: int = 4
+    num_kv_heads: int | None = None
+    head_dim: int | None = None
+    mlp_width: int | None = None
+    context: int = 2048
+    rope_base: float = 10_000.0
+    rope_pairs: str = "half"
+    norm_epsilon: float = 1e-6
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    tied: bool = True
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("num_kv_heads", self.num_heads),
+            ("head_dim", self.width // max(self.num_heads, 1)),
+            ("mlp_width", 4 * self.width),
+        ):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        sizes = (
+            "vocab_size",
+            "width",
+            "num_layers",
+            "num_heads",
+            "num_kv_heads",
+            "head_dim",
+            "mlp_width",
+            "context",
+        )
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"num_kv_heads is {self.num_kv_heads}: it must divide num_heads, {self.num_heads}"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim is {self.head_dim}: rotary positions need an even number")
+        if self.rope_pairs not in ("half", "interleaved"):
+            raise ValueError(f"rope_pairs is {self.rope_pairs!r}: it must be 'half' or 'interleaved'")
+
+    def shapes(self) -> dict[str, Any]:
+        """The tree of parameters with a shape in the place of each array."""
+        d, h, k, f = (
+            self.width,
+            self.num_heads * self.head_dim,
+            self.num_kv_heads * self.head_dim,
+            self.mlp_width,
+        )
+        layer = {
+            "attention_norm": (d,), "q": (d, h), "k": (d, k), "v": (d, k), "o": (h, d),
+            "mlp_norm": (d,), "gate": (d, f), "up": (d, f), "down": (f, d),
+        }  # fmt: skip
+        if self.qkv_bias:
+            layer |= {"q_bias": (h,), "k_bias": (k,), "v_bias": (k,)}
+        if self.qk_norm:
+            layer |= {"q_norm": (self.head_dim,), "k_norm": (self.head_dim,)}
+        output = {} if self.tied else {"output": (d, self.vocab_size)}
+        return {"embed": (self.vocab_size, d), "layers": (layer,) * self.num_layers, "norm": (d,), **output}
+
+    def init(self, key: jax.Array, *, dtype: Any = jnp.float32) -> dict[str, Any]:
+        """Random parameters: matrices with deviation 1 / sqrt(inputs), embedding 0.02, norms 1, biases 0."""
+        shapes = self.shapes()
+        paths, tree = jax.tree_util.tree_flatten_with_path(shapes, is_leaf=_is_shape)
+
+        def draw(index: int, path: Any, shape: tuple[int, ...]) -> jax.Array:
+            name = path[-1].key
+            if len(shape) == 1:
+                return jnp.full(shape, 0.0 if name.endswith("bias") else 1.0, dtype)
+            scale = 0.02 if name == "embed" else 1.0 / math.sqrt(shape[0])
+            return (scale * jax.random.normal(jax.random.fold_in(key, index), shape)).astype(dtype)
+
+        return jax.tree.unflatten(tree, [draw(index, *leaf) for index, leaf in enumerate(paths)])
+
+    def apply(
+        self,
+        params: Params,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        mask: jax.Array | None = None,
+    ) -> jax.Array:
+        """Hidden vectors of whole sequences, after the last norm.
+
+        Args:
+          params: see the class.
+          tokens: `[B, T]` integers in [0, V).
+          positions: `[B, T]` integers, for the rotary angles; None counts the valid tokens from 0.
+          mask: `[B, T]` bool or {0, 1}, the tokens that exist, padding on either side; None means all.
+
+        Returns:
+          `[B, T, d]` in the type of the parameters; meaningless at masked positions, but finite.
+
+        Raises:
+          ValueError: shapes that disagree, or sequences longer than `context`.
+        """
+        positions, mask = self._check(tokens, positions, mask)
+        return self._forward(params, tokens, positions, mask)[0]
+
+    def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
+        """Scores `[..., V]` of the next token, float32, from hidden vectors `[..., d]`.
+
+        For long sequences over a large vocabulary use `token_log_probs`, which never holds them all.
+        """
+        return as_float(hidden @ output_matrix(params).astype(hidden.dtype))
+
+    def prefill(
+        self,
+        params: Params,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        *,
+        capacity: int | None = None,
+    ) -> tuple[jax.Array, Cache]:
+        """`apply`, and the cache `decode` goes on from, with room for `capacity` positions in all."""
+        positions, known = self._check(tokens, positions, mask)
+        hidden, pairs = self._forward(params, tokens, positions, known, collect=True)
+        length = tokens.shape[1]
+        valid = jnp.ones(tokens.shape, bool) if known is None else known
+        keys, values = zip(*pairs)
+        cache = Cache(tuple(keys), tuple(values), valid, jnp.int32(length))
+        return hidden, cache.grown(max(capacity or length, length))
+
+    def cache(self, batch: int, capacity: int, *, dtype: Any = jnp.float32) -> Cache:
+        """An empty cache for `batch` rows of up to `capacity` positions."""
+        empty = jnp.zeros((batch, self.num_kv_heads, capacity, self.head_dim), dtype)
+        each = (empty,) * self.num_layers
+        return Cache(each, each, jnp.zeros((batch, capacity), bool), jnp.int32(0))
+
+    def decode(
+        self, params: Params, cache: Cache, token: jax.Array, position: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """Hidden vectors of one new token per row, and the cache that holds it too.
+
+        Args:
+          params: see the class; `packed` parameters are faster.
+          cache: from `prefill`, `cache` or an earlier `decode`, with a free slot. A full one is the caller's
+            mistake and would overwrite its last slot.
+          token: `[B]` integers.
+          position: `[B]` integers, each row's number of valid tokens so far.
+
+        Returns:
+          `[B, d]` after the last norm, and the new cache.
+        """
+        x = params["embed"][token][:, None]
+        angles = rotary_angles(position[:, None], self.head_dim, self.rope_base)
+        at = cache.length
+        valid = jax.lax.dynamic_update_slice(cache.valid, jnp.ones((token.shape[0], 1), bool), (0, at))
+        visible = valid & (jnp.arange(valid.shape[1]) <= at)
+        keys, values = [], []
+
+        for layer, old_k, old_v in zip(unstacked(params["layers"]), cache.keys, cache.values):
+            q, k, v = self._qkv(layer, x, angles)
+            keys.append(jax.lax.dynamic_update_slice(old_k, k.astype(old_k.dtype), (0, 0, at, 0)))
+            values.append(jax.lax.dynamic_update_slice(old_v, v.astype(old_v.dtype), (0, 0, at, 0)))
+            seen = cached_attention(q[:, :, 0], keys[-1], values[-1], visible)
+            x = self._mlp(layer, x + linear(seen.reshape(x.shape[0], 1, -1), layer["o"]))
+        hidden = rms_norm(x[:, 0], params["norm"], self.norm_epsilon)
+        return hidden, Cache(tuple(keys), tuple(values), valid, at + 1)
+
+    def extend(
+        self, params: Params, cache: Cache, tokens: jax.Array, mask: jax.Array | None = None
+    ) -> jax.Array:
+        """Hidden vectors of several new tokens per row after what a full cache holds, differentiable through both.
+
+        With `Cache.repeated` this is how many completions of one prompt are scored: the prompt is computed once,
+        and its gradient is the sum over the completions.
+
+        Args:
+          params: see the class.
+          cache: from `prefill`, without free slots.
+          tokens: `[B, N]` integers.
+          mask: `[B, N]` bool or {0, 1}, the tokens that exist; None means all.
+
+        Returns:
+          `[B, N, d]` after the last norm.
+
+        Raises:
+          ValueError: shapes that disagree, or more positions than the context in all.
+        """
+        _, mask = self._check(tokens, None, mask, before=cache.valid.shape[1])
+        if cache.valid.shape[0] != tokens.shape[0]:
+            raise ValueError(
+                f"the cache has {cache.valid.shape[0]} rows and tokens {tokens.shape[0]}: they must agree"
+            )
+        whole = jnp.concatenate([cache.valid, jnp.ones(tokens.shape, bool) if mask is None else mask], axis=1)
+        positions = token_positions(whole)[:, cache.valid.shape[1] :]
+        return self._forward(params, tokens, positions, whole, before=tuple(zip(cache.keys, cache.values)))[0]
+
+    def _forward(
+        self,
+        params: Params,
+        tokens: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array | None,
+        *,
+        collect: bool = False,
+        before: tuple[tuple[jax.Array, jax.Array], ...] = (),
+    ) -> tuple[jax.Array, Any]:
+        """Hidden vectors `[B, T, d]`, and with `collect` each layer's keys and values.
+
+        `before` holds keys and values of each layer that come first; `mask` then covers both.
+        """
+        x = params["embed"][tokens]
+        angles = rotary_angles(positions, self.head_dim, self.rope_base)
+
+        def block(layer: Params, x: jax.Array, *earlier: jax.Array) -> tuple[jax.Array, Any]:
+            q, k, v = self._qkv(layer, x, angles)
+            if earlier:
+                k, v = (jnp.concatenate(pair, axis=2) for pair in zip(earlier, (k, v)))
+            seen = causal_attention(q, k, v, mask)
+            x = x + linear(seen.transpose(0, 2, 1, 3).reshape(*tokens.shape, -1), layer["o"])
+            return self._mlp(layer, x), (k, v) if collect else None
+
+        if self.remat:
+            block = jax.checkpoint(block)
+        pairs = []
+        if isinstance(params["layers"], Mapping) and not collect and not before:
+            x, _ = jax.lax.scan(lambda x, layer: block(layer, x), x, params["layers"])
+        else:
+            for index, layer in enumerate(unstacked(params["layers"])):
+                x, pair = block(layer, x, *(before[index] if before else ()))
+                pairs.append(pair)
+        return rms_norm(x, params["norm"], self.norm_epsilon), pairs
+
+    def _check(
+        self, tokens: jax.Array, positions: Any, mask: Any, *, before: int = 0
+    ) -> tuple[jax.Array, jax.Array | None]:
+        if tokens.ndim != 2 or tokens.shape[1] == 0:
+            raise ValueError(f"tokens {tokens.shape} must be [B, T] with at least one position")
+        length = before + tokens.shape[1]
+        if length > self.context:
+            raise ValueError(f"tokens have {length} positions: the model's context is {self.context}")
+        for name, value in (("positions", positions), ("mask", mask)):
+            if value is not None and value.shape != tokens.shape:
+                raise ValueError(f"{name} {value.shape} must have the shape of tokens, {tokens.shape}")
+        if mask is not None:
+            mask = mask.astype(bool)
+        if positions is None:
+            positions = token_positions(jnp.ones(tokens.shape, bool) if mask is None else mask)
+        return positions, mask
+
+    def _qkv(self, layer: Params, x: jax.Array, angles: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Queries `[B, H, T, D]`, keys and values `[B, K, T, D]` of a layer, turned by their positions."""
+        x = rms_norm(x, layer["attention_norm"], self.norm_epsilon)
+        h, k = self.num_heads, self.num_kv_heads
+        if "qkv" in layer:
+            joint = linear(x, layer["qkv"], layer.get("qkv_bias"))
+            parts = jnp.split(joint, [h * self.head_dim, (h + k) * self.head_dim], axis=-1)
+        else:
+            parts = [linear(x, layer[name], layer.get(f"{name}_bias")) for name in "qkv"]
+        q, k, v = (
+            part.reshape(*x.shape[:2], count, self.head_dim).transpose(0, 2, 1, 3)
+            for part, count in zip(parts, (h, k, k))
+        )
+        if self.qk_norm:
+            q = rms_norm(q, layer["q_norm"], self.norm_epsilon)
+            k = rms_norm(k, layer["k_norm"], self.norm_epsilon)
+        return rotate(q, angles, self.rope_pairs), rotate(k, angles, self.rope_pairs), v
+
+    def _mlp(self, layer: Params, x: jax.Array) -> jax.Array:
+        normed = rms_norm(x, layer["mlp_norm"], self.norm_epsilon)
+        if "gate_up" in layer:
+            gate, up = jnp.split(linear(normed, layer["gate_up"]), 2, axis=-1)
+        else:
+            gate, up = linear(normed, layer["gate"]), linear(normed, layer["up"])
+        return x + linear(jax.nn.silu(gate) * up, layer["down"])
+
+
+def _is_shape(node: Any) -> bool:
+    return isinstance(node, tuple) and all(isinstance(size, int) for size in node)
+
+
+def token_positions(mask: jax.Array) -> jax.Array:
+    """Each token's position among the valid tokens of its row, for padding on either side.
+
+        position_t = max(sum_{s <= t} mask_s - 1, 0)
+
+    Args:
+      mask: `[B, T]` bool or {0, 1}.
+
+    Returns:
+      `[B, T]` int32.
+
+    Reference: how left-padded prompts are numbered wherever causal models are sampled in batches.
+
+    >>> token_positions(jnp.array([[0, 0, 1, 1]])).tolist()
+    [[0, 0, 0, 1]]
+    """
+    return jnp.maximum(jnp.cumsum(mask.astype(jnp.int32), axis=1) - 1, 0)
+
+
+def output_matrix(params: Params) -> jax.Array:
+    """The matrix `[d, V]` that turns hidden vectors into logits: its own, or the embedding transposed.
+
+    Args:
+      params: a `Decoder`'s.
+
+    Returns:
+      `[d, V]`.
+
+    Reference: Press and Wolf, Using the Output Embedding to Improve Language Models (2017), for the tied form.
+
+    >>> output_matrix({"embed": jnp.zeros((11, 4))}).shape
+    (4, 11)
+    """
+    return params["output"] if "output" in params else params["embed"].T
+
+
+def unstacked(layers: Any) -> tuple[Params, ...]:
+    """Layers as a tuple of dicts, whichever way they are held."""
+    if not isinstance(layers, Mapping):
+        return tuple(layers)
+    count = jax.tree.leaves(layers)[0].shape[0]
+    return tuple(jax.tree.map(lambda x, i=i: x[i], layers) for i in range(count))
+
+
+def stack_layers(params: Params) -> dict[str, Any]:
+    """The same parameters with `layers` as one dict of arrays `[L, ...]`, over which `apply` scans.
+
+    Args:
+      params: a `Decoder`'s, with `layers` a tuple.
+
+    Returns:
+      A dict; the other entries are shared.
+
+    Reference: the usual layout of large models in JAX, which compiles one layer instead of all.
+
+    >>> model = Decoder(vocab_size=5, width=8, num_layers=3, num_heads=2)
+    >>> stack_layers(model.init(jax.random.key(0)))["layers"]["q"].shape
+    (3, 8, 8)
+    """
+    return {**params, "layers": jax.tree.map(lambda *x: jnp.stack(x), *params["layers"])}
+
+
+def pack_for_decoding(params: Params) -> dict[str, Any]:
+    """Parameters for `decode`: adapters merged, q, k and v joined, gate and up joined.
+
+    Fewer, larger products; worth it once per rollout. Not for training: the backward pass of the joined gate is slower.
+
+    Args:
+      params: a `Decoder`'s, adapters attached or not.
+
+    Returns:
+      A dict that `apply`, `prefill`, `decode` and `logits` accept.
+
+    Reference: the fused projections of inference engines.
+
+    >>> model = Decoder(vocab_size=5, width=8, num_layers=1, num_heads=2, mlp_width=12)
+    >>> sorted(pack_for_decoding(model.init(jax.random.key(0)))["layers"][0])
+    ['attention_norm', 'down', 'gate_up', 'mlp_norm', 'o', 'qkv']
+    """
+
+    def pack(layer: Params) -> dict[str, Any]:
+        plain = {name: w.merged() if isinstance(w, LowRank) else w for name, w in layer.items()}
+        join = functools.partial(jnp.concatenate, axis=-1)
+        packed = {"qkv": join([plain.pop(name) for name in "qkv"])}
+        packed["gate_up"] = join([plain.pop("gate"), plain.pop("up")])
+        if "q_bias" in plain:
+            packed["qkv_bias"] = join([plain.pop(f"{name}_bias") for name in "qkv"])
+        return packed | plain
+
+    return {**params, "layers": tuple(pack(layer) for layer in unstacked(params["layers"]))}
+
+
+def sharding_rules(*, stacked: bool = False, shard_data: bool = True) -> tuple[tuple[str, P], ...]:
+    """Where each parameter lives on the mesh: heads and MLP columns over "model", the other side over "data".
+
+    The rules also place what is shaped like the parameters, such as an optimizer's moments, since they look at the
+    end of the path only. Norms and biases of a layer stay whole.
+
+    Args:
+      stacked: the layers lead with an axis `[L]`, see `stack_layers`.
+      shard_data: also split over "data" (fully sharded parameters); False replicates them there.
+
+    Returns:
+      `(pattern, PartitionSpec)` pairs for `training.mesh.state_shardings`.
+
+    Reference: Megatron-LM (2019), section 3, for the "model" axis; ZeRO (2020), stage 3, for "data".
+
+    >>> pattern, spec = sharding_rules()[1]
+    >>> spec
+    P('model', 'data')
+    """
+    data = "data" if shard_data else None
+    layer = (None,) if stacked else ()
+    return (
+        (r"\['(q|k|v|gate|up)'\]$", P(*layer, data, "model")),
+        (r"\['(o|down)'\]$", P(*layer, "model", data)),
+        (r"\['embed'\]$", P("model", data)),
+        (r"\['output'\]$", P(data, "model")),
+    )

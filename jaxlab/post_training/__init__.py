@@ -1,0 +1,84 @@
+"""Post-training: policy gradients for language models from groups of responses, and from a teacher.
+
+A step is put together from four kinds of functions: an advantage, an importance ratio, a loss per token, and
+`aggregate`. `rlvr_learner` makes the whole iteration of them: sample, verify, score, improve.
+"""
+
+from jaxlab.post_training._aggregation import aggregate, top_entropy_mask
+from jaxlab.post_training._group_advantages import (
+    dr_grpo_advantage,
+    gpg_advantage,
+    grpo_advantage,
+    opo_advantage,
+    rloo_advantage,
+)
+from jaxlab.post_training._groups import GroupStatistics, group_statistics
+from jaxlab.post_training._importance import (
+    geometric_importance_ratio,
+    sequence_importance_ratio,
+    token_importance_ratio,
+)
+from jaxlab.post_training._kdrl import annealed_beta, kd_keep_mask, kd_shaped_advantage, kdrl_loss
+from jaxlab.post_training._kl_estimators import kl_estimate
+from jaxlab.post_training._pass_at_k import avg_at_n, pass_at_k, pass_at_k_advantage
+from jaxlab.post_training._return_advantages import (
+    reinforce_pp_advantage,
+    reinforce_pp_baseline_advantage,
+    remax_advantage,
+    returns_to_go,
+    whiten,
+)
+from jaxlab.post_training._rewards import dynamic_sampling_weights, kl_in_reward, overlong_penalty
+from jaxlab.post_training._rlvr import PolicyState, Rollouts, rlvr_learner
+from jaxlab.post_training._surrogates import (
+    cispo_loss,
+    clip_fraction,
+    dual_clip_fraction,
+    gmpo_loss,
+    gpg_loss,
+    ppo_clip_loss,
+)
+from jaxlab.post_training._teacher_kl import exact_reverse_kl, kd_reward, kd_rkl
+
+__all__ = [
+    "GroupStatistics",
+    "PolicyState",
+    "Rollouts",
+    "aggregate",
+    "annealed_beta",
+    "avg_at_n",
+    "cispo_loss",
+    "clip_fraction",
+    "dr_grpo_advantage",
+    "dual_clip_fraction",
+    "dynamic_sampling_weights",
+    "exact_reverse_kl",
+    "geometric_importance_ratio",
+    "gmpo_loss",
+    "gpg_advantage",
+    "gpg_loss",
+    "group_statistics",
+    "grpo_advantage",
+    "kd_keep_mask",
+    "kd_reward",
+    "kd_rkl",
+    "kd_shaped_advantage",
+    "kdrl_loss",
+    "kl_estimate",
+    "kl_in_reward",
+    "opo_advantage",
+    "overlong_penalty",
+    "pass_at_k",
+    "pass_at_k_advantage",
+    "ppo_clip_loss",
+    "reinforce_pp_advantage",
+    "reinforce_pp_baseline_advantage",
+    "remax_advantage",
+    "returns_to_go",
+    "rloo_advantage",
+    "rlvr_learner",
+    "sequence_importance_ratio",
+    "token_importance_ratio",
+    "top_entropy_mask",
+    "whiten",
+]

@@ -1,0 +1,71 @@
+"""What the functions of the room check and prepare alike; the checks are static and cost nothing under jit."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import as_float
+
+
+def check_rows(**arrays: jax.Array) -> None:
+    """Arrays with one number a response share one shape `[B]`, that of the first."""
+    first, shape = next((name, jnp.shape(array)) for name, array in arrays.items())
+    if len(shape) != 1:
+        raise ValueError(f"{first} {shape} must be [B], one number per response")
+    for name, array in arrays.items():
+        if jnp.shape(array) != shape:
+            raise ValueError(f"{name} {jnp.shape(array)} must have the shape [B] of {first} {shape}")
+
+
+def check_group(group: jax.Array) -> None:
+    """Group ids are integers."""
+    if not jnp.issubdtype(jnp.result_type(group), jnp.integer):
+        raise ValueError(f"group must hold integer ids in [0, B), got {jnp.result_type(group)}")
+
+
+def check_tokens(**arrays: jax.Array) -> None:
+    """Arrays per token share one shape `[..., T]`."""
+    shapes = {name: jnp.shape(array) for name, array in arrays.items()}
+    if () in shapes.values() or len(set(shapes.values())) > 1:
+        given = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{given} must have one shape [..., T]")
+
+
+def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    """A named option is one of those that exist."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+
+
+def check_least(name: str, value: float | jax.Array | None, least: float) -> None:
+    """A hyper-parameter given as a Python number is at least `least`; None and traced ones pass."""
+    if isinstance(value, int | float) and not value >= least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_clip(clip_low: float | jax.Array | None, clip_high: float | jax.Array | None) -> None:
+    """The clip range [1 - clip_low, 1 + clip_high] holds 1."""
+    check_least("clip_low", clip_low, 0)
+    check_least("clip_high", clip_high, 0)
+
+
+def full_mask(where: jax.Array | None, shape: tuple[int, ...], name: str) -> jax.Array:
+    """`where` as booleans of exactly `shape`, that of the array `name`; None keeps everything."""
+    where = jnp.asarray(True if where is None else where).astype(bool)
+    try:
+        return jnp.broadcast_to(where, shape)
+    except ValueError:
+        raise ValueError(f"where {where.shape} must broadcast to {name} {tuple(shape)}") from None
+
+
+def zero_outside(where: jax.Array, x: jax.Array) -> jax.Array:
+    """The array as floats with 0 where the mask is false, so that no NaN there reaches a gradient."""
+    return jnp.where(where, as_float(x), 0.0)
+
+
+def per_token(x: jax.Array, where: jax.Array, name: str) -> jax.Array:
+    """`x`, per sequence `[...]` or per token `[..., T]`, as constant floats `[..., T]`, 0 outside `where`."""
+    x, shape = jnp.asarray(x), where.shape
+    if x.shape not in (shape, shape[:-1]):
+        raise ValueError(f"{name} {x.shape} must be [..., T] {shape} or [...] {shape[:-1]}")
+    x = x if x.ndim == len(shape) else x[..., None]
+    return jax.lax.stop_gradient(zero_outside(where, x))

@@ -1,0 +1,243 @@
+"""Advantages that compare a response with the others to the same prompt: one number per response, no gradient.
+
+Every function takes `rewards [B]` and `group [B]` as `group_statistics` does, and has its rules: a row left out
+gets 0 and does not enter its group's statistics, equal rewards give exactly 0, a NaN reward in a row that
+counts makes its whole group NaN, so make rewards finite before.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import masked_std, masked_sum
+from jaxlab.post_training._contracts import check_choice, check_rows
+from jaxlab.post_training._groups import (
+    AxisName,
+    below_best,
+    deviation,
+    find_groups,
+    group_max,
+    group_std,
+    group_sum,
+)
+
+SINGLETON = ("zero", "reward")
+
+
+def grpo_advantage(
+    rewards: jax.Array,
+    group: jax.Array,
+    *,
+    epsilon: float = 1e-6,
+    ddof: int = 1,
+    scale: str | None = "group",
+    singleton: str = "zero",
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Group-relative advantage over the whole batch: how many standard deviations above the group's mean.
+
+    No gradient flows. Dividing by the group's own deviation gives a hard and an easy prompt the same weight
+    as one of medium difficulty; `scale="batch"` takes one deviation for all.
+
+        A_i = (R_i - mean_group) / (std_group + epsilon)
+
+    Args:
+      rewards: `[B]`, one number per response.
+      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      epsilon: added to the standard deviation; verl takes 1e-6, TRL 1e-4.
+      ddof: 1 for the unbiased variance, 0 for the population's.
+      scale: "group" divides by the group's deviation, "batch" by that of all rewards, None by nothing.
+      singleton: what a response alone in its group gets: "zero", as nothing is relative to it, or "reward",
+        the same formula with mean 0 and, for scale "group", deviation 1.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+
+    Returns:
+      `[B]` float32 (float64 for float64 rewards).
+
+    Raises:
+      ValueError: if shapes do not agree, ids are not integers, or an option does not exist.
+
+    Reference: DeepSeekMath: Pushing the Limits of Mathematical Reasoning, 2024, section 4.1.2 (outcome
+      supervision). verl lets a single response keep its reward, here `singleton="reward"`.
+
+    >>> advantage = grpo_advantage(jnp.array([1.0, 5.0, 3.0]), jnp.array([0, 1, 0]))
+    >>> [round(a, 3) for a in advantage.tolist()]
+    [-0.707, 0.0, 0.707]
+    """
+    check_choice("scale", scale, ("group", "batch", None))
+    check_choice("singleton", singleton, SINGLETON)
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    centred, size = deviation(rewards, groups)
+    alone = (size == 1) & (singleton == "reward")
+    advantage = jnp.where(alone, rewards, centred)
+    if scale == "group":
+        advantage /= jnp.where(alone, 1.0, group_std(centred, size, groups, ddof)) + epsilon
+    if scale == "batch":
+        advantage /= masked_std(rewards, where=groups.valid, ddof=ddof, axis_name=axis_name) + epsilon
+    return jnp.where(groups.valid, advantage, 0.0)
+
+
+def dr_grpo_advantage(
+    rewards: jax.Array,
+    group: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Advantage of Dr. GRPO over the whole batch: reward less the group's mean, not divided by anything.
+
+    No gradient flows. Without the standard deviation no prompt weighs more for being nearly solved or
+    nearly hopeless. It belongs with a constant normaliser of the loss, `aggregate(..., mode="constant")`.
+
+        A_i = R_i - mean_group
+
+    Args:
+      rewards: `[B]`, one number per response.
+      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+
+    Returns:
+      `[B]` in the unit of the rewards; 0 for a response alone in its group, where verl gives the reward.
+
+    Raises:
+      ValueError: if shapes do not agree or ids are not integers.
+
+    Reference: Understanding R1-Zero-Like Training: A Critical Perspective, 2025, section 3.2.
+
+    >>> dr_grpo_advantage(jnp.array([1.0, 5.0, 3.0]), jnp.array([0, 1, 0])).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    return deviation(rewards, groups)[0]
+
+
+def rloo_advantage(
+    rewards: jax.Array,
+    group: jax.Array,
+    *,
+    singleton: str = "zero",
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Leave-one-out advantage over the whole batch: reward less the mean of the others in the group.
+
+    No gradient flows. The baseline does not hold the response's own reward, so the gradient is unbiased.
+
+        A_i = R_i - mean_{j != i} R_j = n / (n - 1) (R_i - mean_group)
+
+    Args:
+      rewards: `[B]`, one number per response.
+      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      singleton: what a response alone in its group gets: "zero", or "reward", the reward without a baseline.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+
+    Returns:
+      `[B]` in the unit of the rewards.
+
+    Raises:
+      ValueError: if shapes do not agree, ids are not integers, or `singleton` does not exist.
+
+    Reference: Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in
+      LLMs, 2024; first in Buy 4 REINFORCE Samples, Get a Baseline for Free!, 2019. verl has two forms that
+      differ in groups of one: a loop that gives the reward and a vectorised one that gives 0.
+
+    >>> rloo_advantage(jnp.array([3.0, 1.0]), jnp.array([0, 0])).tolist()
+    [2.0, -2.0]
+    """
+    check_choice("singleton", singleton, SINGLETON)
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    centred, size = deviation(rewards, groups)
+    alone = (size == 1) & (singleton == "reward")
+    return jnp.where(alone, rewards, centred * size / jnp.maximum(size - 1, 1))
+
+
+def opo_advantage(
+    rewards: jax.Array,
+    lengths: jax.Array,
+    group: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Advantage with the optimal baseline over the whole batch: the group's mean weighted by length.
+
+    No gradient flows. If the squared norm of a response's gradient grows in proportion to its length, this
+    baseline makes the variance of the policy gradient least.
+
+        A_i = R_i - sum_j len_j R_j / sum_j len_j      over the group
+
+    Args:
+      rewards: `[B]`, one number per response.
+      lengths: `[B]`, tokens in each response, at least 0.
+      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+
+    Returns:
+      `[B]` in the unit of the rewards; 0 for a group of one (verl gives the reward) or without tokens.
+
+    Raises:
+      ValueError: if shapes do not agree or ids are not integers.
+
+    Reference: On-Policy RL with Optimal Reward Baseline, 2025.
+
+    >>> opo_advantage(jnp.array([1.0, 0.0]), jnp.array([3, 1]), jnp.array([0, 0])).tolist()
+    [0.25, -0.75]
+    """
+    check_rows(rewards=rewards, lengths=lengths)
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    lengths = jax.lax.stop_gradient(jnp.asarray(lengths)).astype(rewards.dtype)
+    shifted = below_best(rewards, groups)
+    total = group_sum(lengths, groups)
+    baseline = group_sum(lengths * shifted, groups) / jnp.where(total > 0, total, 1.0)
+    return jnp.where(groups.valid & (total > 0), shifted - baseline, 0.0)
+
+
+def gpg_advantage(
+    rewards: jax.Array,
+    group: jax.Array,
+    *,
+    correction: str | None = "informative",
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Advantage of group policy gradient over the whole batch: Dr. GRPO's, rescaled for groups without signal.
+
+    No gradient flows. A group with equal rewards adds nothing to the gradient but counts in its mean; the
+    factor makes up for that.
+
+        A_i = alpha (R_i - mean_group),   alpha = B / (responses in groups whose rewards differ)
+
+    Args:
+      rewards: `[B]`, one number per response.
+      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      correction: "informative" as above; "nonzero_reward" divides by the number of rewards that are not 0;
+        None leaves alpha at 1.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count (B is their number); None means all.
+      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+
+    Returns:
+      `[B]` in the unit of the rewards; 0 for a response alone in its group.
+
+    Raises:
+      ValueError: if shapes do not agree, ids are not integers, or `correction` does not exist.
+
+    Reference: GPG: A Simple and Strong Reinforcement Learning Baseline for Model Reasoning, 2025 (accurate
+      gradient estimation). verl counts rewards other than 0 instead, here `correction="nonzero_reward"`,
+      which takes a wrong answer of reward 0 for one without signal.
+
+    >>> gpg_advantage(jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])).tolist()
+    [1.0, -1.0, 0.0, 0.0]
+    """
+    check_choice("correction", correction, ("informative", "nonzero_reward", None))
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    advantage, _ = deviation(rewards, groups)
+    if correction is None:
+        return advantage
+    differs = group_max(-below_best(rewards, groups), groups) > 0
+    counted = differs if correction == "informative" else rewards != 0
+    total = lambda rows: masked_sum(rows, where=groups.valid, axis_name=axis_name).astype(rewards.dtype)
+    return advantage * total(groups.valid) / jnp.maximum(total(counted), 1.0)

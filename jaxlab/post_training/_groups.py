@@ -1,0 +1,124 @@
+"""Statistics over the responses to one prompt.
+
+`group [B]` names the prompt of each response by an integer in [0, B): groups may have any sizes and their rows
+may stand in any order. A row with `where` false, or with an id outside that range, belongs to no group. With
+`axis_name` the ids are global, in [0, B times devices), and a group may be spread over devices.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import as_float
+from jaxlab.post_training._contracts import check_group, check_rows, full_mask
+
+AxisName = str | tuple[str, ...] | None
+
+
+class GroupStatistics(NamedTuple):
+    """What every response is told about its group: mean and standard deviation of the rewards, and how many.
+
+    Fields: `mean`, `std`, `size`, each `[B]`, all 0 for a row that belongs to no group.
+    """
+
+    mean: jax.Array
+    std: jax.Array
+    size: jax.Array
+
+
+class Groups(NamedTuple):
+    """Which rows belong together: `ids [B]` (0 for a row without a group) and `valid [B]`."""
+
+    ids: jax.Array
+    valid: jax.Array
+    count: int
+    axis_name: AxisName
+
+
+def find_groups(
+    rewards: jax.Array, group: jax.Array, where: jax.Array | None, axis_name: AxisName
+) -> tuple[jax.Array, Groups]:
+    """The rewards as constants, 0 in rows without a group, and the groups."""
+    check_rows(rewards=rewards, group=group)
+    check_group(group)
+    rewards, group = as_float(jax.lax.stop_gradient(rewards)), jnp.asarray(group)
+    count = group.shape[0] * (1 if axis_name is None else jax.lax.psum(1, axis_name))
+    valid = full_mask(where, rewards.shape, "rewards") & (group >= 0) & (group < count)
+    groups = Groups(jnp.where(valid, group, 0).astype(jnp.int32), valid, count, axis_name)
+    return jnp.where(valid, rewards, 0.0), groups
+
+
+def group_sum(x: jax.Array, groups: Groups) -> jax.Array:
+    """For each row the sum over its group."""
+    x = jnp.where(groups.valid, x, 0)
+    total = jax.ops.segment_sum(x, groups.ids, num_segments=groups.count)
+    return (total if groups.axis_name is None else jax.lax.psum(total, groups.axis_name))[groups.ids]
+
+
+def group_max(x: jax.Array, groups: Groups) -> jax.Array:
+    """For each row the maximum over its group; NaN if there is one, -inf if the group is empty."""
+    x = jnp.where(groups.valid, x, -jnp.inf)
+    largest = jax.ops.segment_max(x, groups.ids, num_segments=groups.count)
+    return (largest if groups.axis_name is None else jax.lax.pmax(largest, groups.axis_name))[groups.ids]
+
+
+def below_best(rewards: jax.Array, groups: Groups) -> jax.Array:
+    """Rewards less the best of their group: small numbers, exactly 0 where all rewards are equal."""
+    return jnp.where(groups.valid, rewards - group_max(rewards, groups), 0.0)
+
+
+def deviation(rewards: jax.Array, groups: Groups) -> tuple[jax.Array, jax.Array]:
+    """Rewards less the mean of their group, exactly 0 where all are equal, and the group's size."""
+    shifted = below_best(rewards, groups)
+    size = group_sum(jnp.ones_like(groups.ids), groups)
+    mean = group_sum(shifted, groups) / jnp.maximum(size, 1)
+    return jnp.where(groups.valid, shifted - mean, 0.0), jnp.where(groups.valid, size, 0)
+
+
+def group_std(centred: jax.Array, size: jax.Array, groups: Groups, ddof: int) -> jax.Array:
+    """Standard deviation of each row's group from the deviations; 0 in a group of one."""
+    if ddof not in (0, 1):
+        raise ValueError(f"ddof must be 0 or 1, got {ddof}")
+    return jnp.sqrt(group_sum(jnp.square(centred), groups) / jnp.maximum(size - ddof, 1))
+
+
+def group_statistics(
+    rewards: jax.Array,
+    group: jax.Array,
+    *,
+    ddof: int = 1,
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> GroupStatistics:
+    """Mean and standard deviation of the rewards of each response's group, over the whole batch.
+
+    No gradient flows: rewards are data. Equal rewards have a standard deviation of exactly 0. A NaN reward
+    makes its group's statistics NaN.
+
+        mean_i = mean over j with group_j = group_i of R_j
+
+    Args:
+      rewards: `[B]`, one number per response.
+      group: `[B]` integer ids in [0, B); groups of any size, in any order. A row with another id is left out.
+      ddof: 1 for the unbiased variance, 0 for the population's.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; ids are then global.
+
+    Returns:
+      `GroupStatistics(mean, std, size)`, each `[B]`; 0 in rows left out. A group of one has std 0.
+
+    Raises:
+      ValueError: if shapes do not agree, ids are not integers, or `ddof` is neither 0 nor 1.
+
+    Reference: DeepSeekMath, 2024, section 4.1 (group mean and standard deviation). verl and TRL use ddof 1.
+
+    >>> found = group_statistics(jnp.array([1.0, 5.0, 3.0]), jnp.array([0, 1, 0]))
+    >>> found.mean.tolist(), found.size.tolist()
+    ([2.0, 5.0, 2.0], [2, 1, 2])
+    """
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    centred, size = deviation(rewards, groups)
+    std = group_std(centred, size, groups, ddof)
+    blank = lambda x: jnp.where(groups.valid, x, 0)
+    return GroupStatistics(blank(rewards - centred), blank(std), size)

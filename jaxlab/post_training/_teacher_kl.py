@@ -1,0 +1,132 @@
+"""How far the student is from its teacher, on tokens that the student sampled.
+
+`logp` and `teacher_logp` are `[..., T]` log-probabilities of the same sampled tokens. The teacher never receives a
+gradient.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import reverse_kl
+from jaxlab.post_training._contracts import check_least, check_tokens, full_mask
+from jaxlab.post_training._importance import log_ratio
+from jaxlab.post_training._kl_estimators import kl_estimate
+
+
+def kd_reward(
+    logp: jax.Array,
+    teacher_logp: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    clip: float | None = None,
+) -> jax.Array:
+    """How much more likely the teacher finds each token than the student does, as a reward.
+
+    No gradient flows. Its expectation over the student's samples is minus the reverse KL divergence.
+
+        R_t = log p_teacher(y_t) - log p_student(y_t)
+
+    Args:
+      logp: `[..., T]` the student's log-probabilities of its own tokens.
+      teacher_logp: `[..., T]` the teacher's, of the same tokens.
+      where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
+      clip: bound on both sides, positive; None for none. One token that the teacher excludes can be -46.
+
+    Returns:
+      `[..., T]` float32 in nats, 0 outside the mask.
+
+    Raises:
+      ValueError: if shapes do not agree or `clip` is negative.
+
+    Reference: KDRL, 2025, equation 5.
+
+    >>> kd_reward(jnp.array([[-1.0, -3.0]]), jnp.array([[-9.0, -2.0]]), clip=5.0).tolist()
+    [[-5.0, 1.0]]
+    """
+    check_tokens(logp=logp, teacher_logp=teacher_logp)
+    check_least("clip", clip, 0)
+    keep = full_mask(where, jnp.shape(logp), "logp")
+    reward = -jax.lax.stop_gradient(log_ratio(logp, teacher_logp, keep))
+    return reward if clip is None else jnp.clip(reward, -clip, clip)
+
+
+def kd_rkl(
+    logp: jax.Array,
+    teacher_logp: jax.Array,
+    *,
+    kind: str = "k2",
+    where: jax.Array | None = None,
+    clip: float | None = None,
+    value_clip: float | None = None,
+) -> jax.Array:
+    """Reverse KL divergence to the teacher, estimated per token, to be minimised.
+
+    Gradients flow through `logp` only. For k2 the gradient is -R grad logp, in expectation that of the exact
+    divergence; its size is |R|, and `clip` bounds that: the square turns into a straight line there
+    (Huber's), and the gradient into the clipped `kd_reward`.
+
+        k2 = R^2 / 2,   k3 = exp(R) - R - 1,   R = teacher_logp - logp
+
+    Args:
+      logp: `[..., T]` the student's log-probabilities of its own tokens.
+      teacher_logp: `[..., T]` the teacher's, of the same tokens.
+      kind: an estimator of `kl_estimate`.
+      where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
+      clip: for k2 only, the largest |R| in the gradient, positive; None for none.
+      value_clip: for k3, as in `kl_estimate`; verl takes 10.
+
+    Returns:
+      `[..., T]` float32 in nats, 0 outside the mask.
+
+    Raises:
+      ValueError: if shapes do not agree, `kind` does not exist, or `clip` is negative or given for another kind.
+
+    Reference: KDRL, 2025, equation 8 and appendix A.3. The authors' code is not public.
+
+    >>> kd_rkl(jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])).tolist()
+    [[2.0, 0.0]]
+    """
+    check_least("clip", clip, 0)
+    estimate = kl_estimate(logp, teacher_logp, kind=kind, where=where, value_clip=value_clip)
+    if clip is None:
+        return estimate
+    if kind != "k2":
+        raise ValueError(f"clip belongs to kind 'k2', got kind {kind!r}")
+    size = kl_estimate(logp, teacher_logp, kind="abs", where=where)
+    return jnp.where(size > clip, clip * (size - 0.5 * clip), estimate)
+
+
+def exact_reverse_kl(
+    student_logits: jax.Array, teacher_logits: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+    """Reverse KL divergence to the teacher at each token, summed over the whole vocabulary.
+
+    What the estimators of `kd_rkl` are right about in expectation, without their variance, at the cost of both
+    models' logits. It leaves out how a token changes later ones. Gradients stop at the teacher's logits.
+
+        sum_v p_student(v) (log p_student(v) - log p_teacher(v))
+
+    Args:
+      student_logits: `[..., T, V]`.
+      teacher_logits: `[..., T, V]`.
+      where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
+
+    Returns:
+      `[..., T]` float32 in nats, 0 outside the mask.
+
+    Raises:
+      ValueError: if shapes do not agree.
+
+    Reference: On-Policy Distillation of Language Models, 2024, section 3.
+
+    >>> student, teacher = jnp.log(jnp.array([[0.25, 0.75]])), jnp.log(jnp.array([[0.5, 0.5]]))
+    >>> round(exact_reverse_kl(student, teacher).item(), 4)
+    0.1308
+    """
+    shape = jnp.shape(student_logits)
+    if len(shape) < 2 or jnp.shape(teacher_logits) != shape:
+        raise ValueError(
+            f"student_logits {shape} and teacher_logits {jnp.shape(teacher_logits)} must have one shape [..., T, V]"
+        )
+    keep = full_mask(where, shape[:-1], "the tokens")
+    return reverse_kl(student_logits, jax.lax.stop_gradient(teacher_logits), where=keep[..., None])

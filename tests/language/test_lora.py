@@ -1,0 +1,212 @@
+import functools
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlab.language import (
+    Decoder,
+    LowRank,
+    attach_lora,
+    convert_rope_pairs,
+    init_lora,
+    load_hugging_face,
+    load_lora,
+    merge_lora,
+    pack_for_decoding,
+    save_lora,
+    stack_layers,
+)
+from tests.language.hugging_face import MASK, TOKENS, logits_of, transformers
+from tests.language.test_weights import DATA, GOLDEN
+
+MODEL, PARAMS = load_hugging_face(DATA / "qwen2")
+TARGETS = ("q", "k", "o", "down")
+VALID = MASK > 0
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def logits(model, params):
+    return model.logits(params, model.apply(params, jnp.asarray(TOKENS), None, jnp.asarray(MASK)))
+
+
+@functools.cache
+def trained(targets=TARGETS, rank=3):
+    """Adapters whose b is no longer zero."""
+    adapters = init_lora(jax.random.key(0), MODEL, rank=rank, targets=targets)
+    return jax.tree.map(lambda x: x + 0.2 * jax.random.normal(jax.random.key(x.shape[0]), x.shape), adapters)
+
+
+def test_fresh_adapters_change_nothing():
+    adapters = init_lora(jax.random.key(0), MODEL, rank=3, targets=TARGETS)
+    tuned = attach_lora(PARAMS, adapters, alpha=6.0)
+    np.testing.assert_array_equal(logits(MODEL, tuned), logits(MODEL, PARAMS))
+    bound = MODEL.mlp_width**-0.5
+    a = np.concatenate([layer["down"]["a"].ravel() for layer in adapters])
+    assert 0.8 * bound < np.abs(a).max() <= bound
+    np.testing.assert_allclose(a.std(), bound / 3**0.5, rtol=0.15)  # a uniform's deviation
+    assert not np.array_equal(adapters[0]["q"]["a"], adapters[1]["q"]["a"])
+
+
+def test_attached_by_hand():
+    # W = [[1, 2]], a = [[3]], b = [[1, -1]], alpha / rank = 2: W' = [1, 2] + 2 * [3, -3] = [7, -4].
+    layer = {"q": jnp.array([[1.0, 2.0]])}
+    adapter = {"q": {"a": jnp.array([[3.0]]), "b": jnp.array([[1.0, -1.0]])}}
+    tuned = attach_lora({"layers": (layer,)}, (adapter,), alpha=2.0)
+    assert isinstance(tuned["layers"][0]["q"], LowRank)
+    np.testing.assert_array_equal(merge_lora(tuned)["layers"][0]["q"], [[7.0, -4.0]])
+
+
+def test_attached_merged_stacked_and_packed_are_the_same_function():
+    tuned = attach_lora(PARAMS, trained(), alpha=6.0)
+    expected = logits(MODEL, tuned)
+    assert np.abs(expected - logits(MODEL, PARAMS)).max() > 0.1
+    close = functools.partial(np.testing.assert_allclose, desired=expected, rtol=1e-5, atol=1e-5)
+    merged = merge_lora(tuned)
+    close(logits(MODEL, merged))
+    stacked = attach_lora(stack_layers(PARAMS), trained(), alpha=6.0)
+    close(logits(MODEL, stacked))
+    stacked_adapters = stack_layers({"layers": trained()})["layers"]
+    again = attach_lora(PARAMS, stacked_adapters, alpha=6.0)
+    jax.tree.map(np.testing.assert_array_equal, again, tuned)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6),
+        merge_lora(stacked),
+        stack_layers(merged),
+    )
+    close(logits(MODEL, pack_for_decoding(tuned)))
+    jax.tree.map(np.testing.assert_array_equal, merge_lora(merged), merged)
+
+
+def test_gradients_of_adapters_are_finite_differences():
+    with jax.enable_x64(True):
+        wide = lambda tree: jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), tree)
+        params, adapters = wide(PARAMS), wide(trained(("q", "v"), 2))
+
+        def loss(adapters):
+            scores = logits(MODEL, attach_lora(params, adapters, alpha=4.0))
+            return jnp.mean(jnp.where(VALID[..., None], jnp.sin(scores), 0.0))
+
+        loss = jax.jit(loss)
+        gradient = jax.jit(jax.grad(loss))(adapters)
+        assert jax.tree.structure(gradient) == jax.tree.structure(adapters)
+        direction = jax.tree.map(
+            lambda x: jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), adapters
+        )
+        moved = lambda h: jax.tree.map(lambda x, d: x + h * d, adapters, direction)
+        slope = (loss(moved(1e-5)) - loss(moved(-1e-5))) / 2e-5
+        dots = jax.tree.map(lambda g, d: jnp.sum(g * d), gradient, direction)
+        np.testing.assert_allclose(sum(jax.tree.leaves(dots)), slope, rtol=1e-6)
+
+
+def _on_base(folder):
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+    base = transformers().AutoModelForCausalLM.from_pretrained(DATA / "qwen2").float()
+    return peft, base, folder
+
+
+@pytest.mark.parametrize("pairs", ["half", "interleaved"])
+def test_peft_loads_ours(pairs, tmp_path):
+    peft, base, _ = _on_base(tmp_path)
+    model, params = convert_rope_pairs(MODEL, PARAMS, pairs)
+    save_lora(tmp_path, model, trained(), alpha=6.0, base="qwen2")
+    tuned = peft.PeftModel.from_pretrained(base, tmp_path)
+    expected = logits(model, attach_lora(params, trained(), alpha=6.0))
+    np.testing.assert_allclose(logits_of(tuned)[VALID], expected[VALID], rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("pairs", ["half", "interleaved"])
+def test_we_load_pefts(pairs, tmp_path):
+    peft, base, _ = _on_base(tmp_path)
+    import torch
+
+    config = peft.LoraConfig(
+        r=2, lora_alpha=5, target_modules=["q_proj", "v_proj", "up_proj"], task_type="CAUSAL_LM"
+    )
+    tuned = peft.get_peft_model(base, config).eval()
+    torch.manual_seed(0)
+    for name, parameter in tuned.named_parameters():
+        if "lora_" in name:
+            parameter.data = torch.randn(parameter.shape) * 0.3
+    tuned.save_pretrained(tmp_path)
+    model, params = convert_rope_pairs(MODEL, PARAMS, pairs)
+    adapters, alpha = load_lora(tmp_path, model)
+    assert alpha == 5.0
+    assert set(adapters[0]) == {"q", "v", "up"}
+    got = logits(model, attach_lora(params, adapters, alpha=alpha))
+    np.testing.assert_allclose(got[VALID], logits_of(tuned)[VALID], rtol=1e-5, atol=2e-5)
+    assert np.abs(got - GOLDEN["qwen2"])[VALID].max() > 0.1
+
+
+def test_save_and_load_give_the_same_adapters(tmp_path):
+    save_lora(tmp_path, MODEL, stack_layers({"layers": trained()})["layers"], alpha=6.0, dtype=jnp.bfloat16)
+    adapters, alpha = load_lora(tmp_path, MODEL, dtype=jnp.bfloat16)
+    assert alpha == 6.0
+    rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), trained())
+    jax.tree.map(np.testing.assert_array_equal, adapters, rounded)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["down_proj", "k_proj", "o_proj", "q_proj"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"peft_type": "PREFIX_TUNING"},
+            "peft_type is 'PREFIX_TUNING' and bias 'none': only 'LORA' with 'none'",
+        ),
+        ({"bias": "all"}, "peft_type is 'LORA' and bias 'all'"),
+        ({"use_rslora": True}, "adapter_config.json: use_rslora is True: not supported"),
+        ({"use_dora": True}, "use_dora is True"),
+        ({"rank_pattern": {"q_proj": 3}}, "rank_pattern is {'q_proj': 3}"),
+        ({"r": "3"}, "r is '3' and lora_alpha 6.0: they must be a whole number and a number"),
+        ({"r": 4}, "lora_A.weight is (3, 16), the model's shape asks for (4, 16)"),
+    ],
+)
+def test_other_adapters_are_refused(changes, message, tmp_path):
+    save_lora(tmp_path, MODEL, trained(), alpha=6.0)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_lora(tmp_path, MODEL)
+
+
+def test_adapters_of_another_model_are_refused(tmp_path):
+    save_lora(tmp_path, MODEL, trained(), alpha=6.0)
+    deeper = Decoder(**{**vars(MODEL), "num_layers": 3})
+    shallower = Decoder(**{**vars(MODEL), "num_layers": 1})
+    with pytest.raises(ValueError, match=r"layers\.2\.self_attn\.q_proj\.lora_A\.weight is missing"):
+        load_lora(tmp_path, deeper)
+    with pytest.raises(ValueError, match=r"layers\.1\.mlp\.down_proj\.lora_A\.weight has no place"):
+        load_lora(tmp_path, shallower)
+    with pytest.raises(ValueError, match="adapters have 2 layers: the model has 3"):
+        save_lora(tmp_path, deeper, trained(), alpha=6.0)
+    with pytest.raises(ValueError, match="adapters have 2 layers: params have 1"):
+        attach_lora({**PARAMS, "layers": PARAMS["layers"][:1]}, trained(), alpha=6.0)
+    (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"adapter_model\.safetensors does not exist"):
+        load_lora(tmp_path, MODEL)
+
+
+def test_calls_that_cannot_be_are_named():
+    init = functools.partial(init_lora, jax.random.key(0), MODEL)
+    with pytest.raises(
+        ValueError, match=re.escape("targets are ('qkv',): name some of q, k, v, o, gate, up, down")
+    ):
+        init(rank=2, targets=("qkv",))
+    with pytest.raises(ValueError, match="each once"):
+        init(rank=2, targets=("q", "q"))
+    with pytest.raises(ValueError, match="rank is 0: it must be at least 1"):
+        init(rank=0)
+    tuned = attach_lora(PARAMS, trained(), alpha=1.0)
+    with pytest.raises(ValueError, match="matrix down to adapt is already adapted: call merge_lora first"):
+        attach_lora(tuned, trained(), alpha=1.0)
+    with pytest.raises(ValueError, match="matrix q to adapt is missing or packed"):
+        attach_lora(pack_for_decoding(PARAMS), trained(("q",)), alpha=1.0)
+    swapped = tuple({"q": layer["down"]} for layer in trained())
+    message = "adapter of q: a (24, 3) @ b (3, 16) must be like the weight, (16, 16)"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        attach_lora(PARAMS, swapped, alpha=1.0)

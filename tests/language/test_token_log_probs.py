@@ -1,0 +1,157 @@
+"""Chunked log-probabilities and divergences against the plain ones, gradients included."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlab import core
+from jaxlab.language import (
+    Decoder,
+    completion_hidden,
+    token_divergence,
+    token_log_probs,
+    token_positions,
+    token_statistics,
+)
+
+KEYS = jax.random.split(jax.random.key(0), 6)
+HIDDEN = jax.random.normal(KEYS[0], (2, 5, 3))
+MATRIX = jax.random.normal(KEYS[1], (3, 7))
+TOKENS = jax.random.randint(KEYS[2], (2, 5), 0, 7)
+TEACHER_HIDDEN = jax.random.normal(KEYS[3], (2, 5, 4))
+TEACHER_MATRIX = jax.random.normal(KEYS[4], (4, 7))
+WEIGHTS = jax.random.normal(KEYS[5], (2, 2, 5))
+
+
+def _plain(hidden, matrix, temperature):
+    log_p = jax.nn.log_softmax(hidden @ matrix / temperature)
+    chosen = jnp.take_along_axis(log_p, TOKENS[..., None], axis=-1)[..., 0]
+    return chosen, -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 3, 10])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_statistics_and_their_gradients(chunk, temperature):
+    def weighted(f):
+        return lambda h, m: sum((w * x).sum() for w, x in zip(WEIGHTS, f(h, m)))
+
+    chunked = lambda h, m: token_statistics(h, m, TOKENS, temperature=temperature, chunk=chunk)
+    plain = lambda h, m: _plain(h, m, temperature)
+    for got, expected in zip(chunked(HIDDEN, MATRIX), plain(HIDDEN, MATRIX)):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    got = jax.jit(jax.grad(weighted(chunked), (0, 1)))(HIDDEN, MATRIX)
+    for one, other in zip(got, jax.grad(weighted(plain), (0, 1))(HIDDEN, MATRIX)):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_log_probs_are_the_first_of_the_statistics(chunk):
+    both = lambda h, m: (token_log_probs(h, m, TOKENS, chunk=chunk) * WEIGHTS[0]).sum()
+    plain = lambda h, m: (_plain(h, m, 1.0)[0] * WEIGHTS[0]).sum()
+    for one, other in zip(jax.grad(both, (0, 1))(HIDDEN, MATRIX), jax.grad(plain, (0, 1))(HIDDEN, MATRIX)):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+@pytest.mark.parametrize(
+    ("kind", "divergence"),
+    [("forward_kl", core.forward_kl), ("reverse_kl", core.reverse_kl), ("jsd", core.jsd)],
+)
+def test_divergences_and_their_gradients(kind, divergence, chunk):
+    teacher = TEACHER_HIDDEN @ TEACHER_MATRIX
+    chunked = lambda h, m, th, tm: (
+        token_divergence(h, m, th, tm, kind=kind, temperature=1.5, chunk=chunk) * WEIGHTS[0]
+    ).sum()
+    plain = lambda h, m: (divergence(h @ m, teacher, temperature=1.5) * WEIGHTS[0]).sum()
+    value, got = jax.jit(jax.value_and_grad(chunked, (0, 1, 2, 3)))(
+        HIDDEN, MATRIX, TEACHER_HIDDEN, TEACHER_MATRIX
+    )
+    np.testing.assert_allclose(value, plain(HIDDEN, MATRIX), rtol=1e-5)
+    for one, other in zip(got, jax.grad(plain, (0, 1))(HIDDEN, MATRIX)):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert not np.any(got[2])
+    assert not np.any(got[3])
+
+
+def test_no_array_of_the_whole_vocabulary_is_kept():
+    rows, vocabulary = 2048, 4096
+    hidden, matrix = jnp.ones((rows, 8)), jnp.ones((8, vocabulary))
+    tokens = jnp.zeros(rows, int)
+    loss = lambda h, m: token_log_probs(h, m, tokens, chunk=32).sum()
+    compiled = jax.jit(jax.grad(loss, (0, 1))).lower(hidden, matrix).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < rows * vocabulary * 4 / 8
+
+
+def test_extreme_logits_stay_finite():
+    hidden = jnp.array([[1e4, -1e4]])
+    for token in (0, 1):
+        value, grad = jax.value_and_grad(
+            lambda h, t=token: sum(x.sum() for x in token_statistics(h, jnp.eye(2), jnp.array([t])))
+        )(hidden)
+        assert np.isfinite(value)
+        assert np.isfinite(grad).all()
+    assert token_log_probs(hidden, jnp.eye(2), jnp.array([1])).item() == -2e4
+
+
+def test_bfloat16_gives_float32():
+    hidden, matrix = HIDDEN.astype(jnp.bfloat16), MATRIX.astype(jnp.bfloat16)
+    assert token_log_probs(hidden, matrix, TOKENS).dtype == jnp.float32
+    grads = jax.grad(lambda h, m: token_log_probs(h, m, TOKENS, chunk=3).sum(), (0, 1))(hidden, matrix)
+    assert [g.dtype for g in grads] == [jnp.bfloat16] * 2
+
+
+def test_no_rows():
+    assert token_log_probs(HIDDEN[:0], MATRIX, TOKENS[:0]).shape == (0, 5)
+    assert token_divergence(HIDDEN[:0], MATRIX, TEACHER_HIDDEN[:0], TEACHER_MATRIX).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: token_log_probs(HIDDEN, MATRIX.T, TOKENS), r"\[\.\.\., d\] and \[d, V\]"),
+        (lambda: token_log_probs(HIDDEN, MATRIX, TOKENS[0]), "leading shape of hidden"),
+        (lambda: token_log_probs(HIDDEN, MATRIX, TOKENS, temperature=0.0), "temperature is 0.0"),
+        (lambda: token_log_probs(HIDDEN, MATRIX, TOKENS, chunk=0), "chunk is 0"),
+        (lambda: token_divergence(HIDDEN, MATRIX, TEACHER_HIDDEN, TEACHER_MATRIX[:, :6]), "the teacher's 6"),
+        (
+            lambda: token_divergence(HIDDEN, MATRIX, TEACHER_HIDDEN[:1], TEACHER_MATRIX),
+            "but for the last axis",
+        ),
+        (lambda: token_divergence(HIDDEN, MATRIX, TEACHER_HIDDEN, TEACHER_MATRIX, kind="kl"), "kind is 'kl'"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_completions_of_a_shared_prompt_equal_whole_sequences():
+    """Values and gradients: the prompt computed once, against every sequence on its own."""
+    model = Decoder(vocab_size=9, width=16, num_layers=2, num_heads=4, num_kv_heads=2, mlp_width=24)
+    params = model.init(jax.random.key(0))
+    prompts = jnp.array([[0, 0, 1, 5], [1, 4, 3, 8]])
+    tokens = jax.random.randint(jax.random.key(1), (6, 5), 3, 9)
+    mask = jnp.arange(5)[None] < jnp.array([5, 3, 1, 4, 5, 2])[:, None]
+    sequences = jnp.concatenate([jnp.repeat(prompts, 3, axis=0), tokens], axis=1)
+    valid = jnp.concatenate([jnp.repeat(prompts > 0, 3, axis=0), mask], axis=1)
+
+    def shared(params):
+        return completion_hidden(model, params, prompts, prompts > 0, tokens, mask)
+
+    def whole(params):
+        return model.apply(params, sequences, token_positions(valid), valid)[:, 3:-1]
+
+    scalar = lambda f: lambda params: jnp.sum(jnp.where(mask[..., None], jnp.sin(f(params)), 0.0))
+    seen = np.asarray(mask)
+    np.testing.assert_allclose(shared(params)[seen], whole(params)[seen], atol=1e-5)
+    got, expected = (jax.jit(jax.grad(scalar(f)))(params) for f in (shared, whole))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), got, expected)
+
+
+def test_completions_that_do_not_divide_are_named():
+    model = Decoder(vocab_size=9, width=8, num_layers=1, num_heads=2)
+    params = model.init(jax.random.key(0))
+    prompts, tokens = jnp.ones((2, 3), int), jnp.ones((5, 2), int)
+    with pytest.raises(ValueError, match=r"\[P G, N\]"):
+        completion_hidden(model, params, prompts, prompts > 0, tokens, tokens > 0)
