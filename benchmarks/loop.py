@@ -16,6 +16,7 @@ from jaxlab import data, distillation, nets
 from jaxlab.core import Learner, cross_entropy, gradient_learner
 from jaxlab.training import Plan, fit
 from jaxlab.training._program import seed_keys
+from jaxlab.training.mesh import seed_devices, spread_over_cores
 
 TEACHER, BATCH = nets.Mlp(features=(64, 64), num_classes=10), 32
 
@@ -42,10 +43,20 @@ def draw(train: data.Images, key: jax.Array) -> dict:
     return data.draw(train, key, batch_size=BATCH)
 
 
-def by_fit(method: Learner, train: data.Images, *, seeds: int, steps: int, chunk: int) -> float:
+def by_fit(
+    method: Learner,
+    train: data.Images,
+    *,
+    seeds: int,
+    steps: int,
+    chunk: int,
+    mesh: dict[str, int] | None = None,
+) -> float:
     """Seconds per step of `fit`, from the end of the first chunk to the end of the last."""
     moments = []
-    plan = Plan(seeds=tuple(range(seeds)), log_every=chunk, eval_every=chunk, checkpoint_every=chunk)
+    plan = Plan(
+        seeds=tuple(range(seeds)), log_every=chunk, eval_every=chunk, checkpoint_every=chunk, mesh=mesh or {}
+    )
     fit(method, data={"train": train}, draw=draw, steps=steps, plan=plan,
         log=lambda row: moments.append(time.perf_counter()))  # fmt: skip
     return (moments[-1] - moments[0]) / (steps - chunk)
@@ -105,9 +116,12 @@ def compare(title: str, width: int, *, rounds: int, seeds: int, chunk: int) -> N
 def compare_seeds(title: str, method: Learner, *, rounds: int) -> None:
     """64 seeds in one `fit` against one seed in a Python loop."""
     train = data.split_images(data.digits(), seed=0)["train"]
+    sizes = {"seeds": 64, "steps": 1000, "chunk": 100}
+    cores = {"seed": seed_devices(64)}
     contenders = {
         "python loop of jitted steps": lambda: by_python(method, train, steps=2000),
-        "fit, 64 seeds": lambda: by_fit(method, train, seeds=64, steps=1000, chunk=100) / 64,
+        "fit, 64 seeds on one core": lambda: by_fit(method, train, **sizes) / 64,
+        f"fit, 64 seeds, mesh.seed={cores['seed']}": lambda: by_fit(method, train, **sizes, mesh=cores) / 64,
     }
     times = alternate(contenders, rounds=rounds)
     report(title, times, base="python loop of jitted steps", unit="us/seed-step", scale=1e6)
@@ -122,4 +136,5 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
+    spread_over_cores()
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

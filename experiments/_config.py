@@ -11,6 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from jaxlab.training import Plan
+from jaxlab.training.mesh import seed_devices
 from jaxlab.training.workdir import suggest
 
 KINDS = {
@@ -76,16 +77,19 @@ def name_of(path: str) -> str:
 
 
 def plan_of(config: ConfigDict) -> Plan:
-    """The engine's part of a config."""
+    """The engine's part of a config; `mesh.seed = 0` stands for as many devices as divide the seeds."""
     if config.seeds < 1:
         raise BadInput(f"config.seeds is {config.seeds}: at least 1 seed is needed")
+    mesh = config.mesh.to_dict()
+    if mesh["seed"] == 0:
+        mesh["seed"] = seed_devices(config.seeds, others=max(mesh["data"] * mesh["model"], 1))
     return Plan(
         seeds=tuple(range(config.first_seed, config.first_seed + config.seeds)),
         log_every=config.log_every,
         eval_every=config.eval_every,
         checkpoint_every=config.checkpoint_every,
         seeds_by=config.seeds_by,
-        mesh=config.mesh.to_dict(),
+        mesh=mesh,
     )
 
 

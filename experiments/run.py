@@ -25,7 +25,7 @@ from jaxlab import training
 from jaxlab.training import Experiment, Plan, Workdir, preemption, report
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.dry_run import dry_run
-from jaxlab.training.mesh import initialize_distributed, make_mesh
+from jaxlab.training.mesh import initialize_distributed, make_mesh, spread_over_cores
 from jaxlab.training.run import PreemptedRun
 from jaxlab.training.workdir import WorkdirError
 
@@ -116,6 +116,7 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     warnings.showwarning = _warn
     sys.unraisablehook = _unraisable
     try:
+        spread_over_cores()
         initialize_distributed()
         plan = plan_of(loaded.config)
         make_mesh(plan.mesh)

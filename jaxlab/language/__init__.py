@@ -1,5 +1,6 @@
 """Language models as plain pytrees and pure functions."""
 
+from jaxlab.language._characters import CharacterTokenizer
 from jaxlab.language._checkpoint_files import load_hugging_face, save_hugging_face
 from jaxlab.language._completions import completion_hidden
 from jaxlab.language._decoder import (
@@ -23,6 +24,7 @@ from jaxlab.language._tokenizer_files import load_tokenizer
 
 __all__ = [
     "Cache",
+    "CharacterTokenizer",
     "Decoder",
     "LowRank",
     "Rollout",

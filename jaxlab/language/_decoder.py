@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,28 +24,27 @@ class Cache(NamedTuple):
     obvious `[L, B, S, H, D]`.
 
     Attributes:
-      keys, values: tuples of `[B, K, S, D]`.
+      keys, values: tuples of `[B, K, S, D]`; for stacked parameters one array `[L, B, K, S, D]` each.
       valid: `[B, S]` bool, the slots that hold a token.
       length: int32 scalar, the next slot to be written, the same for all rows.
     """
 
-    keys: tuple[jax.Array, ...]
-    values: tuple[jax.Array, ...]
+    keys: Any
+    values: Any
     valid: jax.Array
     length: jax.Array
 
     def grown(self, capacity: int) -> "Cache":
         """The same cache with room for `capacity` positions."""
         more = capacity - self.valid.shape[1]
-        pad = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0)))
-        keys, values = tuple(map(pad, self.keys)), tuple(map(pad, self.values))
+        pad = lambda x: jnp.pad(x, (*((0, 0),) * (x.ndim - 2), (0, more), (0, 0)))
+        keys, values = jax.tree.map(pad, (self.keys, self.values))
         return Cache(keys, values, jnp.pad(self.valid, ((0, 0), (0, more))), self.length)
 
     def repeated(self, times: int) -> "Cache":
         """The same cache with each row `times` times in a row: one prompt, several completions."""
-        again = lambda x: jnp.repeat(x, times, axis=0)
-        keys, values = tuple(map(again, self.keys)), tuple(map(again, self.values))
-        return Cache(keys, values, again(self.valid), self.length)
+        keys, values = jax.tree.map(lambda x: jnp.repeat(x, times, axis=-4), (self.keys, self.values))
+        return Cache(keys, values, jnp.repeat(self.valid, times, axis=0), self.length)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,8 +210,7 @@ class Decoder:
         hidden, pairs = self._forward(params, tokens, positions, known, collect=True)
         length = tokens.shape[1]
         valid = jnp.ones(tokens.shape, bool) if known is None else known
-        keys, values = zip(*pairs)
-        cache = Cache(tuple(keys), tuple(values), valid, jnp.int32(length))
+        cache = Cache(*pairs, valid, jnp.int32(length))
         return hidden, cache.grown(max(capacity or length, length))
 
     def cache(self, batch: int, capacity: int, *, dtype: Any = jnp.float32) -> Cache:
@@ -241,16 +239,18 @@ class Decoder:
         at = cache.length
         valid = jax.lax.dynamic_update_slice(cache.valid, jnp.ones((token.shape[0], 1), bool), (0, at))
         visible = valid & (jnp.arange(valid.shape[1]) <= at)
-        keys, values = [], []
 
-        for layer, old_k, old_v in zip(unstacked(params["layers"]), cache.keys, cache.values):
+        def block(x: jax.Array, layer: Params, old_k: jax.Array, old_v: jax.Array) -> tuple[jax.Array, Any]:
             q, k, v = self._qkv(layer, x, angles)
-            keys.append(jax.lax.dynamic_update_slice(old_k, k.astype(old_k.dtype), (0, 0, at, 0)))
-            values.append(jax.lax.dynamic_update_slice(old_v, v.astype(old_v.dtype), (0, 0, at, 0)))
-            seen = cached_attention(q[:, :, 0], keys[-1], values[-1], visible)
-            x = self._mlp(layer, x + linear(seen.reshape(x.shape[0], 1, -1), layer["o"]))
+            keys = jax.lax.dynamic_update_slice(old_k, k.astype(old_k.dtype), (0, 0, at, 0))
+            values = jax.lax.dynamic_update_slice(old_v, v.astype(old_v.dtype), (0, 0, at, 0))
+            seen = cached_attention(q[:, :, 0], keys, values, visible)
+            x = x + linear(seen.reshape(x.shape[0], 1, -1), layer["o"])
+            return self._mlp(layer, x), (keys, values)
+
+        x, (keys, values) = over_layers(block, x, params["layers"], cache.keys, cache.values)
         hidden = rms_norm(x[:, 0], params["norm"], self.norm_epsilon)
-        return hidden, Cache(tuple(keys), tuple(values), valid, at + 1)
+        return hidden, Cache(keys, values, valid, at + 1)
 
     def extend(
         self, params: Params, cache: Cache, tokens: jax.Array, mask: jax.Array | None = None
@@ -279,7 +279,7 @@ class Decoder:
             )
         whole = jnp.concatenate([cache.valid, jnp.ones(tokens.shape, bool) if mask is None else mask], axis=1)
         positions = token_positions(whole)[:, cache.valid.shape[1] :]
-        return self._forward(params, tokens, positions, whole, before=tuple(zip(cache.keys, cache.values)))[0]
+        return self._forward(params, tokens, positions, whole, before=(cache.keys, cache.values))[0]
 
     def _forward(
         self,
@@ -289,32 +289,24 @@ class Decoder:
         mask: jax.Array | None,
         *,
         collect: bool = False,
-        before: tuple[tuple[jax.Array, jax.Array], ...] = (),
+        before: tuple[Any, ...] = (),
     ) -> tuple[jax.Array, Any]:
-        """Hidden vectors `[B, T, d]`, and with `collect` each layer's keys and values.
+        """Hidden vectors `[B, T, d]`, and with `collect` the keys and the values of every layer.
 
-        `before` holds keys and values of each layer that come first; `mask` then covers both.
+        `before` holds the keys and the values that come first, by layer; `mask` then covers both.
         """
         x = params["embed"][tokens]
         angles = rotary_angles(positions, self.head_dim, self.rope_base)
 
-        def block(layer: Params, x: jax.Array, *earlier: jax.Array) -> tuple[jax.Array, Any]:
+        def block(x: jax.Array, layer: Params, *earlier: jax.Array) -> tuple[jax.Array, Any]:
             q, k, v = self._qkv(layer, x, angles)
             if earlier:
                 k, v = (jnp.concatenate(pair, axis=2) for pair in zip(earlier, (k, v)))
             seen = causal_attention(q, k, v, mask)
             x = x + linear(seen.transpose(0, 2, 1, 3).reshape(*tokens.shape, -1), layer["o"])
-            return self._mlp(layer, x), (k, v) if collect else None
+            return self._mlp(layer, x), (k, v) if collect else ()
 
-        if self.remat:
-            block = jax.checkpoint(block)
-        pairs = []
-        if isinstance(params["layers"], Mapping) and not collect and not before:
-            x, _ = jax.lax.scan(lambda x, layer: block(layer, x), x, params["layers"])
-        else:
-            for index, layer in enumerate(unstacked(params["layers"])):
-                x, pair = block(layer, x, *(before[index] if before else ()))
-                pairs.append(pair)
+        x, pairs = over_layers(jax.checkpoint(block) if self.remat else block, x, params["layers"], *before)
         return rms_norm(x, params["norm"], self.norm_epsilon), pairs
 
     def _check(
@@ -401,6 +393,21 @@ def output_matrix(params: Params) -> jax.Array:
     return params["output"] if "output" in params else params["embed"].T
 
 
+def over_layers(block: Callable, x: jax.Array, layers: Any, *by_layer: Any) -> tuple[jax.Array, Any]:
+    """Carry `x` through `block(x, layer, *own) -> (x, out)` of every layer; `out` comes back by layer.
+
+    A tuple of layers is unrolled, and what belongs to a layer comes as tuples; stacked layers are scanned, and it is
+    stacked likewise.
+    """
+    if isinstance(layers, Mapping):
+        return jax.lax.scan(lambda x, own: block(x, *own), x, (layers, *by_layer))
+    outs = []
+    for own in zip(layers, *by_layer, strict=True):
+        x, out = block(x, *own)
+        outs.append(out)
+    return x, tuple(zip(*outs))
+
+
 def unstacked(layers: Any) -> tuple[Params, ...]:
     """Layers as a tuple of dicts, whichever way they are held."""
     if not isinstance(layers, Mapping):
@@ -454,7 +461,9 @@ def pack_for_decoding(params: Params) -> dict[str, Any]:
             packed["qkv_bias"] = join([plain.pop(f"{name}_bias") for name in "qkv"])
         return packed | plain
 
-    return {**params, "layers": tuple(pack(layer) for layer in unstacked(params["layers"]))}
+    layers = params["layers"]
+    packed = jax.vmap(pack)(layers) if isinstance(layers, Mapping) else tuple(map(pack, layers))
+    return {**params, "layers": packed}
 
 
 def sharding_rules(*, stacked: bool = False, shard_data: bool = True) -> tuple[tuple[str, P], ...]:

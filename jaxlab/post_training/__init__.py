@@ -1,7 +1,8 @@
 """Post-training: policy gradients for language models from groups of responses, and from a teacher.
 
 A step is put together from four kinds of functions: an advantage, an importance ratio, a loss per token, and
-`aggregate`. `rlvr_learner` makes the whole iteration of them: sample, verify, score, improve.
+`aggregate`. `rlvr_learner` makes the whole iteration of them: sample, verify, score, improve; `text_rlvr_learner` is
+the same for verifiers in Python that read text.
 """
 
 from jaxlab.post_training._aggregation import aggregate, top_entropy_mask
@@ -21,6 +22,7 @@ from jaxlab.post_training._importance import (
 from jaxlab.post_training._kdrl import annealed_beta, kd_keep_mask, kd_shaped_advantage, kdrl_loss
 from jaxlab.post_training._kl_estimators import kl_estimate
 from jaxlab.post_training._pass_at_k import avg_at_n, pass_at_k, pass_at_k_advantage
+from jaxlab.post_training._policy_step import PolicyState, Rollouts
 from jaxlab.post_training._return_advantages import (
     reinforce_pp_advantage,
     reinforce_pp_baseline_advantage,
@@ -29,7 +31,7 @@ from jaxlab.post_training._return_advantages import (
     whiten,
 )
 from jaxlab.post_training._rewards import dynamic_sampling_weights, kl_in_reward, overlong_penalty
-from jaxlab.post_training._rlvr import PolicyState, Rollouts, rlvr_learner
+from jaxlab.post_training._rlvr import rlvr_learner
 from jaxlab.post_training._surrogates import (
     cispo_loss,
     clip_fraction,
@@ -39,16 +41,24 @@ from jaxlab.post_training._surrogates import (
     ppo_clip_loss,
 )
 from jaxlab.post_training._teacher_kl import exact_reverse_kl, kd_reward, kd_rkl
+from jaxlab.post_training._text_learner import (
+    TextProblems,
+    completion_texts,
+    text_problems,
+    text_rlvr_learner,
+)
 
 __all__ = [
     "GroupStatistics",
     "PolicyState",
     "Rollouts",
+    "TextProblems",
     "aggregate",
     "annealed_beta",
     "avg_at_n",
     "cispo_loss",
     "clip_fraction",
+    "completion_texts",
     "dr_grpo_advantage",
     "dual_clip_fraction",
     "dynamic_sampling_weights",
@@ -78,6 +88,8 @@ __all__ = [
     "rloo_advantage",
     "rlvr_learner",
     "sequence_importance_ratio",
+    "text_problems",
+    "text_rlvr_learner",
     "token_importance_ratio",
     "top_entropy_mask",
     "whiten",

@@ -1,5 +1,7 @@
 """What a run would be: arms, steps, parameters and memory, found by tracing and compiling, without training."""
 
+import collections
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,18 +12,23 @@ from jaxlab.training._program import CompiledProgram
 from jaxlab.training.experiment import Arm, Experiment, Plan
 from jaxlab.training.report import table
 
+_COLLECTIVE = re.compile(
+    r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+)
+
 
 def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
     """A table with one row per stage and arm.
 
-    Parameters are per seed; memory is per device: the state of all its seeds with the data, and what one compiled
-    chunk of `plan.log_every` steps needs besides.
+      Parameters are per seed; memory is per device: the state of all its seeds with the data, and what one compiled
+      chunk of `plan.log_every` steps needs besides. The last column counts the communication between devices in the
+    compiled program.
 
-    Args:
-      tasks: as `training.run` takes them.
-      plan: likewise.
+      Args:
+        tasks: as `training.run` takes them.
+        plan: likewise.
     """
-    rows = [["arm", "steps", "parameters", "state", "arguments/device", "temporary/device"]]
+    rows = [["arm", "steps", "parameters", "state", "arguments/device", "temporary/device", "collectives"]]
     for task, experiment in tasks.items():
         prefix = f"{task}/" if task else ""
         context: dict[str, Any] = {}
@@ -39,14 +46,15 @@ def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
 
 def _row(name: str, arm: Arm, experiment: Experiment, plan: Plan, context: Any) -> tuple[list[str], Any]:
     if not arm.learner.jit:
-        return [name, str(arm.steps), "on the host", "–", "–", "–"], None
+        return [name, str(arm.steps), "on the host", "–", "–", "–", "–"], None
     program = CompiledProgram(
         arm.learner, experiment.draw, None,
         seeds=plan.seeds, salt=0, seeds_by=plan.seeds_by, mesh_shape=dict(plan.mesh), rules=arm.sharding,
     )  # fmt: skip
     state = program.abstract_state(context)
     train = jax.eval_shape(lambda: experiment.data["train"])
-    memory = program.lower(context, train, min(plan.log_every, arm.steps)).memory_analysis()
+    compiled = program.lower(context, train, min(plan.log_every, arm.steps))
+    memory = compiled.memory_analysis()
     row = [
         name,
         str(arm.steps),
@@ -54,8 +62,15 @@ def _row(name: str, arm: Arm, experiment: Experiment, plan: Plan, context: Any) 
         _bytes(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))),
         _bytes(memory.argument_size_in_bytes),
         _bytes(memory.temp_size_in_bytes),
+        _collectives(compiled.as_text()),
     ]
     return row, state
+
+
+def _collectives(program: str) -> str:
+    """How often the compiled text names each kind of communication; a loop's body counts once."""
+    found = collections.Counter(_COLLECTIVE.findall(program))
+    return ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "none"
 
 
 def _parameters(state: Any, seeds: int) -> int:

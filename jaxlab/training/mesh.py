@@ -58,6 +58,31 @@ def make_mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] 
     return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=have[:need])
 
 
+def spread_over_cores() -> None:
+    """Let a CPU count as one device per core, so that a mesh can spread seeds over the cores.
+
+    Small products use one core however many there are; seeds on devices of their own use them all. Call it before
+    anything touches a device; `XLA_FLAGS` that already set the number of host devices win, and accelerators are
+    not affected.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+
+def seed_devices(num_seeds: int, *, others: int = 1) -> int:
+    """How many devices the seeds can share evenly: the largest divisor of `num_seeds` that there are devices for.
+
+    Args:
+      num_seeds: at least 1.
+      others: devices that each share needs, the product of the mesh's other axes.
+
+    >>> seed_devices(7) in (1, 7)
+    True
+    """
+    most = max(jax.device_count() // others, 1)
+    return max(count for count in range(1, num_seeds + 1) if num_seeds % count == 0 and count <= most)
+
+
 def initialize_distributed() -> None:
     """Join the other processes of a multi-host run, when the environment describes one.
 

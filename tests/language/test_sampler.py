@@ -16,6 +16,7 @@ from jaxlab.language import (
     filter_logits,
     output_matrix,
     sample,
+    stack_layers,
     token_log_probs,
 )
 
@@ -38,6 +39,21 @@ MASK = PROMPTS > 0
 @functools.partial(jax.jit, static_argnames=("new", "options"))
 def _sample(key, new, options=()):
     return sample(MODEL, PARAMS, PROMPTS, MASK, key, max_new_tokens=new, eos=EOS, **dict(options))
+
+
+def test_stacked_layers_sample_and_score_alike():
+    model = Decoder(vocab_size=9, width=16, num_layers=3, num_heads=4, num_kv_heads=2, mlp_width=24)
+    params = model.init(jax.random.key(0))
+
+    @jax.jit
+    def run(params):
+        out = sample(model, params, PROMPTS, MASK, jax.random.key(2), max_new_tokens=5, eos=EOS, segment=2)
+        return out, completion_hidden(model, params, PROMPTS, MASK, out.tokens, out.mask)
+
+    (one, one_hidden), (other, other_hidden) = run(params), run(stack_layers(params))
+    np.testing.assert_array_equal(one.tokens, other.tokens)
+    np.testing.assert_allclose(one.log_probs, other.log_probs, atol=1e-5)
+    np.testing.assert_allclose(one_hidden, other_hidden, atol=1e-5)
 
 
 def _greedy_by_hand(prompt: list[int], new: int) -> list[int]:

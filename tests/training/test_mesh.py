@@ -1,5 +1,7 @@
 """The mesh, and an update written per device: the single device's gradients under shard_map and pmap."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from jaxlab.core import masked_mean
 from jaxlab.distillation import dist_loss, kd_loss
 from jaxlab.training import make_mesh, per_device, state_shardings
-from jaxlab.training.mesh import initialize_distributed
+from jaxlab.training.mesh import initialize_distributed, seed_devices, spread_over_cores
 
 
 def problem():
@@ -109,3 +111,27 @@ def test_half_described_processes_are_refused(monkeypatch):
     monkeypatch.delenv("JAX_PROCESS_ID", raising=False)
     with pytest.raises(ValueError, match="JAX_NUM_PROCESSES, JAX_PROCESS_ID not set"):
         initialize_distributed()
+
+
+def test_several_processes_must_use_all_their_devices(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"mesh seed=1 x data=4 x model=1 has 4 devices.*must use all 8"):
+        make_mesh({"data": 4})
+    assert make_mesh({"data": 8}).size == 8
+
+
+@pytest.mark.parametrize(
+    ("seeds", "others", "expected"), [(8, 1, 8), (10, 1, 5), (7, 1, 7), (11, 1, 1), (6, 3, 2), (3, 16, 1)]
+)
+def test_seeds_share_as_many_devices_as_divide_them(seeds, others, expected):
+    assert seed_devices(seeds, others=others) == expected
+
+
+def test_cores_become_devices_unless_told_otherwise(monkeypatch):
+    asked = []
+    monkeypatch.setattr(jax.config, "update", lambda name, value: asked.append((name, value)))
+    spread_over_cores()
+    assert asked == []  # these tests have set the number themselves
+    monkeypatch.setenv("XLA_FLAGS", "")
+    spread_over_cores()
+    assert asked == [("jax_num_cpu_devices", os.cpu_count())]

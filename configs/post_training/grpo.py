@@ -1,0 +1,135 @@
+"""The GRPO family on one task: advantages, clipping, aggregation and sampling, one change at a time.
+
+Papers: DeepSeekMath (2024, arXiv 2402.03300), Understanding R1-Zero-Like Training (2025, arXiv 2503.20783), DAPO (2025,
+arXiv 2503.14476), GSPO (2025, arXiv 2507.18071), Back to Basics (2024, arXiv 2402.14740).
+
+    python -m experiments.run --config=configs/post_training/grpo.py          # about 5 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/grpo.py:tune     # the learning rates behind RATES
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("smoke", "tune")
+
+GRPO = {
+    "advantage": "grpo",
+    "ratio": "token",
+    "aggregation": "seq-mean-token-mean",
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "overlong_buffer": 0,
+    "overlong_factor": 1.0,
+    "dynamic_sampling": False,
+    "minibatches": 4,
+    "passes": 1,
+    "imitate_teacher": False,
+    "max_grad_norm": 1.0,
+}
+
+# What each arm changes in GRPO. DAPO is its four pieces together; none of the arms has a KL term.
+ARMS = {
+    "grpo": {},
+    "dr_grpo": {"advantage": "dr_grpo", "aggregation": "constant"},
+    "rloo": {"advantage": "rloo"},
+    "clip_higher": {"clip_high": 0.28},
+    "token_mean": {"aggregation": "token-mean"},
+    "dynamic_sampling": {"dynamic_sampling": True},
+    "overlong": {"overlong_buffer": 2},
+    "dapo": {"clip_high": 0.28, "aggregation": "token-mean", "dynamic_sampling": True, "overlong_buffer": 2},
+    "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},
+    "gspo_wide": {"ratio": "sequence"},
+}
+
+# Learning rates for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
+RATES = (1e-4, 3e-4, 6e-4)
+
+# The rate with the best mean validation accuracy in `:tune` (results/post_training/grpo-tune.json).
+CHOSEN = dict.fromkeys(ARMS, 1)
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """The comparison; `variant` is None, "smoke" or "tune"."""
+    if variant not in (None, *VARIANTS):
+        raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
+    config = ConfigDict(
+        {
+            "experiment": "post_training.train_policy",
+            "paper": "DeepSeekMath's GRPO and its variants: Dr. GRPO, RLOO, DAPO, GSPO (2024-2025)",
+            "minutes": 6.0,
+            "seeds": 8,
+            "first_seed": 0,
+            "seeds_by": "vmap",
+            "mesh": {"seed": 0, "data": 1, "model": 1},  # 0: as many devices, or cores, as divide the seeds
+            "log_every": 10,
+            "eval_every": 30,
+            "checkpoint_every": 30,
+            "test": True,  # False keeps the test problems out of the run
+            "task": {
+                "name": "sorting",
+                "train": (6, 8),  # difficulties, both ends included
+                "harder": (10, 10),
+                "pretrain": (4, 10),
+                "split_seed": 0,
+                "val": 64,
+                "test": 256,
+            },
+            "student": {
+                "shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96},
+                "steps": 150,
+                "batch_size": 64,
+                "learning_rate": 3e-3,
+                "noise": 0.0,
+            },
+            "prompts": 16,
+            "group_size": 8,
+            "max_new_tokens": 16,  # room to run on: the longest answer has 11
+            "eval_samples": 16,
+            "steps": 60,  # batches of rollouts; each gives minibatches x passes updates
+        }
+    )
+    config.arms = ConfigDict({name: arm(name, RATES[rate]) for name, rate in CHOSEN.items()})
+    claims = [
+        ("dr_grpo", "grpo"),
+        ("rloo", "grpo"),
+        ("clip_higher", "grpo"),
+        ("token_mean", "grpo"),
+        ("dynamic_sampling", "grpo"),
+        ("overlong", "grpo"),
+        ("dapo", "grpo"),
+        ("gspo", "grpo"),
+    ]
+    config.claims = tuple(
+        {"text": f"{one} beats {other}", "metric": "test/accuracy", "arm": one, "versus": other}
+        for one, other in claims
+    )
+    if variant:
+        {"smoke": _smoke, "tune": _tune}[variant](config)
+    return config
+
+
+def arm(name: str, learning_rate: float) -> dict:
+    """One arm's settings: GRPO's, and what its name changes."""
+    return {**GRPO, **ARMS[name], "learning_rate": learning_rate}
+
+
+def _tune(config: ConfigDict) -> None:
+    """Every rate of every arm on seeds that decide nothing else, judged by validation alone."""
+    config.minutes = 15.0
+    config.seeds, config.first_seed, config.test, config.claims = 4, 1000, False, ()
+    config.task.val, config.eval_every, config.checkpoint_every = 256, 60, 60
+    config.arms = ConfigDict(
+        {f"{name}_{n}": arm(name, rate) for name in ARMS for n, rate in enumerate(RATES)}
+    )
+
+
+def _smoke(config: ConfigDict) -> None:
+    """Seconds: three arms, two seeds, a few steps of a tiny model."""
+    config.minutes = 0.3
+    config.seeds = 2
+    config.log_every, config.eval_every, config.checkpoint_every = 2, 4, 4
+    config.steps, config.prompts, config.group_size, config.eval_samples = 4, 4, 4, 4
+    config.task.update({"train": (2, 2), "harder": (3, 3), "pretrain": (2, 3), "val": 4, "test": 4})
+    config.student.update({"steps": 4, "batch_size": 8})
+    config.student.shape.update({"width": 8, "num_layers": 1, "num_heads": 2, "mlp_width": 8})
+    config.arms = ConfigDict({name: config.arms[name].to_dict() for name in ("grpo", "dapo", "gspo")})
+    config.claims = tuple(claim for claim in config.claims if claim["arm"] in config.arms)

@@ -1,0 +1,189 @@
+"""KDRL: distillation and reinforcement learning in one step, against each of them alone.
+
+Paper: KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement Learning, 2025,
+arXiv 2506.02208.
+
+    python -m experiments.run --config=configs/post_training/kdrl.py          # about 5 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/kdrl.py:tune     # the search behind CHOSEN
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("smoke", "tune", "paper")
+
+# Four settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
+GRID = {
+    "grpo": [{"learning_rate": rate} for rate in (1e-4, 3e-4, 6e-4, 1e-3)],
+    "kd_rkl": [{"learning_rate": rate} for rate in (1e-4, 3e-4, 6e-4, 1e-3)],
+    "sft_teacher": [{"learning_rate": rate} for rate in (1e-4, 3e-4, 6e-4, 1e-3)],
+    "kdrl": [{"beta": beta} for beta in (0.005, 0.02, 0.1, 0.3)],
+    "kdrl_annealed": [{"beta": beta} for beta in (0.005, 0.02, 0.1, 0.3)],
+    "kdrl_masked": [{"beta": beta} for beta in (0.005, 0.02, 0.1, 0.3)],
+    "kdrl_k3": [{"beta": beta} for beta in (0.005, 0.02, 0.1, 0.3)],
+}
+
+# The setting with the best mean validation accuracy in `:tune` (results/post_training/kdrl-tune.json).
+CHOSEN = {
+    "grpo": 1,
+    "kd_rkl": 1,
+    "sft_teacher": 1,
+    "kdrl": 2,
+    "kdrl_annealed": 2,
+    "kdrl_masked": 2,
+    "kdrl_k3": 2,
+}
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """The comparison; `variant` is None, "smoke", "tune" or "paper"."""
+    if variant not in (None, *VARIANTS):
+        raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
+    config = ConfigDict(
+        {
+            "experiment": "post_training.train_policy",
+            "paper": "KDRL: Unified Knowledge Distillation and Reinforcement Learning (2025, arXiv 2506.02208)",
+            "minutes": 5.0,
+            "seeds": 8,
+            "first_seed": 0,
+            "seeds_by": "vmap",
+            "mesh": {"seed": 0, "data": 1, "model": 1},  # 0: as many devices, or cores, as divide the seeds
+            "log_every": 10,
+            "eval_every": 50,
+            "checkpoint_every": 50,
+            "test": True,  # False keeps the test problems out of the run
+            "task": {
+                "name": "sorting",
+                "train": (7, 8),  # difficulties, both ends included
+                "harder": (10, 10),
+                "pretrain": (4, 10),
+                "split_seed": 0,
+                "val": 64,
+                "test": 256,
+            },
+            "student": {
+                "shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96},
+                "steps": 150,
+                "batch_size": 64,
+                "learning_rate": 3e-3,
+                "noise": 0.0,
+            },
+            "teacher": {
+                "shape": {"width": 64, "num_layers": 2, "num_heads": 4, "mlp_width": 128},
+                "steps": 400,
+                "batch_size": 64,
+                "learning_rate": 3e-3,
+                "noise": 0.25,
+            },
+            "prompts": 16,
+            "group_size": 8,
+            "max_new_tokens": 0,  # 0: what the longest right answer needs
+            "eval_samples": 16,
+            "steps": 160,
+        }
+    )
+    config.arms = ConfigDict(
+        {name: arm(name, steps=config.steps, **GRID[name][setting]) for name, setting in CHOSEN.items()}
+    )
+    config.claims = (
+        {"text": "kdrl_annealed beats grpo", "metric": "test/accuracy", "arm": "kdrl_annealed", "versus": "grpo"},
+        {"text": "kdrl_annealed beats kd_rkl", "metric": "test/accuracy", "arm": "kdrl_annealed", "versus": "kd_rkl"},
+        {"text": "kdrl_annealed beats sft_teacher", "metric": "test/accuracy", "arm": "kdrl_annealed",
+         "versus": "sft_teacher"},
+        {"text": "kdrl_annealed beats kdrl", "metric": "test/accuracy", "arm": "kdrl_annealed", "versus": "kdrl"},
+        {"text": "kdrl with k2 beats k3", "metric": "test/accuracy", "arm": "kdrl", "versus": "kdrl_k3"},
+        {"text": "kdrl_annealed learns sooner than grpo", "metric": "test/mean_reward", "arm": "kdrl_annealed",
+         "versus": "grpo"},
+        {"text": "kdrl_annealed beats grpo on harder problems", "metric": "test_harder/accuracy",
+         "arm": "kdrl_annealed", "versus": "grpo"},
+    )  # fmt: skip
+    if variant:
+        {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
+    return config
+
+
+def arm(name: str, *, steps: int, learning_rate: float = 3e-4, beta: float = 0.0) -> dict:
+    """One arm's settings by the name of its method."""
+    settings = {
+        "advantage": "none" if name.startswith("kd_rkl") else "grpo",
+        "ratio": "token",
+        "aggregation": "token-mean",
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "overlong_buffer": 0,
+        "overlong_factor": 1.0,
+        "dynamic_sampling": False,
+        "minibatches": 1,
+        "passes": 1,
+        "imitate_teacher": name.startswith("sft_teacher"),
+        "learning_rate": learning_rate,
+        "max_grad_norm": 1.0,
+    }
+    if name.startswith("kd"):
+        annealed = name.startswith("kdrl_annealed")
+        settings["teacher"] = {
+            "beta": 1.0 if name.startswith("kd_rkl") else beta,
+            "beta_minimum": 0.2 * beta if annealed else 0.0,
+            "beta_decrement": 0.8 * beta / (0.3 * steps) if annealed else 0.0,
+            "kind": "k3" if name.startswith("kdrl_k3") else "k2",
+            "keep": "response" if name.startswith("kdrl_masked") else "none",
+            "denominator": "all",
+            "clip": 20.0,
+        }
+    return settings
+
+
+def _tune(config: ConfigDict) -> None:
+    """Every setting of every arm on seeds that decide nothing else, judged by validation alone."""
+    config.minutes = 30.0
+    config.seeds, config.first_seed, config.test, config.claims = 2, 1000, False, ()
+    config.steps, config.task.val, config.eval_every, config.checkpoint_every = 100, 256, 100, 100
+    settings = {f"{name}_{n}": setting for name, grid in GRID.items() for n, setting in enumerate(grid)}
+    config.arms = ConfigDict({name: arm(name, steps=100, **setting) for name, setting in settings.items()})
+
+
+def _smoke(config: ConfigDict) -> None:
+    """Seconds: three arms, two seeds, a few steps of tiny models."""
+    config.minutes = 0.3
+    config.seeds = 2
+    config.log_every, config.eval_every, config.checkpoint_every = 2, 4, 4
+    config.steps, config.prompts, config.group_size, config.eval_samples = 4, 2, 4, 4
+    config.task.update({"train": (2, 2), "harder": (3, 3), "pretrain": (2, 3), "val": 4, "test": 4})
+    for name in ("student", "teacher"):
+        config[name].update({"steps": 4, "batch_size": 8})
+        config[name].shape.update({"width": 8, "num_layers": 1, "num_heads": 2, "mlp_width": 8})
+    config.arms = ConfigDict(
+        {name: config.arms[name].to_dict() for name in ("grpo", "kd_rkl", "kdrl_annealed")}
+    )
+    config.claims = tuple(
+        claim for claim in config.claims if claim["arm"] in config.arms and claim["versus"] in config.arms
+    )
+
+
+def _paper(config: ConfigDict) -> None:
+    """A student of Qwen2.5-1.5B's shape and a teacher of the 7B's, for a pod of 8 chips or more.
+
+    Rollouts, lengths and betas are the paper's; its problems are not here, so the task is the library's chain of
+    sums, written in the first tokens of the vocabulary. Give the weights with
+    `--config.student.weights=FOLDER --config.teacher.weights=FOLDER`; without them the parameters are random,
+    which serves `--dry_run` (XLA_FLAGS=--xla_force_host_platform_device_count=8 ... --config.mesh.data=8 --dry_run).
+    """
+    config.minutes = 600.0
+    config.seeds = 1
+    config.mesh.seed = 1
+    config.steps, config.log_every, config.eval_every, config.checkpoint_every = 280, 1, 40, 40
+    config.prompts, config.group_size, config.max_new_tokens = 128, 8, 4096
+    config.segment = 4096
+    config.task.update({"name": "chain", "train": (20, 40), "harder": (50, 50), "pretrain": (20, 40)})
+    qwen = {"num_layers": 28, "vocab_size": 151_936, "qkv_bias": True, "rope_base": 1e6, "remat": True}
+    student = qwen | {"width": 1536, "num_heads": 12, "num_kv_heads": 2, "mlp_width": 8960}
+    # The 7B's own vocabulary is padded to 152,064 rows; those that no token uses are cut to the student's.
+    teacher = qwen | {"width": 3584, "num_heads": 28, "num_kv_heads": 4, "mlp_width": 18_944, "tied": False}
+    config.student = ConfigDict({"shape": student, "weights": "", "dtype": "float32"})
+    config.teacher = ConfigDict({"shape": teacher, "weights": "", "dtype": "bfloat16"})
+    settings = {"grpo": {}, "kd_rkl": {}, "kdrl": {"beta": 1e-3}, "kdrl_annealed": {"beta": 5e-3}}
+    config.arms = ConfigDict(
+        {name: arm(name, steps=280, learning_rate=1e-6, **own) for name, own in settings.items()}
+    )
+    config.claims = tuple(
+        claim for claim in config.claims if claim["arm"] in settings and claim["versus"] in settings
+    )

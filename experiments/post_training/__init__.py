@@ -1,0 +1,1 @@
+"""Drivers of post-training: policies that learn from verifiers and teachers."""

@@ -1,0 +1,66 @@
+"""Supervised stages: a policy's start, a teacher, and the arm that imitates a teacher's own samples."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from jaxlab.core import Learner, gradient_learner
+from jaxlab.language import Decoder, completion_hidden, output_matrix, sample, token_log_probs
+from jaxlab.language.tasks import Task
+from jaxlab.post_training import aggregate
+
+
+def _nll(model: Decoder, params: Any, problems: Any, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    hidden = completion_hidden(model, params, problems.prompts, problems.prompt_mask, tokens, mask)
+    return -aggregate(token_log_probs(hidden, output_matrix(params), tokens), mask)
+
+
+def demonstrated(
+    model: Decoder, task: Task, spec: ConfigDict, problems_of: Callable[[jax.Array, int], Any], optimizer: Any
+) -> Learner:
+    """Maximum likelihood of demonstrations, fresh in every step, a share `spec.noise` of them wrong."""
+
+    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        problems = problems_of(jax.random.fold_in(key, 0), spec.batch_size)
+        tokens, mask = task.demonstrate(jax.random.fold_in(key, 1), problems, noise=spec.noise)
+        return _nll(model, params, problems, tokens, mask), {}
+
+    return gradient_learner(model.init, loss, optimizer)
+
+
+def sampled_from_teacher(
+    model: Decoder,
+    teacher: Decoder,
+    *,
+    policy: Callable[[Any], Any],
+    teacher_params: Callable[[Any], Any],
+    optimizer: optax.GradientTransformation,
+    num_samples: int,
+    max_new_tokens: int,
+    eos: int,
+) -> Learner:
+    """Sequence-level distillation: maximum likelihood of what the teacher writes for the same prompts."""
+
+    def begin(context: Any) -> Any:
+        return {"start": policy(context), "teacher": teacher_params(context)}
+
+    def loss(params: Any, frozen: Any, problems: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        out = sample(
+            teacher, frozen["teacher"], problems.prompts, problems.prompt_mask, key, num_samples=num_samples,
+            max_new_tokens=max_new_tokens, eos=eos, stop_early=False,
+        )  # fmt: skip
+        out = jax.lax.stop_gradient(out)
+        return _nll(model, params, problems, out.tokens, out.mask), {"length": jnp.mean(jnp.sum(out.mask, 1))}
+
+    learner = gradient_learner(model.init, loss, optimizer, freeze=begin)
+
+    def init(key: jax.Array, context: Any) -> Any:
+        state = learner.init(key, context)
+        start = state.frozen["start"]
+        return state._replace(params=start, opt_state=optimizer.init(start))
+
+    return Learner(init, learner.update)

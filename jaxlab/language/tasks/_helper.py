@@ -1,0 +1,123 @@
+"""The parent's end of the helper process: one per process, started when first needed, restarted when it dies."""
+
+import atexit
+import builtins
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from jaxlab.language.tasks import _worker
+
+_PATIENCE = 2.0
+_MARK = "JAXLAB_HELPER"
+_IMPORTABLE = "a scorer runs in another process: define it in a module, or install cloudpickle"
+
+
+class _Helper:
+    """A running helper and the pipes to it."""
+
+    def __init__(self):
+        # Without hash randomisation: some generators walk over sets of strings, and would differ from run to run.
+        # Without accelerators: those belong to the parent.
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "JAX_PLATFORMS": "cpu", _MARK: "1"}
+        self.owner = os.getpid()
+        self._process = subprocess.Popen(
+            [sys.executable, _worker.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        self._send(sys.path)
+
+    def _send(self, message: Any) -> None:
+        pickle.dump(message, self._process.stdin)
+        self._process.stdin.flush()
+
+    def request(self, kind: str, payload: bytes) -> tuple[str, Any]:
+        """One question, one answer."""
+        self._send((kind, payload))
+        return pickle.load(self._process.stdout)
+
+    def close(self) -> None:
+        """End it and its child, whatever they are doing."""
+        self._process.terminate()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                continue
+
+
+_lock = threading.Lock()
+_running: list[_Helper] = []
+
+
+def _close() -> None:
+    while _running:
+        helper = _running.pop()
+        if helper.owner == os.getpid():
+            helper.close()
+
+
+atexit.register(_close)
+
+
+def _request(kind: str, payload: bytes) -> tuple[str, Any]:
+    """Ask the helper; one that was killed from outside is replaced once."""
+    for last_try in (False, True):
+        if not _running or _running[0].owner != os.getpid():
+            _running[:] = [_Helper()]
+        try:
+            return _running[0].request(kind, payload)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            _close()
+            if last_try:
+                raise RuntimeError("the helper process died twice; is there enough memory?") from error
+        except BaseException:  # interrupted between question and answer: the pipes are out of step
+            _close()
+            raise
+    raise AssertionError("unreachable")
+
+
+def ask(kind: str, function: Any, *args: Any) -> Any:
+    """What the helper makes of a picklable function: its value ("call"), or the scores it gives ("score").
+
+    An exception in the helper comes back as one of the same built-in type.
+    """
+    payload = _dumps((function, *args))
+    with _lock:
+        status, value = _request(kind, payload)
+    if status == "value":
+        return value
+    if status == "AttributeError" and "__main__" in value:
+        status, value = "ValueError", f"{_IMPORTABLE}, got {function!r}"
+    kind = getattr(builtins, status, RuntimeError)
+    raise (kind if issubclass(kind, Exception) else RuntimeError)(value)
+
+
+def call_in_helper(function: Callable, *args: Any) -> Any:
+    """The function's value in the helper: strings hash there as in every other run, and it keeps its caches."""
+    return function(*args) if _MARK in os.environ else ask("call", function, *args)
+
+
+def _dumps(call: tuple) -> bytes:
+    """By value where that is possible, so that functions of a notebook work too."""
+    try:
+        if importlib.util.find_spec("cloudpickle"):
+            import cloudpickle
+
+            return cloudpickle.dumps(call)
+        return pickle.dumps(call)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(f"{_IMPORTABLE}, got {call[0]!r}: {error}") from error

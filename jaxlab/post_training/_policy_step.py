@@ -1,0 +1,163 @@
+"""What one step on a policy is made of, wherever its verifier runs: sample, score, improve."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxlab.core import masked_mean
+from jaxlab.language import Decoder, completion_hidden, output_matrix, sample, token_log_probs
+
+
+class Rollouts(NamedTuple):
+    """A batch of completions, and everything that an advantage or a loss may ask of it. Nothing here is differentiated.
+
+    Attributes:
+      prompts: `[P, T]` int32.
+      prompt_mask: `[P, T]` bool.
+      tokens: `[B, N]` int32 with B = P G, the completions of one prompt side by side.
+      mask: `[B, N]` bool, the sampled tokens, the end included.
+      log_probs: `[B, N]` float32, under the policy that sampled, when it sampled.
+      teacher_log_probs: `[B, N]` float32 of the same tokens under the teacher; zeros without one.
+      rewards: `[B]` float32.
+      group: `[B]` int32, the prompt of each completion.
+      step: int32 scalar, the number of batches before this one.
+    """
+
+    prompts: jax.Array
+    prompt_mask: jax.Array
+    tokens: jax.Array
+    mask: jax.Array
+    log_probs: jax.Array
+    teacher_log_probs: jax.Array
+    rewards: jax.Array
+    group: jax.Array
+    step: jax.Array
+
+
+class PolicyState(NamedTuple):
+    """State of `rlvr_learner` and `text_rlvr_learner`.
+
+    Attributes:
+      params: the policy's.
+      opt_state: the optimizer's.
+      frozen: the teacher's parameters, `{}` without one.
+      step: int32 scalar, batches seen.
+      mean_reward: float32 scalar, over all of them: the area under the learning curve divided by its length.
+    """
+
+    params: Any
+    opt_state: Any
+    frozen: Any
+    step: jax.Array
+    mean_reward: jax.Array
+
+
+Advantage = Callable[[Rollouts], jax.Array]
+PolicyLoss = Callable[[jax.Array, Rollouts, jax.Array], tuple[jax.Array, Mapping[str, jax.Array]]]
+
+
+def check_sizes(**sizes: int) -> None:
+    """A line for the first of these that is not at least 1."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}: it must be at least 1")
+
+
+def completion_scores(model: Decoder, params: Any, r: Rollouts, *, temperature: float) -> jax.Array:
+    """Log-probabilities `[B, N]` of the sampled tokens under a model; meaningless outside the mask."""
+    hidden = completion_hidden(model, params, r.prompts, r.prompt_mask, r.tokens, r.mask)
+    return token_log_probs(hidden, output_matrix(params), r.tokens, temperature=temperature or 1.0)
+
+
+def roll_out(
+    model: Decoder,
+    params: Any,
+    problems: Any,
+    key: jax.Array,
+    *,
+    step: jax.Array,
+    group_size: int,
+    **sampling: Any,
+) -> Rollouts:
+    """Completions that nobody has judged yet: rewards and the teacher's log-probabilities are 0."""
+    out = sample(
+        model, params, problems.prompts, problems.prompt_mask, key, num_samples=group_size, **sampling
+    )
+    group = jnp.repeat(jnp.arange(problems.prompts.shape[0], dtype=jnp.int32), group_size)
+    nothing = jnp.zeros_like(out.log_probs)
+    return Rollouts(
+        problems.prompts, problems.prompt_mask.astype(bool), out.tokens, out.mask, out.log_probs,
+        nothing, nothing[:, 0], group, step,
+    )  # fmt: skip
+
+
+def improve(
+    state: PolicyState,
+    rollouts: Rollouts,
+    key: jax.Array,
+    *,
+    score: Callable[[Any, Rollouts], jax.Array],
+    advantage: Advantage,
+    loss: PolicyLoss,
+    optimizer: optax.GradientTransformation,
+    group_size: int,
+    minibatches: int,
+    passes: int,
+) -> tuple[PolicyState, dict[str, jax.Array]]:
+    """One optimizer step per minibatch on judged rollouts; `score` is `(params, rollouts) -> log-probabilities`."""
+    rollouts = jax.lax.stop_gradient(rollouts)
+
+    def one(carry: tuple, part: tuple[Rollouts, jax.Array]) -> tuple[tuple, Any]:
+        params, opt_state = carry
+        rollouts, weight = part
+
+        def objective(params: Any) -> tuple[jax.Array, Any]:
+            return loss(score(params, rollouts), rollouts, weight)
+
+        (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), {"loss": value, **metrics}
+
+    whole = (rollouts, jax.lax.stop_gradient(advantage(rollouts)))
+    carry = (state.params, state.opt_state)
+    if minibatches * passes == 1:
+        carry, metrics = one(carry, whole)
+    else:
+        parts = _minibatches(key, whole, group_size, minibatches, passes)
+        carry, metrics = jax.lax.scan(one, carry, parts)
+        metrics = jax.tree.map(jnp.mean, metrics)
+    seen = {
+        "reward": jnp.mean(rollouts.rewards),
+        "length": jnp.mean(jnp.sum(rollouts.mask, axis=1)),
+        "entropy": -masked_mean(rollouts.log_probs, where=rollouts.mask),
+    }
+    so_far = state.mean_reward + (seen["reward"] - state.mean_reward) / (state.step + 1)
+    return PolicyState(*carry, state.frozen, state.step + 1, so_far), {**metrics, **seen}
+
+
+def _minibatches(
+    key: jax.Array, whole: tuple[Rollouts, jax.Array], size: int, count: int, passes: int
+) -> Any:
+    """Whole groups in random order, `[passes * count, ...]`: what the updates of one batch see one after another."""
+    rollouts, weight = whole
+    prompts = rollouts.prompts.shape[0]
+    if prompts % count:
+        raise ValueError(f"minibatches is {count}: it must divide the {prompts} prompts of a batch")
+    each = prompts // count
+    orders = [jax.random.permutation(jax.random.fold_in(key, index), prompts) for index in range(passes)]
+    chosen = jnp.concatenate(orders).reshape(passes * count, each)
+
+    def pick(x: jax.Array) -> jax.Array:
+        if x.ndim == 0:
+            return jnp.broadcast_to(x, (passes * count,))
+        if x.shape[0] == prompts:
+            return x[chosen]
+        groups = x.reshape(prompts, size, *x.shape[1:])[chosen]
+        return groups.reshape(passes * count, each * size, *x.shape[1:])
+
+    parts, weights = Rollouts(*map(pick, rollouts)), pick(weight)
+    group = jnp.repeat(jnp.arange(each, dtype=jnp.int32), size)
+    return parts._replace(group=jnp.broadcast_to(group, parts.group.shape)), weights

@@ -1,0 +1,216 @@
+"""Reinforcement from verifiers that read text: the same step, with Python between its two compiled halves."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxlab.core import Learner
+from jaxlab.language import Decoder, check_vocabulary
+from jaxlab.language.tasks import verify_text
+from jaxlab.post_training._policy_step import (
+    Advantage,
+    PolicyLoss,
+    PolicyState,
+    Rollouts,
+    check_sizes,
+    completion_scores,
+    improve,
+    roll_out,
+)
+
+
+class TextProblems(NamedTuple):
+    """Problems for `text_rlvr_learner`; rows can be gathered.
+
+    Attributes:
+      prompts: `[P, T]` int32, padding on the left.
+      prompt_mask: `[P, T]` bool.
+      item: `[P]` int32, which problem it is, for the verifier.
+    """
+
+    prompts: jax.Array
+    prompt_mask: jax.Array
+    item: jax.Array
+
+
+def text_problems(
+    texts: Sequence[str],
+    tokenizer: Any,
+    model: Decoder,
+    *,
+    max_new_tokens: int,
+    items: Sequence[int] | None = None,
+    length: int | None = None,
+) -> TextProblems:
+    """Prompts as arrays of one length, checked against the model before anything runs.
+
+    Encoded once for the whole data set, so that every batch has the same shape and nothing is compiled twice.
+
+    Args:
+      texts: n prompts as the model is to see them, chat template applied.
+      tokenizer: a `Tokenizer` or `CharacterTokenizer`.
+      model: the shape that will read them.
+      max_new_tokens: room that a completion needs.
+      items: n numbers by which the verifier knows the problems; None is 0 ... n - 1.
+      length: tokens per row T; None is that of the longest.
+
+    Returns:
+      `TextProblems` with n rows.
+
+    Raises:
+      ValueError: no prompts, an empty one, one that is longer than `length` or than the model's context leaves
+        room for, other numbers of items than texts, or a tokenizer with more ids than the model.
+
+    Reference: left padding, with which all rows of a batch of a causal model end at the same position.
+
+    >>> from jaxlab.language import CharacterTokenizer
+    >>> tokenizer = CharacterTokenizer("0123456789+=")
+    >>> text_problems(["1+1=", "10+2="], tokenizer, Decoder(vocab_size=15), max_new_tokens=3).prompts.tolist()
+    [[0, 4, 13, 4, 14], [4, 3, 13, 5, 14]]
+    """
+    check_vocabulary(model, tokenizer)
+    texts, items = list(texts), list(range(len(texts)) if items is None else items)
+    if not texts or len(items) != len(texts):
+        raise ValueError(f"{len(items)} items and {len(texts)} prompts: as many are needed, and at least one")
+    lengths = [len(tokenizer.encode(text)) for text in texts]
+    if min(lengths) == 0:
+        raise ValueError(f"prompt {lengths.index(0)} is empty: there is nothing to complete")
+    longest = int(np.argmax(lengths))
+    room = model.context - max_new_tokens
+    if lengths[longest] > room:
+        raise ValueError(
+            f"prompt {longest} has {lengths[longest]} tokens, {texts[longest][:60]!r}: the model's context of "
+            f"{model.context} leaves {room} beside {max_new_tokens} new tokens"
+        )
+    prompts, mask = tokenizer.encode_batch(texts, lengths[longest] if length is None else length)
+    return TextProblems(prompts, mask, jnp.asarray(items, jnp.int32))
+
+
+def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list[str]:
+    """What was sampled, as a verifier reads it: up to the end of sequence, special tokens unseen.
+
+    Args:
+      tokenizer: a `Tokenizer` or `CharacterTokenizer`.
+      tokens: `[B, N]` integers.
+      mask: `[B, N]` bool, the tokens that were sampled.
+
+    Returns:
+      B strings.
+
+    Reference: the text that a verifier judges, Lambert et al., Tulu 3 (2024), section 6.
+
+    >>> from jaxlab.language import CharacterTokenizer
+    >>> completion_texts(CharacterTokenizer("0123456789"), jnp.array([[4, 5, 2, 7]]), jnp.ones((1, 4), bool))
+    ['12']
+    """
+    return [tokenizer.decode(row[keep]) for row, keep in zip(np.asarray(tokens), np.asarray(mask, bool))]
+
+
+def text_rlvr_learner(
+    model: Decoder,
+    tokenizer: Any,
+    *,
+    init: Callable[[jax.Array, Any], Any],
+    scorer: Callable[[Any, str], float],
+    advantage: Advantage,
+    loss: PolicyLoss,
+    optimizer: optax.GradientTransformation,
+    group_size: int,
+    max_new_tokens: int,
+    items: Sequence[Any] | None = None,
+    seconds: float = 1.0,
+    base: Any = None,
+    attach: Callable[[Any, Any], Any] = lambda params, base: params,
+    minibatches: int = 1,
+    passes: int = 1,
+    temperature: float = 1.0,
+) -> Learner:
+    """`rlvr_learner` for verifiers in Python: completions are decoded, scored as text, and learned from.
+
+    One step is a compiled rollout that stops when every row has ended, `verify_text` on the host, and a compiled
+    update. An answer on which the scorer raises, hangs or is not finite is worth 0 and is counted. It runs on one
+    device, seed after seed; state and batches are arrays, so the loop saves, stops and resumes it like any other.
+
+    What is trained is `params`; the model runs on `attach(params, base)`. With adapters as `params` and a pretrained
+    model as `base`, optimizer, gradients and checkpoints have the size of the adapters.
+
+    Args:
+      model: the policy's shape.
+      tokenizer: a `Tokenizer` or `CharacterTokenizer`.
+      init: `(key, context) -> params`, where the trained part starts.
+      scorer: `(item, text) -> float`, see `verify_text`.
+      advantage: `Rollouts -> [B]` or `[B, N]`.
+      loss: `(log_probs [B, N], rollouts, advantage) -> (scalar, metrics)`.
+      optimizer: any optax transformation.
+      group_size: completions per prompt, G.
+      max_new_tokens: N.
+      items: what the scorer is told of each problem, by `TextProblems.item`; None tells it that number.
+      seconds: the scorer's time for one answer. Leave room: an answer cut off on a busy machine scores 0.
+      base: pytree that is not trained and not part of the state.
+      attach: `(params, base) -> ` the decoder's parameters.
+      minibatches, passes: see `rlvr_learner`.
+      temperature: of the sampling.
+
+    Returns:
+      A learner with `jit=False` whose batches have the fields of `TextProblems`, with the metrics of `rlvr_learner`
+      and the numbers of answers that failed: `verifier_raised`, `verifier_timed_out`, `verifier_not_finite`.
+
+    Raises:
+      ValueError: sizes below 1, a tokenizer with more ids than the model.
+
+    Reference: DeepSeekMath (2024), algorithm 1, with the verifier in the place of the reward model; LoRA (2021) for
+      training adapters alone.
+
+    >>> from jaxlab.language import CharacterTokenizer
+    >>> from jaxlab.post_training import aggregate, gpg_loss, grpo_advantage
+    >>> model = Decoder(vocab_size=15, width=8, num_layers=1, num_heads=2)
+    >>> learner = text_rlvr_learner(
+    ...     model, CharacterTokenizer("0123456789+="), init=lambda key, context: model.init(key),
+    ...     scorer=lambda item, text: text == "2", advantage=lambda r: grpo_advantage(r.rewards, r.group),
+    ...     loss=lambda log_probs, r, a: (aggregate(gpg_loss(log_probs, a[:, None]), r.mask), {}),
+    ...     optimizer=optax.sgd(0.1), group_size=4, max_new_tokens=2)
+    >>> learner.jit
+    False
+    """
+    check_sizes(group_size=group_size, max_new_tokens=max_new_tokens, minibatches=minibatches, passes=passes)
+    check_vocabulary(model, tokenizer)
+
+    def begin(key: jax.Array, context: Any) -> PolicyState:
+        params = init(key, context)
+        return PolicyState(params, optimizer.init(params), {}, jnp.int32(0), jnp.float32(0))
+
+    @jax.jit
+    def write(params: Any, base: Any, problems: TextProblems, key: jax.Array, step: jax.Array) -> Rollouts:
+        return roll_out(
+            model, attach(params, base), problems, key, step=step, group_size=group_size, temperature=temperature,
+            max_new_tokens=max_new_tokens, eos=tokenizer.eos_id, pad=tokenizer.pad_id, stop_early=True,
+        )  # fmt: skip
+
+    def judge(rollouts: Rollouts, numbers: np.ndarray) -> tuple[Rollouts, dict[str, int]]:
+        told = [int(n) if items is None else items[n] for n in np.repeat(numbers, group_size)]
+        texts = completion_texts(tokenizer, rollouts.tokens, rollouts.mask)
+        rewards, failures = verify_text(scorer, told, texts, seconds=seconds)
+        counts = {f"verifier_{name}": count for name, count in failures.items()}
+        return rollouts._replace(rewards=jnp.asarray(rewards)), counts
+
+    @jax.jit
+    def learn(state: PolicyState, base: Any, rollouts: Rollouts, key: jax.Array) -> tuple[PolicyState, Any]:
+        score = lambda params, r: completion_scores(model, attach(params, base), r, temperature=temperature)
+        return improve(
+            state, rollouts, key, score=score, advantage=advantage, loss=loss, optimizer=optimizer,
+            group_size=group_size, minibatches=minibatches, passes=passes,
+        )  # fmt: skip
+
+    def update(state: PolicyState, problems: Any, key: jax.Array) -> tuple[PolicyState, Any]:
+        sample_key, order_key = jax.random.split(key)
+        given = TextProblems(problems.prompts, problems.prompt_mask, problems.item)
+        rollouts = write(state.params, base, given, sample_key, state.step)
+        rollouts, counts = judge(rollouts, np.asarray(given.item))
+        state, metrics = learn(state, base, rollouts, order_key)
+        return state, {**metrics, **counts}
+
+    return Learner(begin, update, jit=False)

@@ -1,0 +1,98 @@
+"""Policies against verifiers, from their configs: the smoke runs, and settings that make no sense."""
+
+import json
+
+import pytest
+
+from experiments._config import load
+from experiments.post_training import train_policy
+from tests.experiments.command import finish
+
+KDRL, GRPO = "configs/post_training/kdrl.py", "configs/post_training/grpo.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [KDRL, GRPO])
+def test_the_smoke_run_reports_every_arm(tmp_path, config):
+    status, out, error = finish(tmp_path / "run", config=f"{config}:smoke")
+    assert status == 0, error
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    expected = load(f"{config}:smoke").config
+    assert set(result["arms"]) == set(expected.arms)
+    assert set(result["prepare"]) == {"student", "teacher"} & set(expected)
+    for arm in result["arms"].values():
+        for metric in (
+            "test/accuracy",
+            "test/mean_reward",
+            "test_harder/accuracy",
+            "test/pass_at_4",
+            "test/format",
+        ):
+            assert len(arm["metrics"][metric]) == 2
+            assert all(0 <= value <= 1 for value in arm["metrics"][metric])
+    assert len(result["claims"]) == len(expected.claims) > 0
+    assert "paired difference" in out or "|" in out
+
+
+def _changed(path, **changes):
+    config = load(f"{path}:smoke").config
+    with config.unlocked():
+        for key, value in changes.items():
+            owner, name = config, key
+            *outer, name = key.split("__")
+            for part in outer:
+                owner = owner[part]
+            owner[name] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": 0}, "prompts is 0"),
+        ({"group_size": 0}, "group_size is 0"),
+        ({"eval_samples": -1}, "eval_samples is -1"),
+        ({"task__name": "poetry"}, "task.name is 'poetry': it must be one of addition, chain"),
+        ({"max_new_tokens": 1}, "max_new_tokens is 1: the longest right answer has"),
+        ({"arms__grpo__advantage": "best"}, "advantage is 'best': it must be one of"),
+        ({"arms__grpo__ratio": "word"}, "ratio is 'word'"),
+        ({"arms__grpo__minibatches": 0}, "minibatches is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(changes, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        train_policy.build(_changed(GRPO, **changes))
+
+
+def test_an_arm_with_a_teacher_needs_one():
+    config = _changed(KDRL)
+    with config.unlocked():
+        del config["teacher"]
+    with pytest.raises(ValueError, match="the config has none"):
+        train_policy.build(config)
+
+
+def test_a_beta_that_rises_is_refused():
+    config = _changed(KDRL, arms__kdrl_annealed__teacher__beta_minimum=9.0)
+    with pytest.raises(ValueError, match="beta_minimum 9.0"):
+        train_policy.build(config)
+
+
+def test_held_out_problems_are_of_the_difficulty_they_claim():
+    config = _changed(GRPO)
+    splits = train_policy.build(config).data
+    assert set(splits) == {"train", "val", "test", "test_harder"}
+    assert set(splits["test"].difficulty.tolist()) == {2}
+    assert set(splits["test_harder"].difficulty.tolist()) == {3}
+    assert set(train_policy.build(_changed(GRPO, test=False)).data) == {"train", "val"}
+
+
+@pytest.mark.parametrize("path", [KDRL, GRPO])
+def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
+    config = load(f"{path}:tune").config
+    default = load(path).config
+    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
+    assert len(set(counts.values())) == 1
+    assert min(counts.values()) >= 3
+    assert not config.test
+    assert config.first_seed >= default.first_seed + default.seeds
