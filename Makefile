@@ -2,7 +2,7 @@
 # make test   the same set-up, then lint, import rules and the tests
 PYTHON ?= python3
 VENV ?= .venv
-CONFIG ?= configs/post_training/kdrl.py
+CONFIG ?= configs/post_training/kdrl.py:quick
 ARGS ?=
 TESTS ?=
 # More extras for make test: EXTRAS=,bench also compares with transformers, PEFT and TRL (brings PyTorch)

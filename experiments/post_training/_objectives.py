@@ -67,12 +67,24 @@ def loss_of(arm: ConfigDict) -> Callable:
         beta, keep = beta_of(r.step), pt.kd_keep_mask(r.rewards > 0, r.group, mode=arm.teacher.keep)
         value = pt.kdrl_loss(
             log_probs, r.log_probs, r.teacher_log_probs, advantage, r.mask, keep=keep, beta=beta,
-            kind=arm.teacher.kind, denominator=arm.teacher.denominator, clip=arm.teacher.clip,
+            kind=arm.teacher.kind, denominator=arm.teacher.denominator, clip=arm.teacher.clip or None,
         )  # fmt: skip
         divergence = masked_mean(r.log_probs - r.teacher_log_probs, where=r.mask)
         return value, {"beta": beta, "teacher_kl": divergence}
 
-    return loss if beta_of is None else with_teacher
+    chosen = loss if beta_of is None else with_teacher
+    _try(chosen)
+    return chosen
+
+
+def _try(loss: Callable) -> None:
+    """Trace a loss on next to nothing, so that settings that contradict each other are found before training."""
+    tokens, row = jnp.zeros((2, 3)), jnp.zeros(2)
+    rollouts = Rollouts(
+        jnp.zeros((1, 2), int), jnp.ones((1, 2), bool), jnp.zeros((2, 3), int), jnp.ones((2, 3), bool), tokens,
+        tokens, row, jnp.zeros(2, int), jnp.int32(0),
+    )  # fmt: skip
+    jax.eval_shape(loss, tokens, rollouts, row)
 
 
 def _beta(teacher: ConfigDict) -> Callable[[jax.Array], jax.Array]:

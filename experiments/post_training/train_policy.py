@@ -128,7 +128,9 @@ def _rules(config: ConfigDict) -> tuple:
 
 
 def _optimizer(spec: ConfigDict) -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(spec.max_grad_norm), optax.adam(spec.learning_rate))
+    # The rate lives in the state: arms that differ in nothing else share one compiled program.
+    adam = optax.inject_hyperparams(optax.adam)(learning_rate=spec.learning_rate)
+    return optax.chain(optax.clip_by_global_norm(spec.max_grad_norm), adam)
 
 
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:

@@ -72,6 +72,12 @@ def test_an_arm_with_a_teacher_needs_one():
         train_policy.build(config)
 
 
+def test_settings_that_contradict_each_other_are_found_before_training():
+    config = _changed(KDRL, arms__kdrl_annealed__teacher__kind="k3")
+    with pytest.raises(ValueError, match="clip belongs to kind 'k2'"):
+        train_policy.build(config)
+
+
 def test_a_beta_that_rises_is_refused():
     config = _changed(KDRL, arms__kdrl_annealed__teacher__beta_minimum=9.0)
     with pytest.raises(ValueError, match="beta_minimum 9.0"):
