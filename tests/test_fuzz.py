@@ -264,7 +264,7 @@ def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(POST_TRAINING))
-@examples(12)
+@examples(5)
 @inputs
 def test_post_training_is_finite_or_says_why(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)

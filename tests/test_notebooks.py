@@ -40,6 +40,23 @@ def test_quickstart_runs_and_says_what_it_should(folder, monkeypatch):
     assert verdict == expected
 
 
+@pytest.mark.slow
+def test_rlvr_in_one_jit_learns_both_ways(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    notebook = nbformat.read(ROOT / "notebooks" / "rlvr_in_one_jit.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+    text = printed(notebook)
+    curves = dict(re.findall(r"^(.+): (\d\.\d\d -> .+)$", text, re.MULTILINE))
+    assert curves.keys() == {"by hand, GRPO", "rlvr_learner, best of a group"}
+    for seeds in curves.values():
+        rewards = [[float(value) for value in seed.split(" -> ")] for seed in seeds.split(", ")]
+        assert len(rewards) == 2
+        assert all(first + 0.08 < last <= 1 for first, last in rewards)
+    shown = re.findall(r"^ +(\d{4}): (\d*)…? (right|wrong)$", text, re.MULTILINE)
+    assert len(shown) == 12
+    assert all(("".join(sorted(prompt)) == answer) == (mark == "right") for prompt, answer, mark in shown)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_is_committed_clean(path):
     notebook = nbformat.read(path, as_version=4)

@@ -7,9 +7,9 @@ import pathlib
 
 import pytest
 
-ROOMS = ("core", "nets", "data", "distillation", "language", "post_training", "training")
+ROOMS = ("core", "nets", "data", "distillation", "language", "language.tasks", "post_training", "training")
 TESTS = pathlib.Path(__file__).parent
-LOSS_ROOMS = ("core", "nets", "data", "distillation", "language", "post_training")
+LOSS_ROOMS = ("core", "nets", "data", "distillation", "language", "language.tasks", "post_training")
 
 
 def names(rooms=ROOMS):
@@ -52,7 +52,7 @@ def test_documented(room, name):
 
 @pytest.mark.parametrize(("room", "name"), names())
 def test_a_test_speaks_of_it(room, name):
-    own = TESTS / {"data": "data_sources"}.get(room, room)
+    own = TESTS / {"data": "data_sources"}.get(room, room.replace(".", "/"))
     text = "".join(path.read_text() for path in [*own.rglob("*.py"), *TESTS.glob("*.py")])
     assert name in text
 

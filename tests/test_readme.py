@@ -44,7 +44,7 @@ def commands() -> list[list[str]]:
 
 def _made(words: list[str]) -> list[str]:
     given = dict(word.split("=", 1) for word in words[2:])
-    config = given.get("CONFIG", "configs/distillation/pld.py")
+    config = given.get("CONFIG", "configs/post_training/kdrl.py:quick")
     return [f"--config={config}", *shlex.split(given.get("ARGS", ""))]
 
 

@@ -3,8 +3,28 @@
 Paper: KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement Learning, 2025,
 arXiv 2506.02208.
 
-    python -m experiments.run --config=configs/post_training/kdrl.py          # about 5 minutes on 2 CPU cores
+    make run                                                                  # :quick, three arms on half the steps
+    python -m experiments.run --config=configs/post_training/kdrl.py          # seven arms, 13 minutes on 2 busy cores
     python -m experiments.run --config=configs/post_training/kdrl.py:tune     # the search behind CHOSEN
+
+Task: sort 7 or 8 digits, checked exactly; 10 digits are the harder problems. (The chain of sums that the paper's card
+suggests is learned by tiny transformers in one sudden step, at a time that differs from seed to seed by a factor of
+two: no two starts would be alike.) The student, 48 wide, imitates right answers for 200 steps, to 0.28 on average
+(0.18 to 0.37 by seed); the teacher, 64 wide, imitates answers of which a quarter are wrong, and ends at 0.62 (0.49 to
+0.67): a better model that can be overtaken. From there each arm takes 240 steps on 16 problems x 8 completions; problems
+are drawn afresh and meet the 256 test problems by chance only (ten million exist). Every arm had four settings and two
+seeds of its own for tuning, on half the steps: learning rates where there is no beta, betas at GRPO's rate where there
+is one.
+
+Found (8 seeds, mean accuracy of 16 samples on the test problems). KDRL beats its teacher's imitation: +0.123 [+0.088,
++0.158] over on-policy distillation (kd_rkl), +0.171 [+0.105, +0.238] over the teacher's samples. Over GRPO it gains
+nothing that eight seeds could show: +0.008 [-0.006, +0.022] at the end, +0.002 [-0.002, +0.006] in the mean reward on
+the way, -0.017 [-0.036, +0.002] on harder problems. Annealing, masking and k2 against k3 differ by less than the noise.
+On the harder problems every arm ends below its start of 0.146 (GRPO 0.134, kd_rkl 0.054, the teacher itself 0.47).
+Why: GRPO's start answers a third of the problems, so its reward is not sparse, while the teacher's dense signal points
+to a model that errs in a third; tuning was indifferent to beta up to 0.3. The paper's gain belongs to students that
+seldom succeed and teachers that seldom fail; neither the length nor the models here are near its own (`:paper`).
+How sure: one task, one pair of shapes, and teachers that differ by seed; 240 steps end before any arm has converged.
 """
 
 from ml_collections import ConfigDict
@@ -42,7 +62,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "post_training.train_policy",
             "paper": "KDRL: Unified Knowledge Distillation and Reinforcement Learning (2025, arXiv 2506.02208)",
-            "minutes": 5.0,
+            "minutes": 8.0,
             "seeds": 8,
             "first_seed": 0,
             "seeds_by": "vmap",

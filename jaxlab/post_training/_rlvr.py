@@ -78,7 +78,7 @@ def rlvr_learner(
 
     >>> from jaxlab.post_training import aggregate, gpg_loss, grpo_advantage
     >>> def loss(log_probs, rollouts, advantage):
-    ...     return aggregate(gpg_loss(log_probs, advantage[:, None]), rollouts.mask), {}
+    ...     return aggregate(gpg_loss(log_probs, advantage), rollouts.mask), {}
     >>> model = Decoder(vocab_size=5, width=8, num_layers=1, num_heads=2)
     >>> learner = rlvr_learner(
     ...     model, policy=lambda context: model.init(jax.random.key(0)), loss=loss, optimizer=optax.sgd(0.1),

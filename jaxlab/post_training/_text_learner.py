@@ -171,7 +171,7 @@ def text_rlvr_learner(
     >>> learner = text_rlvr_learner(
     ...     model, CharacterTokenizer("0123456789+="), init=lambda key, context: model.init(key),
     ...     scorer=lambda item, text: text == "2", advantage=lambda r: grpo_advantage(r.rewards, r.group),
-    ...     loss=lambda log_probs, r, a: (aggregate(gpg_loss(log_probs, a[:, None]), r.mask), {}),
+    ...     loss=lambda log_probs, r, a: (aggregate(gpg_loss(log_probs, a), r.mask), {}),
     ...     optimizer=optax.sgd(0.1), group_size=4, max_new_tokens=2)
     >>> learner.jit
     False

@@ -9,6 +9,7 @@ import numpy as np
 from jaxlab.training.metrics import Row, series
 from jaxlab.training.report import t_interval
 
+_COLUMNS = 4
 _COLOURS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
 
 
@@ -25,27 +26,35 @@ def plot(
     Args:
       path: the file to write.
       rows: rows of metrics.jsonl, with `arm` and `step`.
-      panels: one row of panels each: a title, and the arms drawn in it.
+      panels: a title, and the arms drawn under it; every metric is a panel, four in a line.
       claims: decided claims, drawn as intervals around zero.
       title: above everything.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    grid = {name: _metrics(rows, arms) for name, arms in panels.items()}
-    columns = max([len(metrics) for metrics in grid.values()], default=0)
-    columns, lines = max(columns, 1), len(grid) + (1 if claims else 0)
+    blocks = [_blocks(_metrics(rows, arms)) for name, arms in panels.items()]
+    columns = max([len(line) for block in blocks for line in block], default=1)
+    lines = sum(map(len, blocks)) + (1 if claims else 0)
     figure = Figure(figsize=(4.6 * columns, 3.4 * max(lines, 1)), layout="constrained")
     FigureCanvasAgg(figure)
     layout = figure.add_gridspec(max(lines, 1), columns)
-    for line, (name, arms) in enumerate(panels.items()):
-        for column, metric in enumerate(grid[name]):
-            last = column == len(grid[name]) - 1
-            _panel(figure.add_subplot(layout[line, column]), rows, arms, metric, name, legend=last)
+    line = 0
+    for block, (name, arms) in zip(blocks, panels.items()):
+        for metrics in block:
+            for column, metric in enumerate(metrics):
+                last = column == len(metrics) - 1
+                _panel(figure.add_subplot(layout[line, column]), rows, arms, metric, name, legend=last)
+            line += 1
     if claims:
         _forest(figure.add_subplot(layout[lines - 1, :]), claims)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
+
+
+def _blocks(metrics: list[str]) -> list[list[str]]:
+    """The metrics of a task in lines of a width that a page can show; one line at least."""
+    return [metrics[start : start + _COLUMNS] for start in range(0, len(metrics), _COLUMNS)] or [[]]
 
 
 def _metrics(rows: Sequence[Row], arms: Sequence[str]) -> list[str]:
