@@ -210,12 +210,17 @@ CALLS |= POST_TRAINING
 # Types, constants, and what only makes or reads a state that a call above goes through.
 COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
-              "crd_negatives", "GroupStatistics"}  # fmt: skip
+              "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems"}  # fmt: skip
+
+# Learners and their texts take models and problems; tests/post_training/ has their faults one by one.
+NOT_ARRAYS = {"rlvr_learner", "text_rlvr_learner", "text_problems", "completion_texts"}
 
 
 def test_no_public_function_is_left_out():
     public = set(core.__all__) | set(distillation.__all__) | set(post_training.__all__)
-    assert public - COVERED_BY <= set(CALLS), sorted(public - COVERED_BY - set(CALLS))
+    assert public - COVERED_BY - NOT_ARRAYS <= set(CALLS), sorted(
+        public - COVERED_BY - NOT_ARRAYS - set(CALLS)
+    )
 
 
 @functools.cache

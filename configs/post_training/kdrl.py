@@ -11,8 +11,8 @@ Task: sort 7 or 8 digits, checked exactly; 10 digits are the harder problems. (T
 suggests is learned by tiny transformers in one sudden step, at a time that differs from seed to seed by a factor of
 two: no two starts would be alike.) The student, 48 wide, imitates right answers for 200 steps, to 0.28 on average
 (0.18 to 0.37 by seed); the teacher, 64 wide, imitates answers of which a quarter are wrong, and ends at 0.62 (0.49 to
-0.67): a better model that can be overtaken. From there each arm takes 240 steps on 16 problems x 8 completions; problems
-are drawn afresh and meet the 256 test problems by chance only (ten million exist). Every arm had four settings and two
+0.67): a better model that can be overtaken. From there each arm takes 240 steps on 16 problems x 8 completions, drawn
+afresh; they meet the 256 test problems by chance only (ten million and more exist). Every arm had four settings and two
 seeds of its own for tuning, on half the steps: learning rates where there is no beta, betas at GRPO's rate where there
 is one.
 

@@ -58,6 +58,7 @@ def text_policy(config: ConfigDict, task: TextTask) -> TextPolicy:
     if not spec.lora.rank:
         return TextPolicy(model, tokenizer, weights, {}, lambda params, base: params, prompts)
     adapters = lambda key: init_lora(key, model, rank=spec.lora.rank, targets=tuple(spec.lora.targets))
+    jax.eval_shape(adapters, jax.random.key(0))  # a wrong rank or target is found now
     attach = lambda params, base: attach_lora(base, params, alpha=spec.lora.alpha)
     return TextPolicy(model, tokenizer, adapters, weights(jax.random.key(0)), attach, prompts)
 

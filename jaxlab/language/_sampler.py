@@ -1,5 +1,6 @@
 """Sampling from a decoder: batches of prompts of different lengths, one compiled loop, early stop."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -216,9 +217,36 @@ def _choose(logits: jax.Array, key: jax.Array, filters: dict) -> tuple[jax.Array
         token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     else:
         logits = filter_logits(logits, **filters)
-        token = jax.random.categorical(key, logits, axis=-1).astype(jnp.int32)
+        token = _draw(logits, key)
     chosen = jnp.take_along_axis(logits, token[:, None], axis=-1)[:, 0]
     return token, chosen - jax.nn.logsumexp(logits, axis=-1)
+
+
+def _draw(logits: jax.Array, key: jax.Array) -> jax.Array:
+    """A token per row, by inverting cumulated probabilities: of blocks of tokens, then of the tokens in the block.
+
+    Two random numbers per row. `jax.random.categorical` takes one per token: on a CPU forty times the work at 2,000
+    tokens, four hundred times at 150,000. A single sum over that many would be too coarse in float32.
+    """
+    rows, vocabulary = logits.shape
+    size = math.isqrt(vocabulary - 1) + 1
+    mass = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    mass = jnp.pad(mass, ((0, 0), (0, -vocabulary % size))).reshape(rows, -1, size)
+    first, second = jax.random.uniform(key, (2, rows), logits.dtype)
+    block = _invert(jnp.sum(mass, axis=-1), first)
+    inside = jnp.take_along_axis(mass, block[:, None, None], axis=1)[:, 0]
+    return block * size + _invert(inside, second)
+
+
+def _invert(mass: jax.Array, uniform: jax.Array) -> jax.Array:
+    """The first place in each row of `[B, n]` where the cumulated mass exceeds its share `uniform` of the total.
+
+    Never one without mass, where rounding may still let the sum grow.
+    """
+    total = jnp.where(mass > 0, jnp.cumsum(mass, axis=-1), 0)
+    beyond = total > (uniform * jnp.max(total, axis=-1))[:, None]
+    last = mass.shape[-1] - 1
+    return jnp.min(jnp.where(beyond, jnp.arange(last + 1, dtype=jnp.int32), last), axis=-1)
 
 
 def _check_lengths(

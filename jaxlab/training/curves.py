@@ -34,7 +34,7 @@ def plot(
     from matplotlib.figure import Figure
 
     blocks = [_blocks(_metrics(rows, arms)) for name, arms in panels.items()]
-    columns = max([len(line) for block in blocks for line in block], default=1)
+    columns = max([1, *(len(line) for block in blocks for line in block)])
     lines = sum(map(len, blocks)) + (1 if claims else 0)
     figure = Figure(figsize=(4.6 * columns, 3.4 * max(lines, 1)), layout="constrained")
     FigureCanvasAgg(figure)

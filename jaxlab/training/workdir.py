@@ -159,8 +159,13 @@ def _flat(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """`; did you mean ...?` with the nearest known names, or the whole list when it is short."""
+    """`; did you mean ...?` with the nearest known names, or the whole list when it is short.
+
+    Paths share much that says nothing, so a name must come close to the nearest one to be worth mentioning.
+    """
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    likeness = lambda other: difflib.SequenceMatcher(None, other, name).ratio()
+    near = [other for other in near if likeness(other) > likeness(near[0]) - 0.15]
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; known: {', '.join(known)}" if len(known) <= 20 else ""

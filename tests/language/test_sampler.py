@@ -11,6 +11,7 @@ from scipy import stats
 from jaxlab.core import MASKED_LOGIT
 from jaxlab.language import (
     Decoder,
+    Rollout,
     check_sampling,
     completion_hidden,
     filter_logits,
@@ -141,6 +142,7 @@ def test_a_row_ends_with_its_first_end_token():
 
 def test_without_an_end_token_every_row_is_full():
     out = sample(MODEL, PARAMS, PROMPTS, MASK, jax.random.key(0), max_new_tokens=3, eos=None)
+    assert isinstance(out, Rollout)
     assert out.mask.all()
 
 
