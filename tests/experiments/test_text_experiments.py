@@ -8,6 +8,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import run
 from experiments._config import load
@@ -161,7 +162,8 @@ def test_a_missing_model_is_one_line(capsys, monkeypatch, tmp_path):
 @needs_gym
 def test_open_questions_cannot_be_imitated():
     config = load(f"{GYM}:smoke").config.unlock()
-    config.task.update({"name": "graph_color", "after": "", "size": 30, "options": {}})
+    config.task.update({"name": "graph_color", "after": "", "size": 50})
+    config.task.options = ConfigDict({})
     with pytest.raises(ValueError, match="graph_color has questions with many right answers"):
         train_on_text.build(config)
 
