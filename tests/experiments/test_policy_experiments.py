@@ -6,7 +6,7 @@ import pytest
 
 from experiments._config import load
 from experiments.post_training import train_policy
-from tests.experiments.command import finish
+from tests.experiments.command import environment, finish
 
 KDRL, GRPO = "configs/post_training/kdrl.py", "configs/post_training/grpo.py"
 
@@ -14,7 +14,9 @@ KDRL, GRPO = "configs/post_training/kdrl.py", "configs/post_training/grpo.py"
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [KDRL, GRPO])
 def test_the_smoke_run_reports_every_arm(tmp_path, config):
-    status, out, error = finish(tmp_path / "run", config=f"{config}:smoke")
+    # Almost all of the time is compilation; the few steps need no optimized code.
+    quickly = environment(JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    status, out, error = finish(tmp_path / "run", config=f"{config}:smoke", env=quickly)
     assert status == 0, error
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     expected = load(f"{config}:smoke").config
