@@ -7,18 +7,20 @@ arXiv 2505.24760. Methods: DeepSeekMath, 2024, arXiv 2402.03300 (GRPO); Back to 
     python -m experiments.run --config=configs/post_training/reasoning_gym.py:tune   # the search behind CHOSEN
 
 Task: reasoning-gym's `spell_backward`, words of 3 to 5 letters, one token per letter. A decoder from scratch (2 layers,
-64 wide) imitates right answers for 250 steps, which leaves it at about 40 % (greedy) and 15 % (sampled) of unseen
-words. From there every arm takes 200 optimizer steps on batches of the same 32 words: `grpo` and `rloo` are told by the
-package's scorer, over a process boundary and under a time limit, whether each of 8 attempts per word is exactly right;
-`sft` is shown the right answers; `start` stays as it is. No word is in two splits, but "Sun" and "sun" are two words.
+64 wide) imitates right answers for 200 steps, meant to leave it right in 10 to 40 % of words (unmeasured). From there
+every arm takes 200 optimizer steps on batches of the same 32 words: `grpo` and `rloo` are told by the package's scorer,
+in another process and under a time limit, whether each of 8 attempts per word is exactly right; `sft` is shown the
+right answers; `start` stays as it is. No word is in two splits, but "Sun" and "sun" are two words.
 
 Read with care: `sft` gets the answers and reinforcement one bit per attempt, so "grpo beats sft" asks for much; with
 equal optimizer steps reinforcement has also seen eight times the rows. `accuracy` is greedy, `reward` that of one
 sample per word at temperature 1, which is what is optimized. One split of the words: the intervals speak of initial
 parameters, batches and samples, not of other words.
 
-Found: not yet run. Learning rates were tried on single seeds of another split (`split_seed` 0): 6e-4 moved GRPO from
-0.40 to 0.50 (greedy) and 0.15 to 0.35 (sampled), RLOO alike, 1e-3 imitation to 0.66 and 0.46; `:tune` is not yet run.
+Found: not yet run, nor is `:tune`. One seed on another split (`split_seed` 0, 250 steps of imitation first) chose the
+learning rates: there 200 steps of GRPO moved greedy accuracy from 0.40 to 0.50 and sampled from 0.15 to 0.35. One seed
+on a third split (1) went from 0.57 to 0.71 and from 0.27 to 0.56. RLOO came within 0.02 of GRPO, and 200 more steps of
+imitation ended at 0.66 and 0.85 greedy.
 """
 
 from ml_collections import ConfigDict
@@ -52,7 +54,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
                 "name": "spell_backward",
                 "options": {"min_word_len": 3, "max_word_len": 5},
                 "size": 6000,  # items drawn; a question that comes up again is dropped
-                "split_seed": 1,
+                "split_seed": 2,
                 "splits": {"train": 4000, "val": 200, "test": 500},
                 "after": "): ",  # the model reads what follows these characters; "" is the whole question
                 "answer": "whole",  # what of a completion is the answer: "whole", "number", "last_number"
@@ -66,7 +68,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
                 "lora": {"rank": 0, "alpha": 16.0, "targets": ("q", "v")},  # rank 0 trains everything
             },
             "prompt": {"template": "{question}=", "chat": False, "system": ""},
-            "pretrain": {"steps": 250, "learning_rate": 3e-3, "max_grad_norm": 1.0},
+            "pretrain": {"steps": 200, "learning_rate": 3e-3, "max_grad_norm": 1.0},
             "prompts": 32,
             "group_size": 8,
             "max_new_tokens": 6,
