@@ -62,10 +62,11 @@ def spread_over_cores() -> None:
     """Let a CPU count as one device per core, so that a mesh can spread seeds over the cores.
 
     Small products use one core however many there are; seeds on devices of their own use them all. Call it before
-    anything touches a device; `XLA_FLAGS` that already set the number of host devices win, and accelerators are
-    not affected.
+    anything touches a device; `XLA_FLAGS` that already set the number of host devices win, accelerators are not
+    affected, and a process that joins others keeps one device, since the cores may be shared with them.
     """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    joins_others = "JAX_NUM_PROCESSES" in os.environ or os.environ.get("JAXLAB_DISTRIBUTED") == "1"
+    if not joins_others and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
