@@ -1,1 +1,1 @@
-"""Distillation papers."""
+"""Post-training papers."""

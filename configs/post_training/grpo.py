@@ -44,7 +44,7 @@ ARMS = {
 }
 
 # Learning rates for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
-RATES = (1e-4, 3e-4, 6e-4)
+RATES = (1e-4, 2e-4, 4e-4)
 
 # The rate with the best mean validation accuracy in `:tune` (results/post_training/grpo-tune.json).
 CHOSEN = dict.fromkeys(ARMS, 1)
@@ -64,8 +64,8 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "seeds_by": "vmap",
             "mesh": {"seed": 0, "data": 1, "model": 1},  # 0: as many devices, or cores, as divide the seeds
             "log_every": 10,
-            "eval_every": 30,
-            "checkpoint_every": 30,
+            "eval_every": 50,
+            "checkpoint_every": 50,
             "test": True,  # False keeps the test problems out of the run
             "task": {
                 "name": "sorting",
@@ -78,7 +78,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
             },
             "student": {
                 "shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96},
-                "steps": 150,
+                "steps": 180,
                 "batch_size": 64,
                 "learning_rate": 3e-3,
                 "noise": 0.0,
@@ -87,7 +87,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "group_size": 8,
             "max_new_tokens": 16,  # room to run on: the longest answer has 11
             "eval_samples": 16,
-            "steps": 60,  # batches of rollouts; each gives minibatches x passes updates
+            "steps": 200,  # batches of rollouts; each gives minibatches x passes updates
         }
     )
     config.arms = ConfigDict({name: arm(name, RATES[rate]) for name, rate in CHOSEN.items()})
@@ -119,7 +119,7 @@ def _tune(config: ConfigDict) -> None:
     """Every rate of every arm on seeds that decide nothing else, judged by validation alone."""
     config.minutes = 15.0
     config.seeds, config.first_seed, config.test, config.claims = 4, 1000, False, ()
-    config.task.val, config.eval_every, config.checkpoint_every = 256, 60, 60
+    config.task.val, config.eval_every, config.checkpoint_every = 256, 100, 100
     config.arms = ConfigDict(
         {f"{name}_{n}": arm(name, rate) for name in ARMS for n, rate in enumerate(RATES)}
     )

@@ -74,6 +74,9 @@ class Experiment:
       claims: decided by the final evaluation.
       prepare: stages run before the arms, in order, once per seed; stage `name` leaves its export in
         `context[name]` for the stages and arms that follow.
+      examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
+        is saved as examples.png (examples-<task>.png). Arms that diverged are not among the states; a run of several
+        processes, none of which holds all of a state, leaves it out.
     """
 
     data: Mapping[str, Any]
@@ -82,6 +85,7 @@ class Experiment:
     evaluate: Evaluate
     claims: tuple[Claim, ...] = ()
     prepare: Mapping[str, Arm] = dataclasses.field(default_factory=dict)
+    examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
 
     def __post_init__(self) -> None:
         if "train" not in self.data:

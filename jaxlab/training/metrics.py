@@ -116,12 +116,12 @@ class _Boards:
             writer.close()
 
 
-def write_atomically(path: str | os.PathLike, text: str) -> None:
-    """Replace a file's text in one motion: a reader, or a kill, meets the old text or the new one, never a part."""
+def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
+    """Replace a file in one motion: a reader, or a kill, meets the old content or the new one, never a part."""
     path = pathlib.Path(path)
     scratch = path.with_name(path.name + ".tmp")
-    with scratch.open("w") as file:
-        file.write(text)
+    with scratch.open("w" if isinstance(content, str) else "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(scratch, path)

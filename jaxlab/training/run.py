@@ -1,5 +1,6 @@
 """Run an experiment: prepare once per seed, train every arm alike, decide the claims, write the report."""
 
+import io
 import json
 import os
 import platform
@@ -80,8 +81,18 @@ def run(
     for task, experiment in tasks.items():
         prefix = f"{task}/" if task else ""
         context, trouble = runner.prepare(experiment, prefix, stages)
+        ends: dict[str, Any] = {}
         for arm_name, arm in experiment.arms.items():
-            arms[prefix + arm_name] = trouble or runner.finish(prefix + arm_name, arm, experiment, context)[0]
+            facts, done = (
+                (trouble, None) if trouble else runner.finish(prefix + arm_name, arm, experiment, context)
+            )
+            arms[prefix + arm_name] = facts
+            if done is not None and experiment.examples is not None and jax.process_count() == 1:
+                ends[arm_name] = _first_seed(arm, done)
+        if ends:
+            _draw_examples(
+                workdir.path / (f"examples-{task}.png" if task else "examples.png"), experiment, ends
+            )
     log.close()
     scores = {arm: facts["metrics"] for arm, facts in arms.items()}
     claims = [c for task, experiment in tasks.items() for c in _decide(task, experiment, scores)]
@@ -164,6 +175,17 @@ def _export(stage: Arm, done: Fit) -> Any:
     if stage.learner.jit:
         return jax.jit(jax.vmap(stage.export))(done.state)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *[stage.export(state) for state in done.state])
+
+
+def _first_seed(arm: Arm, done: Fit) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], done.state) if arm.learner.jit else done.state[0]
+
+
+def _draw_examples(path: Path, experiment: Experiment, ends: Mapping[str, Any]) -> None:
+    figure = experiment.examples(ends, experiment.data)
+    with io.BytesIO() as picture:
+        figure.savefig(picture, format="png", dpi=110)
+        write_atomically(path, picture.getvalue())
 
 
 def _decide(task: str, experiment: Experiment, scores: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jaxlab.core import Learner
 from jaxlab.training import Arm, Claim, Experiment, Workdir
@@ -167,3 +168,34 @@ def test_dry_run_counts_without_training(tmp_path):
     assert text.count("|") > 20
     line = next(line for line in text.splitlines() if line.startswith("| first"))
     assert [cell.strip() for cell in line.split("|")][2:4] == ["10", "4"]  # steps, parameters per seed
+
+
+def test_examples_show_the_first_seed_of_every_arm_that_ended(tmp_path):
+    seen = []
+
+    def examples(states, data):
+        seen.append({arm: np.asarray(toy.params_of(state)["w"]) for arm, state in states.items()})
+        assert set(data) == {"train", "val", "test"}
+        figure = Figure(figsize=(1, 1))
+        figure.add_subplot().imshow(np.eye(2))
+        return figure
+
+    experiment = dataclasses.replace(toy.experiment(), examples=examples)
+    first = go(tmp_path, {"one": experiment, "two": toy.experiment()})
+    picture = (tmp_path / "examples-one.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert not (tmp_path / "examples-two.png").exists()
+    assert set(seen[0]) == {"fast", "slow"}
+    assert seen[0]["fast"].shape == (4,)
+    # read back from the checkpoints, the states are the same
+    assert timeless(go(tmp_path, {"one": experiment, "two": toy.experiment()})) == timeless(first)
+    np.testing.assert_array_equal(seen[1]["fast"], seen[0]["fast"])
+    assert np.abs(seen[0]["fast"] - seen[0]["slow"]).max() > 0.01
+    broken = dataclasses.replace(
+        experiment,
+        arms={**experiment.arms, "fast": Arm(toy.learner(nan_at=5), 60)},
+        examples=lambda states, data: seen.append(set(states)) or Figure(),
+    )
+    go(tmp_path / "broken", broken)
+    assert seen[2] == {"slow"}
+    assert (tmp_path / "broken" / "examples.png").exists()

@@ -1,0 +1,1 @@
+"""Drivers of the semi-supervised family."""
