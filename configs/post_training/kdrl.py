@@ -198,8 +198,8 @@ def _paper(config: ConfigDict) -> None:
     sums, written in the first tokens of the vocabulary. Give the weights with
     `--config.student.weights=FOLDER --config.teacher.weights=FOLDER`; without them the parameters are random,
     which serves `--dry_run` (XLA_FLAGS=--xla_force_host_platform_device_count=8 ... --config.mesh.data=8 --dry_run).
-    On 8 devices the dry run compiles and asks for 1.4 TiB of temporaries each: all 1,024 completions are updated on at
-    once, so this does not fit a pod until the update accumulates gradients over smaller parts.
+    The update adds up its gradient over `microbatches` parts; their prompts, 128 / microbatches, should divide by
+    mesh.data: 16 parts on 8 devices, 2 on 64.
     """
     config.minutes = 600.0
     config.seeds = 1
@@ -207,6 +207,7 @@ def _paper(config: ConfigDict) -> None:
     config.steps, config.log_every, config.eval_every, config.checkpoint_every = 280, 1, 40, 40
     config.prompts, config.group_size, config.max_new_tokens = 128, 8, 4096
     config.segment = 4096
+    config.microbatches = 16
     config.task.update({"name": "chain", "train": (20, 40), "harder": (50, 50), "pretrain": (20, 40)})
     qwen = {"num_layers": 28, "vocab_size": 151_936, "qkv_bias": True, "rope_base": 1e6, "remat": True}
     student = qwen | {"width": 1536, "num_heads": 12, "num_kv_heads": 2, "mlp_width": 8960}

@@ -133,4 +133,5 @@ def _learner(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: Config
         temperature=config.temperature,
         minibatches=arm.minibatches,
         passes=arm.passes,
+        microbatches=config.get("microbatches", 1),
     )

@@ -163,6 +163,7 @@ def _learner(
         teacher=(teacher, of_teacher) if "teacher" in arm else None,
         minibatches=arm.minibatches,
         passes=arm.passes,
+        microbatches=config.get("microbatches", 1),
         segment=config.get("segment", 32),
         **shared,
     )

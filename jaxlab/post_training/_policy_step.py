@@ -66,10 +66,38 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} is {value}: it must be at least 1")
 
 
-def completion_scores(model: Decoder, params: Any, r: Rollouts, *, temperature: float) -> jax.Array:
-    """Log-probabilities `[B, N]` of the sampled tokens under a model; meaningless outside the mask."""
-    hidden = completion_hidden(model, params, r.prompts, r.prompt_mask, r.tokens, r.mask)
-    return token_log_probs(hidden, output_matrix(params), r.tokens, temperature=temperature or 1.0)
+def completion_scores(
+    model: Decoder, params: Any, r: Rollouts, *, temperature: float, microbatches: int = 1
+) -> jax.Array:
+    """Log-probabilities `[B, N]` of the sampled tokens under a model; meaningless outside the mask.
+
+    With `microbatches` parts, one after the other in both directions, the activations of one part are alive at a
+    time and the gradient is the sum over parts: exactly that of the whole, whatever the loss makes of the result.
+    """
+
+    def score(part: tuple[jax.Array, ...]) -> jax.Array:
+        hidden = completion_hidden(model, params, *part)
+        return token_log_probs(hidden, output_matrix(params), part[2], temperature=temperature or 1.0)
+
+    whole, prompts = (r.prompts, r.prompt_mask, r.tokens, r.mask), r.prompts.shape[0]
+    if microbatches == 1:
+        return score(whole)
+    if prompts % microbatches:
+        raise ValueError(f"microbatches is {microbatches}: it must divide the {prompts} prompts of an update")
+    parts = jax.lax.map(
+        jax.checkpoint(score), jax.tree.map(lambda x: _interleaved(x, prompts, microbatches), whole)
+    )
+    return (
+        parts.reshape(microbatches, prompts // microbatches, -1, parts.shape[-1])
+        .swapaxes(0, 1)
+        .reshape(r.tokens.shape)
+    )
+
+
+def _interleaved(x: jax.Array, prompts: int, parts: int) -> jax.Array:
+    """Every part takes each `parts`-th prompt, so that rows split over devices stay where they are."""
+    groups = x.reshape(prompts // parts, parts, x.shape[0] // prompts, *x.shape[1:]).swapaxes(0, 1)
+    return groups.reshape(parts, x.shape[0] // parts, *x.shape[1:])
 
 
 def roll_out(

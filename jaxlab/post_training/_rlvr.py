@@ -36,6 +36,7 @@ def rlvr_learner(
     teacher: tuple[Decoder, Callable[[Any], Any]] | None = None,
     minibatches: int = 1,
     passes: int = 1,
+    microbatches: int = 1,
     temperature: float = 1.0,
     stop_early: bool = False,
     segment: int = 32,
@@ -62,6 +63,8 @@ def rlvr_learner(
       teacher: the teacher's shape and `context -> params`; its log-probabilities enter `Rollouts`.
       minibatches: updates per pass; a divisor of the number of prompts.
       passes: passes over the batch.
+      microbatches: parts of an update that are computed one after another, for less memory and the same result; a
+        divisor of the prompts of an update. The teacher scores in parts of that size too.
       temperature: of the sampling.
       stop_early: see `sample`; for one seed with long completions.
       segment: see `sample`; fewer, longer segments compile faster.
@@ -72,7 +75,7 @@ def rlvr_learner(
 
     Raises:
       ValueError: a group size, number of minibatches or passes below 1, a teacher with another vocabulary,
-        minibatches that do not divide the prompts.
+        minibatches or microbatches that do not divide the prompts.
 
     Reference: DeepSeekMath (2024), algorithm 1, with the verifier in the place of the reward model.
 
@@ -87,15 +90,14 @@ def rlvr_learner(
     >>> sorted(learner._fields)
     ['init', 'jit', 'update']
     """
-    check_sizes(group_size=group_size, minibatches=minibatches, passes=passes)
+    check_sizes(group_size=group_size, minibatches=minibatches, passes=passes, microbatches=microbatches)
     if teacher and teacher[0].vocab_size != model.vocab_size:
         raise ValueError(
             f"the teacher's vocabulary has {teacher[0].vocab_size} tokens and the policy's {model.vocab_size}: "
             "scoring the policy's tokens needs the same one"
         )
 
-    def score(shape: Decoder, params: Any, rollouts: Rollouts) -> jax.Array:
-        return completion_scores(shape, params, rollouts, temperature=temperature)
+    score = functools.partial(completion_scores, temperature=temperature)
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         params = policy(context)
@@ -113,15 +115,17 @@ def rlvr_learner(
         rollouts = rollouts._replace(rewards=rewards)
         if not teacher:
             return rollouts
-        of_teacher = jnp.where(rollouts.mask, score(teacher[0], state.frozen, rollouts), 0.0)
-        return rollouts._replace(teacher_log_probs=of_teacher)
+        parts = minibatches * microbatches
+        of_teacher = score(teacher[0], state.frozen, rollouts, microbatches=parts)
+        return rollouts._replace(teacher_log_probs=jnp.where(rollouts.mask, of_teacher, 0.0))
 
     def update(state: PolicyState, problems: Any, key: jax.Array) -> tuple[PolicyState, Any]:
         sample_key, order_key = jax.random.split(key)
         rollouts = judged(state, problems, sample_key)
         return improve(
-            state, rollouts, order_key, score=functools.partial(score, model), advantage=advantage, loss=loss,
-            optimizer=optimizer, group_size=group_size, minibatches=minibatches, passes=passes,
+            state, rollouts, order_key, score=functools.partial(score, model, microbatches=microbatches),
+            advantage=advantage, loss=loss, optimizer=optimizer, group_size=group_size, minibatches=minibatches,
+            passes=passes,
         )  # fmt: skip
 
     return Learner(begin, update)

@@ -127,6 +127,7 @@ def text_rlvr_learner(
     attach: Callable[[Any, Any], Any] = lambda params, base: params,
     minibatches: int = 1,
     passes: int = 1,
+    microbatches: int = 1,
     temperature: float = 1.0,
 ) -> Learner:
     """`rlvr_learner` for verifiers in Python: completions are decoded, scored as text, and learned from.
@@ -152,7 +153,7 @@ def text_rlvr_learner(
       seconds: the scorer's time for one answer. Leave room: an answer cut off on a busy machine scores 0.
       base: pytree that is not trained and not part of the state.
       attach: `(params, base) -> ` the decoder's parameters.
-      minibatches, passes: see `rlvr_learner`.
+      minibatches, passes, microbatches: see `rlvr_learner`.
       temperature: of the sampling.
 
     Returns:
@@ -176,7 +177,10 @@ def text_rlvr_learner(
     >>> learner.jit
     False
     """
-    check_sizes(group_size=group_size, max_new_tokens=max_new_tokens, minibatches=minibatches, passes=passes)
+    check_sizes(
+        group_size=group_size, max_new_tokens=max_new_tokens, minibatches=minibatches, passes=passes,
+        microbatches=microbatches,
+    )  # fmt: skip
     check_vocabulary(model, tokenizer)
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
@@ -199,7 +203,9 @@ def text_rlvr_learner(
 
     @jax.jit
     def learn(state: PolicyState, base: Any, rollouts: Rollouts, key: jax.Array) -> tuple[PolicyState, Any]:
-        score = lambda params, r: completion_scores(model, attach(params, base), r, temperature=temperature)
+        score = lambda params, r: completion_scores(
+            model, attach(params, base), r, temperature=temperature, microbatches=microbatches
+        )
         return improve(
             state, rollouts, key, score=score, advantage=advantage, loss=loss, optimizer=optimizer,
             group_size=group_size, minibatches=minibatches, passes=passes,

@@ -122,7 +122,7 @@ def test_a_group_of_one_has_no_advantage_but_trains_with_a_baseline_of_its_own()
     assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params)))
 
 
-@pytest.mark.parametrize("name", ["group_size", "minibatches", "passes"])
+@pytest.mark.parametrize("name", ["group_size", "minibatches", "passes", "microbatches"])
 def test_sizes_below_one_are_named(name):
     with pytest.raises(ValueError, match=f"{name} is 0"):
         _learner(**{name: 0})
@@ -133,7 +133,33 @@ def test_a_teacher_of_another_vocabulary_is_refused():
         _learner(teacher=(Decoder(vocab_size=7), lambda context: {}))
 
 
-def test_minibatches_must_divide_the_prompts():
-    learner = _learner(minibatches=3)
-    with pytest.raises(ValueError, match="it must divide the 4 prompts"):
+@pytest.mark.parametrize("minibatches", [1, 2])
+def test_microbatches_change_memory_and_nothing_else(minibatches):
+    """Also for a loss that is no mean over rows, and with a teacher, whose scores come in parts too."""
+    teacher = Decoder(vocab_size=6, width=4, num_layers=1, num_heads=1, mlp_width=4)
+    of_teacher = teacher.init(jax.random.key(3))
+
+    def loss(log_probs, rollouts, advantage):
+        ratio = pt.token_importance_ratio(log_probs, rollouts.log_probs, where=rollouts.mask)
+        apart = log_probs - rollouts.teacher_log_probs
+        tokens = pt.ppo_clip_loss(ratio, advantage, where=rollouts.mask) + apart**2 * rollouts.mask
+        return jnp.sqrt(pt.aggregate(tokens, rollouts.mask, mode="token-mean") + 10.0), {}
+
+    states = []
+    for parts in (1, 4 // minibatches):
+        learner = _learner(
+            loss=loss, teacher=(teacher, lambda context: of_teacher), minibatches=minibatches, microbatches=parts,
+            optimizer=optax.sgd(1.0),
+        )  # fmt: skip
+        state = learner.init(jax.random.key(9), {})
+        states.append(jax.jit(learner.update)(state, PROBLEMS, jax.random.key(1))[0].params)
+    for one, other in zip(*map(jax.tree.leaves, states)):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(*map(jax.tree.leaves, (states[0], state.params))))
+
+
+@pytest.mark.parametrize("name", ["minibatches", "microbatches"])
+def test_parts_must_divide_the_prompts(name):
+    learner = _learner(**{name: 3})
+    with pytest.raises(ValueError, match=f"{name} is 3: it must divide the 4 prompts"):
         jax.eval_shape(learner.update, learner.init(jax.random.key(9), {}), PROBLEMS, jax.random.key(1))

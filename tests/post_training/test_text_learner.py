@@ -212,7 +212,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused():
             refuse()
 
 
-@pytest.mark.parametrize("name", ["group_size", "max_new_tokens", "minibatches", "passes"])
+@pytest.mark.parametrize("name", ["group_size", "max_new_tokens", "minibatches", "passes", "microbatches"])
 def test_sizes_below_one_are_named(name):
     with pytest.raises(ValueError, match=f"{name} is 0"):
         _learner(**{name: 0})
