@@ -47,7 +47,7 @@ ARMS = {
 RATES = (1e-4, 2e-4, 4e-4)
 
 # The rate with the best mean validation accuracy in `:tune` (results/post_training/grpo-tune.json).
-CHOSEN = dict.fromkeys(ARMS, 1)
+CHOSEN = dict.fromkeys(ARMS, 1) | {"gspo_wide": 0}
 
 
 def get_config(variant: str | None = None) -> ConfigDict:

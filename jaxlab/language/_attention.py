@@ -11,8 +11,9 @@ from jaxlab.core import MASKED_LOGIT, as_float
 _ROWS_PER_BLOCK = 64
 
 
-def _num_blocks(length: int) -> int:
-    return next((n for n in (4, 3, 2) if length % n == 0 and length // n >= _ROWS_PER_BLOCK), 1)
+def _rows(length: int) -> int:
+    """Rows in a block, the last of which may have fewer: a completion of 192 tokens has 191 to go through."""
+    return next((rows for n in (4, 3, 2) if (rows := -(-length // n)) >= _ROWS_PER_BLOCK), length)
 
 
 def _weights(scores: jax.Array, visible: jax.Array, dtype: jnp.dtype) -> jax.Array:
@@ -36,11 +37,9 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array 
     batch, heads, length, dim = q.shape
     groups, before = k.shape[1], k.shape[2] - q.shape[2]
     q = q.reshape(batch, groups, heads // groups, length, dim) * (1.0 / math.sqrt(dim))
-    blocks = _num_blocks(length)
-    rows = length // blocks
-    outputs = []
-    for block in range(blocks):
-        start, stop = block * rows, (block + 1) * rows
+    rows, outputs = _rows(length), []
+    for start in range(0, length, rows):
+        stop = min(start + rows, length)
         seen = before + stop
         visible = before + jnp.arange(start, stop)[:, None] >= jnp.arange(seen)[None, :]
         visible = visible[None, None, None]
@@ -49,8 +48,7 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array 
         scores = jnp.einsum("bkgtd,bksd->bkgts", q[:, :, :, start:stop], k[:, :, :seen])
         weights = _weights(scores, visible, v.dtype)
         outputs.append(jnp.einsum("bkgts,bksd->bkgtd", weights, v[:, :, :seen]))
-    out = outputs[0] if blocks == 1 else jnp.concatenate(outputs, axis=3)
-    return out.reshape(batch, heads, length, dim)
+    return jnp.concatenate(outputs, axis=3).reshape(batch, heads, length, dim)
 
 
 def cached_attention(q: jax.Array, keys: jax.Array, values: jax.Array, visible: jax.Array) -> jax.Array:
