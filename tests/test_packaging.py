@@ -1,10 +1,13 @@
 """What an installation brings: the library, and no tool of its tests."""
 
 import configparser
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -38,6 +41,55 @@ def test_importing_everything_needs_only_what_an_installation_brings():
     assert own & set(done.stdout.split()) <= {
         "psutil"
     }  # orbax looks at the machine with it where it is there
+
+
+@pytest.mark.slow
+def test_the_wheel_is_the_library_and_works_alone(tmp_path):
+    """What `pip install .` installs: built from a copy, unpacked elsewhere, imported with nothing of the checkout."""
+    source, place = tmp_path / "source", tmp_path / "site"
+    for name in ("jaxlab", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, source / name)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        ".",
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(tmp_path),
+    ]
+    subprocess.run(build, cwd=source, check=True, capture_output=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(place)
+        names = packed.namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"jaxlab"}
+    assert "jaxlab/py.typed" in names
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxlab").rglob("*.py")}
+    assert modules <= set(names)
+    (metadata,) = (place / name for name in names if name.endswith("METADATA"))
+    needed = [
+        line
+        for line in metadata.read_text().splitlines()
+        if line.startswith("Requires-Dist") and "extra" not in line
+    ]
+    assert len(needed) >= 8
+    assert not [line for line in needed if re.search("pytest|hypothesis|ruff|torch", line)]
+    code = (
+        "import jaxlab, jaxlab.core, jax.numpy as jnp, sys; print(jaxlab.__file__); "
+        "print(float(jaxlab.core.forward_kl(jnp.zeros(2), jnp.zeros(2)))); assert 'pytest' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(place)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split()[0].startswith(str(place))
+    assert float(done.stdout.split()[1]) == 0.0
 
 
 @pytest.mark.parametrize("name", ["numpy", "optax", "orbax-checkpoint", "pytest", "scikit-learn", "tqdm"])

@@ -56,7 +56,8 @@ def draw(data: Any, key: jax.Array, *, batch_size: int) -> dict[str, Any]:
         A dict of the fields of `data`, each `[B, ...]`, and `"index"` `[B]` int32.
 
     Raises:
-        ValueError: no rows, arrays that do not share their leading axis, or a field named "index".
+        ValueError: no rows, a negative batch size, arrays that do not share their leading axis, a field named
+            "index".
 
     Reference: Bottou, "Stochastic gradient descent tricks" (2012), sampling with replacement.
 
@@ -70,6 +71,8 @@ def draw(data: Any, key: jax.Array, *, batch_size: int) -> dict[str, Any]:
     num_rows = _num_rows(fields)
     if num_rows == 0:
         raise ValueError("draw needs a data set with at least one row, got 0")
+    if batch_size < 0:
+        raise ValueError(f"batch_size is {batch_size}: it must be at least 0")
     if "index" in fields:
         raise ValueError(f"a batch's 'index' is the row drawn; rename that field of {sorted(fields)}")
     index = jax.random.randint(key, (batch_size,), 0, num_rows, dtype=jnp.int32)

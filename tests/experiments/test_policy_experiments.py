@@ -2,10 +2,14 @@
 
 import json
 
+import jax
 import pytest
+from ml_collections import ConfigDict
 
 from experiments._config import load
 from experiments.post_training import train_policy
+from jaxlab.training import Plan
+from jaxlab.training.dry_run import dry_run
 from tests.experiments.command import environment, finish
 
 KDRL, GRPO = "configs/post_training/kdrl.py", "configs/post_training/grpo.py"
@@ -104,3 +108,27 @@ def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_t
     assert min(counts.values()) >= 3
     assert not config.test
     assert config.first_seed >= default.first_seed + default.seeds
+
+
+@pytest.mark.slow
+def test_the_paper_scale_compiles_for_eight_devices_and_microbatches_bound_its_memory(request):
+    """KDRL's pod config with narrower, shallower models: the same program, rules and mesh."""
+    request.addfinalizer(lambda: jax.config.update("jax_disable_most_optimizations", False))
+    jax.config.update("jax_disable_most_optimizations", True)  # nothing runs: compile in half the time
+    config = load("configs/post_training/kdrl.py:paper").config
+    with config.unlocked():
+        config.prompts, config.group_size, config.max_new_tokens, config.segment = 16, 4, 400, 400
+        config.student.shape.update({"num_layers": 2, "width": 48, "mlp_width": 64, "vocab_size": 1024})
+        config.teacher.shape.update({"num_layers": 2, "width": 56, "mlp_width": 64, "vocab_size": 1024})
+        config.arms = ConfigDict({"kdrl": config.arms.kdrl.to_dict()})
+        config.claims = ()
+    temporary = []
+    for parts in (1, 2):
+        with config.unlocked():
+            config.microbatches = parts
+        text = dry_run({"": train_policy.build(config)}, Plan(seeds=(0,), log_every=1, mesh={"data": 8}))
+        row = next(line for line in text.splitlines() if "kdrl" in line).split("|")
+        assert "all-reduce" in row[-2] or "all-gather" in row[-2]
+        number, unit = row[-3].split()
+        temporary.append(float(number) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit])
+    assert temporary[1] < 0.75 * temporary[0]

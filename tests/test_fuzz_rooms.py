@@ -1,0 +1,314 @@
+"""Fuzz of nets, data, language and the statistics of the engine: finite, in range, or one clear line.
+
+The losses have `test_fuzz.py`; here every function has its own idea of what must hold for any input.
+"""
+
+import functools
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlab import data, language, nets, training
+from jaxlab.language import tasks
+from tests.test_fuzz import VALUES, _values, examples
+
+DTYPES = ("float32", "bfloat16", "float16")
+seeds = st.integers(0, 10_000)
+
+
+def _finite(tree):
+    return all(np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in jax.tree.leaves(tree))
+
+
+def _or_one_line(call):
+    """The value, or None when it refuses in one readable line."""
+    try:
+        return call()
+    except ValueError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) > 20
+        return None
+
+
+# nets
+
+NETS = {
+    "Mlp": (nets.Mlp(features=(5,), num_classes=3), (4, 4, 1)),
+    "ConvNet": (nets.ConvNet(channels=(3, 4), num_classes=3), (8, 8, 1)),
+    "ResNet": (nets.ResNet(blocks=(1,), channels=(4,), num_groups=2, num_classes=3), (4, 4, 3)),
+}
+
+
+@functools.cache
+def _net(name):
+    net, shape = NETS[name]
+    params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, *shape)))
+    square = lambda params, x: jnp.mean(net.apply(params, x).astype(jnp.float32)) ** 2
+    return shape, params, jax.jit(net.apply), jax.jit(jax.grad(square))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(NETS))
+@examples(12)
+@hypothesis.given(rows=st.sampled_from((0, 2)), kind=st.sampled_from(VALUES), seed=seeds)
+def test_nets_are_finite(name, rows, kind, seed):
+    shape, params, apply, gradient = _net(name)
+    x = _values(np.random.default_rng(seed), kind, (rows, *shape), "float32")
+    logits = apply(params, x)
+    assert logits.shape == (rows, 3)
+    assert logits.dtype == jnp.float32
+    assert _finite(logits)
+    if rows:
+        assert _finite(gradient(params, x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@examples(6)
+@hypothesis.given(
+    shape=st.tuples(*[st.sampled_from(n) for n in ((0, 2), (1, 5), (4,), (1, 3))]),
+    window=st.sampled_from(((1, 1), (3, 3), (2, 3))),
+    strides=st.sampled_from(((1, 1), (2, 2))),
+    padding=st.sampled_from(("SAME", "VALID")),
+    kind=st.sampled_from(VALUES),
+    seed=seeds,
+)
+def test_conv2d_is_finite_and_both_ways_agree(dtype, shape, window, strides, padding, kind, seed):
+    rng = np.random.default_rng(seed)
+    x, kernel = _values(rng, kind, shape, dtype), _values(rng, "normal", (*window, shape[-1], 2), dtype)
+    ways = [
+        _or_one_line(
+            lambda: nets.conv2d(x, kernel, strides=strides, padding=padding, implementation=implementation)  # noqa: B023
+        )
+        for implementation in ("matmul", "lax")
+    ]
+    assert (ways[0] is None) == (ways[1] is None)
+    if ways[0] is not None:
+        assert _finite(ways[0])
+        scale = max(float(np.abs(np.asarray(x, np.float32)).max(initial=0)), 1e-30)
+        np.testing.assert_allclose(
+            np.asarray(ways[0], np.float32) / scale, np.asarray(ways[1], np.float32) / scale,
+            atol=1e-4 if dtype == "float32" else 0.3,
+        )  # fmt: skip
+
+
+# data
+
+
+@pytest.mark.slow
+@examples(15)
+@hypothesis.given(
+    count=st.sampled_from((0, 1, 7)),
+    superclasses=st.integers(1, 3),
+    classes=st.integers(1, 3),
+    size=st.sampled_from((4, 8)),
+    difficulty=st.sampled_from((0.0, 0.5, 1.0, -1.0, 1e4)),
+    seed=seeds,
+)
+def test_hierarchy_makes_finite_images_with_labels_in_range(
+    count, superclasses, classes, size, difficulty, seed
+):
+    keys = jax.random.split(jax.random.key(seed))
+    made = _or_one_line(
+        lambda: data.image_hierarchy(
+            *keys,
+            count,
+            num_superclasses=superclasses,
+            classes_per_superclass=classes,
+            size=size,
+            difficulty=difficulty,
+        )
+    )
+    if made is not None:
+        assert made.image.shape == (count, size, size, 1)
+        assert _finite(made.image)
+        label = np.asarray(made.label)
+        assert ((label >= 0) & (label < superclasses * classes)).all()
+        above = np.asarray(data.superclass(made.label, classes_per_superclass=classes))
+        assert ((above >= 0) & (above < superclasses)).all()
+
+
+@pytest.mark.slow
+@examples(60)
+@hypothesis.given(
+    n=st.integers(0, 40),
+    fractions=st.sampled_from(((0.7, 0.15, 0.15), (1.0,), (0.5, 0.5, 0.0), (0.9, 0.2), (-0.1, 1.1), ())),
+    seed=seeds,
+    classes=st.integers(0, 4),
+)
+def test_splits_share_no_row_or_are_refused(n, fractions, seed, classes):
+    labels = np.arange(n) % classes if classes else None
+    parts = _or_one_line(lambda: data.split(n, seed=seed, fractions=fractions, labels=labels))
+    if parts is not None:
+        rows = np.concatenate(parts)
+        assert len(set(rows.tolist())) == len(rows) <= n
+        assert ((rows >= 0) & (rows < n)).all()
+        assert abs(sum(fractions) - 1) > 1e-6 or len(rows) == n
+
+
+@pytest.mark.slow
+@examples(8)
+@hypothesis.given(
+    rows=st.integers(0, 4), batch=st.integers(-1, 5), dtype=st.sampled_from(DTYPES), kind=st.sampled_from(VALUES),
+    seed=seeds,
+)  # fmt: skip
+def test_batches_hold_rows_of_the_data(rows, batch, dtype, kind, seed):
+    image = _values(np.random.default_rng(seed), kind, (rows, 4, 4, 1), dtype)
+    images = data.Images(jnp.asarray(image), jnp.arange(rows))
+    drawn = _or_one_line(lambda: data.draw(images, jax.random.key(seed), batch_size=batch))
+    if drawn is not None:
+        assert drawn["image"].shape == (batch, 4, 4, 1)
+        np.testing.assert_array_equal(drawn["image"], image[np.asarray(drawn["label"])])
+        moved = data.crop_flip(drawn["image"], jax.random.key(seed), pad=1)
+        assert set(np.unique(np.asarray(moved, np.float32))) <= {
+            0.0,
+            *np.unique(np.asarray(image, np.float32)),
+        }
+
+
+# language
+
+
+@functools.cache
+def _token_calls():
+    hidden = lambda a: (a["h"], a["w"])
+    calls = {
+        "token_log_probs": lambda a: language.token_log_probs(*hidden(a), a["tokens"], chunk=3),
+        "token_statistics": lambda a: language.token_statistics(*hidden(a), a["tokens"], temperature=0.5),
+        **{
+            kind: functools.partial(
+                lambda kind, a: language.token_divergence(*hidden(a), a["g"], a["u"], kind=kind), kind
+            )
+            for kind in ("forward_kl", "reverse_kl", "jsd")
+        },
+    }
+
+    def graded(call):
+        def total(floats, tokens):
+            out = call({**floats, "tokens": tokens})
+            return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(out)), out
+
+        return jax.jit(jax.value_and_grad(total, has_aux=True))
+
+    return {name: graded(call) for name, call in calls.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["token_log_probs", "token_statistics", "forward_kl", "reverse_kl", "jsd"])
+@examples(20)
+@hypothesis.given(
+    dtype=st.sampled_from(("float32", "bfloat16")), kind=st.sampled_from(VALUES), seed=seeds,
+    shape=st.sampled_from(((2, 3), (1, 1), (0, 2))),
+)  # fmt: skip
+def test_token_functions_are_finite(name, dtype, kind, seed, shape):
+    """Hidden vectors up to 1e4 against a matrix of ordinary size: logits of about 1e4."""
+    rng = np.random.default_rng(seed)
+    floats = {
+        "h": _values(rng, kind, (*shape, 4), dtype),
+        "w": _values(rng, "normal", (4, 7), dtype),
+        "g": _values(rng, kind, (*shape, 3), dtype),
+        "u": _values(rng, "normal", (3, 7), dtype),
+    }
+    (_, out), gradient = _token_calls()[name](floats, rng.integers(0, 7, shape).astype(np.int32))
+    for leaf in jax.tree.leaves(out):
+        assert leaf.shape == shape
+        assert leaf.dtype == jnp.float32
+    assert _finite(out)
+    assert _finite(gradient)
+    if name == "token_log_probs":
+        assert (np.asarray(out) <= 1e-6).all()
+    if name in ("forward_kl", "reverse_kl", "jsd"):
+        assert (np.asarray(out) >= -1e-3).all()
+
+
+@pytest.mark.slow
+@examples(60)
+@hypothesis.given(
+    dtype=st.sampled_from(DTYPES), kind=st.sampled_from(VALUES), seed=seeds, classes=st.sampled_from((1, 2, 6)),
+    temperature=st.sampled_from((1.0, 0.1, 1e-3, 0.0, -1.0, 1e4)),
+    top_k=st.sampled_from((None, 0, 1, 3, 100)),
+    top_p=st.sampled_from((None, 0.0, 1e-6, 0.5, 1.0, 1.5)),
+    min_p=st.sampled_from((None, 0.0, 0.3, 1.0, 2.0)),
+)  # fmt: skip
+def test_filters_leave_something_to_draw(dtype, kind, seed, classes, temperature, top_k, top_p, min_p):
+    logits = _values(np.random.default_rng(seed), kind, (3, classes), dtype)
+    kept = _or_one_line(
+        lambda: language.filter_logits(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    )
+    if kept is not None:
+        probabilities = np.asarray(jax.nn.softmax(kept, axis=-1), np.float64)
+        np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
+        best = np.asarray(logits, np.float32).argmax(-1)
+        assert (probabilities[np.arange(3), best] > 0).all()
+
+
+TASKS = {
+    "addition": tasks.addition(2),
+    "multiplication": tasks.multiplication(1),
+    "sorting": tasks.sorting((2, 4)),
+    "parity": tasks.parity((2, 4)),
+    "chain": tasks.chain((1, 3)),
+    "countdown": tasks.countdown(3),
+}
+
+
+@functools.cache
+def _task_calls(name):
+    task = TASKS[name]
+    return jax.jit(lambda key: task.sample(key, 5)), jax.jit(task.verify), jax.jit(task.well_formed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(TASKS))
+@examples(15)
+@hypothesis.given(seed=seeds, kind=st.sampled_from(("random", "pad", "beyond", "negative")))
+def test_verifiers_survive_any_completion(name, seed, kind):
+    """Rewards are 0 or 1 whatever the tokens, and 0 for what is no answer."""
+    task = TASKS[name]
+    sample, verify, well_formed = _task_calls(name)
+    problems = sample(jax.random.key(seed))
+    rng, shape = np.random.default_rng(seed), (5, task.completion_length)
+    tokens = {
+        "random": rng.integers(0, task.tokenizer.vocab_size, shape),
+        "pad": np.zeros(shape, int),
+        "beyond": np.full(shape, 10**6),
+        "negative": np.full(shape, -5),
+    }[kind].astype(np.int32)
+    mask = rng.random(shape) < 0.8
+    for judged in (verify(problems, tokens, mask), well_formed(tokens, mask)):
+        assert set(np.unique(np.asarray(judged, np.float32))) <= {0.0, 1.0}
+    if kind != "random":
+        assert not np.asarray(verify(problems, tokens, mask)).any()
+
+
+# the engine's statistics
+
+
+@pytest.mark.slow
+@examples(80)
+@hypothesis.given(count=st.integers(0, 12), kind=st.sampled_from(VALUES), seed=seeds, lower=st.booleans())
+def test_claims_are_decided_by_finite_intervals_or_said_to_be_undecided(count, kind, seed, lower):
+    rng = np.random.default_rng(seed)
+    one, other = (np.asarray(_values(rng, kind, (count,), "float32"), np.float64) for _ in range(2))
+    claim = training.Claim("one beats other", "m", "one", "other", lower_is_better=lower)
+    decided = _or_one_line(lambda: training.decide(claim, {"one": {"m": one}, "other": {"m": other}}))
+    if decided is None:
+        return
+    verdict = decided["verdict"]
+    assert verdict in {"reproduced", "contradicted", "inconclusive", "not decided"}
+    if count >= 2:
+        low, high = training.t_interval(one - other)
+        assert np.isfinite([low, high]).all()
+        assert low <= np.mean(one - other) <= high
+        if verdict == "reproduced":
+            assert (np.mean(one - other) > 0) != lower
+    swapped = training.decide(
+        training.Claim("other beats one", "m", "other", "one", lower_is_better=lower),
+        {"one": {"m": one}, "other": {"m": other}},
+    )["verdict"]
+    opposite = {"reproduced": "contradicted", "contradicted": "reproduced"}
+    assert swapped == opposite.get(verdict, verdict)
