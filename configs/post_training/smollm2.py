@@ -70,7 +70,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "group_size": 8,
             "max_new_tokens": 20,
             "temperature": 0.7,
-            "steps": 150,
+            "steps": 120,
             "arms": {"before": {"method": "none"}, "grpo": _grpo(learning_rate=3e-4)},
         }
     )

@@ -6,27 +6,82 @@ axis. A batch is a flat dict: the fields of the set, plus `"index"` `[B]`, the r
 key or a seed, so the same call gives the same data on every machine.
 """
 
+from jaxlab.data._action_clips import Clips, action_clips, clip_picture, reversed_action, swing_orders
+from jaxlab.data._audio_visual import (
+    AudioVisualScenes,
+    audio_visual_picture,
+    audio_visual_scenes,
+)
 from jaxlab.data._augment import crop_flip
+from jaxlab.data._blob_volumes import BlobVolumes, blob_volumes, volume_picture, volume_slices
 from jaxlab.data._digits import digits
 from jaxlab.data._draw import draw, take
+from jaxlab.data._event_camera import camera_events, count_voxels, reverse_counts, reverse_events, voxel_grid
+from jaxlab.data._event_scenes import EventScenes, class_clicks, event_picture, event_scenes
 from jaxlab.data._fashion_mnist import fashion_mnist
+from jaxlab.data._few_labels import few_labels
 from jaxlab.data._hierarchy import image_hierarchy, superclass
 from jaxlab.data._images import Images
 from jaxlab.data._npz import images_from_npz
 from jaxlab.data._picture import picture
+from jaxlab.data._point_clouds import (
+    POINT_CLASSES,
+    PointScenes,
+    point_cloud_picture,
+    point_cloud_scenes,
+)
+from jaxlab.data._quadrants import (
+    random_quadrants,
+    shuffle_quadrants,
+    unshuffle_indices,
+    unshuffle_quadrants,
+)
 from jaxlab.data._split import split, split_images
+from jaxlab.data._views import cutout, random_affine
 
 __all__ = [
+    "POINT_CLASSES",
+    "AudioVisualScenes",
+    "BlobVolumes",
+    "Clips",
+    "EventScenes",
     "Images",
+    "PointScenes",
+    "action_clips",
+    "audio_visual_picture",
+    "audio_visual_scenes",
+    "blob_volumes",
+    "camera_events",
+    "class_clicks",
+    "clip_picture",
+    "count_voxels",
     "crop_flip",
+    "cutout",
     "digits",
     "draw",
+    "event_picture",
+    "event_scenes",
     "fashion_mnist",
+    "few_labels",
     "image_hierarchy",
     "images_from_npz",
     "picture",
+    "point_cloud_picture",
+    "point_cloud_scenes",
+    "random_affine",
+    "random_quadrants",
+    "reverse_counts",
+    "reverse_events",
+    "reversed_action",
+    "shuffle_quadrants",
     "split",
     "split_images",
     "superclass",
+    "swing_orders",
     "take",
+    "unshuffle_indices",
+    "unshuffle_quadrants",
+    "volume_picture",
+    "volume_slices",
+    "voxel_grid",
 ]

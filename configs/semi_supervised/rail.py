@@ -1,0 +1,177 @@
+"""RAIL: segmentation from a few labelled scans, learning where students disagree.
+
+Paper: RAIL: Region-Aware Instructive Learning for Semi-Supervised Tooth Segmentation in CBCT, 2025, arXiv 2505.03538.
+
+    python -m experiments.run --config=configs/semi_supervised/rail.py                  # about 6 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/semi_supervised/rail.py:tune --publish   # the search behind CHOSEN
+
+Task. Slices of procedural volumes: a curved row of touching blobs, blurred, in grey structure of nearly the same
+brightness, with lone spots that do not belong to it; scans differ in gain, blur and noise. Six slices are labelled. All
+arms train the same four students (two architectures, two groups that take turns) for the same steps and predict with
+the mean of the four, so none wins by its ensemble.
+
+Arms: `supervised`, the labelled slices alone (the floor); `mean_teacher`, each student follows its own slow average;
+`cross`, cross pseudo supervision within a group; `rail`, the whole method; `no_dfs` and `no_cal`, without its
+supervision of disagreement and without its restraint; `rail_code`, with the two faults of the authors' masks and the
+double softmax; `full`, every slice labelled (the ceiling).
+
+Found: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("smoke", "tune", "paper", "volumes")
+
+# Three settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
+_RAIL = [
+    {"learning_rate": 3e-3, "consistency_weight": 20.0, "teacher_weight": 10.0},
+    {"learning_rate": 3e-3, "consistency_weight": 5.0, "teacher_weight": 2.5},
+    {"learning_rate": 3e-3, "consistency_weight": 1.0, "teacher_weight": 0.5},
+]
+GRID = {
+    "supervised": [{"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2)],
+    "mean_teacher": [{"learning_rate": 3e-3, "mean_teacher_weight": weight} for weight in (1.0, 5.0, 25.0)],
+    "cross": [{"learning_rate": 3e-3, "cross_weight": weight} for weight in (0.1, 0.5, 1.5)],
+    "rail": _RAIL,
+    "no_dfs": _RAIL,
+    "no_cal": _RAIL,
+    "rail_code": _RAIL,
+    "full": [{"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2)],
+}
+
+# What an arm is, whatever its setting.
+_DFS, _CAL = {"mse_weight": 0.5, "kl_weight": 0.05}, {"restraint_weight": 0.1}
+_INSTRUCTIVE = {"instructive": True}
+ARMS = {
+    "supervised": {},
+    "mean_teacher": {},
+    "cross": {},
+    "rail": {**_INSTRUCTIVE, **_DFS, **_CAL},
+    "no_dfs": {**_INSTRUCTIVE, **_CAL},
+    "no_cal": {**_INSTRUCTIVE, **_DFS},
+    "rail_code": {**_INSTRUCTIVE, **_DFS, **_CAL, "authors_code": True},
+    "full": {"all_labels": True},
+}
+
+# The setting with the best mean validation Dice in `:tune`; not yet run, so the middle of each grid.
+CHOSEN = dict.fromkeys(ARMS, 1)
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """The comparison; `variant` is None, "smoke", "tune", "volumes" or "paper"."""
+    if variant not in (None, *VARIANTS):
+        raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
+    config = ConfigDict(
+        {
+            "experiment": "semi_supervised.segment",
+            "paper": "RAIL: Region-Aware Instructive Learning (2025, arXiv 2505.03538)",
+            "minutes": 6.0,
+            "seeds": 6,
+            "first_seed": 0,
+            "seeds_by": "map",
+            "shown": "rail",  # the arm whose pseudo-labels the figure shows
+            "mesh": {"seed": 0, "data": 1, "model": 1},
+            "log_every": 100,
+            "eval_every": 400,
+            "checkpoint_every": 400,
+            "steps": 800,
+            "batch_size": 4,  # labelled, and as many unlabelled
+            "period": 1,  # steps of a group's turn
+            "start": 0.05,  # share of the steps after which the students look at each other
+            "ema_decay": 0.99,
+            "optimizer": "adam",
+            "momentum": 0.9,
+            "weight_decay": 4e-4,
+            "input_noise": 0.05,
+            "test": True,  # False keeps the test split out of the run
+            "task": {
+                "source": "blob_volumes",
+                "data_seed": 0,
+                "dims": 2,  # 2 takes the middle slice of each volume
+                "labelled": 6,
+                "unlabelled": 100,
+                "val": 60,
+                "test": 200,
+                "options": {"size": (24, 24, 12), "contrast": 0.4, "clutter": 0.09, "noise": 0.06},
+            },
+            "net": {"channels": (8, 16, 32), "num_groups": 0, "depth": 1},
+            "arms": {name: _arm(name, **GRID[name][CHOSEN[name]]) for name in ARMS},
+        }
+    )
+    config.claims = (
+        _beats("rail", "supervised"),
+        _beats("rail", "mean_teacher"),
+        _beats("rail", "cross"),
+        _beats("rail", "no_dfs"),
+        _beats("rail", "no_cal"),
+        _beats("full", "rail"),
+    )
+    if variant:
+        {"smoke": _smoke, "tune": _tune, "volumes": _volumes, "paper": _paper}[variant](config)
+    return config
+
+
+def _beats(arm: str, versus: str) -> dict:
+    return {"text": f"{arm} beats {versus}", "metric": "test/dice", "arm": arm, "versus": versus}
+
+
+def _arm(name: str, *, learning_rate: float, **weights: float) -> dict:
+    nothing = {"mse_weight": 0.0, "kl_weight": 0.0, "restraint_weight": 0.0, "consistency_weight": 0.0,
+               "teacher_weight": 0.0, "mean_teacher_weight": 0.0, "cross_weight": 0.0, "all_labels": False,
+               "instructive": False, "authors_code": False, "ramp": 0.4}  # fmt: skip
+    return {**nothing, **ARMS[name], "learning_rate": learning_rate, **weights}
+
+
+def _tune(config: ConfigDict) -> None:
+    """Every setting of the grid is an arm, on two seeds of its own, judged by validation alone."""
+    config.minutes = 9.0
+    config.seeds, config.first_seed = 2, 1000
+    config.claims, config.test = (), False
+    config.arms = ConfigDict(
+        {
+            f"{name}_{n}": _arm(name, **setting)
+            for name, grid in GRID.items()
+            for n, setting in enumerate(grid)
+        }
+    )
+
+
+def _smoke(config: ConfigDict) -> None:
+    """Seconds: floor, full method and ceiling, two seeds, a few steps."""
+    config.minutes = 0.5
+    config.seeds, config.mesh.seed = 2, 1
+    config.steps, config.batch_size = 8, 2
+    config.log_every, config.eval_every, config.checkpoint_every = 4, 4, 8
+    config.net.channels = (4, 6)
+    config.task.update({"labelled": 3, "unlabelled": 6, "val": 4, "test": 4})
+    config.task.options.size = (16, 16, 8)
+    config.arms = ConfigDict({name: config.arms[name].to_dict() for name in ("supervised", "rail", "full")})
+    config.claims = (_beats("rail", "supervised"), _beats("full", "rail"))
+
+
+def _volumes(config: ConfigDict) -> None:
+    """The same comparison on whole volumes, about twenty times the work of the slices. Never run."""
+    config.minutes = 120.0
+    config.task.dims = 3
+    config.task.options.size = (16, 16, 16)
+
+
+def _paper(config: ConfigDict) -> None:
+    """The paper's scale on the same code: volumes 112 x 112 x 80, SGD 0.01, one labelled a batch. Never run.
+
+    An accelerator with 40 GB is needed. What stays different: the volumes are ours, not CBCT scans, and a test
+    volume is predicted whole and not by a sliding window.
+    """
+    config.minutes = 3000.0
+    config.seeds, config.mesh.seed = 3, 1
+    config.steps, config.batch_size, config.period = 16_000, 1, 120
+    config.log_every, config.eval_every, config.checkpoint_every = 200, 2000, 2000
+    config.optimizer, config.ema_decay, config.start = "sgd", 0.999, 240 / 16_000
+    config.task.dims = 3
+    config.task.update({"labelled": 13, "unlabelled": 107, "val": 10, "test": 40})
+    config.task.options.update({"size": (112, 112, 80), "num_blobs": 14})
+    config.net = ConfigDict({"channels": (16, 32, 64, 128, 256), "num_groups": 8, "depth": 2})
+    for arm in config.arms.values():
+        arm.learning_rate, arm.ramp = 0.01, 0.375
+        if arm.instructive:
+            arm.consistency_weight, arm.teacher_weight = 20.0, 10.0

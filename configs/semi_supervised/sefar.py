@@ -1,0 +1,194 @@
+"""SeFAR: Semi-supervised Fine-grained Action Recognition (2025, arXiv 2501.01245).
+
+Procedural clips of a limb that swings in three directions; the order of the swings is the class, so that a clip played
+backwards belongs to another class and a shuffled one to none. Six in a hundred clips have a label. SeFAR looks at two
+pairs of frames and a context of four, reverses the pairs for the student, weighs pseudo-labels by the mean and spread
+of ten passes of a teacher with dropout, and mixes clips. The arms take it apart: FixMatch (a fixed threshold, no
+averaged teacher, no mixing), no perturbation of time, everything reversed, everything shuffled, a hard threshold
+in place of the weights. The floor is `supervised`, the ceiling `all_labels`.
+
+Found: not yet run.
+
+    python -m experiments.run --config=configs/semi_supervised/sefar.py --workdir=/tmp/sefar
+
+Variants: `:smoke` (seconds), `:tune` (the grid below on seeds of their own, validation only), `:fast` (quick swings,
+four of them, 24 classes) and `:paper` (5,000 clips of 32 frames at 24 x 24 and the paper's schedule of 30 epochs; the
+paper's own FineGym videos and TimeSformer are not here, and it was not run).
+
+The teacher's probabilities are compared with the student's on mixtures (`mix_on = "probs"`); the authors' code compares
+them with the student's logits, which `:tune` tries as well.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("smoke", "tune", "fast", "paper")
+
+# What an arm is unless it says otherwise; see experiments/semi_supervised/classify.py.
+ARM = {
+    "labels": "few",
+    "strong_labels": False,  # whether the labelled examples are seen in strong views
+    "teacher": "ema",
+    "target": "regulated",
+    "threshold": 0.95,
+    "threshold_decay": 0.99,
+    "student_view": "strong",
+    "perturb": "moderate",
+    "passes": 10,
+    "weight": 2.0,
+    "mix_weight": 2.0,
+    "mix_on": "probs",
+    "ramp": "sine",
+    "ramp_length": 1.0,
+    "warm_up": 5 / 30,  # fraction of the steps
+    "learning_rate": 3e-3,
+    "weight_decay": 1e-2,
+}
+
+METHODS = {
+    "supervised": {"target": "none", "mix_weight": 0.0},
+    "fixmatch": {
+        "teacher": "self", "target": "fixed", "perturb": "none", "passes": 1, "mix_weight": 0.0, "weight": 1.0,
+        "ramp": "none", "warm_up": 0.0,
+    },
+    "no_perturbation": {"perturb": "none"},
+    "full_shuffle": {"perturb": "shuffle"},
+    "full_reverse": {"perturb": "reverse"},
+    "hard_threshold": {"target": "fixed"},
+    "sefar": {},
+    "all_labels": {"labels": "all", "target": "none", "mix_weight": 0.0},
+}  # fmt: skip
+
+# Four settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
+_SUPERVISED = [
+    {"strong_labels": strong, "learning_rate": rate} for strong in (False, True) for rate in (1e-3, 3e-3)
+]
+_MIXED = [
+    {"weight": weight, "mix_weight": weight, "mix_on": mix_on}
+    for mix_on in ("probs", "logits")
+    for weight in (1.0, 2.0)
+]
+GRID = {
+    "supervised": _SUPERVISED,
+    "fixmatch": [{"weight": weight, "learning_rate": rate} for weight in (1.0, 3.0) for rate in (1e-3, 3e-3)],
+    "no_perturbation": _MIXED,
+    "full_shuffle": _MIXED,
+    "full_reverse": _MIXED,
+    "hard_threshold": _MIXED,
+    "sefar": _MIXED,
+    "all_labels": _SUPERVISED,
+}
+
+# The setting with the best mean validation accuracy in `:tune`.
+CHOSEN = {name: 1 for name in GRID}
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """The comparison; `variant` is None or one of VARIANTS."""
+    if variant not in (None, *VARIANTS):
+        raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
+    config = ConfigDict(
+        {
+            "experiment": "semi_supervised.classify",
+            "paper": "SeFAR: Semi-supervised Fine-grained Action Recognition (2025, arXiv 2501.01245)",
+            "minutes": 5.0,
+            "seeds": 6,
+            "first_seed": 0,
+            "seeds_by": "map",
+            "mesh": {"seed": 0, "data": 1, "model": 1},
+            "log_every": 100,
+            "eval_every": 400,
+            "checkpoint_every": 400,
+            "steps": 1200,
+            "labels_per_class": 10,
+            "label_pool": 50,  # of how many per class each seed chooses
+            "labelled_batch": 16,
+            "unlabelled_batch": 32,
+            "ema_decay": 0.99,
+            "eval_chunk": 0,  # examples at a time, 0 for all
+            "test": True,  # False keeps the test split out of the run
+            "data": {
+                "source": "clips", "split_seed": 0, "train": 1000, "val": 300, "test": 1000, "num_frames": 16,
+                "size": 12, "num_swings": 3, "difficulty": 0.5, "burst": (0.6, 1.0), "imbalance": 1.0,
+            },
+            "net": {"levels": (2, 2, 4), "frame": (48, 32), "level": 48, "fused": 48, "dropout": 0.5,
+                    "patch": 3, "views": 4},
+            "views": {
+                "weak": _view(shift=0.05),
+                "strong": _view(shift=0.1, scale=0.15, hole=3),
+            },
+            "arms": {name: _arm(name, GRID[name][CHOSEN[name]]) for name in METHODS},
+        }
+    )  # fmt: skip
+    config.claims = (
+        _claim("sefar", "supervised", "SeFAR beats the few labels alone"),
+        _claim("sefar", "fixmatch", "SeFAR beats FixMatch"),
+        _claim("sefar", "no_perturbation", "moderate perturbation of time beats none"),
+        _claim("sefar", "full_shuffle", "moderate perturbation beats shuffling"),
+        _claim("sefar", "full_reverse", "moderate perturbation beats reversing everything"),
+        _claim("sefar", "hard_threshold", "weights by confidence and spread beat a threshold"),
+        _claim("all_labels", "sefar", "there is room left to the ceiling"),
+    )
+    if variant:
+        {"smoke": _smoke, "tune": _tune, "fast": _fast, "paper": _paper}[variant](config)
+    return config
+
+
+def _arm(name: str, setting: dict) -> dict:
+    return ARM | METHODS[name] | setting
+
+
+def _claim(arm: str, versus: str, text: str) -> dict:
+    return {"text": text, "metric": "test/accuracy", "arm": arm, "versus": versus}
+
+
+def _view(**amounts: float) -> dict:
+    nothing = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "shear": 0.0, "gain": 0.0,
+               "noise": 0.0, "hole": 0}  # fmt: skip
+    return nothing | amounts
+
+
+def _tune(config: ConfigDict) -> None:
+    """Every setting of the grid is an arm, on four seeds of its own, judged by validation alone."""
+    config.minutes = 12.0
+    config.seeds, config.first_seed = 4, 1000
+    config.claims = ()
+    config.test = False
+    config.arms = ConfigDict(
+        {f"{name}_{n}": _arm(name, setting) for name, grid in GRID.items() for n, setting in enumerate(grid)}
+    )
+
+
+def _smoke(config: ConfigDict) -> None:
+    """Seconds: two seeds, a few steps, a tiny net."""
+    config.minutes = 0.5
+    config.seeds = 2
+    config.steps = 6
+    config.log_every, config.eval_every, config.checkpoint_every = 3, 6, 6
+    config.labels_per_class, config.label_pool = 2, 4
+    config.labelled_batch, config.unlabelled_batch = 4, 4
+    config.data.update({"train": 60, "val": 24, "test": 24})
+    config.net.update({"frame": (8,), "level": 8, "fused": 8, "views": 2})
+
+
+def _fast(config: ConfigDict) -> None:
+    """Four quick swings: 24 classes, and some orders fall between the frames that are looked at."""
+    config.minutes = 9.0
+    config.steps = 2500
+    config.data.update({"train": 2400, "num_swings": 4, "burst": (0.5, 0.9)})
+
+
+def _paper(config: ConfigDict) -> None:
+    """The paper's schedule (30 epochs, 5 of them warm-up, batch 8, decay 0.9999) on the largest clips of this kind."""
+    config.minutes = 600.0
+    config.eval_chunk = 100
+    config.seeds = 3
+    config.data.update(
+        {"train": 5000, "val": 1000, "test": 5000, "num_frames": 32, "size": 24, "num_swings": 4}
+    )
+    config.net.update({"frame": (768, 768), "level": 768, "fused": 256, "patch": 4, "views": 10})
+    config.labels_per_class = 20
+    config.labelled_batch, config.unlabelled_batch = 8, 8
+    config.steps, config.ema_decay = 30 * 5000 // 8, 0.9999
+    config.log_every, config.eval_every, config.checkpoint_every = 250, 2500, 2500
+    for name in ("no_perturbation", "full_shuffle", "full_reverse", "hard_threshold", "sefar"):
+        config.arms[name].mix_on = "logits"

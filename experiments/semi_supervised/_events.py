@@ -1,0 +1,197 @@
+"""Two students of an event camera: one sees what happened before the label's moment, one what came after, reversed."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from jaxlab import data, nets
+from jaxlab import semi_supervised as ss
+from jaxlab.core import Learner, Queue, masked_mean
+from jaxlab.data import EventScenes
+
+CLASSES = ("background", "disk", "square", "triangle", "bar")
+
+
+class EventState(NamedTuple):
+    """Two students, their projections into each other's feature space, and the prototypes they remember."""
+
+    params: dict[str, Any]
+    opt_state: Any
+    queues: tuple[Queue, Queue]
+    step: jax.Array
+
+
+def splits(task: ConfigDict) -> dict[str, EventScenes]:
+    """Independent scenes of one generator."""
+    sizes = {name: task[name] for name in ("train", "val", "test")}
+    made = jax.jit(lambda key: data.event_scenes(key, sum(sizes.values()), **task.options.to_dict()))(
+        jax.random.key(task.data_seed)
+    )
+    return cut(made, sizes)
+
+
+def cut(examples: Any, sizes: dict[str, int]) -> dict[str, Any]:
+    """The first rows for the first name, the next for the second, and so on."""
+    ends = np.cumsum([0, *sizes.values()])
+    part = lambda n: jax.tree.map(lambda x: x[ends[n] : ends[n + 1]], examples)
+    return {name: part(n) for n, name in enumerate(sizes)}
+
+
+def draw(config: ConfigDict) -> Callable[[EventScenes, jax.Array], dict[str, jax.Array]]:
+    """Scenes at random, half of them mirrored."""
+
+    def one(train: EventScenes, key: jax.Array) -> dict[str, jax.Array]:
+        batch = data.draw(train, key, batch_size=config.batch_size)
+        del batch["index"], batch["intensity"]
+        mirrored = jax.random.bernoulli(jax.random.fold_in(key, 1), shape=(config.batch_size,))
+        turn = lambda x: jnp.where(mirrored.reshape(-1, *[1] * (x.ndim - 1)), jnp.flip(x, axis=2), x)
+        return jax.tree.map(turn, batch)
+
+    return one
+
+
+def _net(config: ConfigDict) -> nets.UNet:
+    return nets.UNet(num_classes=len(CLASSES), **config.net.to_dict())
+
+
+def _squash(voxels: jax.Array) -> jax.Array:
+    """Counts of many magnitudes to numbers of one."""
+    return jnp.sign(voxels) * jnp.log1p(jnp.abs(voxels))
+
+
+def _streams(arm: ConfigDict, batch: Any) -> tuple[jax.Array, jax.Array]:
+    fields = batch if isinstance(batch, dict) else batch._asdict()
+    first = _squash(fields["forward"])
+    return first, (_squash(fields["backward"]) if arm.reversed_stream else first)
+
+
+def _init(config: ConfigDict, key: jax.Array) -> dict[str, Any]:
+    size, bins = config.task.options.size, config.task.options.bins
+    net, example = _net(config), jnp.zeros((1, size, size, bins))
+    scale = lambda width: 1 / jnp.sqrt(width)
+
+    def one(key: jax.Array) -> dict[str, Any]:
+        widths = [config.net.channels[stage] for stage in config.maps]
+        kernels = [
+            scale(width) * jax.random.normal(jax.random.fold_in(key, width), (width, width))
+            for width in widths
+        ]
+        return {
+            "net": net.init(key, example),
+            "projections": [
+                (kernel, jnp.zeros(width)) for kernel, width in zip(kernels, widths, strict=True)
+            ],
+        }
+
+    return jax.vmap(one)(jax.random.split(key))
+
+
+def _branch(config: ConfigDict, params: Any, x: jax.Array, queues: Queue) -> ss.EvWsssBranch:
+    logits, features = _net(config).apply(params["net"], x, return_features=True)
+    maps = tuple(features[stage] for stage in config.maps)
+    return ss.EvWsssBranch(logits, maps, tuple(params["projections"]), queues)
+
+
+def _loss(config: ConfigDict, arm: ConfigDict, params: Any, state: EventState, batch: Any) -> tuple:
+    of = lambda student: jax.tree.map(lambda x: x[student], params)
+    a, b = _streams(arm, batch)
+    total, terms, queues = ss.ev_wsss_loss(
+        _branch(config, of(0), a, state.queues[0]),
+        _branch(config, of(1), b, state.queues[1]),
+        batch["label"],
+        where=True if arm.dense else batch["clicked"],
+        threshold=arm.threshold,
+        region_threshold=arm.region_threshold,
+        min_mass=config.min_mass,
+        min_items=config.min_items,
+        dual_weight=arm.dual_weight,
+        prototype_weight=arm.prototype_weight,
+        distillation_weight=arm.distillation_weight,
+        started=(state.step >= config.start * config.steps).astype(jnp.float32),
+        exchanged=arm.exchanged,
+        authors_code=arm.authors_code,
+    )
+    return total, (terms, queues)
+
+
+def learner(config: ConfigDict, arm: ConfigDict) -> Learner:
+    """Both students under one optimizer; an arm's weights say what they learn from."""
+    schedule = optax.cosine_decay_schedule(arm.learning_rate, config.steps)
+    optimizer = optax.radam(schedule, b1=config.momentum, b2=config.scale_decay)
+
+    def init(key: jax.Array, context: Any) -> EventState:
+        params, width = _init(config, key), config.net.channels[config.maps[-1]]
+        empty = lambda: ss.class_queues_init(len(CLASSES), config.memory, width)
+        return EventState(params, optimizer.init(params), (empty(), empty()), jnp.zeros((), jnp.int32))
+
+    def update(state: EventState, batch: Any, key: jax.Array) -> tuple[EventState, dict[str, jax.Array]]:
+        loss = lambda params: _loss(config, arm, params, state, batch)
+        (value, (terms, queues)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        new = EventState(optax.apply_updates(state.params, updates), opt_state, queues, state.step + 1)
+        return new, {"loss": value, **_metrics(config, state, terms, queues, batch)}
+
+    return Learner(init, update)
+
+
+def _metrics(config: ConfigDict, state: EventState, terms: ss.EvWsssTerms, queues: tuple, batch: Any) -> dict:
+    """What the students teach each other, judged by the labels that they do not see."""
+    quality_a = ss.pseudo_label_quality(terms.pseudo_a, batch["label"])
+    quality_b = ss.pseudo_label_quality(terms.pseudo_b, batch["label"])
+    before, seen = ss.class_queue_means(state.queues[0], min_items=config.min_items)
+    after, _ = ss.class_queue_means(queues[0], min_items=config.min_items)
+    return {
+        "point": terms.point_a,
+        "dual": terms.dual,
+        "pseudo_accuracy": quality_a.accuracy,
+        "pseudo_coverage": quality_a.coverage,
+        "pseudo_accuracy_b": quality_b.accuracy,
+        "pseudo_coverage_b": quality_b.coverage,
+        "prototype_drift": masked_mean(1 - jnp.sum(before * after, axis=-1), where=seen),
+        "prototypes": jnp.mean(seen.astype(jnp.float32)),
+    }
+
+
+def _logits(config: ConfigDict, params: Any, student: int, x: jax.Array) -> jax.Array:
+    own = jax.tree.map(lambda leaf: leaf[student], params)["net"]
+    return jax.lax.map(lambda image: _net(config).apply(own, image[None])[0], x, batch_size=64)
+
+
+def evaluate(
+    config: ConfigDict, arm: ConfigDict
+) -> Callable[[EventState, EventScenes], dict[str, jax.Array]]:
+    """Mean IoU over classes of the student of the forward stream, which is the one that is kept."""
+
+    def scores(state: EventState, split: EventScenes) -> dict[str, jax.Array]:
+        a, b = _streams(arm, split)
+        overlap = lambda student, x: ss.class_overlap(
+            _logits(config, state.params, student, x).argmax(-1), split.label, num_classes=len(CLASSES)
+        )
+        first, second = overlap(0, a), overlap(1, b)
+        recalls = {f"recall_{name}": first.recall[c] for c, name in enumerate(CLASSES)}
+        return {"miou": ss.mean_overlap(first), "miou_b": ss.mean_overlap(second), **recalls}
+
+    return scores
+
+
+def panels(config: ConfigDict, ends: dict[str, EventState], splits: dict[str, EventScenes]) -> list:
+    """Training scenes: streams, clicks, the pseudo-labels of one arm, every arm's prediction, the truth."""
+    rows = jax.tree.map(lambda x: x[:5], splits["train"])
+    teacher = config.shown if config.shown in ends else next(iter(ends))
+    logits = {name: _logits(config, state.params, 0, _squash(rows.forward)) for name, state in ends.items()}
+    present = ss.classes_in_labels(rows.label, num_classes=len(CLASSES), where=rows.clicked)
+    probs = ss.class_filtered_probs(jax.nn.softmax(jax.nn.relu(logits[teacher])), present)
+    pseudo = ss.pseudo_label(probs, threshold=config.arms[teacher].threshold)
+    return [
+        ("events before", "change", rows.forward.sum(-1)),
+        ("after, reversed", "change", rows.backward.sum(-1)),
+        ("clicks", "class", jnp.where(rows.clicked, rows.label, -1)),
+        (f"pseudo-labels\n{teacher}", "class", jnp.where(pseudo.accepted, pseudo.label, -1)),
+        *((name, "class", z.argmax(-1)) for name, z in logits.items()),
+        ("truth", "class", rows.label),
+    ]

@@ -1,0 +1,217 @@
+"""Detect boxes in point clouds with few labelled scenes: a teacher's boxes as labels, by fixed or by dual thresholds.
+
+Scenes are procedural. A burn-in stage trains the detector on the labelled scenes, once per seed; every arm starts from
+it, student and teacher alike, and sees the same batches.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from experiments.semi_supervised._detector import Detector, Labels, detection_loss, grid
+from experiments.semi_supervised._hierarchical_learner import (
+    Scenes,
+    hierarchical_learner,
+    identity,
+    measure,
+    predict,
+    right,
+    student_view,
+    teach,
+    truth_of,
+)
+from jaxlab import data
+from jaxlab import semi_supervised as ss
+from jaxlab.core import gradient_learner, masked_mean
+from jaxlab.data._point_clouds import draw_boxes, draw_points
+from jaxlab.training import Arm, Claim, Experiment
+
+PSEUDO = ("none", "fixed", "dual", "truth")
+
+
+def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
+    """One experiment.
+
+    Args:
+      config: see configs/semi_supervised/hssda.py for the keys.
+      download: nothing here is fetched.
+    """
+    del download
+    for name, arm in config.arms.items():
+        if arm.pseudo not in PSEUDO:
+            raise ValueError(f"pseudo of {name} is {arm.pseudo!r}: it must be one of {', '.join(PSEUDO)}")
+    if not 1 <= config.data.labelled < config.data.train:
+        raise ValueError(
+            f"data.labelled is {config.data.labelled}: it must be between 1 and {config.data.train - 1}"
+        )
+    if config.cells % 4:
+        raise ValueError(
+            f"cells is {config.cells}: it must be a multiple of 4, whole quadrants at half resolution"
+        )
+    splits, net = _splits(config), Detector(tuple(config.net.channels), config.net.head)
+    scenes = Scenes(config.data.size, config.cells, config.detections)
+    evaluate = _evaluate(net, scenes)
+    arms = {
+        name: Arm(
+            hierarchical_learner(
+                net, _optimizer(arm.learning_rate, config.steps, config), arm, config, scenes
+            ),
+            config.steps,
+            evaluate,
+        )
+        for name, arm in config.arms.items()
+    }
+    return {
+        "": Experiment(
+            data=splits,
+            draw=_draw(config),
+            prepare={"burn_in": _burn_in(net, scenes, config)},
+            arms=arms,
+            evaluate=evaluate,
+            claims=tuple(Claim(**claim) for claim in config.claims),
+            examples=lambda states, splits: _examples(states, splits, net, scenes, config),
+        )
+    }
+
+
+def _splits(config: ConfigDict) -> dict[str, Any]:
+    spec = config.data
+    make = lambda key: data.point_cloud_scenes(
+        key, spec.train + spec.val + spec.test, size=spec.size, class_shares=tuple(spec.class_shares), aligned=True,
+        difficulty=spec.difficulty, num_clusters=spec.num_clusters, num_clutter=spec.num_clutter,
+    )  # fmt: skip
+    every = jax.jit(make)(jax.random.key(spec.task_seed))
+    part = lambda start, count: jax.tree.map(lambda x: x[start : start + count], every)
+    splits = {
+        "train": {
+            "labelled": part(0, spec.labelled),
+            "unlabelled": part(spec.labelled, spec.train - spec.labelled),
+        },
+        "val": part(spec.train, spec.val),
+    }
+    return splits | ({"test": part(spec.train + spec.val, spec.test)} if config.test else {})
+
+
+def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
+    def draw(train: Any, key: jax.Array) -> dict[str, Any]:
+        first, second = jax.random.split(key)
+        return {
+            "labelled": data.draw(train["labelled"], first, batch_size=config.labelled_batch),
+            "unlabelled": data.draw(train["unlabelled"], second, batch_size=config.unlabelled_batch),
+        }
+
+    return draw
+
+
+def _optimizer(rate: float, steps: int, config: ConfigDict) -> optax.GradientTransformation:
+    schedule = optax.cosine_decay_schedule(rate, steps, alpha=0.1)
+    return optax.chain(
+        optax.clip_by_global_norm(10.0), optax.adamw(schedule, weight_decay=config.weight_decay)
+    )
+
+
+def _burn_in(net: Detector, scenes: Scenes, config: ConfigDict) -> Arm:
+    """The labelled scenes alone."""
+    shape = (1, scenes.cells, scenes.cells, 5)
+
+    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        labelled = batch["labelled"]
+        points, labels = student_view(labelled["points"], truth_of(labelled), key)
+        cells = grid(points, labelled["exists"], size=scenes.size, cells=scenes.cells)
+        return detection_loss(net.apply(params, cells, identity(len(points))), labels, size=scenes.size), {}
+
+    init = lambda key: net.init(key, jnp.zeros(shape), identity(1))
+    optimizer = _optimizer(config.burn_in.learning_rate, config.burn_in.steps, config)
+    learner = gradient_learner(init, loss, optimizer)
+    return Arm(learner, config.burn_in.steps, lambda state, split: {}, export=lambda state: state.params)
+
+
+def _evaluate(net: Detector, scenes: Scenes) -> Callable[[Any, data.PointScenes], dict[str, jax.Array]]:
+    """The teacher's mAP, and how right its boxes are at each level of its thresholds."""
+
+    def one(params: Any, thresholds: jax.Array, scene: data.PointScenes) -> tuple:
+        points, exists = scene.points[None], scene.exists[None]
+        found, measures = measure(net, params, points, exists, jax.random.key(0), scenes)
+        nothing = Labels(jnp.zeros((1, 1, 4)), jnp.full((1, 1), -1), jnp.zeros((1, 1)))
+        level = teach(found, measures, points, exists, nothing, thresholds).levels.level
+        truth = truth_of(jax.tree.map(lambda x: x[None], scene)._asdict())
+        iou = ss.axis_aligned_iou(found.boxes, truth.boxes)
+        return jax.tree.map(lambda x: x[0], (found, level, iou, right(found.boxes, found.classes, truth)))
+
+    def evaluate(state: Any, split: data.PointScenes) -> dict[str, jax.Array]:
+        found, level, iou, is_right = jax.lax.map(
+            lambda scene: one(state.teacher.value, state.thresholds, scene), split, batch_size=25
+        )
+        scores = ss.mean_average_precision(
+            iou, found.score, found.classes, split.classes,
+            num_classes=scenes.num_classes, where=found.exists, truth_where=split.classes >= 0,
+        )  # fmt: skip
+        metrics = {"map50": scores.mean}
+        for n, name in enumerate(data.POINT_CLASSES):
+            metrics |= {f"ap_{name}": scores.average_precision[n], f"recall_{name}": scores.recall[n]}
+        for n, name in enumerate(("low", "middle", "high")):
+            # Among the boxes that are worth a thought at all.
+            own = (level == n) & (found.score >= 0.1)
+            metrics |= {f"precision_{name}": masked_mean(is_right, where=own)}
+            metrics |= {f"boxes_{name}": own.sum(1).mean(dtype=jnp.float32)}
+        return metrics
+
+    return evaluate
+
+
+def _examples(
+    states: Mapping[str, Any], splits: Mapping[str, Any], net: Detector, scenes: Scenes, config: ConfigDict
+) -> Any:
+    """Points, pseudo-labels by level, what the student sees, prediction and truth of four unlabelled scenes."""
+    from matplotlib.figure import Figure
+
+    name = config.shown if config.shown in states else next(iter(states))
+    arm, state = config.arms[name], states[name]
+    picked = jax.tree.map(lambda x: x[:4], splits["train"]["unlabelled"])
+    params, points, exists = state.teacher.value, picked.points, picked.exists
+    found, measures = measure(net, params, points, exists, jax.random.key(0), scenes)
+    rows = np.arange(len(points))
+    stored = Labels(
+        state.store.boxes[rows], state.store.classes[rows], jnp.ones(state.store.classes[rows].shape)
+    )
+    levels = teach(found, measures, points, exists, stored, state.thresholds).levels
+    doubtful = levels.removed & (levels.level == 0) & arm.removal
+    gone = jnp.any(ss.points_in_boxes(points, found.boxes) & doubtful[:, None, :], axis=-1)
+    permutation = data.random_quadrants(jax.random.key(1), len(points), shuffled=arm.shuffle)
+    moved, seen = data.shuffle_quadrants(
+        points,
+        permutation,
+        x_range=(0, scenes.size),
+        y_range=(-scenes.size / 2, scenes.size / 2),
+        where=exists & ~gone,
+    )
+    final = predict(net, params, points, exists, scenes)
+    sure = final.exists & (final.score > 0.3)
+    titles = ("points, no label given", f"labels of {name}: stored, middle (dashed), low (dotted)",
+              "student's view: removed, shuffled", "prediction", "truth")  # fmt: skip
+    figure = Figure(figsize=(3 * len(titles), 3 * len(points)), layout="constrained")
+    for row in range(len(points)):
+        shown = [np.asarray(points[row])[np.asarray(exists[row])]] * len(titles)
+        shown[2] = np.asarray(moved[row])[np.asarray(seen[row])]
+        axes = [
+            figure.add_subplot(len(points), len(titles), row * len(titles) + n + 1)
+            for n in range(len(titles))
+        ]
+        for n, title in enumerate(titles):
+            draw_points(axes[n], shown[n])
+            axes[n].set_title(title if row == 0 else "", fontsize=7)
+        draw_boxes(axes[1], np.asarray(stored.boxes[row]), np.asarray(stored.classes[row]))
+        for level, style in ((2, "-"), (1, "--"), (0, ":")):
+            keep = np.asarray((levels.level[row] == level) & (measures[row, :, 0] >= 0.1))
+            draw_boxes(
+                axes[1], np.asarray(found.boxes[row])[keep], np.asarray(found.classes[row])[keep], style=style
+            )
+        keep = np.asarray(sure[row])
+        draw_boxes(axes[3], np.asarray(final.boxes[row])[keep], np.asarray(final.classes[row])[keep])
+        draw_boxes(axes[4], np.asarray(picked.boxes[row]), np.asarray(picked.classes[row]))
+    return figure

@@ -1,0 +1,231 @@
+"""Procedural scenes with sound: one object of several is heard, and a model has to say where it is."""
+
+import math
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_CELLS = 2  # objects stand in the cells of a 2 x 2 grid, so that none hides another
+
+
+class AudioVisualScenes(NamedTuple):
+    """Frames with objects, and the sound of one of them; a pytree.
+
+    Attributes:
+        image: `[N, H, W, 3]` float32 in [0, 1].
+        audio: `[N, A]` float32, what is heard.
+        boxes: `[N, M, 4]` float32 (y0, x0, y1, x1) in pixels, the sounding object first; zeros where none is.
+        classes: `[N, M]` int32, -1 where there is no object; `classes[:, 0]` is heard.
+
+    Reference: the task is that of Senocak et al., "Learning to Localize Sound Source in Visual Scenes" (2018).
+
+    >>> import jax.numpy as jnp
+    >>> from jaxlab.data import AudioVisualScenes
+    >>> AudioVisualScenes(*(jnp.zeros((2, 4)),) * 4).audio.shape
+    (2, 4)
+    """
+
+    image: jax.Array
+    audio: jax.Array
+    boxes: jax.Array
+    classes: jax.Array
+
+
+class _Looks(NamedTuple):
+    """Of every class: a colour, a stripe pattern, and a sound."""
+
+    colour: jax.Array
+    stripes: jax.Array
+    sound: jax.Array
+
+
+def _looks(key: jax.Array, num_classes: int, audio_dim: int) -> _Looks:
+    """Colours come in pairs of classes, and stripes tell a pair apart."""
+    colour_key, stripe_key, sound_key = jax.random.split(key, 3)
+    hue = (jnp.arange(num_classes) // 2 + 0.3 * jax.random.uniform(colour_key)) / max(
+        1, math.ceil(num_classes / 2)
+    )
+    colour = 0.5 + 0.4 * jnp.cos(2 * jnp.pi * (hue[:, None] + jnp.arange(3) / 3))
+    angle = jnp.pi * (jnp.arange(num_classes) % 2) / 2 + 0.4 * jax.random.normal(stripe_key, (num_classes,))
+    stripes = 0.32 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+    sound = jax.random.normal(sound_key, (num_classes, audio_dim))
+    return _Looks(colour, stripes, sound / jnp.linalg.norm(sound, axis=-1, keepdims=True))
+
+
+def _place(key: jax.Array, size: int, max_objects: int, smallest: int) -> jax.Array:
+    """Boxes `[M, 4]` of whole pixels in different cells."""
+    cell_key, side_key, where_key = jax.random.split(key, 3)
+    width = size // _CELLS
+    cell = jax.random.permutation(cell_key, _CELLS**2)[:max_objects]
+    side = jax.random.randint(side_key, (max_objects, 2), smallest, width)
+    room = width - side + 1
+    start = jnp.floor(jax.random.uniform(where_key, (max_objects, 2)) * room)
+    start = start + width * jnp.stack([cell // _CELLS, cell % _CELLS], axis=-1)
+    return jnp.concatenate([start, start + side], axis=-1).astype(jnp.float32)
+
+
+def _smooth(key: jax.Array, size: int) -> jax.Array:
+    """A background `[H, W, 3]` of a few slow waves."""
+    coefficients = jax.random.normal(key, (3, 3, 3)) / 3
+    position = (jnp.arange(size) + 0.5) / size
+    waves = jnp.cos(jnp.pi * jnp.arange(3)[:, None] * position)
+    return jnp.einsum("ijc,iy,jx->yxc", coefficients, waves, waves)
+
+
+def _scene(key, looks, present, classes, boxes, size, difficulty):
+    """One frame `[H, W, 3]`."""
+    shade_key, tint_key, phase_key, back_key, noise_key = jax.random.split(key, 5)
+    rows = jnp.arange(size) + 0.5
+    inside = lambda low, high: (rows >= low[:, None]) & (rows < high[:, None])
+    mask = inside(boxes[:, 0], boxes[:, 2])[:, :, None] & inside(boxes[:, 1], boxes[:, 3])[:, None, :]
+    phase = 2 * jnp.pi * jax.random.uniform(phase_key, (len(classes), 1, 1))
+    stripe = looks.stripes[classes]
+    wave = jnp.sin(
+        2 * jnp.pi * (stripe[:, 0, None, None] * rows[:, None] + stripe[:, 1, None, None] * rows) + phase
+    )
+    shade = 1 + 0.5 * difficulty * jax.random.uniform(shade_key, (len(classes), 1), minval=-1.0)
+    colour = looks.colour[classes] * shade + 0.15 * difficulty * jax.random.normal(
+        tint_key, (len(classes), 3)
+    )
+    objects = colour[:, None, None, :] * (1 + 0.6 * wave[..., None])
+    shown = (mask & present[:, None, None])[..., None]
+    frame = 0.45 + 0.25 * _smooth(back_key, size)
+    frame = jnp.where(shown.any(0), jnp.sum(jnp.where(shown, objects, 0.0), axis=0), frame)
+    return jnp.clip(frame + 0.12 * difficulty * jax.random.normal(noise_key, frame.shape), 0, 1)
+
+
+def audio_visual_scenes(
+    task_key: jax.Array,
+    sample_key: jax.Array,
+    num_examples: int,
+    *,
+    num_classes: int = 8,
+    size: int = 24,
+    audio_dim: int = 16,
+    smallest: int = 4,
+    difficulty: Any = 0.5,
+) -> AudioVisualScenes:
+    """Frames of two to four objects of different classes, and the noisy sound of one of them.
+
+    Which look belongs to which sound has to be learned: a frame without its sound does not say which object is
+    meant. Classes share colours in pairs and differ by their stripes, a sound from outside the frame is mixed in,
+    and colours and noise vary. Pure: jit it with `num_examples` static, and stream by a new `sample_key`.
+
+        audio = v_c + d v_outside / 2 + d noise / 2,  v_c the sound of class c, |v_c| = 1, d = difficulty
+
+    Args:
+        task_key: makes the classes' looks and sounds; the same key is the same task.
+        sample_key: makes the examples.
+        num_examples: number of frames N.
+        num_classes: at least 5: four in the frame and one outside.
+        size: pixels on a side, even.
+        audio_dim: length A of the sound.
+        smallest: pixels of an object's shorter side at least; the longest is `size / 2 - 1`.
+        difficulty: in [0, 1], may be traced.
+
+    Returns:
+        `AudioVisualScenes` with M = 4. All classes are heard equally often on average.
+
+    Raises:
+        ValueError: sizes that leave no room, or too few classes.
+
+    Reference: the task of Guo et al., "Dual Mean-Teacher" (2023) in small; the generator is our own.
+
+    >>> import jax
+    >>> from jaxlab.data import audio_visual_scenes
+    >>> generate = jax.jit(audio_visual_scenes, static_argnums=2)
+    >>> scenes = generate(jax.random.key(0), jax.random.key(1), 10)
+    >>> scenes.image.shape, scenes.audio.shape, scenes.boxes.shape
+    ((10, 24, 24, 3), (10, 16), (10, 4, 4))
+    """
+    max_objects = _CELLS**2
+    if size % 2 or num_classes <= max_objects or not 1 <= smallest < size // _CELLS:
+        raise ValueError(
+            f"audio_visual_scenes needs an even size, more than {max_objects} classes and 1 <= smallest < size / 2, "
+            f"got {size}, {num_classes} and {smallest}"
+        )
+    looks = _looks(task_key, num_classes, audio_dim)
+
+    def one(key: jax.Array) -> AudioVisualScenes:
+        class_key, count_key, box_key, frame_key, noise_key = jax.random.split(key, 5)
+        order = jax.random.permutation(class_key, num_classes)
+        count = jax.random.randint(count_key, (), 2, max_objects + 1)
+        present, classes = jnp.arange(max_objects) < count, order[:max_objects]
+        boxes = _place(box_key, size, max_objects, smallest)
+        image = _scene(frame_key, looks, present, classes, boxes, size, difficulty)
+        noise = jax.random.normal(noise_key, (audio_dim,)) / np.sqrt(audio_dim)
+        audio = looks.sound[order[0]] + difficulty * (looks.sound[order[max_objects]] / 2 + noise)
+        boxes = jnp.where(present[:, None], boxes, 0.0)
+        return AudioVisualScenes(image, audio, boxes, jnp.where(present, classes, -1).astype(jnp.int32))
+
+    return jax.vmap(one)(jax.random.split(sample_key, num_examples))
+
+
+def audio_visual_picture(
+    scenes: AudioVisualScenes,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    maps: Any = None,
+    columns: int = 8,
+    rows: int = 3,
+) -> Any:
+    """Draw the first frames for people to look at: the sounding object in a full box, silent ones in dotted boxes.
+
+    Args:
+        scenes: at least one.
+        path: PNG file to write; None writes nothing.
+        maps: `[N, H, W]` in [0, 1], drawn over the frames; None draws none.
+        columns: frames in a row.
+        rows: rows at most.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: no scenes.
+
+    Reference: Hunter, "Matplotlib: A 2D Graphics Environment" (2007).
+
+    >>> import jax
+    >>> from jaxlab.data import audio_visual_picture, audio_visual_scenes
+    >>> figure = audio_visual_picture(audio_visual_scenes(jax.random.key(0), jax.random.key(1), 3))
+    >>> len(figure.axes)
+    3
+    """
+    from matplotlib.figure import Figure
+
+    count = min(len(scenes.image), columns * rows)
+    if count == 0:
+        raise ValueError("audio_visual_picture needs at least one scene, got 0")
+    columns = min(columns, count)
+    height = math.ceil(count / columns)
+    figure = Figure(figsize=(1.3 * columns, 1.45 * height), layout="constrained")
+    for n in range(count):
+        axes = figure.add_subplot(height, columns, n + 1)
+        draw_scene(axes, *(np.asarray(field[n]) for field in (scenes.image, scenes.boxes, scenes.classes)))
+        if maps is not None:
+            axes.imshow(np.asarray(maps[n]), cmap="hot", vmin=0, vmax=1, alpha=0.5)
+        axes.set_title(f"class {int(scenes.classes[n, 0])}", fontsize=7, pad=2)
+    if path is not None:
+        figure.savefig(path, format="png", dpi=120)
+    return figure
+
+
+def draw_scene(axes: Any, image: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> None:
+    """One frame with its boxes on matplotlib's axes."""
+    from matplotlib.patches import Rectangle
+
+    axes.imshow(image, vmin=0, vmax=1)
+    for place, (box, label) in enumerate(zip(boxes, classes)):
+        if label >= 0:
+            y0, x0, y1, x1 = box
+            style = (
+                {"linestyle": "-", "linewidth": 1.6} if place == 0 else {"linestyle": ":", "linewidth": 0.8}
+            )
+            axes.add_patch(
+                Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor="white", **style)
+            )
+    axes.set_axis_off()

@@ -1,0 +1,189 @@
+"""Average precision of detectors, on padded arrays, so that it runs inside the compiled evaluation."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import as_float, masked_mean
+from jaxlab.semi_supervised._contracts import check_fraction, element_mask
+
+
+class DetectionScores(NamedTuple):
+    """What `mean_average_precision` measures.
+
+    Attributes:
+      mean: float32 scalar, the mean of `average_precision` over the classes that occur in the truth.
+      average_precision: float32 `[C]`; 0 for a class that does not occur.
+      recall: float32 `[C]`, share of the true boxes that any detection found; 0 likewise.
+      occurs: bool `[C]`.
+
+    >>> DetectionScores(jnp.array(0.5), jnp.array([0.5]), jnp.array([1.0]), jnp.array([True])).mean.item()
+    0.5
+    """
+
+    mean: jax.Array
+    average_precision: jax.Array
+    recall: jax.Array
+    occurs: jax.Array
+
+
+def match_detections(
+    iou: jax.Array,
+    scores: jax.Array,
+    *,
+    allowed: jax.Array | None = None,
+    threshold: float = 0.5,
+) -> jax.Array:
+    """Which true box each detection finds: the surest chooses first, each true box is found once.
+
+    A detection takes the true box of largest overlap among those that are free, allowed, and overlap enough. Ties of
+    scores go to the lower index. No gradient passes.
+
+    Args:
+      iou: `[..., K, M]` overlap of detections with true boxes.
+      scores: `[..., K]`.
+      allowed: bool or {0, 1}, broadcastable to `[..., K, M]`, the pairs that may match: both exist and are of one
+        class; None means all.
+      threshold: in [0, 1], the least overlap; a pair without overlap never matches.
+
+    Returns:
+      `[..., K]` int32, the index of the true box, -1 for a false detection.
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Reference:
+      Lin et al., Microsoft COCO, 2014 (evaluation). PASCAL VOC differs: there a detection whose best box is taken is
+      false even if another overlaps enough.
+
+    >>> iou = jnp.array([[0.6, 0.0], [0.9, 0.7]])
+    >>> match_detections(iou, jnp.array([0.3, 0.8])).tolist(), match_detections(iou, jnp.array([0.8, 0.3])).tolist()
+    ([-1, 0], [0, 1])
+    """
+    check_fraction("threshold", threshold)
+    shape = jnp.shape(iou)
+    if len(shape) < 2 or jnp.shape(scores) != shape[:-1]:
+        raise ValueError(f"iou {shape} must be [..., K, M] and scores {jnp.shape(scores)} must be [..., K]")
+    possible = element_mask(allowed, shape, "pairs [..., K, M]")
+    iou = jax.lax.stop_gradient(jnp.where(possible, as_float(iou), 0.0))
+    order = jnp.argsort(-as_float(scores), axis=-1, stable=True)
+    columns = jnp.arange(shape[-1])
+
+    def choose(free: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        row = jnp.take_along_axis(iou, index[..., None, None], axis=-2)[..., 0, :]
+        row = jnp.where(free, row, 0.0)
+        best = jnp.max(row, axis=-1, initial=0.0)
+        found = (best > 0) & (best >= threshold)
+        chosen = jnp.where(found, jnp.argmax(row, axis=-1), -1) if shape[-1] else jnp.full(best.shape, -1)
+        return free & (columns != chosen[..., None]), chosen.astype(jnp.int32)
+
+    free = jnp.ones((*shape[:-2], shape[-1]), bool)
+    _, chosen = jax.lax.scan(choose, free, jnp.moveaxis(order, -1, 0))
+    places = jnp.argsort(order, axis=-1)
+    return jnp.take_along_axis(jnp.moveaxis(chosen, 0, -1), places, axis=-1)
+
+
+def average_precision(
+    scores: jax.Array, correct: jax.Array, num_truth: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+    """Area under precision over recall, all detections of one class ordered by their scores.
+
+    Precision is first made to fall with recall: at each recall the best precision at this or a larger one counts.
+    Detections of equal scores enter one after another, in the order of their indices. No gradient passes.
+
+        sum_i (r_i - r_(i-1)) max_(j >= i) p_j
+
+    Args:
+      scores: `[N]` of all detections in all scenes.
+      correct: bool or {0, 1}, `[N]`, whether a detection found a true box.
+      num_truth: how many true boxes there are.
+      where: bool or {0, 1}, broadcastable to `[N]`, the detections that exist; None means all.
+
+    Returns:
+      A float32 scalar (float64 for float64 scores) in [0, 1]; 0 if there are no true boxes.
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Reference:
+      Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, 2015, section 3.2 (the area
+      from 2010 on).
+
+    >>> round(average_precision(jnp.array([0.9, 0.8, 0.7]), jnp.array([1, 0, 1]), 2).item(), 4)
+    0.8333
+    """
+    if jnp.ndim(scores) != 1 or jnp.shape(correct) != jnp.shape(scores):
+        raise ValueError(f"scores {jnp.shape(scores)} and correct {jnp.shape(correct)} must be [N]")
+    exists = element_mask(where, jnp.shape(scores), "detections [N]")
+    scores = jax.lax.stop_gradient(as_float(scores))
+    order = jnp.argsort(jnp.where(exists, -scores, jnp.inf), stable=True)
+    hit = (jnp.asarray(correct).astype(bool) & exists)[order].astype(scores.dtype)
+    seen = jnp.maximum(jnp.cumsum(exists[order]), 1)
+    precision = jnp.where(exists[order], jnp.cumsum(hit) / seen, 0.0)
+    falling = jax.lax.cummax(precision, reverse=True) if precision.shape[0] else precision
+    return jnp.where(jnp.asarray(num_truth) > 0, jnp.sum(hit * falling) / jnp.maximum(num_truth, 1), 0.0)
+
+
+def mean_average_precision(
+    iou: jax.Array,
+    scores: jax.Array,
+    classes: jax.Array,
+    truth_classes: jax.Array,
+    *,
+    num_classes: int,
+    threshold: float = 0.5,
+    where: jax.Array | None = None,
+    truth_where: jax.Array | None = None,
+) -> DetectionScores:
+    """Mean over classes of the average precision (mAP), from the overlaps of all detections with the true boxes.
+
+    What a box is does not matter here: give `axis_aligned_iou` or `bev_iou`. No gradient passes.
+
+    Args:
+      iou: `[S, K, M]` overlap, in each scene, of K detections with M true boxes, both padded.
+      scores: `[S, K]`.
+      classes: `[S, K]` integers.
+      truth_classes: `[S, M]` integers.
+      num_classes: C.
+      threshold: in [0, 1], the least overlap of a right detection.
+      where: bool or {0, 1}, broadcastable to `[S, K]`, the detections that exist; None means all.
+      truth_where: bool or {0, 1}, broadcastable to `[S, M]`, the true boxes that exist; None means all.
+
+    Returns:
+      `DetectionScores`; its mean is 0 if there is no true box.
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Reference:
+      Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, 2015; matched as in COCO, see
+      `match_detections`.
+
+    >>> scores = mean_average_precision(jnp.array([[[0.9]]]), jnp.array([[0.5]]), jnp.array([[1]]), jnp.array([[1]]),
+    ...                                 num_classes=3)
+    >>> scores.mean.item(), scores.occurs.tolist()
+    (1.0, [False, True, False])
+    """
+    shape = jnp.shape(iou)
+    scene, truth = shape[:2], (*shape[:1], *shape[2:])
+    if len(shape) != 3 or jnp.shape(classes) != scene or jnp.shape(truth_classes) != truth:
+        raise ValueError(
+            f"iou {shape} must be [S, K, M], classes {jnp.shape(classes)} [S, K], "
+            f"truth_classes {jnp.shape(truth_classes)} [S, M]"
+        )
+    exists = element_mask(where, scene, "detections [S, K]")
+    true = element_mask(truth_where, truth, "true boxes [S, M]")
+    classes, truth_classes = jnp.asarray(classes), jnp.asarray(truth_classes)
+    allowed = exists[..., None] & true[:, None, :] & (classes[..., None] == truth_classes[:, None, :])
+    correct = match_detections(iou, scores, allowed=allowed, threshold=threshold) >= 0
+
+    def of_class(label: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        own = (exists & (classes == label)).reshape(-1)
+        count = jnp.sum(true & (truth_classes == label))
+        hits = correct.reshape(-1) & own
+        value = average_precision(jnp.asarray(scores).reshape(-1), hits, count, where=own)
+        return value, jnp.sum(hits) / jnp.maximum(count, 1), count > 0
+
+    value, recall, occurs = jax.vmap(of_class)(jnp.arange(num_classes))
+    return DetectionScores(masked_mean(value, where=occurs), value, recall, occurs)

@@ -1,0 +1,190 @@
+"""Pseudo-labels: a model's own predictions as labels, filtered by class and by confidence.
+
+An element is an example, a pixel, a voxel: whatever the leading axes `[...]` count. `where` masks elements.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import as_float, cross_entropy, masked_mean
+from jaxlab.core._reduce import AxisName
+from jaxlab.semi_supervised._contracts import check_class_axis, check_labels, element_mask
+
+
+class PseudoLabels(NamedTuple):
+    """Labels that a model gave, with how sure it was.
+
+    Attributes:
+      label: int32 `[...]`, the most probable class; the lowest index of a tie.
+      confidence: float32 `[...]`, its probability.
+      accepted: bool `[...]`, whether the confidence reached the threshold of that class.
+
+    >>> pseudo_label(jnp.array([0.25, 0.75]), threshold=0.5).label.item()
+    1
+    """
+
+    label: jax.Array
+    confidence: jax.Array
+    accepted: jax.Array
+
+
+def class_filtered_probs(probs: jax.Array, present: jax.Array) -> jax.Array:
+    """Probabilities with the classes that are known to be absent set to 0, not renormalised.
+
+    An image-level tag, or the classes among the few points that were labelled, say which classes a picture can
+    contain. What is left sums to less than 1, so confidence falls where the model believed in an absent class.
+    Gradients flow through the classes that are present.
+
+        q_k = p_k [class k is present]
+
+    Args:
+      probs: `[..., K]` probabilities.
+      present: bool or {0, 1}, `[K]`, or `[B, K]` for probabilities `[B, ..., K]`: its leading axes are the first
+        axes of `probs`.
+
+    Returns:
+      `[..., K]` float32 (float64 for float64 probabilities), in [0, 1].
+
+    Raises:
+      ValueError: if the leading axes of `present` are not the first of `probs`, or the classes differ.
+
+    Reference:
+      EV-WSSS: Finding Meaning in Points, 2024, section 3: class filtering of pseudo-labels.
+
+    >>> class_filtered_probs(jnp.array([[0.5, 0.25, 0.25]]), jnp.array([0, 1, 1])).tolist()
+    [[0.0, 0.25, 0.25]]
+    """
+    check_class_axis("probs", probs)
+    probs, present = as_float(probs), jnp.asarray(present).astype(bool)
+    lead = present.ndim - 1
+    aligned = present.reshape(*present.shape[:-1], *[1] * (probs.ndim - 1 - lead), *present.shape[-1:])
+    fits = 0 <= lead < probs.ndim and present.shape[-1] == probs.shape[-1]
+    if not fits or any(p not in (1, q) for p, q in zip(aligned.shape, probs.shape)):
+        raise ValueError(
+            f"present {present.shape} must be [K] or the first axes of probs {probs.shape} followed by K"
+        )
+    return jnp.where(aligned, probs, 0.0)
+
+
+def pseudo_label(probs: jax.Array, *, threshold: float | jax.Array) -> PseudoLabels:
+    """The most probable class of every element, accepted where it is probable enough.
+
+    Probabilities need not sum to 1 (see `class_filtered_probs`); an element without any mass is never accepted,
+    and neither is one with a NaN. No gradient passes.
+
+        label = argmax_k p_k,  confidence = max_k p_k,  accepted = confidence >= threshold[label]
+
+    Args:
+      probs: `[..., K]` probabilities.
+      threshold: in [0, 1]; a scalar, or one per class `[K]`.
+
+    Returns:
+      `PseudoLabels` of int32, float32 (float64 for float64 probabilities) and bool, each `[...]`.
+
+    Raises:
+      ValueError: if `probs` has no class axis, or `threshold` is neither a scalar nor `[K]`.
+
+    Reference:
+      Lee, Pseudo-Label, 2013; the threshold as in Sohn et al., FixMatch, 2020, equation 4 (there 0.95).
+
+    >>> probs = jnp.array([[0.9, 0.1], [0.4, 0.6]])
+    >>> pseudo_label(probs, threshold=jnp.array([0.95, 0.5])).accepted.tolist()
+    [False, True]
+    """
+    check_class_axis("probs", probs)
+    probs = jax.lax.stop_gradient(as_float(probs))
+    threshold = jax.lax.stop_gradient(jnp.asarray(threshold, probs.dtype))
+    if threshold.shape not in ((), probs.shape[-1:]):
+        raise ValueError(f"threshold {threshold.shape} must be a scalar or [K], probs are {probs.shape}")
+    label = jnp.argmax(probs, axis=-1).astype(jnp.int32)
+    confidence = jnp.max(probs, axis=-1)
+    needed = threshold if threshold.ndim == 0 else threshold[label]
+    return PseudoLabels(label, confidence, (confidence >= needed) & (confidence > 0))
+
+
+def masked_cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+    """Cross-entropy of the elements that have a label, 0 at the others.
+
+    Serves sparse labels and pseudo-labels alike: `where` is the annotation mask or `PseudoLabels.accepted`.
+    Gradients flow into the logits of those elements only. Which mean to take is the caller's choice: over the
+    labelled elements, `masked_mean(loss, where=where)`, or over all of them, `loss.mean()`, as FixMatch does.
+
+        where * -log softmax(logits)[label]
+
+    Args:
+      logits: `[..., K]`, any finite size.
+      labels: integers `[...]`; anything may stand where the mask is false.
+      where: bool or {0, 1}, broadcastable to `[...]`; None means all.
+
+    Returns:
+      `[...]` float32 (float64 for float64 logits) in nats; 0 where masked, and where a label is outside [0, K).
+
+    Raises:
+      ValueError: if `labels` is not of an integer type or lacks the leading shape of `logits`, or `where` does
+        not broadcast to it.
+
+    Reference:
+      Sohn et al., FixMatch, 2020, equation 4 without its mean.
+
+    >>> loss = masked_cross_entropy(jnp.zeros((2, 4)), jnp.array([1, 255]), where=jnp.array([1, 0]))
+    >>> loss.tolist() == [jnp.log(4.0), 0.0]
+    True
+    """
+    check_labels(logits, labels)
+    mask = element_mask(where, jnp.shape(labels), "labels")
+    logits = jnp.where(mask[..., None], as_float(logits), 0.0)
+    return cross_entropy(logits, jnp.where(mask, labels, -1))
+
+
+class PseudoLabelQuality(NamedTuple):
+    """How good a set of pseudo-labels is, each a float32 scalar in [0, 1]; see `pseudo_label_quality`.
+
+    Attributes:
+      accuracy: share of the accepted pseudo-labels that are right (their precision).
+      coverage: share of the elements that were accepted (the acceptance rate).
+
+    >>> PseudoLabelQuality(jnp.array(0.5), jnp.array(1.0)).coverage.item()
+    1.0
+    """
+
+    accuracy: jax.Array
+    coverage: jax.Array
+
+
+def pseudo_label_quality(
+    pseudo: PseudoLabels, truth: jax.Array, *, where: jax.Array | None = None, axis_name: AxisName = None
+) -> PseudoLabelQuality:
+    """Accuracy and coverage of a batch of pseudo-labels, a diagnostic where the truth is known.
+
+    A threshold trades one for the other, so neither says much alone. No gradient passes.
+
+        accuracy = #{accepted and right} / #{accepted},  coverage = #{accepted} / #{elements}
+
+    Args:
+      pseudo: pseudo-labels of shape `[...]`.
+      truth: integers `[...]`.
+      where: bool or {0, 1}, broadcastable to `[...]`, the elements that count; None means all.
+      axis_name: mapped axis (or axes) of the batch; every device returns the global shares.
+
+    Returns:
+      float32 scalars; 0 for the accuracy when nothing was accepted, 0 for both without elements.
+
+    Raises:
+      ValueError: if `truth` lacks the shape of the pseudo-labels, or `where` does not broadcast to it.
+
+    Reference:
+      Sohn et al., FixMatch, 2020, which reports the impurity, 1 - accuracy, in its ablation of the threshold.
+
+    >>> pseudo = pseudo_label(jnp.array([[0.9, 0.1], [0.6, 0.4]]), threshold=0.8)
+    >>> [x.item() for x in pseudo_label_quality(pseudo, jnp.array([0, 0]))]
+    [1.0, 0.5]
+    """
+    if jnp.shape(truth) != jnp.shape(pseudo.label):
+        raise ValueError(f"truth {jnp.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
+    counted = element_mask(where, pseudo.label.shape, "pseudo-labels")
+    right = masked_mean(pseudo.label == truth, where=counted & pseudo.accepted, axis_name=axis_name)
+    return PseudoLabelQuality(right, masked_mean(pseudo.accepted, where=counted, axis_name=axis_name))

@@ -1,0 +1,435 @@
+"""Learning where students disagree: extra supervision on labelled voxels, restraint on unlabelled ones.
+
+Arrays are `[B, ...]` with any number of spatial axes; a class axis K comes last. A "region" is a set of voxels of
+one example, and a mean over an empty region is 0.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import as_float, masked_mean, masked_softmax
+from jaxlab.core._reduce import AxisName
+from jaxlab.semi_supervised._contracts import (
+    check_class_axis,
+    check_labels,
+    check_positive,
+    check_same_logits,
+    element_mask,
+)
+from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
+
+
+def disagreement_mask(
+    prediction_a: jax.Array, prediction_b: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+    """Where two predictions name different classes.
+
+        where and a != b
+
+    Args:
+      prediction_a, prediction_b: integers or bools of one shape; either may be the truth.
+      where: bool or {0, 1}, broadcastable to them; None means all.
+
+    Returns:
+      bool of that shape.
+
+    Raises:
+      ValueError: if the shapes differ, or `where` does not broadcast to them.
+
+    Reference: RAIL: Region-Aware Instructive Learning, 2025, which writes it as an exclusive or of two foregrounds.
+
+    >>> disagreement_mask(jnp.array([0, 1, 1]), jnp.array([0, 0, 1])).tolist()
+    [False, True, False]
+    """
+    a, b = jnp.asarray(prediction_a), jnp.asarray(prediction_b)
+    if a.shape != b.shape:
+        raise ValueError(f"prediction_a {a.shape} and prediction_b {b.shape} must have the same shape")
+    return element_mask(where, a.shape, "predictions") & (a != b)
+
+
+def best_student(losses: jax.Array) -> jax.Array:
+    """The student with the smallest loss on the labelled half of a batch.
+
+        argmin_s loss_s, the lowest index of a tie
+
+    Args:
+      losses: `[S]`, one number per student.
+
+    Returns:
+      int32 scalar in [0, S); without gradient.
+
+    Raises:
+      ValueError: if `losses` is not `[S]` with at least one student.
+
+    Reference: RAIL: Region-Aware Instructive Learning, 2025, authors' code, where the loss is `dice_loss`.
+
+    >>> best_student(jnp.array([0.4, 0.2, 0.2])).item()
+    1
+    """
+    losses = jnp.asarray(losses)
+    if losses.ndim != 1 or not losses.shape[0]:
+        raise ValueError(f"losses {losses.shape} must be [S], one number per student")
+    return jnp.argmin(jax.lax.stop_gradient(losses)).astype(jnp.int32)
+
+
+def dice_loss(
+    probs: jax.Array, target: jax.Array, *, smooth: float = 1e-5, where: jax.Array | None = None
+) -> jax.Array:
+    """One minus the soft Dice overlap of a predicted region with the true one, per example.
+
+    Unlike cross-entropy it does not care how many voxels lie outside. Gradients flow into the probabilities.
+
+        1 - (2 sum p y + smooth) / (sum p^2 + sum y^2 + smooth)
+
+    Args:
+      probs: `[B, ...]` probabilities of the foreground.
+      target: `[B, ...]`, 1 in the foreground and 0 elsewhere.
+      smooth: positive; makes an example in which both are empty cost 0.
+      where: bool or {0, 1}, broadcastable to `[B, ...]`, the voxels that count; None means all.
+
+    Returns:
+      `[B]` float32 (float64 for float64 probabilities), in [0, 1].
+
+    Raises:
+      ValueError: if the shapes differ, `where` does not broadcast to them, or `smooth` is not positive.
+
+    Reference:
+      Milletari, Navab, Ahmadi, V-Net, 2016, section 3, with the smoothing of RAIL's code. RAIL sums over a batch
+      of one labelled volume, which is the same.
+
+    >>> round(dice_loss(jnp.array([[1.0, 1.0, 0.0]]), jnp.array([[1, 0, 0]])).item(), 4)  # 1 - 2 / 3
+    0.3333
+    """
+    p, y = jnp.shape(probs), jnp.shape(target)
+    if not p or p != y:
+        raise ValueError(f"probs {p} and target {y} must have the same shape [B, ...]")
+    check_positive("smooth", smooth)
+    mask = element_mask(where, p, "probs")
+    probs = jnp.where(mask, as_float(probs), 0.0)
+    target = jnp.where(mask, jnp.asarray(target).astype(probs.dtype), 0.0)
+    axes = tuple(range(1, len(p)))
+    overlap = 2 * jnp.sum(probs * target, axes) + smooth
+    return 1 - overlap / (jnp.sum(jnp.square(probs), axes) + jnp.sum(jnp.square(target), axes) + smooth)
+
+
+def sharpen(probs: jax.Array, *, temperature: float | jax.Array = 0.1) -> jax.Array:
+    """A distribution with its differences magnified: a soft pseudo-label that is nearly hard.
+
+    Computed on logarithms, so that small probabilities do not underflow to 0 / 0. No gradient passes.
+
+        p_c^(1/T) / sum_d p_d^(1/T)
+
+    Args:
+      probs: `[..., K]`, at least 0; they need not sum to 1.
+      temperature: T, a positive scalar.
+
+    Returns:
+      `[..., K]` float32 (float64 for float64 probabilities); zeros where all were 0.
+
+    Raises:
+      ValueError: if `probs` has no class axis, or a static temperature is not positive.
+
+    Reference: Berthelot et al., MixMatch, 2019, equation 7 (there T = 0.5); RAIL has T = 0.1.
+
+    >>> [round(p, 3) for p in sharpen(jnp.array([0.6, 0.4])).tolist()]
+    [0.983, 0.017]
+    """
+    check_class_axis("probs", probs)
+    check_positive("temperature", temperature)
+    probs = jax.lax.stop_gradient(as_float(probs))
+    positive = probs > 0
+    logs = jnp.log(jnp.where(positive, probs, 1.0)) / jnp.asarray(temperature, probs.dtype)
+    return jnp.where(jnp.isnan(probs), probs, masked_softmax(logs, where=positive | jnp.isnan(probs)))
+
+
+def _region_mean(x: jax.Array, region: jax.Array) -> jax.Array:
+    """Mean over each example's region `[B]`, 0 where it is empty."""
+    return masked_mean(x, where=region, axis=tuple(range(1, x.ndim)))
+
+
+def disagreement_supervision_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    best_prediction: jax.Array,
+    *,
+    is_best: bool | jax.Array = False,
+    mse_weight: float | jax.Array = 0.5,
+    kl_weight: float | jax.Array = 0.05,
+    where: jax.Array | None = None,
+    authors_code: bool = False,
+) -> jax.Array:
+    """Extra supervision where a student disagrees with the best one, and more where it is wrong too, per example.
+
+    The voxels that two students see differently are mostly at boundaries, where the labels are worth most. The
+    best student has nobody to disagree with: its region is the whole example. Gradients flow into the logits.
+
+        R = [argmax z != best] (everything for the best student),  E = [argmax z != y]
+        mse_weight mean_{v in R} (1/K sum_c (p_c - y_c)^2) + kl_weight mean_{v in R and E} KL(y || p),  p = softmax(z)
+
+    Args:
+      logits: `[B, ..., K]`.
+      labels: integers `[B, ...]` in [0, K).
+      best_prediction: integers `[B, ...]`, the classes that the best student predicts.
+      is_best: whether this is the best student; may be traced.
+      mse_weight, kl_weight: of the two terms (alpha and beta).
+      where: bool or {0, 1}, broadcastable to `[B, ...]`, the voxels that count; None means all.
+      authors_code: static; two faults of the authors' code, for two classes: E compares with the argmax of the
+        label volume over its first spatial axis, and the KL term is between softmaxes over that axis of the
+        foreground's probabilities and of the labels.
+
+    Returns:
+      `[B]` float32 (float64 for float64 logits), at least 0.
+
+    Raises:
+      ValueError: if the shapes do not fit, or `authors_code` is asked for other than two classes.
+
+    Reference:
+      RAIL: Region-Aware Instructive Learning, 2025 (disagreement-focused supervision). The per-voxel KL divergence
+      to the label, which is -log p of its class, is our reading of what the code intends.
+
+    >>> logits, labels = jnp.array([[[0.0, 0.0], [0.0, 2.0]]]), jnp.array([[1, 0]])
+    >>> loss = disagreement_supervision_loss(logits, labels, jnp.array([[1, 1]]), kl_weight=1.0)
+    >>> round(loss.item(), 4)  # the first voxel alone: 0.5 * 0.25 + log 2
+    0.8181
+    """
+    check_labels(logits, labels)
+    logits, labels, best = as_float(logits), jnp.asarray(labels), jnp.asarray(best_prediction)
+    _check_voxels(logits, best, "best_prediction")
+    mask = element_mask(where, labels.shape, "labels")
+    logits = jnp.where(mask[..., None], logits, 0.0)
+    prediction = jnp.argmax(logits, axis=-1)
+    region = mask & (jnp.asarray(is_best).astype(bool) | (prediction != best))
+    probs = jax.nn.softmax(logits)
+    truth = jax.nn.one_hot(labels, logits.shape[-1], dtype=probs.dtype)
+    mse = jnp.mean(jnp.square(probs - truth), axis=-1)
+    if authors_code:
+        if logits.shape[-1] != 2 or logits.ndim < 3:
+            raise ValueError(f"authors_code needs logits [B, H, ..., 2], got {logits.shape}")
+        wrong = (prediction == 1) != (jnp.argmax(labels, axis=1, keepdims=True) == 1)
+        q = jax.nn.softmax(truth[..., 1], axis=1)
+        kl = q * (jax.nn.log_softmax(truth[..., 1], axis=1) - jax.nn.log_softmax(probs[..., 1], axis=1))
+    else:
+        wrong = prediction != labels
+        kl = masked_cross_entropy(logits, labels, where=mask)
+    return mse_weight * _region_mean(mse, region) + kl_weight * _region_mean(kl, region & wrong)
+
+
+def _check_voxels(logits: jax.Array, x: jax.Array, name: str) -> None:
+    if x.shape != logits.shape[:-1]:
+        raise ValueError(f"{name} {x.shape} must have the leading shape of logits {logits.shape}")
+
+
+def confidence_restraint_loss(
+    logits: jax.Array,
+    best_prediction: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    authors_code: bool = False,
+) -> jax.Array:
+    """Push towards the uniform distribution where a student disagrees with the best one, per example.
+
+    Without labels nobody knows which of the two is right, so the student must not become sure there. Gradients
+    flow into the logits.
+
+        mean over v with argmax z_v != best_v of KL(uniform || softmax(z_v))
+
+    Args:
+      logits: `[B, ..., K]`.
+      best_prediction: integers `[B, ...]`, the classes that the best student predicts.
+      where: bool or {0, 1}, broadcastable to `[B, ...]`, the voxels that count; None means all.
+      authors_code: static; mean over classes of -log softmax(softmax(z)): a second softmax, whose result lies
+        between log 2 and 0.813 for two classes and hardly pushes, and without the constant -log K.
+
+    Returns:
+      `[B]` float32 (float64 for float64 logits) in nats, at least 0.
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Reference: RAIL: Region-Aware Instructive Learning, 2025 (confidence-aware learning).
+
+    >>> logits = jnp.array([[[0.0, 0.0], [0.0, 2.0]]])
+    >>> round(confidence_restraint_loss(logits, jnp.array([[0, 0]])).item(), 4)  # the second voxel alone
+    0.4338
+    """
+    check_class_axis("logits", logits)
+    logits, best = as_float(logits), jnp.asarray(best_prediction)
+    _check_voxels(logits, best, "best_prediction")
+    mask = element_mask(where, best.shape, "best_prediction")
+    logits = jnp.where(mask[..., None], logits, 0.0)
+    region = mask & (jnp.argmax(logits, axis=-1) != best)
+    given = jax.nn.softmax(logits) if authors_code else logits
+    cross = -jnp.mean(jax.nn.log_softmax(given), axis=-1)
+    return _region_mean(cross if authors_code else cross - jnp.log(logits.shape[-1]), region)
+
+
+class RailTerms(NamedTuple):
+    """The terms of `rail_student_loss`, unweighted float32 scalars.
+
+    Attributes:
+      segmentation: cross-entropy plus Dice on the labelled half.
+      disagreement: `disagreement_supervision_loss`, its own weights included.
+      consistency: squared distance to the best student's sharpened prediction.
+      restraint: `confidence_restraint_loss`.
+      teacher: squared distance to the teacher's sharpened prediction.
+
+    >>> RailTerms._fields[0]
+    'segmentation'
+    """
+
+    segmentation: jax.Array
+    disagreement: jax.Array
+    consistency: jax.Array
+    restraint: jax.Array
+    teacher: jax.Array
+
+
+def rail_student_loss(
+    labelled_logits: jax.Array,
+    labels: jax.Array,
+    unlabelled_logits: jax.Array,
+    best_labelled_logits: jax.Array,
+    best_unlabelled_logits: jax.Array,
+    teacher_unlabelled_logits: jax.Array,
+    *,
+    is_best: bool | jax.Array,
+    consistency_weight: float | jax.Array,
+    teacher_weight: float | jax.Array,
+    mse_weight: float | jax.Array = 0.5,
+    kl_weight: float | jax.Array = 0.05,
+    restraint_weight: float | jax.Array = 0.1,
+    temperature: float | jax.Array = 0.1,
+    axis_name: AxisName = None,
+    authors_code: bool = False,
+) -> tuple[jax.Array, RailTerms]:
+    """The whole loss of one student of RAIL, one number for a batch of a labelled and an unlabelled half.
+
+    On the labelled half it learns the labels, harder where it disagrees with the best student; on the unlabelled
+    half it follows the best student and a slow teacher, but does not become sure where it disagrees. The best
+    student follows the teacher alone. Gradients stop at the best student and at the teacher.
+
+        L = CE + Dice + DFS + [not best] w_c (mean (p - sharpen(p_best))^2 + restraint_weight CAL)
+            + w_t mean (p - sharpen(p_teacher))^2
+
+    Args:
+      labelled_logits: `[L, ..., 2]` of this student.
+      labels: integers `[L, ...]`, 1 in the foreground.
+      unlabelled_logits: `[U, ..., 2]` of this student.
+      best_labelled_logits, best_unlabelled_logits: of the best student, the same shapes.
+      teacher_unlabelled_logits: `[U, ..., 2]`.
+      is_best: whether this is the best student; may be traced.
+      consistency_weight, teacher_weight: w_c and w_t, the authors' 20 and 10 times a `sigmoid_ramp_up`.
+      mse_weight, kl_weight: see `disagreement_supervision_loss`.
+      restraint_weight: of `confidence_restraint_loss`, times w_c.
+      temperature: of `sharpen`.
+      axis_name: mapped axis (or axes) of the batch; every device returns the global loss.
+      authors_code: static; see the two losses of regions.
+
+    Returns:
+      `(loss, RailTerms)`, float32 scalars (float64 for float64 logits).
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Reference: RAIL: Region-Aware Instructive Learning for Semi-Supervised Tooth Segmentation in CBCT, 2025, with the
+      weights of the authors' code.
+
+    >>> logits, labels = jnp.zeros((1, 4, 2)), jnp.array([[0, 0, 1, 1]])
+    >>> weights = {"consistency_weight": 20.0, "teacher_weight": 10.0}
+    >>> loss, terms = rail_student_loss(logits, labels, logits, logits, logits, logits, is_best=False, **weights)
+    >>> round(loss.item(), 4)  # log 2 + Dice: 1 - 2 / 3
+    1.0265
+    """
+    check_labels(labelled_logits, labels)
+    for student, other in (
+        (labelled_logits, best_labelled_logits),
+        (unlabelled_logits, best_unlabelled_logits),
+        (unlabelled_logits, teacher_unlabelled_logits),
+    ):
+        check_same_logits(student, other)
+    mean = lambda x: masked_mean(x, axis_name=axis_name)
+    frozen = lambda x: jax.lax.stop_gradient(as_float(x))
+    best_labelled, best_unlabelled = frozen(best_labelled_logits), frozen(best_unlabelled_logits)
+    probs = jax.nn.softmax(as_float(unlabelled_logits))
+
+    def follow(logits: jax.Array) -> jax.Array:
+        target = sharpen(jax.nn.softmax(frozen(logits)), temperature=temperature)
+        return mean(jnp.square(probs - target))
+
+    foreground = jax.nn.softmax(as_float(labelled_logits))[..., 1]
+    terms = RailTerms(
+        segmentation=mean(masked_cross_entropy(labelled_logits, labels))
+        + mean(dice_loss(foreground, jnp.asarray(labels) == 1)),
+        disagreement=mean(
+            disagreement_supervision_loss(
+                labelled_logits,
+                labels,
+                jnp.argmax(best_labelled, axis=-1),
+                is_best=is_best,
+                mse_weight=mse_weight,
+                kl_weight=kl_weight,
+                authors_code=authors_code,
+            )
+        ),
+        consistency=follow(best_unlabelled),
+        restraint=mean(
+            confidence_restraint_loss(
+                unlabelled_logits, jnp.argmax(best_unlabelled, axis=-1), authors_code=authors_code
+            )
+        ),
+        teacher=follow(teacher_unlabelled_logits),
+    )
+    follows = jnp.where(is_best, 0.0, jnp.asarray(consistency_weight, probs.dtype))
+    total = terms.segmentation + terms.disagreement + teacher_weight * terms.teacher
+    return total + follows * (terms.consistency + restraint_weight * terms.restraint), terms
+
+
+def warmup_constant_cosine(
+    step: jax.Array,
+    *,
+    base: float = 0.01,
+    floor: float = 1e-5,
+    warmup: int = 1000,
+    total: int = 8000,
+    constant: float = 0.5,
+    authors_code: bool = False,
+) -> jax.Array:
+    """Learning rate that rises in a line, stays, and falls along half a cosine.
+
+        floor + (base - floor) step / warmup                       while step < warmup
+        base                                                       while step < constant total
+        floor + (base - floor) (1 + cos(pi t)) / 2,  t = (step - constant total) / (total - constant total)
+
+    Args:
+      step: step counter of any shape.
+      base, floor: the highest and the lowest rate.
+      warmup: steps of the rise, at least 0.
+      total: steps of all, at least 1.
+      constant: share of `total` after which the rate falls, in [0, 1).
+      authors_code: put `constant` in the place of the 1/2 before the cosine, so that any value other than 0.5
+        makes the rate jump.
+
+    Returns:
+      float32 of the shape of `step`; an optax schedule is `lambda step: warmup_constant_cosine(step, ...)`.
+
+    Raises:
+      ValueError: if `total` is below 1, `warmup` below 0 or `constant` outside [0, 1).
+
+    Reference: RAIL: Region-Aware Instructive Learning, 2025, authors' code (`get_lr`).
+
+    >>> rate = warmup_constant_cosine(jnp.array([0, 500, 2000, 6000, 8000]))
+    >>> [round(r, 5) for r in rate.tolist()]
+    [1e-05, 0.00501, 0.01, 0.005, 1e-05]
+    """
+    if total < 1 or warmup < 0 or not 0 <= constant < 1:
+        raise ValueError(
+            f"total must be at least 1, warmup at least 0 and constant in [0, 1), got {total}, {warmup} and {constant}"
+        )
+    step = as_float(step)
+    rise = floor + (base - floor) * step / max(warmup, 1)
+    done = jnp.clip((step - constant * total) / (total - constant * total), 0.0, 1.0)
+    half = constant if authors_code else 0.5
+    fall = floor + (base - floor) * half * (1 + jnp.cos(jnp.pi * done))
+    return jnp.where(step < warmup, rise, jnp.where(step < constant * total, base, fall))

@@ -1,0 +1,77 @@
+"""Dense prediction from few labels, from its configs: the smoke runs, the figure, and settings that make no sense."""
+
+import json
+
+import pytest
+
+from experiments._config import load
+from experiments.semi_supervised import segment
+from tests.experiments.command import environment, finish
+
+EV_WSSS, RAIL = "configs/semi_supervised/ev_wsss.py", "configs/semi_supervised/rail.py"
+METRICS = {EV_WSSS: ("miou", "miou_b", "recall_bar"), RAIL: ("dice", "dice_one", "boundary_dice", "recall")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", METRICS)
+def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
+    # Almost all of the time is compilation; the few steps need no optimized code.
+    quickly = environment(JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    status, _, error = finish(tmp_path / "run", config=f"{config}:smoke", env=quickly)
+    assert status == 0, error
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    expected = load(f"{config}:smoke").config
+    assert set(result["arms"]) == set(expected.arms)
+    for arm in result["arms"].values():
+        for metric in METRICS[config]:
+            assert all(0 <= value <= 1 for value in arm["metrics"][f"test/{metric}"])
+    assert len(result["claims"]) == len(expected.claims) > 0
+    assert (tmp_path / "run" / "examples.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def _changed(path, **changes):
+    config = load(f"{path}:smoke").config
+    with config.unlocked():
+        for key, value in changes.items():
+            *outer, name = key.split("__")
+            owner = config
+            for part in outer:
+                owner = owner[part]
+            owner[name] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        (EV_WSSS, {"task__source": "photos"}, "task.source is 'photos': it must be one of event_scenes"),
+        (EV_WSSS, {"steps": 0}, "steps is 0"),
+        (EV_WSSS, {"arms": {}}, "arms is empty"),
+        (RAIL, {"arms__rail__learning_rate": 0.0}, "arms.rail.learning_rate is 0.0"),
+        (RAIL, {"optimizer": "lion"}, "optimizer is 'lion'"),
+        (RAIL, {"task__dims": 4}, "task.dims is 4"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(path, changes, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        segment.build(_changed(path, **changes))
+
+
+@pytest.mark.parametrize("path", METRICS)
+def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
+    config, default = load(f"{path}:tune").config, load(path).config
+    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
+    assert len(set(counts.values())) == 1
+    assert min(counts.values()) >= 3
+    assert not config.test
+    assert config.first_seed >= default.first_seed + default.seeds
+
+
+@pytest.mark.parametrize("path", METRICS)
+def test_every_variant_has_the_keys_of_the_default(path):
+    default = load(path).config
+    for variant in ("smoke", "tune", "paper"):
+        config = load(f"{path}:{variant}").config
+        assert set(config) == set(default)
+        for arm in config.arms.values():
+            assert set(arm) == set(next(iter(default.arms.values())))
