@@ -11,37 +11,48 @@ from jaxlab import data
 from jaxlab import semi_supervised as ss
 
 TASK = jax.random.key(0)
-scenes = jax.jit(
-    data.audio_visual_scenes, static_argnums=2, static_argnames=("num_classes", "size", "smallest")
+COUNT = 300
+# One form of each, so that each is compiled once.
+_scenes = jax.jit(
+    lambda task, key, difficulty: data.audio_visual_scenes(task, key, COUNT, difficulty=difficulty)
 )
-clouds = jax.jit(
-    data.point_cloud_scenes,
-    static_argnums=1,
-    static_argnames=("aligned", "max_objects", "num_clusters", "class_shares"),
-)
+_clouds = {
+    aligned: jax.jit(
+        lambda key, difficulty, aligned=aligned: data.point_cloud_scenes(
+            key, COUNT, aligned=aligned, difficulty=difficulty
+        )
+    )
+    for aligned in (False, True)
+}
+_inside = jax.jit(lambda made: ss.points_in_boxes(made.points, made.boxes, where=made.exists))
 
 
 @functools.cache
-def _heard(difficulty=0.5):
-    return jax.tree.map(np.asarray, scenes(TASK, jax.random.key(1), 600, difficulty=difficulty))
+def _heard(difficulty=0.5, *, task=0, seed=1):
+    return jax.tree.map(np.array, _scenes(jax.random.key(task), jax.random.key(seed), difficulty))
 
 
 @functools.cache
-def _seen(aligned=False):
-    return jax.tree.map(np.asarray, clouds(jax.random.key(2), 300, aligned=aligned))
+def _seen(*, aligned=False, difficulty=0.5, seed=2):
+    return jax.tree.map(np.array, _clouds[aligned](jax.random.key(seed), difficulty))
+
+
+def _owned(made):
+    """Which points lie in which boxes, `[N, P, M]`."""
+    return np.asarray(_inside(made))
 
 
 def test_frames_hold_two_to_four_objects_of_different_classes():
     made = _heard()
-    assert made.image.shape == (600, 24, 24, 3)
+    assert made.image.shape == (COUNT, 24, 24, 3)
     assert 0 <= made.image.min() < made.image.max() <= 1
     count = (made.classes >= 0).sum(1)
     assert sorted(set(count)) == [2, 3, 4]
     for row in made.classes:
         own = row[row >= 0]
         assert len(set(own)) == len(own)
-    # The one that is heard is first, and each class is heard about as often: 75 times, a deviation of 8.
-    assert np.abs(np.bincount(made.classes[:, 0], minlength=8) - 75).max() < 40
+    # The one that is heard is first, and each class is heard about as often: 37 times, a deviation of 6.
+    assert np.abs(np.bincount(made.classes[:, 0], minlength=8) - 37.5).max() < 25
     nothing = made.boxes[made.classes < 0]
     np.testing.assert_array_equal(nothing, 0.0)
 
@@ -62,9 +73,9 @@ def test_the_sound_says_the_class_and_the_frame_alone_does_not():
     """The nearest class mean tells what is heard, and the largest object is the heard one no more than by chance."""
     made = _heard()
     label = made.classes[:, 0]
-    means = np.stack([made.audio[:300][label[:300] == c].mean(0) for c in range(8)])
-    guess = (made.audio[300:] @ means.T).argmax(1)
-    assert (guess == label[300:]).mean() > 0.9
+    means = np.stack([made.audio[:150][label[:150] == c].mean(0) for c in range(8)])
+    guess = (made.audio[150:] @ means.T).argmax(1)
+    assert (guess == label[150:]).mean() > 0.9
     area = (made.boxes[..., 2] - made.boxes[..., 0]) * (made.boxes[..., 3] - made.boxes[..., 1])
     chance = (1 / (made.classes >= 0).sum(1)).mean()
     assert abs((area.argmax(1) == 0).mean() - chance) < 0.08
@@ -76,16 +87,14 @@ def test_colour_alone_leaves_two_classes():
     maps = np.asarray(ss.box_map(made.boxes[:, 0], height=24, width=24))
     colour = (made.image * maps[..., None]).sum((1, 2)) / maps.sum((1, 2))[:, None]
     label = made.classes[:, 0]
-    means = np.stack([colour[:300][label[:300] == c].mean(0) for c in range(8)])
-    guess = ((colour[300:, None] - means) ** 2).sum(-1).argmin(1)
-    assert (guess // 2 == label[300:] // 2).mean() > 0.85
-    assert (guess == label[300:]).mean() < 0.7
+    means = np.stack([colour[:150][label[:150] == c].mean(0) for c in range(8)])
+    guess = ((colour[150:, None] - means) ** 2).sum(-1).argmin(1)
+    assert (guess // 2 == label[150:] // 2).mean() > 0.85
+    assert (guess == label[150:]).mean() < 0.7
 
 
 def test_difficulty_adds_noise_to_sound_and_frame():
-    easy, hard = (
-        jax.tree.map(np.asarray, scenes(TASK, jax.random.key(1), 50, difficulty=d)) for d in (0.0, 1.0)
-    )
+    easy, hard = _heard(0.0), _heard(1.0)
     np.testing.assert_array_equal(easy.classes, hard.classes)
     np.testing.assert_allclose(np.linalg.norm(easy.audio, axis=1), 1.0, rtol=1e-5)
     assert np.linalg.norm(hard.audio - easy.audio, axis=1).mean() > 0.8
@@ -93,11 +102,11 @@ def test_difficulty_adds_noise_to_sound_and_frame():
 
 
 def test_scenes_are_determined_by_their_keys():
-    first, again = (scenes(TASK, jax.random.key(3), 50, difficulty=0.5) for _ in range(2))
+    first, again = _heard(), _scenes(TASK, jax.random.key(1), 0.5)
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    assert not np.array_equal(scenes(TASK, jax.random.key(4), 50, difficulty=0.5).image, first.image)
+    assert not np.array_equal(_heard(seed=4).image, first.image)
     # Another task: other sounds for the same classes.
-    other = scenes(jax.random.key(9), jax.random.key(3), 50, difficulty=0.5)
+    other = _heard(task=9)
     np.testing.assert_array_equal(other.classes, first.classes)
     assert np.abs(other.audio - first.audio).mean() > 0.1
 
@@ -109,7 +118,7 @@ def test_clouds_hold_unequal_classes_and_clutter():
     np.testing.assert_allclose(shares, [0.65, 0.2, 0.15], atol=0.04)
     count = (made.classes >= 0).sum(1)
     assert (count.min(), count.max()) == (4, 8)
-    inside = np.asarray(ss.points_in_boxes(made.points, made.boxes, where=made.exists))
+    inside = _owned(made)
     owned = inside.any(-1)
     assert 0.3 < owned[made.exists].mean() < 0.7  # the others are clutter
     assert (inside.sum(1)[made.classes >= 0] >= 1).mean() > 0.99
@@ -118,7 +127,7 @@ def test_clouds_hold_unequal_classes_and_clutter():
 
 def test_far_objects_have_few_points():
     made = _seen()
-    number = np.asarray(ss.points_in_boxes(made.points, made.boxes, where=made.exists)).sum(1)
+    number = _owned(made).sum(1)
     car = made.classes == 0
     near, far = made.boxes[..., 0] < 10, made.boxes[..., 0] > 22
     assert number[car & near].mean() > 1.8 * number[car & far].mean()
@@ -126,12 +135,12 @@ def test_far_objects_have_few_points():
 
 def test_boxes_lie_in_the_scene_and_seldom_touch():
     for aligned in (False, True):
-        made = _seen(aligned)
+        made = _seen(aligned=aligned)
         real = made.classes >= 0
         x, y = made.boxes[real][:, 0], made.boxes[real][:, 1]
         assert 0 < x.min() < x.max() < 32
         assert -16 < y.min() < y.max() < 16
-    iou = np.asarray(ss.axis_aligned_iou(made.boxes[..., :4], made.boxes[..., :4]))
+    iou = np.array(ss.axis_aligned_iou(made.boxes[..., :4], made.boxes[..., :4]))
     iou[:, np.arange(8), np.arange(8)] = 0
     assert iou.max() < 0.05
     np.testing.assert_array_equal(made.boxes[..., 4], 0.0)
@@ -143,8 +152,8 @@ def test_height_tells_an_object_from_clutter_less_and_less():
     """How far the mean height of a car's points is from that of all others, in easy and hard scenes."""
 
     def gap(difficulty):
-        made = jax.tree.map(np.asarray, clouds(jax.random.key(5), 100, difficulty=difficulty))
-        inside = np.asarray(ss.points_in_boxes(made.points, made.boxes, where=made.exists))
+        made = _seen(difficulty=difficulty)
+        inside = _owned(made)
         car = np.take_along_axis(inside, np.argmax(made.classes == 0, 1)[:, None, None], 2)[..., 0]
         return made.points[..., 2][car].std()
 
@@ -152,21 +161,21 @@ def test_height_tells_an_object_from_clutter_less_and_less():
 
 
 def test_clouds_are_determined_by_their_key():
-    first, again = (clouds(jax.random.key(6), 20) for _ in range(2))
+    first, again = _seen(), _clouds[False](jax.random.key(2), 0.5)
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    assert not np.array_equal(clouds(jax.random.key(7), 20).points, first.points)
+    assert not np.array_equal(_seen(seed=7).points, first.points)
 
 
 def test_a_border_cuts_some_objects_when_quadrants_are_shuffled():
     """The difficulty of the augmentation: points of a box that crosses a border go to different places."""
     made = _seen()
-    permutation = jnp.tile(jnp.array([2, 3, 0, 1]), (300, 1))
+    permutation = jnp.tile(jnp.array([2, 3, 0, 1]), (COUNT, 1))
     moved, _ = data.shuffle_quadrants(made.points, permutation, x_range=(0.0, 32.0), y_range=(-16.0, 16.0))
     step = np.asarray(moved)[..., :2] - made.points[..., :2]
-    inside = np.asarray(ss.points_in_boxes(made.points, made.boxes, where=made.exists))
+    inside = _owned(made)
     cut = [
         len(np.unique(np.sign(step[n][inside[n, :, m]]), axis=0)) > 1
-        for n in range(300) for m in range(8) if made.classes[n, m] >= 0
+        for n in range(COUNT) for m in range(8) if made.classes[n, m] >= 0
     ]  # fmt: skip
     assert 0.05 < np.mean(cut) < 0.5
 
