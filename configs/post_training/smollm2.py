@@ -16,8 +16,10 @@ sample per question at the temperature of training, `format` the share that ends
 One seed by default, which is a demonstration and decides nothing: with one seed there is no interval, with fewer than
 five hardly one. More: `--config.seeds=5`. The test set has 96 questions, so an accuracy is good to about 0.04.
 
-Found: not yet run. On two busy CPU cores a step (4 questions, 8 completions each) took 16.5 CPU seconds, the first one
-60 with compilation; the process held 3.1 GB. No setting was tuned.
+Found (one seed, 120 steps, 22 minutes on two busy cores): greedy accuracy on the 96 test questions goes from 0.22 to
+0.52, sampled from 0.16 to 0.53; the answers become shorter, 10 tokens for 12.5. Before the steps the sampled training
+reward was 0.13, in the last ones 0.6, and it was still rising. One seed: a difference of 0.30 is far above what 96
+questions scatter, but nothing is known of other seeds. The process held 3.1 GB. No setting was tuned.
 """
 
 from ml_collections import ConfigDict
