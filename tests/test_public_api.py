@@ -7,9 +7,28 @@ import pathlib
 
 import pytest
 
-ROOMS = ("core", "nets", "data", "distillation", "language", "language.tasks", "post_training", "training")
+ROOMS = (
+    "core",
+    "nets",
+    "data",
+    "distillation",
+    "language",
+    "language.tasks",
+    "post_training",
+    "semi_supervised",
+    "training",
+)
 TESTS = pathlib.Path(__file__).parent
-LOSS_ROOMS = ("core", "nets", "data", "distillation", "language", "language.tasks", "post_training")
+LOSS_ROOMS = (
+    "core",
+    "nets",
+    "data",
+    "distillation",
+    "language",
+    "language.tasks",
+    "post_training",
+    "semi_supervised",
+)
 
 
 def names(rooms=ROOMS):

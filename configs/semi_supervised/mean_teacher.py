@@ -6,7 +6,14 @@ Sohn et al. 2020, arXiv 2001.07685) and with thresholds per class (flexmatch: Zh
 freematch: Wang et al. 2023, arXiv 2205.07246). The floor is `supervised`, the few labels alone, with whichever views
 suit it best; the ceiling is `all_labels`.
 
-Found: not yet run.
+Found (6 seeds, three labels per digit, test accuracy): 0.853 for the labels alone, 0.993 for all labels. Mean Teacher
+closes a third of that gap, +0.045 [+0.017, +0.074], reproduced, but its averaging adds nothing to a student that is
+its own teacher: -0.002 [-0.013, +0.009]; with an MLP, 1,500 steps and an annealed rate the student hardly wavers, so
+there is little to average. Plain pseudo-labels are worth +0.004 [-0.043, +0.051]; from weak to strong views
+(FixMatch) +0.047 [+0.010, +0.084] more; thresholds that follow each class (FlexMatch) +0.032 [+0.010, +0.055] over
+FixMatch, and +0.21 [+0.05, +0.38] in the recall of the worst class: all of these reproduced. FixMatch against Mean
+Teacher is open, +0.006 [-0.013, +0.024]. How sure: 180 validation images chose the settings, and a seed's labels
+matter more than its method.
 
     python -m experiments.run --config=configs/semi_supervised/mean_teacher.py  # about 4 minutes on 2 CPU cores
 

@@ -17,9 +17,9 @@ def arguments(workdir, *flags, config=SMOKE) -> list[str]:
 
 
 def environment(**changes) -> dict[str, str]:
-    """One CPU device, whatever the tests' own process has."""
+    """One CPU device, whatever the tests' own process has; most of a smoke run is compilation, so little of that."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("XLA_")}
-    return {**kept, "JAX_PLATFORMS": "cpu", **changes}
+    return {**kept, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **changes}
 
 
 def start(workdir, *flags, config=SMOKE, env=None, before=()) -> subprocess.Popen:
