@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import core, data, distillation, post_training
+from jaxlab import core, data, distillation, post_training, semi_supervised
 
 # Rows, classes, dtype: each is compiled once per function, then met with many values and masks.
 FORMS = (
@@ -207,13 +207,176 @@ POST_TRAINING = {
 }  # fmt: skip
 CALLS |= POST_TRAINING
 
+
+def _soft(x):
+    return jax.nn.softmax(x.astype(jnp.float32))
+
+
+def _students(a):
+    """Two students of one-pixel images, their memories half full."""
+    dim = a["s"].shape[1]
+    queues = semi_supervised.class_queues_init(dim, 4, dim)
+    made, valid = semi_supervised.region_prototypes(
+        a["t"], _soft(a["s"]), a["where"], threshold=0.1, min_mass=0.0
+    )
+    queues = semi_supervised.class_queues_push(queues, made, valid)
+    pixels = lambda x: x[:, None, None]
+    branch = lambda logits, features: semi_supervised.EvWsssBranch(
+        pixels(logits), (pixels(features),), ((jnp.eye(dim), jnp.zeros(dim)),), queues
+    )
+    return branch(a["s"], a["t"]), branch(a["t"], a["s"])
+
+
+def _ev_wsss(a):
+    labels, where = jnp.asarray(a["y"])[:, None, None], a["rows"][:, None, None]
+    options = {"where": where, "min_items": 0, "min_mass": 0.1, "threshold": 0.1}
+    ours = semi_supervised.ev_wsss_loss(*_students(a), labels, **options)
+    return ours[:2], semi_supervised.ev_wsss_loss(*_students(a), labels, authors_code=True, **options)[0]
+
+
+def _exchange_loss(a):
+    pseudo = semi_supervised.pseudo_label(_soft(core.prototype_logits(a["s"], a["bank"])), threshold=0.4)
+    own = (a["bank"], jnp.array([True, False, True]))
+    return semi_supervised.prototype_exchange_loss(a["t"], pseudo, own, own)
+
+
+def _rail(a):
+    z = jnp.stack([a["s"], a["t"]], axis=-1)
+    labels = (jnp.asarray(a["where"])).astype(jnp.int32)
+    weights = {"is_best": False, "consistency_weight": 20.0, "teacher_weight": 10.0}
+    return semi_supervised.rail_student_loss(z, labels, z, -z, -z, z[..., ::-1], **weights)
+
+
+def _overlap(a):
+    return semi_supervised.class_overlap(
+        jnp.argmax(a["s"], -1), jnp.argmax(a["t"], -1), num_classes=3, where=a["rows"]
+    )
+
+
+DENSE = {
+    "region_prototypes": lambda a: semi_supervised.region_prototypes(
+        a["s"], _soft(a["t"]), a["where"], threshold=0.1, min_mass=0.0, where=a["rows"]
+    ),
+    "class_queues_push": lambda a: semi_supervised.class_queue_means(_students(a)[0].queues, min_items=0),
+    "prototype_cross_entropy": lambda a: semi_supervised.prototype_cross_entropy(
+        a["s"], a["labels3"], a["bank"], seen=jnp.array([1, 0, 1]), where=a["rows"]
+    ),
+    "feature_distance": lambda a: semi_supervised.feature_distance(a["s"], a["t"], where=a["rows"]),
+    "class_overlap": _overlap,
+    "mean_overlap": lambda a: semi_supervised.mean_overlap(_overlap(a)),
+    "dice_score": lambda a: semi_supervised.dice_score(a["s"] > 0, a["t"] > 0, where=a["where"]),
+    "classes_in_labels": lambda a: semi_supervised.classes_in_labels(
+        jnp.argsort(a["t"], axis=-1), num_classes=3, where=a["s"] > 0
+    ),
+    "ev_wsss_loss": _ev_wsss,
+    "prototype_exchange_loss": _exchange_loss,
+    "disagreement_mask": lambda a: semi_supervised.disagreement_mask(
+        a["s"] > 0, a["t"] > 0, where=a["where"]
+    ),
+    "best_student": lambda a: semi_supervised.best_student(
+        semi_supervised.dice_loss(_soft(a["s"]), a["t"] > 0)
+    ),
+    "dice_loss": lambda a: semi_supervised.dice_loss(_soft(a["s"]), a["t"] > 0, where=a["where"]),
+    "sharpen": lambda a: semi_supervised.sharpen(_soft(a["s"])),
+    "disagreement_supervision_loss": lambda a: semi_supervised.disagreement_supervision_loss(
+        a["s"], a["y"], jnp.argmax(a["t"], -1), where=a["rows"]
+    ),
+    "confidence_restraint_loss": lambda a: semi_supervised.confidence_restraint_loss(
+        a["s"], jnp.argmax(a["t"], -1), where=a["rows"]
+    ),
+    "rail_student_loss": _rail,
+    "warmup_constant_cosine": lambda a: semi_supervised.warmup_constant_cosine(a["step"], warmup=0, total=50),
+}
+CALLS |= DENSE
+
+
+def _partner(a):
+    return jnp.argsort(a["index"])
+
+
+def _passes(a):
+    return jnp.stack([a["s"], a["t"]])
+
+
+def _curriculum(a):
+    state = semi_supervised.curriculum_init(6)
+    state = semi_supervised.curriculum_update(
+        state, _soft(a["s"]), a["index"], threshold=0.4, where=a["rows"]
+    )
+    return semi_supervised.curriculum_thresholds(state, num_classes=a["s"].shape[1])
+
+
+def _adaptive(a):
+    state = semi_supervised.adaptive_init(a["t"].shape[1])
+    state = semi_supervised.adaptive_update(state, _soft(a["s"]), decay=0.5, where=a["rows"])
+    return state, semi_supervised.adaptive_thresholds(state)
+
+
+def _levels(a):
+    rows, frames = a["t"].shape
+    indices = semi_supervised.dual_level_indices(jax.random.key(0), jnp.full(rows, frames))
+    return semi_supervised.take_levels(a["s"], indices)
+
+
+FEW_LABELS = {
+    "class_filtered_probs": lambda a: semi_supervised.class_filtered_probs(_soft(a["s"]), a["where"]),
+    "pseudo_label": lambda a: semi_supervised.pseudo_label(
+        _soft(a["s"]), threshold=jnp.full(a["t"].shape[1], 0.4)
+    ),
+    "pseudo_label_quality": lambda a: semi_supervised.pseudo_label_quality(
+        semi_supervised.pseudo_label(_soft(a["s"]), threshold=0.4), a["y"], where=a["rows"]
+    ),
+    "masked_cross_entropy": lambda a: semi_supervised.masked_cross_entropy(a["s"], a["y"], where=a["rows"]),
+    "consistency_mse": lambda a: semi_supervised.consistency_mse(a["s"], a["t"], where=a["rows"]),
+    "consistency_kl": lambda a: semi_supervised.consistency_kl(a["s"], a["t"], where=a["rows"]),
+    "unlabelled_fraction": lambda a: semi_supervised.unlabelled_fraction(a["s"] > 0, where=a["where"]),
+    "curriculum_update": _curriculum,
+    "curriculum_thresholds": _curriculum,
+    "adaptive_update": _adaptive,
+    "adaptive_thresholds": _adaptive,
+    "teacher_stats": lambda a: semi_supervised.teacher_stats(_passes(a)),
+    "adaptive_weight": lambda a: semi_supervised.adaptive_weight(_soft(a["s"]).max(-1), jnp.abs(a["v"])),
+    "mixed_target_loss": lambda a: semi_supervised.mixed_target_loss(
+        a["s"], _soft(a["t"]), a["v"], _partner(a), 0.4, where=a["rows"]
+    ),
+    "sefar_loss": lambda a: semi_supervised.sefar_loss(
+        a["s"], a["y"], a["t"], a["s"], _passes(a), _partner(a), 0.4, 0.7, where=a["rows"]
+    ),
+    "sine_ramp_up": lambda a: semi_supervised.sine_ramp_up(a["step"], warm_up=5, total=50),
+    "dual_level_indices": _levels,
+    "take_levels": _levels,
+    "moderate_perturb": lambda a: semi_supervised.moderate_perturb((a["s"], a["t"])),
+    "shuffle_levels": lambda a: semi_supervised.shuffle_levels(jax.random.key(0), (a["s"], a["t"])),
+    "tube_mask": lambda a: semi_supervised.tube_mix(
+        a["s"][:, None],
+        _partner(a),
+        semi_supervised.tube_mask(jax.random.key(0), a["t"].shape[1], 0.5),
+    ),
+    "tube_mix": lambda a: semi_supervised.tube_mix(
+        a["s"][:, None], _partner(a), jnp.arange(a["t"].shape[1]) % 2
+    ),
+    "random_affine": lambda a: data.random_affine(a["s"][:, :, None, None], jax.random.key(0), shift=0.2),
+    "cutout": lambda a: data.cutout(a["s"][:, :, None, None], jax.random.key(0), size=1),
+}
+CALLS |= FEW_LABELS
+
 # Types, constants, and what only makes or reads a state that a call above goes through.
 COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
-              "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems"}  # fmt: skip
+              "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems",
+              "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",
+              "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "MeanTeacherState",
+              "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
+              "curriculum_init"}  # fmt: skip
 
 # Learners and their texts take models and problems; tests/post_training/ has their faults one by one.
-NOT_ARRAYS = {"rlvr_learner", "text_rlvr_learner", "text_problems", "completion_texts"}
+NOT_ARRAYS = {
+    "mean_teacher_learner",
+    "rlvr_learner",
+    "text_rlvr_learner",
+    "text_problems",
+    "completion_texts",
+}
 
 
 def test_no_public_function_is_left_out():
@@ -260,7 +423,7 @@ def examples(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(CALLS) - set(POST_TRAINING)))
+@pytest.mark.parametrize("name", sorted(set(CALLS) - set(POST_TRAINING) - set(DENSE) - set(FEW_LABELS)))
 @examples(40)
 @inputs
 def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, seed):
@@ -272,6 +435,14 @@ def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, s
 @examples(5)
 @inputs
 def test_post_training_is_finite_or_says_why(name, form, values, mask, seed):
+    _is_finite_or_says_why(name, form, values, mask, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted([*DENSE, *FEW_LABELS]))
+@examples(5)
+@inputs
+def test_dense_prediction_is_finite_or_says_why(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
 
 
@@ -291,7 +462,8 @@ def test_nan_behind_a_mask_stays_there(name):
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - {"constant_decay", "ramp_up_decay", "sigmoid_ramp_up",
                                                       "linear_ramp_up", "cosine_ramp_down",
-                                                      "annealed_beta"}))  # fmt: skip
+                                                      "annealed_beta", "warmup_constant_cosine",
+                                                      "sine_ramp_up"}))  # fmt: skip
 def test_shapes_that_do_not_fit_are_one_clear_line(name):
     """A wrong number of rows or classes anywhere never broadcasts quietly."""
     floats, rest = _arguments(4, 5, "float32", "normal", "some", 0)
@@ -304,5 +476,6 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
             tried += 1
             assert isinstance(error, ValueError), (name, key, error)
             assert "\n" not in str(error), (name, key)
-    takes_one_array = {"as_float", "crop_flip", "normalize", "ema_update", "overlong_penalty"}
+    takes_one_array = {"as_float", "crop_flip", "normalize", "ema_update", "overlong_penalty", "sharpen",
+                       "random_affine", "cutout"}  # fmt: skip
     assert tried or name in takes_one_array, name

@@ -49,8 +49,8 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "seeds_by": "map",
             "mesh": {"seed": 0, "data": 1, "model": 1},
             "log_every": 100,
-            "eval_every": 200,
-            "checkpoint_every": 600,
+            "eval_every": 100,
+            "checkpoint_every": 500,
             "test": True,  # False keeps the test split out of the run
             "shown": "dmt",  # the arm of examples.png
             "data": {"task_seed": 0, "train": 700, "labelled": 20, "val": 400, "test": 400, "num_classes": 8,
@@ -63,10 +63,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
                 "wide": {"channels": (24, 36), "first_kernel": 2, "dim": 20, "temperature": 0.12},
             },
             "labelled_batch": 8,
-            "unlabelled_batch": 24,
+            "unlabelled_batch": 16,
             "strong": {"colour": 0.3, "noise": 0.08, "hole": 6},
             "warm_up": {"steps": 300, "learning_rate": 3e-3},
-            "steps": 600,
+            "steps": 500,
             "weight_decay": 1e-4,
             "ema_decay": 0.99,
             "contrast_temperature": 0.1,

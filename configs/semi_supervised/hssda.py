@@ -49,19 +49,19 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "seeds_by": "map",
             "mesh": {"seed": 0, "data": 1, "model": 1},
             "log_every": 100,
-            "eval_every": 300,
-            "checkpoint_every": 600,
+            "eval_every": 100,
+            "checkpoint_every": 500,
             "test": True,  # False keeps the test split out of the run
             "shown": "hssda",  # the arm of examples.png
             "data": {"task_seed": 0, "train": 400, "labelled": 20, "val": 200, "test": 200, "size": 32.0,
                      "difficulty": 0.5, "num_clusters": 4, "num_clutter": 128, "class_shares": (0.65, 0.2, 0.15)},
             "cells": 32,  # of the grid, on a side
             "detections": 12,  # boxes of a scene at most
-            "net": {"channels": (16, 24, 24), "head": 24},
+            "net": {"channels": (12, 16, 16), "head": 16},
             "labelled_batch": 4,
             "unlabelled_batch": 6,
             "burn_in": {"steps": 300, "learning_rate": 4e-3},
-            "steps": 600,
+            "steps": 500,
             "weight_decay": 1e-4,
             "keep_rate": 0.99,  # the teacher's decay rises from 0.5 to it in so many steps
             "keep_length": 100,

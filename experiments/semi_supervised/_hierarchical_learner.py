@@ -221,11 +221,8 @@ def _pad(labels: Labels, like: Labels) -> Labels:
 
 def student_view(points: jax.Array, labels: Labels, key: jax.Array) -> tuple[jax.Array, Labels]:
     """Scenes mirrored at random and scaled a little, with their labels."""
-    flip_key, scale_key = jax.random.split(key)
-    change = {
-        "flip": jax.random.bernoulli(flip_key, 0.5, (len(points),)),
-        "scale": jax.random.uniform(scale_key, (len(points),), minval=0.95, maxval=1.05),
-    }
+    side, size = jax.random.uniform(key, (2, len(points)))
+    change = {"flip": side < 0.5, "scale": 0.95 + 0.1 * size}
     return ss.transform_points(points, **change), labels._replace(
         boxes=ss.transform_boxes(labels.boxes, **change)
     )

@@ -36,11 +36,10 @@ class Localizer(nn.Module):
 
 def strong_view(images: jax.Array, key: jax.Array, *, colour: float, noise: float, hole: int) -> jax.Array:
     """Other colours, noise and a hole; nothing moves, so that boxes and maps still fit."""
-    gain_key, shift_key, noise_key, hole_key = jax.random.split(key, 4)
-    shape = (len(images), 1, 1, images.shape[-1])
-    gain = 1 + colour * jax.random.uniform(gain_key, shape, minval=-1.0)
-    shift = colour / 2 * jax.random.uniform(shift_key, shape, minval=-1.0)
-    images = gain * images + shift + noise * jax.random.normal(noise_key, images.shape)
+    colour_key, noise_key, hole_key = jax.random.split(key, 3)
+    gain, shift = jax.random.uniform(colour_key, (2, len(images), 1, 1, images.shape[-1]), minval=-1.0)
+    images = (1 + colour * gain) * images + colour / 2 * shift
+    images = images + noise * jax.random.normal(noise_key, images.shape)
     return jnp.clip(data.cutout(images, hole_key, size=hole, fill=0.5), 0, 1)
 
 

@@ -202,15 +202,15 @@ def learner(config: ConfigDict, arm: ConfigDict) -> Learner:
         turn = state.step // config.period
         group, progress = turn % GROUPS, state.step / config.steps
         own, x = _of(state.params, group), jnp.concatenate([batch["image"], batch["unlabelled"]])
-        noisy = lambda n: x + config.input_noise * jax.random.normal(jax.random.fold_in(key, n), x.shape)
+        noise = config.input_noise * jax.random.normal(key, (3, *x.shape))
         slow = {name: _of(state.teachers[name].value, group) for name in ARCHITECTURES}
         seen = _Seen(
             batch=batch,
-            others=_forward(config, _of(state.params, 1 - group), noisy(0)) if arm.instructive else None,
-            teachers=_forward(config, slow, noisy(1)[config.batch_size :]) if taught else None,
+            others=_forward(config, _of(state.params, 1 - group), x + noise[0]) if arm.instructive else None,
+            teachers=_forward(config, slow, (x + noise[1])[config.batch_size :]) if taught else None,
             progress=progress,
         )
-        loss = lambda params: _losses(config, arm, params, seen, noisy(2))
+        loss = lambda params: _losses(config, arm, params, seen, x + noise[2])
         (value, known), grads = jax.value_and_grad(loss, has_aux=True)(own)
         state = _step(config, optimizer, state, group, own, grads)
         return state, {"loss": value / len(ARCHITECTURES), **_metrics(config, batch, *known)}

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from experiments.semi_supervised._detector import Detector, Labels, detection_loss, grid
@@ -25,6 +24,7 @@ from experiments.semi_supervised._hierarchical_learner import (
     teach,
     truth_of,
 )
+from experiments.semi_supervised._optimizer import adamw
 from jaxlab import data
 from jaxlab import semi_supervised as ss
 from jaxlab.core import gradient_learner, masked_mean
@@ -59,7 +59,11 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
     arms = {
         name: Arm(
             hierarchical_learner(
-                net, _optimizer(arm.learning_rate, config.steps, config), arm, config, scenes
+                net,
+                adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay),
+                arm,
+                config,
+                scenes,
             ),
             config.steps,
             evaluate,
@@ -108,13 +112,6 @@ def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
     return draw
 
 
-def _optimizer(rate: float, steps: int, config: ConfigDict) -> optax.GradientTransformation:
-    schedule = optax.cosine_decay_schedule(rate, steps, alpha=0.1)
-    return optax.chain(
-        optax.clip_by_global_norm(10.0), optax.adamw(schedule, weight_decay=config.weight_decay)
-    )
-
-
 def _burn_in(net: Detector, scenes: Scenes, config: ConfigDict) -> Arm:
     """The labelled scenes alone."""
     shape = (1, scenes.cells, scenes.cells, 5)
@@ -126,7 +123,7 @@ def _burn_in(net: Detector, scenes: Scenes, config: ConfigDict) -> Arm:
         return detection_loss(net.apply(params, cells, identity(len(points))), labels, size=scenes.size), {}
 
     init = lambda key: net.init(key, jnp.zeros(shape), identity(1))
-    optimizer = _optimizer(config.burn_in.learning_rate, config.burn_in.steps, config)
+    optimizer = adamw(config.burn_in.learning_rate, config.burn_in.steps, weight_decay=config.weight_decay)
     learner = gradient_learner(init, loss, optimizer)
     return Arm(learner, config.burn_in.steps, lambda state, split: {}, export=lambda state: state.params)
 
@@ -134,19 +131,14 @@ def _burn_in(net: Detector, scenes: Scenes, config: ConfigDict) -> Arm:
 def _evaluate(net: Detector, scenes: Scenes) -> Callable[[Any, data.PointScenes], dict[str, jax.Array]]:
     """The teacher's mAP, and how right its boxes are at each level of its thresholds."""
 
-    def one(params: Any, thresholds: jax.Array, scene: data.PointScenes) -> tuple:
-        points, exists = scene.points[None], scene.exists[None]
-        found, measures = measure(net, params, points, exists, jax.random.key(0), scenes)
-        nothing = Labels(jnp.zeros((1, 1, 4)), jnp.full((1, 1), -1), jnp.zeros((1, 1)))
-        level = teach(found, measures, points, exists, nothing, thresholds).levels.level
-        truth = truth_of(jax.tree.map(lambda x: x[None], scene)._asdict())
-        iou = ss.axis_aligned_iou(found.boxes, truth.boxes)
-        return jax.tree.map(lambda x: x[0], (found, level, iou, right(found.boxes, found.classes, truth)))
-
     def evaluate(state: Any, split: data.PointScenes) -> dict[str, jax.Array]:
-        found, level, iou, is_right = jax.lax.map(
-            lambda scene: one(state.teacher.value, state.thresholds, scene), split, batch_size=25
-        )
+        points, exists, truth = split.points, split.exists, truth_of(split._asdict())
+        found, measures = measure(net, state.teacher.value, points, exists, jax.random.key(0), scenes)
+        count = len(points)
+        nothing = Labels(jnp.zeros((count, 1, 4)), jnp.full((count, 1), -1), jnp.zeros((count, 1)))
+        level = teach(found, measures, points, exists, nothing, state.thresholds).levels.level
+        is_right = right(found.boxes, found.classes, truth)
+        iou = ss.axis_aligned_iou(found.boxes, truth.boxes)
         scores = ss.mean_average_precision(
             iou, found.score, found.classes, split.classes,
             num_classes=scenes.num_classes, where=found.exists, truth_where=split.classes >= 0,

@@ -11,26 +11,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
-from experiments.semi_supervised._localizers import Localizer, mirrored, strong_view, sure_consensus
+from experiments.semi_supervised._localization_learner import (
+    RULES,
+    localization_learner,
+    overlap_with,
+    pseudo_maps,
+    rows_of,
+)
+from experiments.semi_supervised._localizers import Localizer, mirrored, strong_view
+from experiments.semi_supervised._optimizer import adamw
 from jaxlab import data
 from jaxlab import semi_supervised as ss
 from jaxlab.core import gradient_learner, masked_mean
 from jaxlab.data._audio_visual import draw_scene
 from jaxlab.training import Arm, Claim, Experiment
-
-# What becomes of the teachers' maps: which sample is accepted, and the pseudo-label of each student.
-RULES = {
-    "none": "no pseudo-labels",
-    "confidence": "one teacher's mask, where it is sure",
-    "intersection": "what both teachers mark, where they agree: the method",
-    "union": "what either teacher marks, where they agree",
-    "union_all": "what either teacher marks, always",
-    "own": "each student its own teacher's mask, where both agree",
-    "truth": "the true boxes: the ceiling",
-}
 
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
@@ -94,22 +90,15 @@ def _splits(config: ConfigDict) -> dict[str, Any]:
 
 
 def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
+    """One stack of views: labelled rows for the first net of an arm, others for the second, unlabelled rows."""
+
     def draw(train: Any, key: jax.Array) -> dict[str, Any]:
-        keys = jax.random.split(key, 6)
-        sample = lambda part, k, size: data.draw(train[part], k, batch_size=size)
-        labelled = [
-            mirrored(sample("labelled", keys[2 * n], config.labelled_batch), keys[2 * n + 1]) for n in (0, 1)
-        ]
-        unlabelled = mirrored(sample("unlabelled", keys[4], config.unlabelled_batch), keys[5])
-        # The two pairs learn from the boxes in different orders.
-        return {"labelled": labelled, "unlabelled": unlabelled}
+        first, second, flip = jax.random.split(key, 3)
+        labelled = data.draw(train["labelled"], first, batch_size=2 * config.labelled_batch)
+        unlabelled = data.draw(train["unlabelled"], second, batch_size=config.unlabelled_batch)
+        return mirrored(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), labelled, unlabelled), flip)
 
     return draw
-
-
-def _optimizer(rate: float, steps: int, config: ConfigDict) -> optax.GradientTransformation:
-    schedule = optax.cosine_decay_schedule(rate, steps, alpha=0.1)
-    return optax.adamw(schedule, weight_decay=config.weight_decay)
 
 
 def _warm_up(nets: Mapping[str, Localizer], config: ConfigDict, splits: Any) -> Arm:
@@ -121,81 +110,21 @@ def _warm_up(nets: Mapping[str, Localizer], config: ConfigDict, splits: Any) -> 
         return {n: net.init(k, example.image, example.audio) for (n, net), k in zip(nets.items(), keys)}
 
     def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        total = 0.0
+        total, view = 0.0, strong_view(batch["image"], key, **config.strong)
+        parts, _ = rows_of(config, batch | {"image": view})
         for n, (name, net) in enumerate(nets.items()):
-            labelled = batch["labelled"][n % 2]
-            image = strong_view(labelled["image"], jax.random.fold_in(key, n), **config.strong)
-            maps, _, _ = net.apply(params[name], image, labelled["audio"])
+            labelled = parts[n % 2]
+            maps, _, _ = net.apply(params[name], labelled["image"], labelled["audio"])
             total += ss.pixel_cross_entropy(maps, labelled["truth"]).mean()
         return total / len(nets), {}
 
-    optimizer = _optimizer(config.warm_up.learning_rate, config.warm_up.steps, config)
+    optimizer = adamw(config.warm_up.learning_rate, config.warm_up.steps, weight_decay=config.weight_decay)
     learner = gradient_learner(init, loss, optimizer)
     return Arm(learner, config.warm_up.steps, lambda state, split: {}, export=lambda state: state.params)
 
 
-def _pseudo(maps: list[jax.Array], truth: jax.Array, arm: ConfigDict) -> tuple[ss.Consensus, list[jax.Array]]:
-    """The teachers' verdict, and the pseudo-label of each student."""
-    if arm.rule == "truth":
-        both = ss.teacher_consensus(truth, truth, threshold=0.5, min_agreement=0.0)
-        return both, [truth] * len(maps)
-    if arm.rule in ("confidence", "none") and len(maps) == 1:
-        both = sure_consensus(maps[0], threshold=arm.threshold, min_confidence=arm.min_agreement)
-        return both, [both.union]
-    least = 0.0 if arm.rule == "union_all" else arm.min_agreement
-    both = ss.teacher_consensus(*maps, threshold=arm.threshold, min_agreement=least)
-    if arm.rule == "own":
-        return both, [(m >= arm.threshold).astype(m.dtype) for m in maps]
-    return both, [both.union if arm.rule.startswith("union") else both.intersection] * len(maps)
-
-
-def _overlap(masks: jax.Array, truth: jax.Array) -> jax.Array:
-    return ss.consensus_iou(masks, truth, threshold=0.5)
-
-
 def _arm(nets: Mapping[str, Localizer], arm: ConfigDict, config: ConfigDict) -> Arm:
-    uses_unlabelled = arm.rule != "none" or arm.contrast > 0
-
-    def loss(params, teacher, memory, batch, step, key):
-        unlabelled, metrics = batch["unlabelled"], {}
-        accepted = jnp.zeros(config.unlabelled_batch, bool)
-        pseudo = [jnp.zeros_like(unlabelled["truth"])] * len(arm.nets)
-        if arm.rule != "none":
-            maps = [nets[n].apply(teacher[n], unlabelled["image"], unlabelled["audio"])[0] for n in arm.nets]
-            both, pseudo = _pseudo(maps, unlabelled["truth"], arm)
-            accepted = both.accepted
-            overlap = jnp.mean(jnp.stack([_overlap(p, unlabelled["truth"]) for p in pseudo]), axis=0)
-            area = jnp.mean(jnp.stack(pseudo), axis=(0, 2, 3)) / unlabelled["truth"].mean((1, 2))
-            metrics = {
-                "acceptance": accepted.mean(),
-                "pseudo_iou": masked_mean(overlap, where=accepted),
-                "pseudo_area": masked_mean(area, where=accepted),
-            }
-        total = 0.0
-        for n, name in enumerate(arm.nets):
-            labelled = batch["labelled"][n % 2]
-            parts = (labelled, unlabelled) if uses_unlabelled else (labelled,)
-            image, audio = (jnp.concatenate([part[f] for part in parts]) for f in ("image", "audio"))
-            view = strong_view(image, jax.random.fold_in(key, n), **config.strong)
-            student, features, sound = nets[name].apply(params[name], view, audio)
-            split = config.labelled_batch
-            rest = student[split:] if uses_unlabelled else jnp.zeros_like(unlabelled["truth"])
-            total += ss.dual_teacher_loss(
-                student[:split], labelled["truth"], rest, pseudo[n], accepted, weight=arm.weight
-            )
-            if arm.contrast:
-                total += arm.contrast * ss.audio_visual_contrastive(
-                    features, sound, temperature=config.contrast_temperature
-                )
-        return total / len(arm.nets), (memory, metrics)
-
-    learner = ss.mean_teacher_learner(
-        lambda key, context: ({name: context["warm_up"][name] for name in arm.nets}, {}),
-        loss,
-        _optimizer(arm.learning_rate, config.steps, config),
-        decay=config.ema_decay,
-    )
-    return Arm(learner, config.steps, _evaluate(nets, arm, config))
+    return Arm(localization_learner(nets, arm, config), config.steps, _evaluate(nets, arm, config))
 
 
 def _evaluate(nets: Mapping[str, Localizer], arm: ConfigDict, config: ConfigDict) -> Callable:
@@ -204,17 +133,17 @@ def _evaluate(nets: Mapping[str, Localizer], arm: ConfigDict, config: ConfigDict
     def evaluate(state: Any, split: data.AudioVisualScenes) -> dict[str, jax.Array]:
         truth = ss.box_map(split.boxes[:, 0], height=config.data.size, width=config.data.size)
         maps = [nets[n].apply(state.teacher.value[n], split.image, split.audio)[0] for n in arm.nets]
-        overlap = _overlap(sum(maps) / len(maps), truth)
+        overlap = overlap_with(sum(maps) / len(maps), truth)
         small = truth.sum((1, 2)) < config.small_area
-        both, pseudo = _pseudo(maps, truth, arm)
-        quality = jnp.mean(jnp.stack([_overlap(p, truth) for p in pseudo]), axis=0)
+        both, pseudo = pseudo_maps(maps, truth, arm.rule, state.memory)
+        quality = jnp.mean(jnp.stack([overlap_with(p, truth) for p in pseudo]), axis=0)
         # At equal coverage: the half of the samples that the arm's own rule trusts most.
         half = jnp.argsort(-both.agreement, stable=True)[: len(truth) // 2]
         return {
             "ap50": ss.localization_success(overlap),
             "auc": ss.localization_auc(overlap),
             "ap50_small": ss.localization_success(overlap, where=small),
-            "ap50_one": ss.localization_success(_overlap(maps[0], truth)),
+            "ap50_one": ss.localization_success(overlap_with(maps[0], truth)),
             "acceptance": both.accepted.mean(),
             "pseudo_iou": masked_mean(quality, where=both.accepted),
             "pseudo_iou_half": quality[half].mean(),
@@ -235,7 +164,7 @@ def _examples(
     truth = ss.box_map(scenes.boxes[:, 0], height=config.data.size, width=config.data.size)
     teacher = states[name].teacher.value
     maps = [nets[n].apply(teacher[n], scenes.image, scenes.audio)[0] for n in arm.nets]
-    both, pseudo = _pseudo(maps, truth, arm)
+    both, pseudo = pseudo_maps(maps, truth, arm.rule, states[name].memory)
     columns = {f"teacher {n}": m for n, m in zip(arm.nets, maps)}
     columns |= {"pseudo-label": pseudo[0], f"prediction ({name})": sum(maps) / len(maps), "truth": truth}
     figure = Figure(figsize=(1.7 * (len(columns) + 1), 1.7 * len(truth)), layout="constrained")

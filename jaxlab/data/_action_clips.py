@@ -149,8 +149,8 @@ def action_clips(
 ) -> Clips:
     """Clips of a limb that swings out and back in several directions; the order of the swings is the class.
 
-    What a single frame shows says nothing about the class, nor do all frames together in unknown order: only time
-    does. Played backwards a clip is a faultless clip of another class, `reversed_action`. Each clip has its own
+    A frame says nothing about the class unless one knows when it was, nor do all frames together in unknown order:
+    only time does. Played backwards a clip is a faultless clip of another class, `reversed_action`. Each has its own
     place, reach, tilt, contrast, onset and rhythm; a bright spot drifts through it, and there is noise. Pure: jit it
     with `num_clips` and the sizes static.
 

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.data._parts import parts, total
+
 _CELLS = 2  # objects stand in the cells of a 2 x 2 grid, so that none hides another
 
 
@@ -55,46 +57,37 @@ def _looks(key: jax.Array, num_classes: int, audio_dim: int) -> _Looks:
     return _Looks(colour, stripes, sound / jnp.linalg.norm(sound, axis=-1, keepdims=True))
 
 
-def _place(key: jax.Array, size: int, max_objects: int, smallest: int) -> jax.Array:
-    """Boxes `[M, 4]` of whole pixels in different cells."""
-    cell_key, side_key, where_key = jax.random.split(key, 3)
+def _place(cells: jax.Array, sides: jax.Array, starts: jax.Array, size: int, smallest: int) -> jax.Array:
+    """Boxes `[M, 4]` of whole pixels in different cells, from numbers in [0, 1)."""
     width = size // _CELLS
-    cell = jax.random.permutation(cell_key, _CELLS**2)[:max_objects]
-    side = jax.random.randint(side_key, (max_objects, 2), smallest, width)
-    room = width - side + 1
-    start = jnp.floor(jax.random.uniform(where_key, (max_objects, 2)) * room)
+    cell = jnp.argsort(cells)
+    side = smallest + jnp.floor(sides * (width - smallest))
+    start = jnp.floor(starts * (width - side + 1))
     start = start + width * jnp.stack([cell // _CELLS, cell % _CELLS], axis=-1)
     return jnp.concatenate([start, start + side], axis=-1).astype(jnp.float32)
 
 
-def _smooth(key: jax.Array, size: int) -> jax.Array:
+def _smooth(coefficients: jax.Array, size: int) -> jax.Array:
     """A background `[H, W, 3]` of a few slow waves."""
-    coefficients = jax.random.normal(key, (3, 3, 3)) / 3
     position = (jnp.arange(size) + 0.5) / size
     waves = jnp.cos(jnp.pi * jnp.arange(3)[:, None] * position)
-    return jnp.einsum("ijc,iy,jx->yxc", coefficients, waves, waves)
+    return jnp.einsum("ijc,iy,jx->yxc", coefficients / 3, waves, waves)
 
 
-def _scene(key, looks, present, classes, boxes, size, difficulty):
-    """One frame `[H, W, 3]`."""
-    shade_key, tint_key, phase_key, back_key, noise_key = jax.random.split(key, 5)
+def _objects(looks: _Looks, classes: jax.Array, phase: jax.Array, shade: jax.Array, size: int) -> jax.Array:
+    """Striped fields `[M, H, W, 3]` of the classes, before they are cut out."""
     rows = jnp.arange(size) + 0.5
-    inside = lambda low, high: (rows >= low[:, None]) & (rows < high[:, None])
-    mask = inside(boxes[:, 0], boxes[:, 2])[:, :, None] & inside(boxes[:, 1], boxes[:, 3])[:, None, :]
-    phase = 2 * jnp.pi * jax.random.uniform(phase_key, (len(classes), 1, 1))
     stripe = looks.stripes[classes]
-    wave = jnp.sin(
-        2 * jnp.pi * (stripe[:, 0, None, None] * rows[:, None] + stripe[:, 1, None, None] * rows) + phase
-    )
-    shade = 1 + 0.5 * difficulty * jax.random.uniform(shade_key, (len(classes), 1), minval=-1.0)
-    colour = looks.colour[classes] * shade + 0.15 * difficulty * jax.random.normal(
-        tint_key, (len(classes), 3)
-    )
-    objects = colour[:, None, None, :] * (1 + 0.6 * wave[..., None])
-    shown = (mask & present[:, None, None])[..., None]
-    frame = 0.45 + 0.25 * _smooth(back_key, size)
-    frame = jnp.where(shown.any(0), jnp.sum(jnp.where(shown, objects, 0.0), axis=0), frame)
-    return jnp.clip(frame + 0.12 * difficulty * jax.random.normal(noise_key, frame.shape), 0, 1)
+    along = stripe[:, 0, None, None] * rows[:, None] + stripe[:, 1, None, None] * rows
+    wave = jnp.sin(2 * jnp.pi * (along + phase[:, None, None]))
+    return (looks.colour[classes] + shade)[:, None, None, :] * (1 + 0.6 * wave[..., None])
+
+
+def _inside(boxes: jax.Array, size: int) -> jax.Array:
+    """Which pixels each box covers, `[M, H, W]`."""
+    rows = jnp.arange(size) + 0.5
+    between = lambda low, high: (rows >= low[:, None]) & (rows < high[:, None])
+    return between(boxes[:, 0], boxes[:, 2])[:, :, None] & between(boxes[:, 1], boxes[:, 3])[:, None, :]
 
 
 def audio_visual_scenes(
@@ -114,7 +107,7 @@ def audio_visual_scenes(
     meant. Classes share colours in pairs and differ by their stripes, a sound from outside the frame is mixed in,
     and colours and noise vary. Pure: jit it with `num_examples` static, and stream by a new `sample_key`.
 
-        audio = v_c + d v_outside / 2 + d noise / 2,  v_c the sound of class c, |v_c| = 1, d = difficulty
+        audio = v_c + d (v_outside / 2 + noise),  v_c the sound of class c, |v_c| = 1, E|noise|^2 = 1, d = difficulty
 
     Args:
         task_key: makes the classes' looks and sounds; the same key is the same task.
@@ -148,18 +141,30 @@ def audio_visual_scenes(
             f"got {size}, {num_classes} and {smallest}"
         )
     looks = _looks(task_key, num_classes, audio_dim)
+    m, d = max_objects, difficulty
+    uniform = ((num_classes,), (), (m,), (m, 2), (m, 2), (m,), (m, 1))
+    normal = ((m, 3), (3, 3, 3), (size, size, 3), (audio_dim,))
 
     def one(key: jax.Array) -> AudioVisualScenes:
-        class_key, count_key, box_key, frame_key, noise_key = jax.random.split(key, 5)
-        order = jax.random.permutation(class_key, num_classes)
-        count = jax.random.randint(count_key, (), 2, max_objects + 1)
-        present, classes = jnp.arange(max_objects) < count, order[:max_objects]
-        boxes = _place(box_key, size, max_objects, smallest)
-        image = _scene(frame_key, looks, present, classes, boxes, size, difficulty)
-        noise = jax.random.normal(noise_key, (audio_dim,)) / np.sqrt(audio_dim)
-        audio = looks.sound[order[0]] + difficulty * (looks.sound[order[max_objects]] / 2 + noise)
-        boxes = jnp.where(present[:, None], boxes, 0.0)
-        return AudioVisualScenes(image, audio, boxes, jnp.where(present, classes, -1).astype(jnp.int32))
+        first, second = jax.random.split(key)
+        order, count, cells, sides, starts, phase, shade = parts(
+            jax.random.uniform(first, (total(*uniform),)), *uniform
+        )
+        tint, waves, grain, noise = parts(jax.random.normal(second, (total(*normal),)), *normal)
+        order = jnp.argsort(order)
+        present, classes = jnp.arange(m) < 2 + jnp.floor((m - 1) * count), order[:m]
+        boxes = _place(cells, sides, starts, size, smallest)
+        shade = 0.5 * d * (2 * shade - 1) * looks.colour[classes] + 0.15 * d * tint
+        shown = (_inside(boxes, size) & present[:, None, None])[..., None]
+        objects = jnp.sum(jnp.where(shown, _objects(looks, classes, phase, shade, size), 0.0), axis=0)
+        frame = jnp.where(shown.any(0), objects, 0.45 + 0.25 * _smooth(waves, size))
+        outside = looks.sound[order[m]] / 2 + noise / np.sqrt(audio_dim)
+        return AudioVisualScenes(
+            jnp.clip(frame + 0.12 * d * grain, 0, 1),
+            looks.sound[order[0]] + d * outside,
+            jnp.where(present[:, None], boxes, 0.0),
+            jnp.where(present, classes, -1).astype(jnp.int32),
+        )
 
     return jax.vmap(one)(jax.random.split(sample_key, num_examples))
 

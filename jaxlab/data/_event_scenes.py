@@ -12,7 +12,7 @@ from jaxlab.data._numbers import Numbers
 
 SHAPES = ("background", "disk", "square", "triangle", "bar")
 _WAVES = 6  # cosines of the background
-_STRIPES = (2.5, 4.0, 5.5, 7.0)  # of each class, radians per radius
+_STRIPES = (2.0, 4.0, 6.0, 8.0)  # of each class, radians per radius
 _DARKEST = 0.15  # of the intensity, whose logarithm the camera sees
 
 
@@ -57,7 +57,7 @@ class _Shape(NamedTuple):
 
 def _polygon(x: jax.Array, y: jax.Array, sides: int) -> jax.Array:
     """Distance beyond the nearest side of a regular polygon in the unit circle; negative inside."""
-    turns = 2 * np.pi * np.arange(sides) / sides
+    turns = 2 * np.pi * np.arange(sides) / sides + np.pi / 2  # one side below
     return (x[..., None] * np.cos(turns) + y[..., None] * np.sin(turns)).max(-1) - np.cos(np.pi / sides)
 
 
@@ -72,20 +72,22 @@ def _outside(shape: _Shape, x: jax.Array, y: jax.Array) -> jax.Array:
 
 def _count(num_shapes: int) -> int:
     """How many numbers a scene needs."""
-    return 1 + 10 * num_shapes + 3 * _WAVES + 2
+    return 1 + 11 * num_shapes + 3 * _WAVES + 2
 
 
 def _draw_shapes(number: Numbers, count: int, size: int, frequencies: np.ndarray, speed: float) -> _Shape:
     upto = np.cumsum(frequencies) / np.sum(frequencies)
-    heading, pace = number(0, 2 * np.pi, count), speed * number(0.5, 1.5, count)
+    # Nearly upright, drifting to one side or the other: never along its stripes, where its inside would not show.
+    angle, side = number(-0.4, 0.4, count), jnp.sign(number(-1, 1, count))
+    heading, pace = angle + number(-1, 1, count), side * speed * number(0.5, 1.5, count)
     return _Shape(
         kind=1 + jnp.sum(number(0, 1, count, 1) >= upto[:-1], axis=-1),
         centre=number(0.12 * size, 0.88 * size, count, 2),
         velocity=pace[:, None] * jnp.stack([jnp.cos(heading), jnp.sin(heading)], axis=-1),
-        radius=size * number(0.15, 0.24, count),
-        angle=number(0, 2 * np.pi, count),
+        radius=size * number(0.18, 0.27, count),
+        angle=angle,
         brightness=number(0.35, 0.95, count),
-        fineness=number(0.85, 1.2, count),
+        fineness=number(0.85, 1.15, count),
         phase=number(0, 2 * np.pi, count),
     )
 
@@ -113,7 +115,7 @@ def _frame(background: Any, shapes: _Shape, shown: jax.Array, t: jax.Array, size
         outside = _outside(shape, dx, dy)
         stripes = jnp.asarray(_STRIPES)[shape.kind - 1] * shape.fineness
         along = jnp.cos(shape.angle) * dx + jnp.sin(shape.angle) * dy
-        surface = shape.brightness * (0.7 + 0.3 * jnp.cos(stripes * along / shape.radius + shape.phase))
+        surface = shape.brightness * (0.55 + 0.45 * jnp.cos(stripes * along / shape.radius + shape.phase))
         cover = jax.nn.sigmoid(-outside / 0.4) * is_shown
         return ((1 - cover) * intensity + cover * surface,
                 jnp.where((outside < 0) & is_shown, shape.kind, label)), None  # fmt: skip
@@ -162,9 +164,9 @@ def event_scenes(
     size: int = 32,
     num_shapes: int = 4,
     bins: int = 5,
-    frames: int = 8,
+    frames: int = 10,
     backward_factor: int = 5,
-    speed: float = 0.2,
+    speed: float = 0.3,
     turn: float = 0.04,
     threshold: float = 0.15,
     noise: float = 0.01,
@@ -172,7 +174,8 @@ def event_scenes(
 ) -> EventScenes:
     """Procedural scenes for learning to segment what an event camera sees, from single clicks.
 
-    Striped shapes drift over a slowly turning background, each in a straight line; some hide others. The camera
+    Striped shapes drift over a slowly turning background, each in a straight line, to the left or to the right and
+    nearly upright; some hide others. The camera
     reports thresholded changes of log intensity, so a shape shows by its moving edges and stripes only, and
     background noise adds events that mean nothing. The label holds at one moment: `forward` is what happened just
     before it, sharp but little, `backward` a longer time after it, shown backwards, more but smeared. Pure: jit it

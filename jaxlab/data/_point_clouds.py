@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.data._parts import parts, total
+
 POINT_CLASSES = ("car", "pedestrian", "cyclist")
 # Of each class: length, width, mean height of its points, mean reflectance; clusters of clutter come last.
 _FORMS = np.array([[6.0, 3.0, 0.4, 0.6], [2.2, 2.2, 0.7, 0.35], [4.2, 2.0, 0.6, 0.5]], np.float32)
@@ -43,36 +45,38 @@ def _turn(local: jax.Array, heading: jax.Array) -> jax.Array:
     return jnp.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
 
 
-def _places(key: jax.Array, count: int, size: float) -> jax.Array:
-    """Centres `[count, 2]` in different cells of a grid that itself is shifted; y is centred at 0."""
-    cell_key, shift_key, jitter_key = jax.random.split(key, 3)
-    cell = jax.random.permutation(cell_key, _CELLS**2)[:count]
+def _places(cells: jax.Array, jitter: jax.Array, shift: jax.Array, size: float) -> jax.Array:
+    """Centres `[M, 2]` in different cells of a grid that itself is shifted, from numbers in [0, 1)."""
+    cell = jnp.argsort(cells)[: len(jitter)]
     corner = jnp.stack([cell // _CELLS, cell % _CELLS], axis=-1).astype(jnp.float32)
-    width = size / _CELLS
-    jitter = jax.random.uniform(jitter_key, (count, 2), minval=-0.08, maxval=0.08)
-    shift = jax.random.uniform(shift_key, (2,), minval=-0.25, maxval=0.25)
-    return (corner + 0.5 + jitter + shift) * width - jnp.array([0.0, size / 2])
+    place = corner + 0.5 + 0.16 * (jitter - 0.5) + 0.5 * (shift - 0.5)
+    return place * (size / _CELLS) - jnp.array([0.0, size / 2])
+
+
+def _boxes(
+    extents: jax.Array, headings: jax.Array, classes: jax.Array, centres: jax.Array, aligned: bool
+) -> jax.Array:
+    """Boxes `[M, 5]` of the sizes of their classes, a sixth more or less."""
+    extent = jnp.asarray(_FORMS)[classes, :2] * (0.85 + 0.3 * extents)
+    heading = jnp.pi * (2 * headings - 1)
+    if aligned:
+        extent = jnp.where((heading > 0)[:, None], extent, extent[:, ::-1])
+        heading = jnp.zeros_like(heading)
+    return jnp.concatenate([centres, extent, heading[:, None]], axis=-1)
 
 
 def _object_points(
-    key: jax.Array, boxes: jax.Array, look: jax.Array, per_object: int, size: float, noise: Any
-):
-    """Points `[M, K, 4]` of objects, nearer to their outline than to their middle, and which of them exist."""
-    place_key, side_key, count_key, value_key = jax.random.split(key, 4)
-    shape = (len(boxes), per_object)
-    inside = jax.random.uniform(place_key, (*shape, 2), minval=-0.5, maxval=0.5)
-    side = jax.random.randint(side_key, shape, 0, 4)
-    edge = jnp.where(side % 2 == 0, 0.48, -0.48)
-    outline = jnp.where((side < 2)[..., None] == jnp.array([True, False]), edge[..., None], inside)
+    boxes: jax.Array, values: jax.Array, places: jax.Array, sides: jax.Array, shares: jax.Array, size: float
+) -> tuple[jax.Array, jax.Array]:
+    """Points `[M, K, 4]` of objects, along their outlines, and which of them exist."""
+    # Each point lies on one of four sides: a coordinate near its end, the other anywhere.
+    end = jnp.where(sides % 0.5 < 0.25, 0.48, -0.48)[..., None]
+    outline = jnp.where((sides < 0.5)[..., None] == jnp.array([True, False]), end, places - 0.5)
     plane = boxes[:, None, :2] + _turn(outline * boxes[:, None, 2:4], boxes[:, None, 4])
-    value = look[:, None] + noise * jax.random.normal(value_key, (*shape, 2))
     # The beams of the sensor spread: an object at the far end returns a quarter of the points of a near one.
-    share = jnp.clip(1.1 - 0.85 * boxes[:, 0] / size, 0.2, 1.0) * jax.random.uniform(
-        count_key, (len(boxes),), minval=0.6, maxval=1.0
-    )
-    area = jnp.sqrt(boxes[:, 2] * boxes[:, 3] / 18.0)
-    kept = jnp.maximum(jnp.round(per_object * share * area), 3)
-    return jnp.concatenate([plane, value], axis=-1), jnp.arange(per_object) < kept[:, None]
+    share = jnp.clip(1.1 - 0.85 * boxes[:, 0] / size, 0.2, 1.0) * (0.6 + 0.4 * shares)
+    kept = jnp.maximum(jnp.round(sides.shape[1] * share * jnp.sqrt(boxes[:, 2] * boxes[:, 3] / 18.0)), 3)
+    return jnp.concatenate([plane, values], axis=-1), jnp.arange(sides.shape[1]) < kept[:, None]
 
 
 def point_cloud_scenes(
@@ -127,27 +131,33 @@ def point_cloud_scenes(
             f"point_cloud_scenes has {_CELLS**2} places and 3 class_shares, got {max_objects} objects, "
             f"{num_clusters} clusters and {class_shares}"
         )
-    noise, log_shares = 0.05 + 0.2 * jnp.asarray(difficulty), jnp.log(jnp.asarray(class_shares))
+    noise = 0.05 + 0.2 * jnp.asarray(difficulty)
+    shares = np.cumsum(class_shares[:-1]) / np.sum(class_shares)
+    k = points_per_object
+    uniform = ((slots,), (), (_CELLS**2,), (slots, 2), (2,), (slots, 2), (slots,), (slots, 2), (slots, k, 2),
+               (slots, k), (slots,), (num_clutter, 4))  # fmt: skip
 
     def one(key: jax.Array) -> PointScenes:
-        keys = jax.random.split(key, 7)
-        classes = jax.random.categorical(keys[0], log_shares, shape=(slots,))
-        count = jax.random.randint(keys[1], (), (max_objects + 1) // 2, max_objects + 1)
-        real = jnp.arange(slots) < count
-        boxes = _boxes(keys[2], classes, _places(keys[3], slots, size), aligned)
+        first, second = jax.random.split(key)
+        numbers = parts(jax.random.uniform(first, (total(*uniform),)), *uniform)
+        kinds, count, cells, jitter, shift, extents, headings, strange, places, sides, seen, single = numbers
+        classes = jnp.sum(kinds[:, None] >= shares, axis=-1)
+        fewest = (max_objects + 1) // 2
+        count = fewest + jnp.floor((max_objects + 1 - fewest) * count)
+        boxes = _boxes(extents, headings, classes, _places(cells, jitter, shift, size), aligned)
         # Clutter that is as high and bright as an object cannot be told apart: difficulty moves it there.
-        own = jnp.asarray(_FORMS)[classes, 2:]
-        strange = jax.random.uniform(keys[4], (slots, 2), minval=0.0, maxval=0.35) + 0.35 * difficulty
         is_clutter = jnp.arange(slots) >= max_objects
-        look = jnp.where(is_clutter[:, None], strange, own)
-        points, seen = _object_points(keys[5], boxes, look, points_per_object, size, noise)
-        seen = seen & (real | is_clutter)[:, None]
-        low, high = jnp.array([0.0, -size / 2, 0.0, 0.0]), jnp.array([size, size / 2, 1.0, 1.0])
-        single = jax.random.uniform(keys[6], (num_clutter, 4), minval=low, maxval=high)
-        points = jnp.concatenate([points.reshape(-1, 4), single])
-        inside = jnp.all((points[:, :2] >= low[:2]) & (points[:, :2] < high[:2]), axis=-1)
-        exists = jnp.concatenate([seen.reshape(-1), jnp.ones(num_clutter, bool)]) & inside
-        real = real[:max_objects]
+        look = jnp.where(
+            is_clutter[:, None], 0.35 * strange + 0.35 * difficulty, jnp.asarray(_FORMS)[classes, 2:]
+        )
+        values = look[:, None] + noise * jax.random.normal(second, (slots, k, 2))
+        points, kept = _object_points(boxes, values, places, sides, seen, size)
+        kept = kept & ((jnp.arange(slots) < count) | is_clutter)[:, None]
+        low, span = jnp.array([0.0, -size / 2, 0.0, 0.0]), jnp.array([size, size, 1.0, 1.0])
+        points = jnp.concatenate([points.reshape(-1, 4), low + span * single])
+        inside = jnp.all((points[:, :2] >= low[:2]) & (points[:, :2] < (low + span)[:2]), axis=-1)
+        exists = jnp.concatenate([kept.reshape(-1), jnp.ones(num_clutter, bool)]) & inside
+        real = jnp.arange(max_objects) < count
         return PointScenes(
             jnp.where(exists[:, None], points, 0.0),
             exists,
@@ -156,20 +166,6 @@ def point_cloud_scenes(
         )
 
     return jax.vmap(one)(jax.random.split(key, num_examples))
-
-
-def _boxes(key: jax.Array, classes: jax.Array, centres: jax.Array, aligned: bool) -> jax.Array:
-    """Boxes `[M, 5]` of the sizes of their classes, a sixth more or less."""
-    size_key, heading_key = jax.random.split(key)
-    count = len(classes)
-    extent = jnp.asarray(_FORMS)[classes, :2] * jax.random.uniform(
-        size_key, (count, 2), minval=0.85, maxval=1.15
-    )
-    heading = jax.random.uniform(heading_key, (count,), minval=-jnp.pi, maxval=jnp.pi)
-    if aligned:
-        extent = jnp.where((heading > 0)[:, None], extent, extent[:, ::-1])
-        heading = jnp.zeros_like(heading)
-    return jnp.concatenate([centres, extent, heading[:, None]], axis=-1)
 
 
 def point_cloud_picture(

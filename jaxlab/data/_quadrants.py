@@ -53,9 +53,9 @@ def random_quadrants(key: jax.Array, num_scenes: int, *, shuffled: jax.Array | b
     """
     if jnp.shape(shuffled) not in ((), (num_scenes,)):
         raise ValueError(f"shuffled {jnp.shape(shuffled)} must be a scalar or ({num_scenes},)")
-    identity = jnp.arange(4, dtype=jnp.int32)
-    drawn = jax.vmap(lambda k: jax.random.permutation(k, identity))(jax.random.split(key, num_scenes))
-    return jnp.where(jnp.broadcast_to(jnp.asarray(shuffled), num_scenes)[:, None], drawn, identity)
+    drawn = jnp.argsort(jax.random.uniform(key, (num_scenes, 4)), axis=1).astype(jnp.int32)
+    chosen = jnp.broadcast_to(jnp.asarray(shuffled), num_scenes)[:, None]
+    return jnp.where(chosen, drawn, jnp.arange(4, dtype=jnp.int32))
 
 
 def shuffle_quadrants(

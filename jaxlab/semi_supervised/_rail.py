@@ -343,6 +343,8 @@ def rail_student_loss(
     1.0265
     """
     check_labels(labelled_logits, labels)
+    if jnp.shape(labelled_logits)[-1] != 2:
+        raise ValueError(f"labelled_logits {jnp.shape(labelled_logits)} must have shape [L, ..., 2]")
     for student, other in (
         (labelled_logits, best_labelled_logits),
         (unlabelled_logits, best_unlabelled_logits),

@@ -88,7 +88,7 @@ def test_a_picture_of_streams_and_clicks(tmp_path, scenes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 8}, "16 pixels, got 4, 5, 8, 5 and 8"),
+        ({"size": 8}, "16 pixels, got 4, 5, 10, 5 and 8"),
         ({"bins": 0}, "at least 1 shape, bin and frame"),
         ({"class_frequencies": (1.0, 1.0)}, "class_frequencies must be 4 numbers"),
     ],

@@ -103,8 +103,9 @@ def test_a_sharded_batch_under_jit(one_device, devices):
     close((state, (first, second)), one_device)
 
 
-@pytest.mark.parametrize("via", ["shard_map", "pmap"])
-@DEVICES
+@pytest.mark.parametrize(
+    ("via", "devices"), [("shard_map", 1), ("shard_map", 2), ("shard_map", 4), ("shard_map", 8), ("pmap", 4)]
+)
 def test_an_update_written_per_device(one_device, devices, via):
     step = per_device(lambda *args: update(*args, axis_name="data"), make_mesh({"data": devices}), via=via)
     state, first = step(start(), batch(), jax.random.key(0))

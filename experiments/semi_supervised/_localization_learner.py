@@ -1,0 +1,107 @@
+"""One arm of the localisation driver: teachers' maps become pseudo-labels by a rule, students learn from them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from experiments.semi_supervised._localizers import Localizer, strong_view, sure_consensus
+from experiments.semi_supervised._optimizer import adamw
+from jaxlab import semi_supervised as ss
+from jaxlab.core import Learner, masked_mean
+
+# What becomes of the teachers' maps: which sample is accepted, and the pseudo-label of each student.
+RULES = {
+    "none": "no pseudo-labels",
+    "confidence": "one teacher's mask, where it is sure",
+    "intersection": "what both teachers mark, where they agree: the method",
+    "union": "what either teacher marks, where they agree",
+    "union_all": "what either teacher marks, always",
+    "own": "each student its own teacher's mask, where both agree",
+    "truth": "the true boxes: the ceiling",
+}
+
+
+def rows_of(config: ConfigDict, batch: Mapping[str, jax.Array]) -> tuple[list[dict], dict]:
+    """The parts of a batch: labelled rows by net, and unlabelled rows."""
+    size = config.labelled_batch
+    part = lambda start, stop: {name: x[start:stop] for name, x in batch.items()}
+    return [part(0, size), part(size, 2 * size)], part(2 * size, None)
+
+
+def pseudo_maps(
+    maps: list[jax.Array], truth: jax.Array, rule: str, numbers: Mapping[str, jax.Array]
+) -> tuple[ss.Consensus, list[jax.Array]]:
+    """The teachers' verdict, and the pseudo-label of each student."""
+    threshold, least = numbers["threshold"], numbers["min_agreement"]
+    if rule == "truth":
+        both = ss.teacher_consensus(truth, truth, threshold=0.5, min_agreement=0.0)
+        return both, [truth] * len(maps)
+    if len(maps) == 1:
+        both = sure_consensus(maps[0], threshold=threshold, min_confidence=least)
+        return both, [both.union]
+    both = ss.teacher_consensus(
+        *maps, threshold=threshold, min_agreement=0.0 if rule == "union_all" else least
+    )
+    if rule == "own":
+        return both, [(m >= threshold).astype(m.dtype) for m in maps]
+    return both, [both.union if rule.startswith("union") else both.intersection] * len(maps)
+
+
+def overlap_with(masks: jax.Array, truth: jax.Array) -> jax.Array:
+    """IoU `[B]` of maps cut at one half with the true boxes."""
+    return ss.consensus_iou(masks, truth, threshold=0.5)
+
+
+def localization_learner(nets: Mapping[str, Localizer], arm: ConfigDict, config: ConfigDict) -> Learner:
+    """One arm: its nets, its rule, its numbers; students begin at the warm-up, teachers follow them."""
+    uses_unlabelled = arm.rule != "none" or arm.contrast > 0
+
+    def loss(params, teacher, memory, batch, step, key):
+        metrics, (_, unlabelled) = {}, rows_of(config, batch)
+        accepted = jnp.zeros(config.unlabelled_batch, bool)
+        pseudo = [jnp.zeros_like(unlabelled["truth"])] * len(arm.nets)
+        if arm.rule != "none":
+            maps = [nets[n].apply(teacher[n], unlabelled["image"], unlabelled["audio"])[0] for n in arm.nets]
+            both, pseudo = pseudo_maps(maps, unlabelled["truth"], arm.rule, memory)
+            accepted = both.accepted
+            overlap = jnp.mean(jnp.stack([overlap_with(p, unlabelled["truth"]) for p in pseudo]), axis=0)
+            area = jnp.mean(jnp.stack(pseudo), axis=(0, 2, 3)) / unlabelled["truth"].mean((1, 2))
+            metrics = {
+                "acceptance": accepted.mean(),
+                "pseudo_iou": masked_mean(overlap, where=accepted),
+                "pseudo_area": masked_mean(area, where=accepted),
+            }
+        total, view = 0.0, strong_view(batch["image"], key, **config.strong)
+        parts, others = rows_of(config, batch | {"image": view})
+        for n, name in enumerate(arm.nets):
+            labelled = parts[n]
+            seen = (labelled, others) if uses_unlabelled else (labelled,)
+            image, audio = (jnp.concatenate([part[f] for part in seen]) for f in ("image", "audio"))
+            student, features, sound = nets[name].apply(params[name], image, audio)
+            split = config.labelled_batch
+            rest = student[split:] if uses_unlabelled else jnp.zeros_like(unlabelled["truth"])
+            total += ss.dual_teacher_loss(
+                student[:split], labelled["truth"], rest, pseudo[n], accepted, weight=memory["weight"]
+            )
+            if arm.contrast:
+                total += memory["contrast"] * ss.audio_visual_contrastive(
+                    features, sound, temperature=config.contrast_temperature
+                )
+        return total / len(arm.nets), (memory, metrics)
+
+    def init(key: jax.Array, context: Any) -> tuple[dict, dict]:
+        # In the state and not in the program: arms that differ in these numbers alone are compiled once.
+        numbers = {
+            name: jnp.float32(arm[name]) for name in ("threshold", "min_agreement", "weight", "contrast")
+        }
+        return {name: context["warm_up"][name] for name in arm.nets}, numbers
+
+    return ss.mean_teacher_learner(
+        init,
+        loss,
+        adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay),
+        decay=config.ema_decay,
+    )
