@@ -1,5 +1,6 @@
 """Eight host devices for every test, and a compilation cache that outlives the run."""
 
+import gc
 import os
 import pathlib
 
@@ -9,3 +10,14 @@ cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".ca
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import jax  # noqa: E402, after its settings
+import pytest  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _let_go_of_compiled_programs():
+    """Compiled programs hold memory maps, of which a process may have 65,530: some thousand tests use them up."""
+    yield
+    jax.clear_caches()
+    gc.collect()

@@ -360,6 +360,87 @@ FEW_LABELS = {
 }
 CALLS |= FEW_LABELS
 
+
+def _boxes(a, *more):
+    """Boxes from numbers of any size: `[R, 4]`, or `[R, 5]` with headings."""
+    wide = [core.as_float(a[name])[:, 0] for name in ("s", "t")]
+    return jnp.stack([*wide, *(jnp.abs(x) for x in wide), *more], axis=-1)
+
+
+def _turned(a):
+    return _boxes(a, core.as_float(a["v"]))
+
+
+def _frames(a, name="s"):
+    return jax.nn.sigmoid(core.as_float(a[name]))[:, None, :]
+
+
+def _three(a):
+    return _soft(jnp.stack([a["s"][:, 0], a["t"][:, 0], a["v"]], axis=-1))
+
+
+def _stored(a):
+    store = semi_supervised.store_init(3, 2)
+    return semi_supervised.store_append(
+        store, a["index"], _boxes(a)[:, None], a["y"][:, None], where=a["rows"][:, None]
+    )
+
+
+def _detected(a):
+    own = jnp.arange(a["s"].shape[1])[None] % 3
+    return semi_supervised.mean_average_precision(
+        _soft(a["s"])[None], a["v"][None], a["labels3"][None], own, num_classes=3, where=a["rows"][None]
+    )
+
+
+SCENES = {
+    "audio_visual_map": lambda a: semi_supervised.audio_visual_map(
+        a["s"][:, None, None], a["t"], temperature=0.1
+    ),
+    "audio_visual_contrastive": lambda a: semi_supervised.audio_visual_contrastive(
+        a["s"][:, None, None], a["t"], where=a["rows"]
+    ),
+    "pixel_cross_entropy": lambda a: semi_supervised.pixel_cross_entropy(
+        _frames(a), _frames(a, "t"), where=a["where"][:, None]
+    ),
+    "box_map": lambda a: semi_supervised.box_map(_boxes(a), height=2, width=3),
+    "teacher_consensus": lambda a: semi_supervised.teacher_consensus(_frames(a), _frames(a, "t")),
+    "dual_teacher_loss": lambda a: semi_supervised.dual_teacher_loss(
+        _frames(a), _frames(a, "t"), _frames(a, "t"), _frames(a), a["v"] > 0, where=a["rows"]
+    ),
+    "min_max_normalize": lambda a: semi_supervised.min_max_normalize(a["s"][:, None]),
+    "consensus_iou": lambda a: semi_supervised.consensus_iou(_frames(a), _frames(a, "t")),
+    "localization_success": lambda a: semi_supervised.localization_success(a["v"], where=a["rows"]),
+    "localization_auc": lambda a: semi_supervised.localization_auc(a["v"], where=a["rows"]),
+    "axis_aligned_iou": lambda a: semi_supervised.axis_aligned_iou(_boxes(a), _boxes(a)[::-1]),
+    "bev_iou": lambda a: semi_supervised.bev_iou(_turned(a), _turned(a)[::-1]),
+    "points_in_boxes": lambda a: semi_supervised.points_in_boxes(_boxes(a), _turned(a), where=a["rows"]),
+    "transform_points": lambda a: semi_supervised.transform_points(
+        _boxes(a), flip=True, rotation=0.3, scale=2.0
+    ),
+    "transform_boxes": lambda a: semi_supervised.transform_boxes(
+        _turned(a), flip=True, rotation=0.3, scale=2.0
+    ),
+    "two_means": lambda a: semi_supervised.two_means(a["s"], where=a["where"]),
+    "truncate": lambda a: semi_supervised.truncate(_soft(a["s"])),
+    "dual_thresholds": lambda a: semi_supervised.dual_thresholds(
+        _soft(a["s"]), a["y"], num_classes=3, where=a["rows"], default=jnp.zeros((a["t"].shape[1], 2))
+    ),
+    "box_levels": lambda a: semi_supervised.box_levels(
+        a["s"], a["labels3"], jnp.stack([a["bank"], a["bank"]], axis=-1), where=a["rows"]
+    ),
+    "hierarchical_supervision": lambda a: semi_supervised.hierarchical_supervision(
+        _three(a), a["labels3"], jnp.full((3, 3, 2), 0.3), label_overlap=jax.nn.relu(a["v"]), where=a["rows"]
+    ),
+    "store_append": _stored,
+    "linear_keep_rate": lambda a: semi_supervised.linear_keep_rate(a["step"], length=50),
+    "match_detections": lambda a: semi_supervised.match_detections(_soft(a["s"]), a["v"], allowed=a["where"]),
+    "average_precision": lambda a: semi_supervised.average_precision(a["v"], a["y"] > 0, 3, where=a["rows"]),
+    "mean_average_precision": _detected,
+    "shuffle_quadrants": lambda a: data.shuffle_quadrants(_boxes(a), jnp.array([1, 0, 3, 2])),
+}
+CALLS |= SCENES
+
 # Types, constants, and what only makes or reads a state that a call above goes through.
 COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
@@ -367,7 +448,8 @@ COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "Prototype
               "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",
               "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "MeanTeacherState",
               "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
-              "curriculum_init"}  # fmt: skip
+              "curriculum_init", "BoxLevels", "Consensus", "DEFAULT_THRESHOLDS", "DetectionScores",
+              "LabelStore", "store_init"}  # fmt: skip
 
 # Learners and their texts take models and problems; tests/post_training/ has their faults one by one.
 NOT_ARRAYS = {
@@ -380,7 +462,8 @@ NOT_ARRAYS = {
 
 
 def test_no_public_function_is_left_out():
-    public = set(core.__all__) | set(distillation.__all__) | set(post_training.__all__)
+    rooms = (core, distillation, post_training, semi_supervised)
+    public = set().union(*(room.__all__ for room in rooms))
     assert public - COVERED_BY - NOT_ARRAYS <= set(CALLS), sorted(
         public - COVERED_BY - NOT_ARRAYS - set(CALLS)
     )
@@ -423,7 +506,9 @@ def examples(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(CALLS) - set(POST_TRAINING) - set(DENSE) - set(FEW_LABELS)))
+@pytest.mark.parametrize(
+    "name", sorted(set(CALLS) - set(POST_TRAINING) - set(DENSE) - set(FEW_LABELS) - set(SCENES))
+)
 @examples(40)
 @inputs
 def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, seed):
@@ -439,7 +524,7 @@ def test_post_training_is_finite_or_says_why(name, form, values, mask, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted([*DENSE, *FEW_LABELS]))
+@pytest.mark.parametrize("name", sorted([*DENSE, *FEW_LABELS, *SCENES]))
 @examples(5)
 @inputs
 def test_dense_prediction_is_finite_or_says_why(name, form, values, mask, seed):
@@ -477,5 +562,6 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
             assert isinstance(error, ValueError), (name, key, error)
             assert "\n" not in str(error), (name, key)
     takes_one_array = {"as_float", "crop_flip", "normalize", "ema_update", "overlong_penalty", "sharpen",
-                       "random_affine", "cutout"}  # fmt: skip
+                       "random_affine", "cutout", "truncate", "min_max_normalize", "localization_success",
+                       "localization_auc", "average_precision", "linear_keep_rate"}  # fmt: skip
     assert tried or name in takes_one_array, name

@@ -11,6 +11,7 @@ from jaxlab.core import as_float
 from jaxlab.semi_supervised._contracts import element_mask
 
 _FORMS = (4, 5)
+_TINY = 1e-20  # an area or a gap below it is none: its inverse, in a gradient, would overflow
 
 
 def _check_boxes(boxes: jax.Array, others: jax.Array, forms: tuple[int, ...]) -> None:
@@ -26,7 +27,7 @@ def _area(boxes: jax.Array) -> jax.Array:
 
 def _ratio(overlap: jax.Array, boxes: jax.Array, others: jax.Array) -> jax.Array:
     union = _area(boxes)[..., :, None] + _area(others)[..., None, :] - overlap
-    exists = union > 0
+    exists = union > _TINY
     return jnp.where(exists, overlap / jnp.where(exists, union, 1.0), 0.0)
 
 
@@ -89,8 +90,9 @@ def _clip(polygon: jax.Array, distance: jax.Array) -> jax.Array:
     Returns `[..., V + 1, 2]`: a half-plane adds at most one corner; room that is left repeats the first corner.
     """
     following, ahead = jnp.roll(polygon, -1, axis=-2), jnp.roll(distance, -1, axis=-1)
-    inside, crosses = distance >= 0, (distance >= 0) != (ahead >= 0)
-    share = jnp.where(crosses, distance / jnp.where(crosses, distance - ahead, 1.0), 0.0)
+    inside, gap = distance >= 0, distance - ahead
+    crosses = (inside != (ahead >= 0)) & (jnp.abs(gap) > _TINY)
+    share = jnp.where(crosses, distance / jnp.where(crosses, gap, 1.0), 0.0)
     crossing = polygon + share[..., None] * (following - polygon)
     points = jnp.stack([polygon, crossing], axis=-2).reshape(*polygon.shape[:-2], 2 * polygon.shape[-2], 2)
     kept = jnp.stack([inside, crosses], axis=-1).reshape(*distance.shape[:-1], 2 * distance.shape[-1])

@@ -33,7 +33,7 @@ def min_max_normalize(maps: jax.Array) -> jax.Array:
     maps = as_float(maps)
     low = jnp.min(maps, axis=(-2, -1), keepdims=True, initial=jnp.inf)
     spread = jnp.max(maps, axis=(-2, -1), keepdims=True, initial=-jnp.inf) - low
-    flat = spread <= 0
+    flat = spread <= 1e-20  # the inverse of less would overflow in a gradient
     return jnp.where(flat, 0.0, (maps - low) / jnp.where(flat, 1.0, spread))
 
 
