@@ -207,7 +207,8 @@ def _warn(
 
 def _unraisable(event: Any) -> None:
     """Reads of a damaged checkpoint come back after orbax has closed their event loop: no news for anybody."""
-    if not (isinstance(event.exc_value, RuntimeError) and "Event loop is closed" in str(event.exc_value)):
+    late = ("Event loop is closed", "Encountered error while reading array")
+    if not any(words in str(event.exc_value) for words in late):
         sys.__unraisablehook__(event)
 
 

@@ -1,5 +1,7 @@
 """Prototypes of the regions that a model is sure of, remembered per class, and the pull of pixels towards them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -65,7 +67,7 @@ def region_prototypes(
     _check_regions(features, probs, present)
     mask = element_mask(where, probs.shape[:-1], "pixels")
     weight = jnp.where(mask[..., None] & (probs > threshold), probs, 0.0)
-    flat = lambda x: x.reshape(x.shape[0], -1, x.shape[-1])
+    flat = lambda x: x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])  # -1 fails on empty batches
     sums = jnp.einsum("bpk,bpd->bkd", flat(weight), flat(jnp.where(mask[..., None], features, 0.0)))
     mass = jnp.sum(flat(weight), axis=1)
     valid = present & (mass > min_mass)

@@ -103,6 +103,7 @@ def test_difficulty_adds_noise_to_sound_and_frame():
 
 def test_scenes_are_determined_by_their_keys():
     first, again = _heard(), _scenes(TASK, jax.random.key(1), 0.5)
+    assert isinstance(again, data.AudioVisualScenes)
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(_heard(seed=4).image, first.image)
     # Another task: other sounds for the same classes.
@@ -162,6 +163,7 @@ def test_height_tells_an_object_from_clutter_less_and_less():
 
 def test_clouds_are_determined_by_their_key():
     first, again = _seen(), _clouds[False](jax.random.key(2), 0.5)
+    assert isinstance(again, data.PointScenes)
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(_seen(seed=7).points, first.points)
 
