@@ -15,16 +15,32 @@ VARIANTS = ("smoke", "tune", "paper")
 
 _PAIR, _ONE, _WIDE = ("a", "b"), ("a",), ("wide",)
 
-# Three settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
-_RATES = [{"learning_rate": rate} for rate in (1e-3, 3e-3, 6e-3)]
-_ALONE = [{"threshold": 0.5, "min_agreement": sure} for sure in (0.6, 0.75, 0.85)]
-_AGREE = [{"threshold": 0.5, "min_agreement": agree} for agree in (0.4, 0.6, 0.75)]
+# Four settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
+_RATES = [{"learning_rate": rate} for rate in (3e-3, 6e-3, 1.2e-2, 2.4e-2)]
+_ALONE = [
+    {"learning_rate": 6e-3, "threshold": threshold, "min_agreement": sure}
+    for threshold in (0.35, 0.5)
+    for sure in (0.6, 0.75)
+]
+_AGREE = [
+    {"learning_rate": 6e-3, "threshold": threshold, "min_agreement": agree}
+    for threshold in (0.35, 0.5)
+    for agree in (0.4, 0.6)
+]
 GRID = {
     "supervised": [{"nets": _PAIR, "rule": "none", "contrast": 0.0, **rate} for rate in _RATES],
-    "contrastive": [{"nets": _PAIR, "rule": "none", "contrast": weight} for weight in (0.01, 0.03, 0.1)],
+    "contrastive": [
+        {"nets": _PAIR, "rule": "none", "contrast": weight, "learning_rate": rate}
+        for weight in (0.01, 0.03)
+        for rate in (6e-3, 1.2e-2)
+    ],
     "mean_teacher": [{"nets": _ONE, "rule": "confidence", **setting} for setting in _ALONE],
     "mean_teacher_wide": [{"nets": _WIDE, "rule": "confidence", **setting} for setting in _ALONE],
-    "union_all": [{"nets": _PAIR, "rule": "union_all", "threshold": t} for t in (0.4, 0.5, 0.6)],
+    "union_all": [
+        {"nets": _PAIR, "rule": "union_all", "threshold": threshold, "learning_rate": rate}
+        for threshold in (0.4, 0.5)
+        for rate in (3e-3, 6e-3)
+    ],
     "union": [{"nets": _PAIR, "rule": "union", **setting} for setting in _AGREE],
     "filter_only": [{"nets": _PAIR, "rule": "own", **setting} for setting in _AGREE],
     "dmt": [{"nets": _PAIR, "rule": "intersection", **setting} for setting in _AGREE],
@@ -108,7 +124,7 @@ def _arm(
 
 def _tune(config: ConfigDict) -> None:
     """Every setting of the grid is an arm, on two seeds of its own, judged by validation alone."""
-    config.minutes = 7.0
+    config.minutes = 15.0
     config.seeds, config.first_seed, config.test, config.claims = 2, 1000, False, ()
     config.arms = ConfigDict(
         {f"{name}_{n}": _arm(**setting) for name, grid in GRID.items() for n, setting in enumerate(grid)}

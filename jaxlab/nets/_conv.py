@@ -39,15 +39,14 @@ _LAYOUTS = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 def _check_conv(x, kernel, strides, padding, implementation, dims=2) -> None:
     CHECKS[dims](x)
     if kernel.ndim != x.ndim or kernel.shape[-2] != x.shape[-1]:
-        axes = ("KD, KH, KW", "KH, KW")[dims == 2]
+        axes = "KH, KW" if dims == 2 else "KD, KH, KW"
         raise ValueError(f"kernel must be [{axes}, {x.shape[-1]}, C_out], got {kernel.shape} for x {x.shape}")
     if padding not in _PADDINGS:
         raise ValueError(f"padding must be one of {_PADDINGS}, got {padding!r}")
     if implementation not in _IMPLEMENTATIONS:
         raise ValueError(f"implementation must be one of {_IMPLEMENTATIONS}, got {implementation!r}")
     if len(strides) != dims or min(strides) < 1:
-        count = ("three", "two")[dims == 2]
-        raise ValueError(f"strides must be {count} integers of at least 1, got {strides}")
+        raise ValueError(f"strides must be {'two' if dims == 2 else 'three'} integers of at least 1, got {strides}")
     if padding == "VALID" and any(n < k for n, k in zip(x.shape[1:-1], kernel.shape[:-2])):
         raise ValueError(f"VALID needs images no smaller than the kernel, got {x.shape} and {kernel.shape}")
 
