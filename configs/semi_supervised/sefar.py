@@ -1,7 +1,7 @@
 """SeFAR: Semi-supervised Fine-grained Action Recognition (2025, arXiv 2501.01245).
 
 Procedural clips of a limb that swings in three directions; the order of the swings is the class, so that a clip played
-backwards belongs to another class and a shuffled one to none. Six in a hundred clips have a label. SeFAR looks at two
+backwards belongs to another class and a shuffled one to none. Three in a hundred clips have a label. SeFAR looks at two
 pairs of frames and a context of four, reverses the pairs for the student, weighs pseudo-labels by the mean and spread
 of ten passes of a teacher with dropout, and mixes clips. The arms take it apart: FixMatch (a fixed threshold, no
 averaged teacher, no mixing), no perturbation of time, everything reversed, everything shuffled, a hard threshold
@@ -99,7 +99,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "eval_every": 400,
             "checkpoint_every": 400,
             "steps": 1200,
-            "labels_per_class": 6,
+            "labels_per_class": 3,
             "label_pool": 50,  # of how many per class each seed chooses
             "labelled_batch": 16,
             "unlabelled_batch": 32,
