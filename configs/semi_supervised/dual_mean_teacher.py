@@ -17,15 +17,10 @@ _PAIR, _ONE, _WIDE = ("a", "b"), ("a",), ("wide",)
 
 # Four settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
 _RATES = [{"learning_rate": rate} for rate in (3e-3, 6e-3, 1.2e-2, 2.4e-2)]
-_ALONE = [
-    {"learning_rate": 6e-3, "threshold": threshold, "min_agreement": sure}
+_SURE = [
+    {"learning_rate": rate, "threshold": threshold, "min_agreement": 0.6}
     for threshold in (0.35, 0.5)
-    for sure in (0.6, 0.75)
-]
-_AGREE = [
-    {"learning_rate": 6e-3, "threshold": threshold, "min_agreement": agree}
-    for threshold in (0.35, 0.5)
-    for agree in (0.4, 0.6)
+    for rate in (6e-3, 1.2e-2)
 ]
 GRID = {
     "supervised": [{"nets": _PAIR, "rule": "none", "contrast": 0.0, **rate} for rate in _RATES],
@@ -34,16 +29,16 @@ GRID = {
         for weight in (0.01, 0.03)
         for rate in (6e-3, 1.2e-2)
     ],
-    "mean_teacher": [{"nets": _ONE, "rule": "confidence", **setting} for setting in _ALONE],
-    "mean_teacher_wide": [{"nets": _WIDE, "rule": "confidence", **setting} for setting in _ALONE],
+    "mean_teacher": [{"nets": _ONE, "rule": "confidence", **setting} for setting in _SURE],
+    "mean_teacher_wide": [{"nets": _WIDE, "rule": "confidence", **setting} for setting in _SURE],
     "union_all": [
         {"nets": _PAIR, "rule": "union_all", "threshold": threshold, "learning_rate": rate}
         for threshold in (0.4, 0.5)
-        for rate in (3e-3, 6e-3)
+        for rate in (6e-3, 1.2e-2)
     ],
-    "union": [{"nets": _PAIR, "rule": "union", **setting} for setting in _AGREE],
-    "filter_only": [{"nets": _PAIR, "rule": "own", **setting} for setting in _AGREE],
-    "dmt": [{"nets": _PAIR, "rule": "intersection", **setting} for setting in _AGREE],
+    "union": [{"nets": _PAIR, "rule": "union", **setting} for setting in _SURE],
+    "filter_only": [{"nets": _PAIR, "rule": "own", **setting} for setting in _SURE],
+    "dmt": [{"nets": _PAIR, "rule": "intersection", **setting} for setting in _SURE],
     "ceiling": [{"nets": _PAIR, "rule": "truth", **rate} for rate in _RATES],
 }
 
