@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import core, data, distillation, post_training, semi_supervised
+from jaxlab import core, data, distillation, merging, post_training, ranking, semi_supervised
 
 # Rows, classes, dtype: each is compiled once per function, then met with many values and masks.
 FORMS = (
@@ -136,6 +136,12 @@ CALLS = {
     "constant_decay": lambda a: core.constant_decay(0.9)(a["step"]),
     "ramp_up_decay": lambda a: core.ramp_up_decay(0.999)(a["step"]),
     "dkd_loss": lambda a: distillation.dkd_loss(a["s"], a["t"], a["y"], where=a["where"]),
+    "binary_kl": lambda a: distillation.binary_kl(a["s"], a["t"], where=a["where"]),
+    "binary_kl_norm": lambda a: distillation.binary_kl_norm(a["s"], a["t"], where=a["where"]),
+    "align_gradients": lambda a: distillation.align_gradients([a["s"], a["v"]], [a["t"], a["v"]]),
+    "nd_loss": lambda a: distillation.nd_loss(a["s"], a["t"], a["labels3"], a["bank"], where=a["rows"]),
+    "direction_loss": lambda a: distillation.direction_loss(a["s"], a["labels3"], a["bank"], where=a["rows"]),
+    "norm_loss": lambda a: distillation.norm_loss(a["s"], a["t"], where=a["rows"]),
     "target_class_kl": lambda a: distillation.target_class_kl(a["s"], a["t"], a["y"], where=a["where"]),
     "non_target_class_kl": lambda a: distillation.non_target_class_kl(a["s"], a["t"], a["y"], where=a["where"]),
     "crd_loss": _crd,
@@ -210,6 +216,45 @@ CALLS |= POST_TRAINING
 
 def _soft(x):
     return jax.nn.softmax(x.astype(jnp.float32))
+
+
+def _centroids(a):
+    return distillation.class_centroids(_soft(a["s"]), a["y"], where=a["rows"])
+
+
+def _trilateral(a):
+    means = distillation.class_mean_teacher(_soft(a["t"]), a["y"], where=a["rows"])
+    state = distillation.trilateral_state(_soft(a["s"]), _soft(a["t"]), a["y"], means)
+    controller = distillation.fusion_controller_init(jax.random.key(0), a["s"].shape[1], hidden=(3,))
+    return distillation.fusion_ratio(controller, state)
+
+
+TEACHERS = {
+    "class_centroids": _centroids,
+    "ema_centroids": lambda a: distillation.ema_centroids(
+        jnp.eye(a["t"].shape[1]), _soft(a["s"]), a["y"], decay=0.5, min_count=1, where=a["rows"]
+    ),
+    "cmi_terms": lambda a: distillation.cmi_terms(
+        a["s"], a["y"], jnp.eye(a["t"].shape[1]) / 2, where=a["where"]
+    ),
+    "mcmi_loss": lambda a: distillation.mcmi_loss(a["s"], a["y"], jnp.eye(a["t"].shape[1]), where=a["where"]),
+    "matching_temperature": lambda a: distillation.matching_temperature(a["s"], a["t"]),
+    "class_mean_teacher": lambda a: distillation.class_mean_teacher(_soft(a["s"]), a["y"], where=a["rows"]),
+    "trilateral_state": _trilateral,
+    "fusion_ratio": _trilateral,
+    "fused_kd_loss": lambda a: [
+        distillation.fused_kd_loss(
+            a["s"],
+            a["t"],
+            a["y"],
+            jax.nn.sigmoid(core.as_float(a["v"])),
+            double_softmax=double,
+            where=a["where"],
+        )
+        for double in (False, True)
+    ],
+}
+CALLS |= TEACHERS
 
 
 def _students(a):
@@ -441,6 +486,119 @@ SCENES = {
 }
 CALLS |= SCENES
 
+
+def _landscape(a):
+    total = lambda x: jnp.sum(core.as_float(x))
+    return distillation.line_losses(total, a["s"], a["t"], jnp.array([0.0, 0.5]))
+
+
+def _plane(a):
+    total, at = lambda x: jnp.sum(core.as_float(x)), jnp.array([0.0, 1.0])
+    return distillation.plane_losses(total, a["s"], a["t"], a["s"], at, at)
+
+
+def _cells(a):
+    return jnp.broadcast_to(core.as_float(a["v"])[:, None], (len(a["v"]), 4))
+
+
+UNTRAINED_AND_MASKED = {
+    "soft_cross_entropy": lambda a: distillation.soft_cross_entropy(a["s"], a["t"], where=a["where"]),
+    "local_init": lambda a: distillation.local_init({"w": a["s"]}, {"w": a["t"]}, alpha=0.3),
+    "standardize": lambda a: distillation.standardize(a["s"], a["t"], where=a["rows"]),
+    "linear_probe": lambda a: distillation.linear_probe(
+        a["t"], a["labels3"], a["s"], num_classes=3, steps=2, where=a["rows"]
+    ),
+    "knn_probe": lambda a: distillation.knn_probe(
+        a["t"], a["labels3"], a["s"], num_classes=3, neighbors=2, where=a["rows"]
+    ),
+    "line_losses": _landscape,
+    "plane_losses": _plane,
+    "mix_base": lambda a: distillation.mix_base(a["bank"][0], a["s"]),
+    "update_base": lambda a: distillation.update_base(a["bank"][0], a["s"], where=a["rows"]),
+    "beta_log_prob": lambda a: distillation.beta_log_prob(_soft(a["s"]), a["t"], a["s"]),
+    "sample_mask": lambda a: distillation.sample_mask(jax.random.key(0), a["s"], a["t"]),
+    "render_mask": lambda a: distillation.render_mask(_cells(a), size=4, kernel=3, sigma=1.0),
+    "released_mask_loss": lambda a: distillation.released_mask_loss(a["s"], a["v"], where=a["rows"]),
+    "reinforce_mask_loss": lambda a: distillation.reinforce_mask_loss(
+        a["s"], a["v"], baseline=0.5, where=a["rows"]
+    ),
+}
+CALLS |= UNTRAINED_AND_MASKED
+
+
+def _lists(name):
+    """Of scores and grades from 0 to 4."""
+    return lambda a: getattr(ranking, name)(a["s"], jnp.clip(core.as_float(a["t"]), 0, 4), where=a["where"])
+
+
+MERGING_AND_RANKING = {
+    **{name: _lists(name) for name in ("softmax_loss", "weighted_list_loss", "ndcg_at_k", "mrr")},
+    "task_vector": lambda a: merging.task_vector({"w": a["s"]}, {"w": a["t"]}),
+    "merge": lambda a: merging.merge({"w": a["bank"][0]}, {"w": a["s"]}, a["v"]),
+    "adamerging_loss": lambda a: merging.adamerging_loss(jnp.stack([a["s"], a["t"]]), where=a["rows"]),
+    "clip_coefficients": lambda a: merging.clip_coefficients({"w": a["s"], "b": a["t"]}),
+    "initial_coefficients": lambda a: merging.initial_coefficients({"w": a["s"]}, 2),
+    "ties_select": lambda a: merging.ties_select({"w": a["s"], "b": a["t"]}, keep=0.5),
+    "ties_merge": lambda a: merging.ties_merge({"w": a["s"], "b": a["t"]}, keep=0.5),
+    "dla_losses": lambda a: ranking.dla_losses(a["s"], a["t"], a["where"], where=a["rows"][:, None]),
+    "relative_weights": lambda a: ranking.relative_weights(a["s"], where=a["where"]),
+    "relative_examination_error": lambda a: ranking.relative_examination_error(
+        a["s"], _soft(a["t"]), where=a["where"]
+    ),
+    "position_bias_examination": lambda a: ranking.position_bias_examination(12, eta=a["step"]),
+    "click_probability": lambda a: ranking.click_probability(a["s"]),
+    "trust_bias_click_probability": lambda a: ranking.trust_bias_click_probability(_soft(a["s"])),
+    "sample_clicks": lambda a: ranking.sample_clicks(
+        jax.random.key(0), _soft(a["s"]), _soft(a["t"]), where=a["where"]
+    ),
+    "sample_cascade_clicks": lambda a: ranking.sample_cascade_clicks(
+        jax.random.key(0), _soft(a["s"]), where=a["where"]
+    ),
+    "cascade_examination": lambda a: ranking.cascade_examination(_soft(a["s"]), where=a["where"]),
+}
+CALLS |= MERGING_AND_RANKING
+
+
+def _tree(x):
+    """Next-token logits at the one prefix of answers of length 1."""
+    return x[:, None]
+
+
+def _speaker(width):
+    return distillation.codec_init(jax.random.key(0), width=width, message=2, hidden=3)
+
+
+def _conversation(a):
+    own, other = _speaker(a["s"].shape[1]), _speaker(a["t"].shape[1])
+    said = distillation.interaction_round(own, other, a["s"], jnp.tanh)
+    told = distillation.encode_message(other, a["t"])
+    agreed = distillation.message_consistency(said.sent, told, where=a["rows"])
+    kept = distillation.state_consistency(own, a["s"], where=a["rows"])
+    replies = distillation.decode_message(own, said.reply)
+    return distillation.talking_loss(a["v"], replies, agreed, kept, where=a["rows"])
+
+
+def _pairs(a):
+    index = distillation.select_hard(a["t"], num_negatives=a["t"].shape[1] // 2)
+    scores, wise = a["s"][:, : index.shape[1]], distillation.scores_of(a["t"], index)
+    return [
+        distillation.dcd_loss(scores, wise, dynamic=dynamic, where=a["rows"]) for dynamic in (True, False)
+    ]
+
+
+IMPERFECT_TEACHERS = {
+    "sequence_kl": lambda a: distillation.sequence_kl(_tree(a["s"]), _tree(a["t"]), where=a["rows"][:, None]),
+    "token_forward_kl": lambda a: distillation.token_forward_kl(a["s"], a["t"], where=a["rows"]),
+    "hacking_score": lambda a: distillation.hacking_score(a["s"]),
+    "power_law_fit": lambda a: distillation.power_law_fit(jnp.abs(a["t"]), a["s"], where=a["where"]),
+    **{name: _conversation for name in ("codec_init", "encode_message", "decode_message", "interaction_round",
+       "message_consistency", "state_consistency", "talking_loss")},
+    **{name: _pairs for name in ("select_hard", "scores_of", "dcd_loss")},
+    "entropy_weights": lambda a: distillation.entropy_weights(a["t"], where=a["rows"]),
+    "recall_at_k": lambda a: distillation.recall_at_k(a["s"].astype(jnp.float32) @ a["t"].astype(jnp.float32).T),
+}  # fmt: skip
+CALLS |= IMPERFECT_TEACHERS
+
 # Types, constants, and what only makes or reads a state that a call above goes through.
 COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
@@ -449,10 +607,14 @@ COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "Prototype
               "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "MeanTeacherState",
               "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
               "curriculum_init", "BoxLevels", "Consensus", "DEFAULT_THRESHOLDS", "DetectionScores",
-              "LabelStore", "store_init"}  # fmt: skip
+              "LabelStore", "store_init", "BilevelState", "fusion_controller_init",
+              "DlaLosses", "PowerLaw", "Exchange"}  # fmt: skip
 
 # Learners and their texts take models and problems; tests/post_training/ has their faults one by one.
 NOT_ARRAYS = {
+    "dual_head_apply",
+    "bilevel_learner",
+    "unrolled_loss",
     "mean_teacher_learner",
     "rlvr_learner",
     "text_rlvr_learner",
@@ -462,7 +624,7 @@ NOT_ARRAYS = {
 
 
 def test_no_public_function_is_left_out():
-    rooms = (core, distillation, post_training, semi_supervised)
+    rooms = (core, distillation, merging, post_training, ranking, semi_supervised)
     public = set().union(*(room.__all__ for room in rooms))
     assert public - COVERED_BY - NOT_ARRAYS <= set(CALLS), sorted(
         public - COVERED_BY - NOT_ARRAYS - set(CALLS)
@@ -507,7 +669,16 @@ def examples(count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", sorted(set(CALLS) - set(POST_TRAINING) - set(DENSE) - set(FEW_LABELS) - set(SCENES))
+    "name",
+    sorted(
+        set(CALLS)
+        - set(POST_TRAINING)
+        - set(DENSE)
+        - set(FEW_LABELS)
+        - set(SCENES)
+        - set(TEACHERS)
+        - set(MERGING_AND_RANKING)
+    ),
 )
 @examples(40)
 @inputs
@@ -524,7 +695,7 @@ def test_post_training_is_finite_or_says_why(name, form, values, mask, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted([*DENSE, *FEW_LABELS, *SCENES]))
+@pytest.mark.parametrize("name", sorted([*DENSE, *FEW_LABELS, *SCENES, *TEACHERS, *MERGING_AND_RANKING]))
 @examples(5)
 @inputs
 def test_dense_prediction_is_finite_or_says_why(name, form, values, mask, seed):
@@ -563,5 +734,7 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
             assert "\n" not in str(error), (name, key)
     takes_one_array = {"as_float", "crop_flip", "normalize", "ema_update", "overlong_penalty", "sharpen",
                        "random_affine", "cutout", "truncate", "min_max_normalize", "localization_success",
-                       "localization_auc", "average_precision", "linear_keep_rate"}  # fmt: skip
+                       "localization_auc", "average_precision", "linear_keep_rate", "clip_coefficients",
+                       "initial_coefficients", "position_bias_examination", "click_probability",
+                       "trust_bias_click_probability"}  # fmt: skip
     assert tried or name in takes_one_array, name

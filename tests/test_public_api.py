@@ -14,7 +14,9 @@ ROOMS = (
     "distillation",
     "language",
     "language.tasks",
+    "merging",
     "post_training",
+    "ranking",
     "semi_supervised",
     "training",
 )
@@ -26,7 +28,9 @@ LOSS_ROOMS = (
     "distillation",
     "language",
     "language.tasks",
+    "merging",
     "post_training",
+    "ranking",
     "semi_supervised",
 )
 

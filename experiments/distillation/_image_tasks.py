@@ -127,14 +127,24 @@ def teacher_arm(net: Any, spec: ConfigDict, splits: dict[str, data.Images]) -> A
 
 def evaluate_logits(net: Any) -> Callable[[Any, data.Images], dict[str, jax.Array]]:
     """Accuracy and negative log-likelihood of `state.params` on a split."""
+    return evaluate_answers(lambda params, images: (net.apply(params, images), {}))
+
+
+def evaluate_answers(
+    answer: Callable[[Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]],
+) -> Callable[[Any, data.Images], dict[str, jax.Array]]:
+    """Accuracy, negative log-likelihood and the means of whatever else `answer` says of an image.
+
+    `answer` is `(params, images) -> (logits [B, C], {name: [B]})`: which head speaks is its choice.
+    """
 
     def evaluate(state: Any, split: data.Images) -> dict[str, jax.Array]:
-        logits = jax.lax.map(
-            lambda image: net.apply(state.params, image[None])[0], split.image, batch_size=512
-        )
+        one = lambda image: jax.tree.map(lambda x: x[0], answer(state.params, image[None]))
+        logits, more = jax.lax.map(one, split.image, batch_size=512)
         return {
             "accuracy": jnp.mean(logits.argmax(-1) == split.label),
             "nll": cross_entropy(logits, split.label).mean(),
+            **{name: values.mean() for name, values in more.items()},
         }
 
     return evaluate

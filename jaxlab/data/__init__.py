@@ -36,7 +36,9 @@ from jaxlab.data._quadrants import (
     unshuffle_indices,
     unshuffle_quadrants,
 )
+from jaxlab.data._ranking_queries import RankingQueries, ranking_queries
 from jaxlab.data._split import split, split_images
+from jaxlab.data._two_view_retrieval import TwoViews, two_view_pairs
 from jaxlab.data._views import cutout, random_affine
 
 __all__ = [
@@ -47,6 +49,8 @@ __all__ = [
     "EventScenes",
     "Images",
     "PointScenes",
+    "RankingQueries",
+    "TwoViews",
     "action_clips",
     "audio_visual_picture",
     "audio_visual_scenes",
@@ -70,6 +74,7 @@ __all__ = [
     "point_cloud_scenes",
     "random_affine",
     "random_quadrants",
+    "ranking_queries",
     "reverse_counts",
     "reverse_events",
     "reversed_action",
@@ -79,6 +84,7 @@ __all__ = [
     "superclass",
     "swing_orders",
     "take",
+    "two_view_pairs",
     "unshuffle_indices",
     "unshuffle_quadrants",
     "volume_picture",

@@ -10,8 +10,20 @@ logits and the features are float32 (float64 stays float64). Inputs are `[B, H, 
 
 from jaxlab.nets._conv import Conv, conv2d, conv3d
 from jaxlab.nets._convnet import ConvNet
+from jaxlab.nets._l2_bottleneck import L2BottleneckHead
 from jaxlab.nets._mlp import Mlp
 from jaxlab.nets._resnet import ResNet, resnet8, resnet20
 from jaxlab.nets._unet import UNet
 
-__all__ = ["Conv", "ConvNet", "Mlp", "ResNet", "UNet", "conv2d", "conv3d", "resnet8", "resnet20"]
+__all__ = [
+    "Conv",
+    "ConvNet",
+    "L2BottleneckHead",
+    "Mlp",
+    "ResNet",
+    "UNet",
+    "conv2d",
+    "conv3d",
+    "resnet8",
+    "resnet20",
+]

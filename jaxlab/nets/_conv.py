@@ -46,7 +46,9 @@ def _check_conv(x, kernel, strides, padding, implementation, dims=2) -> None:
     if implementation not in _IMPLEMENTATIONS:
         raise ValueError(f"implementation must be one of {_IMPLEMENTATIONS}, got {implementation!r}")
     if len(strides) != dims or min(strides) < 1:
-        raise ValueError(f"strides must be {'two' if dims == 2 else 'three'} integers of at least 1, got {strides}")
+        raise ValueError(
+            f"strides must be {'two' if dims == 2 else 'three'} integers of at least 1, got {strides}"
+        )
     if padding == "VALID" and any(n < k for n, k in zip(x.shape[1:-1], kernel.shape[:-2])):
         raise ValueError(f"VALID needs images no smaller than the kernel, got {x.shape} and {kernel.shape}")
 

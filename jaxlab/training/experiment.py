@@ -93,6 +93,10 @@ class Experiment:
         for name in (*self.arms, *self.prepare):
             if not name or not set(name) <= _NAME:
                 raise ValueError(f"arm name {name!r}: use letters, digits, '_', '-', '.', '+', '='")
+        if both := sorted(set(self.arms) & set(self.prepare)):
+            raise ValueError(
+                f"{both[0]!r} names an arm and a stage of prepare: their checkpoints would be one"
+            )
         for claim in self.claims:
             for name in (claim.arm, claim.versus):
                 if name not in self.arms:

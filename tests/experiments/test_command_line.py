@@ -47,7 +47,7 @@ MISTAKES = {
         ["--config=configs/distillation/pld.py:smok"],
         "has no variant 'smok'; did you mean smoke?",
     ),
-    "missing file": (["--config=configs/distillation/pdl.py"], "did you mean configs/distillation/pld.py?"),
+    "missing file": (["--config=configs/distillation/pdl.py"], "did you mean configs/distillation/pld.py"),
     "no config": ([], "--config=configs/<family>/<paper>.py is missing"),
     "batch larger than the data": (
         [CONFIG, "--config.batch_size=5000"],

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -10,7 +9,7 @@ from experiments._config import load
 from experiments.post_training import train_policy
 from jaxlab.training import Plan
 from jaxlab.training.dry_run import dry_run
-from tests.experiments.command import environment, finish
+from tests.experiments.command import finish
 
 KDRL, GRPO = "configs/post_training/kdrl.py", "configs/post_training/grpo.py"
 
@@ -18,9 +17,7 @@ KDRL, GRPO = "configs/post_training/kdrl.py", "configs/post_training/grpo.py"
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [KDRL, GRPO])
 def test_the_smoke_run_reports_every_arm(tmp_path, config):
-    # Almost all of the time is compilation; the few steps need no optimized code.
-    quickly = environment(JAX_DISABLE_MOST_OPTIMIZATIONS="1")
-    status, out, error = finish(tmp_path / "run", config=f"{config}:smoke", env=quickly)
+    status, out, error = finish(tmp_path / "run", config=f"{config}:smoke")
     assert status == 0, error
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     expected = load(f"{config}:smoke").config
@@ -111,10 +108,8 @@ def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_t
 
 
 @pytest.mark.slow
-def test_the_paper_scale_compiles_for_eight_devices_and_microbatches_bound_its_memory(request):
+def test_the_paper_scale_compiles_for_eight_devices_and_microbatches_bound_its_memory():
     """KDRL's pod config with narrower, shallower models: the same program, rules and mesh."""
-    request.addfinalizer(lambda: jax.config.update("jax_disable_most_optimizations", False))
-    jax.config.update("jax_disable_most_optimizations", True)  # nothing runs: compile in half the time
     config = load("configs/post_training/kdrl.py:paper").config
     with config.unlocked():
         config.prompts, config.group_size, config.max_new_tokens, config.segment = 16, 4, 400, 400

@@ -10,7 +10,7 @@ import pytest
 from experiments._config import load
 from experiments.semi_supervised import _detector, _hierarchical_learner, detect, localize
 from jaxlab import semi_supervised as ss
-from tests.experiments.command import environment, finish
+from tests.experiments.command import finish
 
 LOCALIZE, DETECT = "configs/semi_supervised/dual_mean_teacher.py", "configs/semi_supervised/hssda.py"
 METRICS = {
@@ -26,9 +26,7 @@ LOGGED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("config", METRICS)
 def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
-    # Almost all of the time is compilation; the few steps need no optimized code.
-    quickly = environment(JAX_DISABLE_MOST_OPTIMIZATIONS="1")
-    status, _, error = finish(tmp_path / "run", config=f"{config}:smoke", env=quickly)
+    status, _, error = finish(tmp_path / "run", config=f"{config}:smoke")
     assert status == 0, error
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     expected = load(f"{config}:smoke").config

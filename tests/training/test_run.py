@@ -137,6 +137,8 @@ def test_experiments_that_cannot_be(tmp_path):
         Experiment(data={"test": 1}, draw=toy.draw, arms={}, evaluate=toy.evaluate)
     with pytest.raises(ValueError, match="arm name 'a/b'"):
         toy.experiment(**{"a/b": Arm(toy.learner(), 1)})
+    with pytest.raises(ValueError, match="'fast' names an arm and a stage"):
+        dataclasses.replace(good, prepare={"fast": Arm(toy.learner(), 1)})
     with pytest.raises(ValueError, match="steps is 0"):
         Arm(toy.learner(), 0)
 

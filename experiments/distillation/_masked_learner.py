@@ -1,0 +1,170 @@
+"""A classifier that is trained behind noise masks first and on clean images afterwards, in one learner."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from jaxlab.core import Learner, accuracy, cross_entropy
+from jaxlab.distillation import (
+    beta_log_prob,
+    mix_base,
+    reinforce_mask_loss,
+    released_mask_loss,
+    render_mask,
+    sample_mask,
+    update_base,
+)
+
+MASKS = ("none", "uniform", "bases", "released", "reinforce")
+WITH_POLICY = ("released", "reinforce")
+
+
+class MaskedState(NamedTuple):
+    """Parameters of classifier and policy, the optimizer's memory, the shared log-concentrations, and the step."""
+
+    params: dict[str, Any]
+    opt_state: Any
+    bases: dict[str, jax.Array]
+    step: jax.Array
+
+
+class Proposal(NamedTuple):
+    """What a batch's masks are drawn with: log-concentrations `[B, G]`, and the heads that the bases follow."""
+
+    log_alpha: jax.Array
+    log_beta: jax.Array
+    heads: dict[str, jax.Array]
+
+
+def masked_learner(
+    classifier: Any, policy: Any, init: Callable, config: ConfigDict, arm: ConfigDict, *, masked_steps: int
+) -> Learner:
+    """Masks during the first `masked_steps` steps, none after them; the policy is dropped with the masks.
+
+    Args:
+      classifier: a net for images.
+      policy: a net for images with two outputs per cell of the grid.
+      init: `key -> {"classifier": params, "policy": params}`.
+      config: see configs/distillation/noise_mask.py.
+      arm: one of its arms.
+      masked_steps: at most `config.steps`.
+    """
+    optimizer = _optimizer(config, arm, masked_steps)
+    cells = config.mask.grid**2
+
+    def begin(key: jax.Array, context: Any) -> MaskedState:
+        params_key, alpha_key, beta_key = jax.random.split(key, 3)
+        params = init(params_key)
+        bases = {
+            "alpha": jax.random.uniform(alpha_key, (1, cells)),
+            "beta": jax.random.uniform(beta_key, (1, cells)),
+        }
+        if arm.masks == "bases":
+            bases = context["learned_bases"]
+        return MaskedState(params, optimizer.init(params), bases, jnp.int32(0))
+
+    def loss(params: Any, state: MaskedState, batch: Any, key: jax.Array) -> tuple[jax.Array, tuple]:
+        masked = state.step < masked_steps
+        image, found = batch["image"], None
+        metrics: dict[str, jax.Array] = {}
+        if arm.masks != "none":
+            found = propose(policy, params["policy"], state.bases, image, config.mask.base_decay, arm.masks)
+            mask = sample_mask(key, found.log_alpha, found.log_beta)
+            image = jnp.where(masked, image * _render(mask, config, image.shape[1]), image)
+        logits = classifier.apply(params["classifier"], image)
+        each = cross_entropy(logits, batch["label"])
+        value = each.mean()
+        if arm.masks in WITH_POLICY:
+            log_prob = beta_log_prob(mask, found.log_alpha, found.log_beta)
+            value = jnp.where(masked, _policy_loss(arm.masks, log_prob, each), value)
+            metrics = _watch(log_prob, found, batch)
+        return value, (found, {"accuracy": accuracy(logits, batch["label"]), "nll": each.mean(), **metrics})
+
+    def update(state: MaskedState, batch: Any, key: jax.Array) -> tuple[MaskedState, dict[str, jax.Array]]:
+        (value, (found, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
+            state.params, state, batch, key
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        bases = state.bases
+        if arm.masks in WITH_POLICY:
+            moved = {
+                name: update_base(bases[name], found.heads[name], decay=config.mask.update_decay)
+                for name in bases
+            }
+            bases = jax.tree.map(
+                lambda new, old: jnp.where(state.step < masked_steps, new, old), moved, bases
+            )
+        params = optax.apply_updates(state.params, updates)
+        return MaskedState(params, opt_state, bases, state.step + 1), {"loss": value, **metrics}
+
+    return Learner(begin, update)
+
+
+def propose(
+    policy: Any, params: Any, bases: dict[str, jax.Array], image: jax.Array, decay: float, masks: str
+) -> Proposal:
+    """The concentrations of every image's mask; without a policy the same for all images."""
+    if masks in WITH_POLICY:
+        alpha, beta = jnp.split(policy.apply(params, image), 2, axis=-1)
+        heads = {"alpha": alpha, "beta": beta}
+        return Proposal(
+            mix_base(bases["alpha"], alpha, decay=decay), mix_base(bases["beta"], beta, decay=decay), heads
+        )
+    same = {name: jnp.broadcast_to(base, (len(image), base.shape[-1])) for name, base in bases.items()}
+    if masks == "uniform":
+        same = jax.tree.map(jnp.zeros_like, same)
+    return Proposal(same["alpha"], same["beta"], same)
+
+
+def _policy_loss(masks: str, log_prob: jax.Array, each: jax.Array) -> jax.Array:
+    """Classifier and policy at once; the baseline of an image is the mean reward of the others."""
+    if masks == "released":
+        return released_mask_loss(log_prob, each)
+    reward = -each
+    others = (reward.sum() - reward) / max(len(reward) - 1, 1)
+    return each.mean() + reinforce_mask_loss(log_prob, reward, baseline=others).mean()
+
+
+def _watch(log_prob: jax.Array, found: Proposal, batch: Any) -> dict[str, jax.Array]:
+    factor = jax.nn.logsumexp(log_prob, axis=-1).mean()
+    mean = jax.nn.sigmoid(found.log_alpha - found.log_beta)  # of Beta(a, b): a / (a + b)
+    inverted = (batch["modality"] == 0).astype(mean.dtype)
+    per_image = mean.mean(axis=-1)
+    average = lambda weight: jnp.sum(weight * per_image) / jnp.maximum(weight.sum(), 1.0)
+    return {
+        "log_factor": factor,  # what the released loss multiplies the cross-entropy with
+        "ascent": (factor < 0).astype(jnp.float32),
+        "log_prob": log_prob.sum(axis=-1).mean(),
+        "mask_mean": mean.mean(),
+        "mask_spread": mean.std(axis=0).mean(),  # how much the masks depend on the image
+        "mask_gap": average(1 - inverted) - average(inverted),  # textured minus inverted
+    }
+
+
+def _render(mask: jax.Array, config: ConfigDict, size: int) -> jax.Array:
+    return render_mask(mask, size=size, kernel=config.mask.kernel, sigma=config.mask.sigma)
+
+
+def _optimizer(config: ConfigDict, arm: ConfigDict, masked_steps: int) -> optax.GradientTransformation:
+    """SGD with momentum: steps down by ten at each third, then warm-up to the fine-tuning rate if there is one."""
+    third = lambda steps: {round(steps / 3): 0.1, round(2 * steps / 3): 0.1}
+    tuning = config.steps - masked_steps
+    if arm.schedule == "single" or tuning < 1:
+        rate = optax.piecewise_constant_schedule(arm.learning_rate, third(config.steps))
+    else:
+        first = optax.piecewise_constant_schedule(arm.learning_rate, third(masked_steps))
+        second = optax.linear_schedule(0.0, arm.finetune_rate, max(round(0.7 * tuning), 1))
+        rate = optax.join_schedules([first, second], [masked_steps])
+    sgd = lambda rate: optax.chain(
+        optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=config.momentum)
+    )
+    policy_rate = optax.cosine_decay_schedule(config.policy_rate, max(masked_steps, 1))
+    both = optax.partition(
+        {"classifier": sgd(rate), "policy": sgd(policy_rate)},
+        {"classifier": "classifier", "policy": "policy"},
+    )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), both) if config.clip_norm else both

@@ -1,0 +1,192 @@
+"""Retrieval with a fast student: which false candidates it scores, and how its teacher weighs them.
+
+The task is procedural: two views of one latent, among near-duplicates. The teacher is a cross-encoder, which looks at
+both views together, and is trained on all pairs; the student is a bi-encoder, whose scores are dot products, and
+learns from a part of them. For every image of a batch some candidate texts are drawn, one of them the match; every arm
+scores the same number of them. The teacher's scores of all candidate pairs are computed once per seed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from jaxlab import data, nets
+from jaxlab.core import Learner, cross_entropy, gradient_learner
+from jaxlab.distillation import dcd_loss, recall_at_k, scores_of, select_hard
+from jaxlab.training import Arm, Claim, Experiment
+
+NEGATIVES = ("random", "hard")
+
+
+def build(config: ConfigDict, *, download: bool = False) -> Experiment:
+    """The comparison that configs/distillation/dcd.py describes.
+
+    Args:
+      config: see that file for the keys.
+      download: unused, nothing is fetched.
+    """
+    _check(config)
+    splits = _splits(config.data)
+    if not config.test:
+        del splits["test"]
+    return Experiment(
+        data=splits,
+        draw=_candidates(config),
+        prepare={"teacher": _teacher(config), "scores": _scores(config, splits["train"])},
+        arms={name: Arm(_student(config, arm), config.student.steps) for name, arm in config.arms.items()},
+        evaluate=lambda state, split: _recalls(
+            _compare(config.student, state.params, split.image, split.text)
+        ),
+        claims=tuple(Claim(**claim) for claim in config.claims),
+    )
+
+
+def _check(config: ConfigDict) -> None:
+    sizes = config.data
+    if not 2 <= sizes.student_pairs <= sizes.train:
+        raise ValueError(
+            f"data.student_pairs is {sizes.student_pairs}: it must be between 2 and data.train, {sizes.train}"
+        )
+    if not 1 <= config.num_negatives < config.candidates:
+        raise ValueError(
+            f"num_negatives is {config.num_negatives}: it must be between 1 and one less than candidates, "
+            f"{config.candidates}"
+        )
+    if not config.arms:
+        raise ValueError("arms is empty: name at least one")
+    for name, arm in config.arms.items():
+        if arm.negatives not in NEGATIVES:
+            raise ValueError(
+                f"arm {name}: negatives is {arm.negatives!r}: it must be one of {', '.join(NEGATIVES)}"
+            )
+
+
+def _splits(spec: ConfigDict) -> dict[str, data.TwoViews]:
+    """One draw of the two views; the splits are independent pairs."""
+    task = jax.random.key(spec.split_seed)
+    make = lambda name, number: data.two_view_pairs(
+        task, jax.random.fold_in(task, number), spec[name], **spec.views.to_dict()
+    )
+    return {name: make(name, number) for number, name in enumerate(("train", "val", "test"), start=1)}
+
+
+def _candidates(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
+    """Images with candidate texts, the match first: among all pairs for the teacher, among few for the student."""
+
+    def among(pairs: data.TwoViews, count: int, keys: Any) -> dict[str, jax.Array]:
+        row = jax.random.randint(keys[0], (config.batch_size,), 0, count)
+        step = jax.random.randint(keys[1], (config.batch_size, config.candidates - 1), 1, count)
+        column = jnp.concatenate([row[:, None], (row[:, None] + step) % count], axis=1)
+        return {"row": row, "column": column, "image": pairs.image[row], "text": pairs.text[column]}
+
+    def draw(pairs: data.TwoViews, key: jax.Array) -> dict[str, Any]:
+        keys = jax.random.split(key)
+        counts = {"all": config.data.train, "few": config.data.student_pairs}
+        return {name: among(pairs, count, keys) for name, count in counts.items()}
+
+    return draw
+
+
+def _teacher(config: ConfigDict) -> Arm:
+    """A cross-encoder trained to find the match among the candidates."""
+    spec = config.teacher
+
+    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        image, text = batch["all"]["image"], batch["all"]["text"]
+        scores = jax.vmap(lambda one, many: _cross(spec, params, one[None], many)[0])(image, text)
+        return cross_entropy(scores, jnp.zeros(len(image), jnp.int32)).mean(), {}
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        keys, view = jax.random.split(key, 3), jnp.zeros((1, config.data.views.view_dim))
+        tower, judge = _tower(spec), nets.Mlp(features=(spec.hidden,), num_classes=1)
+        fused = jnp.zeros((1, 2 * spec.embedding))
+        return {
+            "image": tower.init(keys[0], view),
+            "text": tower.init(keys[1], view),
+            "judge": judge.init(keys[2], fused),
+        }
+
+    def evaluate(state: Any, split: data.TwoViews) -> dict[str, jax.Array]:
+        return _recalls(_cross(spec, state.params, split.image, split.text))
+
+    learner = gradient_learner(init, loss, _optimizer(spec, spec.steps))
+    return Arm(learner, spec.steps, evaluate, export=lambda state: state.params)
+
+
+def _scores(config: ConfigDict, train: data.TwoViews) -> Arm:
+    """The teacher's score of every pair of the student's training set `[n, n]`."""
+    few = jax.tree.map(lambda x: x[: config.data.student_pairs], train)
+    made = lambda key, context: _cross(config.teacher, context["teacher"], few.image, few.text)
+    return Arm(Learner(made, lambda state, batch, key: (state, {})), 1, lambda state, split: {})
+
+
+def _student(config: ConfigDict, arm: ConfigDict) -> Learner:
+    """A bi-encoder on the match and `num_negatives` of the candidates."""
+    spec, kept = config.student, config.num_negatives + 1
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        keys, view = jax.random.split(key), jnp.zeros((1, config.data.views.view_dim))
+        return {
+            "image": _tower(spec).init(keys[0], view),
+            "text": _tower(spec).init(keys[1], view),
+            "scale": jnp.ones(()),
+            "shift": jnp.zeros(()),
+        }
+
+    def loss(params: Any, table: jax.Array, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        few = batch["few"]
+        wise = table[few["row"][:, None], few["column"]]
+        hard = arm.negatives == "hard"
+        index = select_hard(wise, num_negatives=kept - 1) if hard else jnp.broadcast_to(
+            jnp.arange(kept), (len(wise), kept)
+        )  # fmt: skip
+        text = jnp.take_along_axis(few["text"], index[..., None], axis=1)
+        compare = lambda one, many: _compare(spec, params, one[None], many)[0]
+        scores, soft = (
+            jax.vmap(compare)(few["image"], text),
+            scores_of(wise, index, authors_code=arm.authors_code),
+        )
+        value = dcd_loss(scores, soft, alpha=arm.alpha, dynamic=arm.dynamic, authors_code=arm.authors_code)
+        first = (soft.argmax(-1) == 0).mean()
+        return value, {"accuracy": (scores.argmax(-1) == 0).mean(), "teacher_accuracy": first}
+
+    optimizer = _optimizer(arm, spec.steps)
+    return gradient_learner(init, loss, optimizer, freeze=lambda context: context["scores"])
+
+
+def _tower(spec: ConfigDict) -> nets.Mlp:
+    return nets.Mlp(features=(spec.hidden,), num_classes=spec.embedding)
+
+
+def _cross(spec: ConfigDict, params: Any, image: jax.Array, text: jax.Array) -> jax.Array:
+    """`[N, M]` scores of all pairs by a judge who sees products and differences of both embeddings."""
+    a, b = _tower(spec).apply(params["image"], image), _tower(spec).apply(params["text"], text)
+    judge = nets.Mlp(features=(spec.hidden,), num_classes=1)
+
+    def row(one: jax.Array) -> jax.Array:
+        return judge.apply(params["judge"], jnp.concatenate([one * b, jnp.abs(one - b)], axis=-1))[:, 0]
+
+    return jax.vmap(row)(a) if len(a) == 1 else jax.lax.map(row, a)
+
+
+def _compare(spec: ConfigDict, params: Any, image: jax.Array, text: jax.Array) -> jax.Array:
+    """`[N, M]` scores of all pairs by dot products."""
+    a, b = _tower(spec).apply(params["image"], image), _tower(spec).apply(params["text"], text)
+    return params["scale"] * (a @ b.T) / spec.embedding**0.5 + params["shift"]
+
+
+def _recalls(scores: jax.Array) -> dict[str, jax.Array]:
+    """Of texts for images and of images for texts, averaged."""
+    both = lambda k: (recall_at_k(scores, k=k) + recall_at_k(scores.T, k=k)) / 2
+    return {"r1": both(1), "r5": both(5)}
+
+
+def _optimizer(spec: ConfigDict, steps: int) -> optax.GradientTransformation:
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: an arm needs at least 1")
+    schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
+    return optax.adamw(schedule, weight_decay=spec.weight_decay)

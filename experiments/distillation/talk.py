@@ -1,0 +1,210 @@
+"""A teacher of one task, a student of another, and what they can say to each other about the student's images.
+
+The teacher was trained to name upright digits and is frozen. The student sees few, rotated digits and must tell odd
+from even. Arms: the labels alone, the teacher's answers (KD), a hint from its hidden state (FitNet), and codecs by
+which both speak: one way, where the teacher reports what it sees, or two ways, where it answers what the student says
+in one or more rounds. One-way and two-way arms have the same codecs and losses. The student is scored alone.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from experiments.distillation._image_tasks import load_splits
+from jaxlab import data
+from jaxlab.core import Learner, accuracy, cross_entropy, gradient_learner
+from jaxlab.distillation import (
+    codec_init,
+    decode_message,
+    encode_message,
+    hint_loss,
+    interaction_round,
+    kd_loss,
+    message_consistency,
+    state_consistency,
+    talking_loss,
+)
+from jaxlab.training import Arm, Claim, Experiment
+
+METHODS = ("ce", "kd", "hint", "one_way", "two_way")
+
+
+def build(config: ConfigDict, *, download: bool = False) -> Experiment:
+    """The comparison that configs/distillation/talking_models.py describes.
+
+    Args:
+      config: see that file for the keys.
+      download: allow data sets to be fetched.
+    """
+    _check(config)
+    splits = {
+        name: _turned(config, name, split) for name, split in load_splits(config.data, download).items()
+    }
+    rows, pixels = len(splits["train"]["label"]), splits["train"]["upright"][0].size
+    if not 1 <= config.few <= rows:
+        raise ValueError(f"few is {config.few}: it must be between 1 and the {rows} training images")
+    if not config.test:
+        del splits["test"]
+    return Experiment(
+        data=splits,
+        draw=_batches(config),
+        prepare={"teacher": _teacher(config.teacher, pixels)},
+        arms={name: Arm(_student(config, arm, pixels), config.steps) for name, arm in config.arms.items()},
+        evaluate=lambda state, split: _scores(
+            _answer(state.params["net"], split["image"]), split["label"] % 2
+        ),
+        claims=tuple(Claim(**claim) for claim in config.claims),
+    )
+
+
+def _check(config: ConfigDict) -> None:
+    if not config.arms:
+        raise ValueError("arms is empty: name at least one")
+    for name, arm in config.arms.items():
+        if arm.method not in METHODS:
+            raise ValueError(f"arm {name}: method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
+        if arm.rounds < 1:
+            raise ValueError(f"arm {name}: rounds is {arm.rounds}: it must be at least 1")
+    for name in ("steps", "batch_size"):
+        if config[name] < 1:
+            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+
+
+def _turned(config: ConfigDict, name: str, split: data.Images) -> dict[str, jax.Array]:
+    """Every image upright, for the teacher, and turned by an angle of its own, for the student."""
+    key = jax.random.fold_in(jax.random.key(config.data.split_seed), len(name))
+    image = data.random_affine(jnp.asarray(split.image), key, rotate=config.rotate)
+    return {"upright": split.image, "image": image, "label": split.label}
+
+
+def _batches(config: ConfigDict) -> Any:
+    def draw(train: Any, key: jax.Array) -> dict[str, Any]:
+        few = jax.tree.map(lambda x: x[: config.few], train)
+        return {
+            "few": data.draw(few, key, batch_size=config.batch_size),
+            "all": data.draw(train, key, batch_size=config.batch_size),
+        }
+
+    return draw
+
+
+def _teacher(spec: ConfigDict, pixels: int) -> Arm:
+    """Ten digits, upright. Scored on upright images, and on turned ones, where it is to be of use."""
+
+    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        batch = batch["all"]
+        return cross_entropy(_answer(params, batch["upright"]), batch["label"]).mean(), {}
+
+    def evaluate(state: Any, split: Any) -> dict[str, jax.Array]:
+        turned = _answer(state.params, split["image"])
+        return _scores(_answer(state.params, split["upright"]), split["label"]) | {
+            "turned_accuracy": accuracy(turned, split["label"]),
+            "turned_parity": accuracy(_parity(turned), split["label"] % 2),
+        }
+
+    init = lambda key: _net(key, (pixels, spec.width, spec.width, 10))
+    learner = gradient_learner(init, loss, _optimizer(spec, spec.steps))
+    return Arm(learner, spec.steps, evaluate, export=lambda state: state.params)
+
+
+def _student(config: ConfigDict, arm: ConfigDict, pixels: int) -> Learner:
+    width, wide, sizes = config.student.width, config.teacher.width, config.codec
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        keys = jax.random.split(key, 4)
+        params = {"net": _net(keys[0], (pixels, width, width, 2))}
+        if arm.method == "hint":
+            params["regressor"] = jax.random.normal(keys[1], (width, wide)) / width**0.5
+        if arm.method in ("one_way", "two_way"):
+            options = {"message": sizes.message, "hidden": sizes.hidden}
+            params["student"] = codec_init(keys[2], width=width, **options)
+            params["teacher"] = codec_init(keys[3], width=wide, **options)
+        return params
+
+    def loss(params: Any, teacher: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        batch = batch["all" if arm.labels == "all" else "few"]
+        image, parity = batch["image"], batch["label"] % 2
+        logits = _answer(params["net"], image)
+        task, metrics = cross_entropy(logits, parity), {"accuracy": accuracy(logits, parity)}
+        if arm.method in ("one_way", "two_way"):
+            value, more = _conversation(arm, params, teacher, image, parity, task)
+            return value.mean(), metrics | more
+        extra = 0.0
+        if arm.method == "kd":
+            extra = kd_loss(logits, _parity(_answer(teacher, image)), temperature=arm.temperature)
+        if arm.method == "hint":
+            state = _think(params["net"], _see(params["net"], image))
+            extra = hint_loss(state @ params["regressor"], _think(teacher, _see(teacher, image)))
+        return (task + arm.weight * extra).mean(), metrics
+
+    optimizer = _optimizer(arm, config.steps)
+    return gradient_learner(init, loss, optimizer, freeze=lambda context: context["teacher"])
+
+
+def _conversation(
+    arm: ConfigDict, params: Any, teacher: Any, image: jax.Array, parity: jax.Array, task: jax.Array
+) -> tuple[jax.Array, dict]:
+    """The talking loss of a batch, and what its messages look like."""
+    net, own, other = params["net"], params["student"], params["teacher"]
+    seen, shown = _see(net, image), jax.lax.stop_gradient(_see(teacher, image))
+    go_on = lambda state: cross_entropy(_classify(net, _think(net, state)), parity)
+    replies, state = [], seen
+    for _ in range(arm.rounds):
+        if arm.method == "two_way":
+            said = interaction_round(own, other, state, lambda h: _think(teacher, h))
+            state, reply = said.state, said.reply
+        else:
+            reply = encode_message(other, _think(teacher, shown))
+            state = decode_message(own, reply)
+        replies.append(go_on(state))
+    sent, told = encode_message(own, seen), encode_message(other, shown)
+    kept = state_consistency(own, seen) + state_consistency(other, shown)
+    agreed = message_consistency(sent, told)
+    value = talking_loss(
+        task, jnp.stack(replies, axis=1), agreed, kept, interact_weight=arm.weight,
+        message_weight=arm.message_weight, state_weight=arm.state_weight,
+    )  # fmt: skip
+    metrics = {"sent_spread": sent.std(0).mean(), "reply_spread": reply.std(0).mean()}
+    return value, metrics | {"reply_loss": replies[-1].mean(), "agreed": agreed.mean(), "kept": kept.mean()}
+
+
+def _net(key: jax.Array, sizes: tuple[int, ...]) -> list[dict[str, jax.Array]]:
+    """Three dense layers; the first is what sees, the second thinks, the third answers."""
+    keys = jax.random.split(key, len(sizes) - 1)
+    dense = lambda k, a, b: {"w": jax.random.normal(k, (a, b)) * (2 / a) ** 0.5, "b": jnp.zeros(b)}
+    return [dense(k, a, b) for k, a, b in zip(keys, sizes, sizes[1:])]
+
+
+def _see(net: Any, image: jax.Array) -> jax.Array:
+    return jax.nn.relu(image.reshape(len(image), -1) @ net[0]["w"] + net[0]["b"])
+
+
+def _think(net: Any, state: jax.Array) -> jax.Array:
+    return jax.nn.relu(state @ net[1]["w"] + net[1]["b"])
+
+
+def _classify(net: Any, state: jax.Array) -> jax.Array:
+    return state @ net[2]["w"] + net[2]["b"]
+
+
+def _answer(net: Any, image: jax.Array) -> jax.Array:
+    return _classify(net, _think(net, _see(net, image)))
+
+
+def _parity(logits: jax.Array) -> jax.Array:
+    """Two logits, even and odd, of ten."""
+    return jnp.stack([jax.nn.logsumexp(logits[:, rest::2], axis=-1) for rest in (0, 1)], axis=-1)
+
+
+def _scores(logits: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
+    return {"accuracy": accuracy(logits, label), "nll": cross_entropy(logits, label).mean()}
+
+
+def _optimizer(spec: ConfigDict, steps: int) -> optax.GradientTransformation:
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: an arm needs at least 1")
+    schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
+    return optax.adamw(schedule, weight_decay=spec.weight_decay)

@@ -1,0 +1,140 @@
+"""Train a classifier behind noise masks, then on clean images: one arm per way of choosing the masks.
+
+The digits come in two modalities, inverted or behind a texture of their own. Every arm trains the same net, from the
+same parameters, on the same batches for the same number of steps, and is scored on images without masks. The arms
+differ in what the images are multiplied with during the first part: nothing, masks that know nothing of the images, or
+masks that a small policy proposes for each image, trained by the loss that the authors released or by REINFORCE.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.distillation._image_tasks import count_classes, load_splits
+from experiments.distillation._masked_learner import MASKS, WITH_POLICY, masked_learner, propose
+from jaxlab import data, nets
+from jaxlab.core import accuracy, cross_entropy
+from jaxlab.training import Arm, Claim, Experiment
+
+CHOICES = {"masks": MASKS, "schedule": ("single", "restart")}
+
+
+def build(config: ConfigDict, *, download: bool = False) -> Experiment:
+    """The comparison that configs/distillation/noise_mask.py describes.
+
+    Args:
+      config: see that file for the keys.
+      download: allow data sets to be fetched.
+    """
+    images = load_splits(config.data, download)
+    splits = {
+        name: two_modalities(
+            jax.random.fold_in(jax.random.key(config.data.split_seed), number), images[name], config.texture
+        )
+        for number, name in enumerate(("train", "val", "test"))
+        if name != "test" or config.test
+    }
+    masked_steps = round(config.masked_fraction * config.steps)
+    _check(config, len(splits["train"]["label"]))
+    classifier = nets.ConvNet(channels=config.net.channels, num_classes=count_classes(images))
+    policy = nets.Mlp(features=config.net.policy, num_classes=2 * config.mask.grid**2)
+    example = splits["train"]["image"][:1]
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        first, second = jax.random.split(key)
+        return {"classifier": classifier.init(first, example), "policy": policy.init(second, example)}
+
+    learner = lambda arm: masked_learner(classifier, policy, init, config, arm, masked_steps=masked_steps)
+    bases = Arm(
+        learner(config.bases), max(masked_steps, 1), lambda state, split: {}, export=lambda state: state.bases
+    )
+    return Experiment(
+        data=splits,
+        draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
+        prepare={"learned_bases": bases} if any(arm.masks == "bases" for arm in config.arms.values()) else {},
+        arms={name: Arm(learner(arm), config.steps) for name, arm in config.arms.items()},
+        evaluate=_evaluate(classifier),
+        claims=tuple(Claim(**claim) for claim in config.claims),
+        examples=_mean_masks(policy, config),
+    )
+
+
+def two_modalities(key: jax.Array, images: data.Images, strength: float) -> dict[str, jax.Array]:
+    """Every image inverted (modality 0) or under a grating of its own direction, width and phase (modality 1)."""
+    count, height, width = images.image.shape[:3]
+    which_key, wave_key, phase_key = jax.random.split(key, 3)
+    modality = jax.random.bernoulli(which_key, 0.5, (count,)).astype(jnp.int32)
+    wave = jax.random.uniform(wave_key, (count, 2), minval=-np.pi / 1.5, maxval=np.pi / 1.5)
+    phase = jax.random.uniform(phase_key, (count, 1, 1), maxval=2 * np.pi)
+    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)
+    grating = 0.5 + 0.5 * jnp.sin(wave[:, :1, None] * rows + wave[:, 1:, None] * columns + phase)[..., None]
+    textured = (1 - strength) * images.image + strength * grating
+    image = jnp.where(modality[:, None, None, None] == 0, 1 - images.image, textured)
+    return {"image": image, "label": images.label, "modality": modality}
+
+
+def _check(config: ConfigDict, rows: int) -> None:
+    if config.steps < 1 or not 0 <= config.masked_fraction <= 1:
+        raise ValueError(
+            f"steps is {config.steps} and masked_fraction {config.masked_fraction}: at least 1, and in [0, 1]"
+        )
+    if not 1 <= config.batch_size <= rows:
+        raise ValueError(
+            f"batch_size is {config.batch_size}: it must be between 1 and the {rows} training images"
+        )
+    if not 0 <= config.texture <= 1:
+        raise ValueError(f"texture is {config.texture}: it must be in [0, 1]")
+    if config.mask.grid < 1:
+        raise ValueError(f"mask.grid is {config.mask.grid}: it must be at least 1")
+    for name, arm in config.arms.items():
+        for key, allowed in CHOICES.items():
+            if arm[key] not in allowed:
+                raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
+
+
+def _evaluate(classifier: Any) -> Callable[[Any, Any], dict[str, jax.Array]]:
+    """Without masks."""
+
+    def evaluate(state: Any, split: Any) -> dict[str, jax.Array]:
+        logits = classifier.apply(state.params["classifier"], split["image"])
+        score = lambda number: accuracy(logits, split["label"], where=split["modality"] == number)
+        return {
+            "accuracy": accuracy(logits, split["label"]),
+            "nll": cross_entropy(logits, split["label"]).mean(),
+            "inverted_accuracy": score(0),
+            "textured_accuracy": score(1),
+        }
+
+    return evaluate
+
+
+def _mean_masks(policy: Any, config: ConfigDict) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+    """`Experiment.examples`: what each policy lets through on average, by modality, at the end of the masks."""
+
+    def draw(states: Mapping[str, Any], splits: Mapping[str, Any]) -> Any:
+        from matplotlib.figure import Figure
+
+        val, grid = splits["val"], config.mask.grid
+        kinds = {name: config.arms[name].masks for name in states}
+        shown = [name for name, masks in kinds.items() if masks in (*WITH_POLICY, "bases")]
+        figure = Figure(figsize=(5, 2.5 * max(len(shown), 1)), layout="constrained")
+        panels = figure.subplots(max(len(shown), 1), 2, squeeze=False)
+        for name, row in zip(shown, panels):
+            state = states[name]
+            found = propose(
+                policy, state.params["policy"], state.bases, val["image"], config.mask.base_decay, kinds[name]
+            )
+            mean = np.asarray(jax.nn.sigmoid(found.log_alpha - found.log_beta))
+            for number, (modality, axes) in enumerate(zip(("inverted", "textured"), row)):
+                own = mean[np.asarray(val["modality"]) == number].mean(axis=0).reshape(grid, grid)
+                drawn = axes.imshow(own, vmin=0, vmax=1, cmap="gray")
+                axes.set_title(f"{name}, {modality}: mean mask", fontsize=8)
+                axes.set_axis_off()
+            figure.colorbar(drawn, ax=list(row))
+        return figure
+
+    return draw

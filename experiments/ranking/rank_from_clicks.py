@@ -1,0 +1,189 @@
+"""Learn to rank from clicks: one arm per way of dealing with what users never looked at, one task per kind of user.
+
+All users see the lists of the same weak initial ranker; their clicks are simulated anew for every batch and are the
+same for all arms. An arm trains the same net from the same initial parameters; only what a click counts differs. The
+floor is the initial ranker itself, the ceiling a net that learns from the true grades.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from jaxlab import data, nets, ranking
+from jaxlab.core import Learner, gradient_learner
+from jaxlab.training import Arm, Claim, Experiment
+
+CHOICES = {"weights": ("none", "true", "wrong", "dual", "labels", "initial")}
+USERS = ("position", "cascade", "trust")
+CUTOFFS = (1, 3, 10)
+
+
+class Users(NamedTuple):
+    """How one kind of user clicks.
+
+    Attributes:
+      sample: `(key, grades [B, L]) -> clicks [B, L]`.
+      examination: `[L]`, how often each position is looked at; of the cascade the mean over training lists.
+      wrong: `[L]`, the curve that the arm with wrong propensities believes in.
+    """
+
+    sample: Callable[[jax.Array, jax.Array], jax.Array]
+    examination: jax.Array
+    wrong: jax.Array
+
+
+def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
+    """One experiment per kind of user.
+
+    Args:
+      config: see configs/ranking/dla.py for the keys.
+      download: unused, nothing is fetched.
+    """
+    _check(config)
+    splits = _queries(config)
+    kept = {name: split for name, split in splits.items() if name != "test" or config.test}
+    return {name: _experiment(kept, task, config) for name, task in config.tasks.items()}
+
+
+def _check(config: ConfigDict) -> None:
+    for name in ("steps", "batch_size"):
+        if config[name] < 1:
+            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+    for name, task in config.tasks.items():
+        if task.user not in USERS:
+            raise ValueError(f"task {name}: user is {task.user!r}: it must be one of {', '.join(USERS)}")
+    for name, arm in config.arms.items():
+        for key, allowed in CHOICES.items():
+            if arm[key] not in allowed:
+                raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
+        if arm.max_weight < 1:
+            raise ValueError(f"arm {name}: max_weight is {arm.max_weight}: it must be at least 1")
+
+
+def _queries(config: ConfigDict) -> dict[str, data.RankingQueries]:
+    """The task is one draw of directions; the splits are independent queries of it."""
+    spec, task = config.data, jax.random.key(config.data.split_seed)
+    make = jax.jit(
+        lambda key, count: data.ranking_queries(
+            task, key, count, num_documents=spec.documents, num_features=spec.features,
+            initial_quality=spec.initial_quality, noise=spec.noise,
+        ),
+        static_argnums=1,
+    )  # fmt: skip
+    return {
+        name: make(jax.random.fold_in(task, number), spec[name])
+        for number, name in enumerate(("train", "val", "test"), start=1)
+    }
+
+
+def _experiment(splits: dict[str, Any], task: ConfigDict, config: ConfigDict) -> Experiment:
+    users = _users(task, splits["train"].grade)
+    net = nets.Mlp(features=config.features, num_classes=1, activation=nn.elu)
+
+    def draw(train: data.RankingQueries, key: jax.Array) -> dict[str, jax.Array]:
+        batch = data.draw(train, key, batch_size=config.batch_size)
+        return batch | {"click": users.sample(jax.random.fold_in(key, 1), batch["grade"])}
+
+    return Experiment(
+        data=splits,
+        draw=draw,
+        arms={name: _arm(net, users, arm, config) for name, arm in config.arms.items()},
+        evaluate=lambda state, split: {},
+        claims=tuple(Claim(**claim) for claim in config.claims),
+    )
+
+
+def _users(task: ConfigDict, grades: jax.Array) -> Users:
+    length = grades.shape[-1]
+    wrong = ranking.position_bias_examination(length, eta=task.wrong_eta)
+    seems = lambda grade: ranking.click_probability(grade, noise=task.noise)
+    if task.user == "cascade":
+        going_on = {"after_click": task.after_click, "after_skip": task.after_skip}
+        sample = lambda key, grade: ranking.sample_cascade_clicks(key, seems(grade), **going_on)
+        return Users(sample, ranking.cascade_examination(seems(grades), **going_on).mean(0), wrong)
+    examination = ranking.position_bias_examination(length, eta=task.eta)
+    clicked = seems
+    if task.user == "trust":
+        clicked = lambda grade: ranking.trust_bias_click_probability(seems(grade), trust=task.trust)
+    return Users(
+        lambda key, grade: ranking.sample_clicks(key, clicked(grade), examination), examination, wrong
+    )
+
+
+def _arm(net: nets.Mlp, users: Users, arm: ConfigDict, config: ConfigDict) -> Arm:
+    if arm.weights == "initial":
+        stay = lambda state, batch, key: (state, {"clicks_per_list": batch["click"].sum(-1).mean()})
+        return Arm(Learner(lambda key, context: jnp.zeros(()), stay), 1, _evaluate(_as_shown, None, users))
+    rank = lambda params, features: _scores(net, params["ranker"], features)
+    curve = {
+        "dual": lambda params: params["propensity"],
+        "true": lambda params: jnp.log(users.examination),
+        "wrong": lambda params: jnp.log(users.wrong),
+        "none": lambda params: jnp.zeros_like(users.examination),
+    }.get(arm.weights)
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        example = jnp.zeros((1, config.data.features))
+        return {"ranker": net.init(key, example), "propensity": jnp.zeros_like(users.examination)}
+
+    # One optimizer for each of the two models, both as old as the training.
+    step = lambda rate: optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adagrad(rate))
+    optimizer = optax.partition(
+        {"ranker": step(arm.learning_rate), "propensity": step(arm.propensity_rate)},
+        {"ranker": "ranker", "propensity": "propensity"},
+    )
+    learner = gradient_learner(init, _loss(rank, users, arm), optimizer)
+    score = lambda state, features: rank(state.params, features)
+    return Arm(learner, config.steps, _evaluate(score, curve and (lambda state: curve(state.params)), users))
+
+
+def _scores(net: nets.Mlp, params: Any, features: jax.Array) -> jax.Array:
+    """`[B, L]` from `[B, L, F]`: every document by itself."""
+    return net.apply(params, features.reshape(-1, features.shape[-1])).reshape(features.shape[:-1])
+
+
+def _as_shown(state: Any, features: jax.Array) -> jax.Array:
+    """The initial ranker's order, in which the documents stand."""
+    return jnp.broadcast_to(-jnp.arange(features.shape[1], dtype=jnp.float32), features.shape[:2])
+
+
+def _loss(rank: Callable, users: Users, arm: ConfigDict) -> Callable:
+    """What a click counts, by `arm.weights`; of the dual loss each half has a gradient for its own model alone."""
+    cap = {"max_weight": arm.max_weight}
+
+    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        scores, clicks = rank(params, batch["features"]), batch["click"]
+        if arm.weights == "dual":
+            losses = ranking.dla_losses(scores, params["propensity"], clicks, **cap)
+            ratio = jnp.exp(params["propensity"][-1] - params["propensity"][0])
+            metrics = {"propensity_loss": losses.propensity, "last_over_first": ratio}
+            return losses.ranker + losses.propensity, metrics
+        if arm.weights == "labels":
+            return ranking.weighted_list_loss(scores, jnp.exp2(batch["grade"].astype(jnp.float32)) - 1), {}
+        weights = {
+            "none": jnp.ones_like(users.examination),
+            "true": ranking.relative_weights(jnp.log(users.examination), **cap),
+            "wrong": ranking.relative_weights(jnp.log(users.wrong), **cap),
+        }[arm.weights]
+        return ranking.weighted_list_loss(scores, clicks, weights=weights), {}
+
+    return loss
+
+
+def _evaluate(score: Callable, curve: Callable | None, users: Users) -> Callable[[Any, Any], dict]:
+    """nDCG and MRR (of grades 3 and 4) on true grades; the error of the examination curve of arms that have one."""
+
+    def evaluate(state: Any, split: data.RankingQueries) -> dict[str, jax.Array]:
+        scores = score(state, split.features)
+        found = {f"ndcg_{k}": ranking.ndcg_at_k(scores, split.grade, k=k).mean() for k in CUTOFFS}
+        found["mrr"] = ranking.mrr(scores, split.grade - 2).mean()
+        if curve is not None:
+            found["examination_error"] = ranking.relative_examination_error(curve(state), users.examination)
+        return found
+
+    return evaluate

@@ -1,0 +1,23 @@
+"""Static contracts on stacks of models: one readable line that names the leaf."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def check_structures(first: Any, second: Any, first_name: str, second_name: str) -> None:
+    """Two pytrees of parameters have the same leaves."""
+    a, b = jax.tree.structure(first), jax.tree.structure(second)
+    if a != b:
+        raise ValueError(
+            f"{first_name} and {second_name} must be pytrees of the same structure, got {a} and {b}"
+        )
+
+
+def stack_size(task_vectors: Any) -> int:
+    """K, the leading axis that every leaf shares."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(task_vectors)]
+    if not shapes or any(not shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"task_vectors must be leaves [K, ...] with the same K, got shapes {shapes}")
+    return shapes[0][0]

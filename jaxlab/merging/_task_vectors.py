@@ -1,0 +1,88 @@
+"""Task vectors: what fine-tuning added, and the sums of it that make one model."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import as_float
+from jaxlab.merging._contracts import check_structures, stack_size
+
+
+def task_vector(fine_tuned: Any, pretrained: Any) -> Any:
+    """What fine-tuning changed, parameter by parameter.
+
+    A stack of fine-tuned models gives the stack of their task vectors. Gradients flow into both.
+
+        tau = theta_k - theta_0
+
+    Args:
+      fine_tuned: pytree of parameters, or a stack of them with leaves `[K, ...]`.
+      pretrained: pytree of the same structure, the model that fine-tuning began from.
+
+    Returns:
+      The pytree of `fine_tuned`, its leaves float32 (float64 where they are).
+
+    Raises:
+      ValueError: if the structures differ, or a leaf has neither the shape of `pretrained` nor one axis more.
+
+    Reference: Ilharco et al., Editing Models with Task Arithmetic, ICLR 2023, section 2.
+
+    >>> task_vector({"w": jnp.array([3.0, 1.0])}, {"w": jnp.array([1.0, 1.0])})["w"].tolist()
+    [2.0, 0.0]
+    """
+    check_structures(fine_tuned, pretrained, "fine_tuned", "pretrained")
+
+    def subtract(tuned: jax.Array, start: jax.Array) -> jax.Array:
+        if jnp.shape(start) not in (jnp.shape(tuned), jnp.shape(tuned)[1:]):
+            raise ValueError(
+                f"fine_tuned {jnp.shape(tuned)} must be [...] or [K, ...] of pretrained {jnp.shape(start)}"
+            )
+        return as_float(tuned) - as_float(start)
+
+    return jax.tree.map(subtract, fine_tuned, pretrained)
+
+
+def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
+    """One model from a pre-trained one and K task vectors.
+
+    One number for all is task arithmetic, one per task is task-wise merging, one per parameter tensor and task is
+    layer-wise merging. Linear in every argument, and gradients flow into all of them.
+
+        theta[l] = theta_0[l] + sum_k lambda[l, k] tau_k[l]        for every parameter tensor l
+
+    Args:
+      pretrained: pytree of parameters, theta_0.
+      task_vectors: pytree of the same structure with leaves `[K, ...]`.
+      coefficients: a scalar, `[K]`, or a pytree of the structure of `pretrained` whose leaves are scalars or `[K]`.
+
+    Returns:
+      The pytree of `pretrained`, in its dtypes; sums are float32 (float64 where parameters are).
+
+    Raises:
+      ValueError: if structures or shapes do not agree.
+
+    Reference: AdaMerging: Adaptive Model Merging for Multi-Task Learning, ICLR 2024, section 3; the weight and the
+      bias of a layer have coefficients of their own, as in the authors' code.
+
+    >>> start, taus = {"w": jnp.zeros(2)}, {"w": jnp.array([[1.0, 0.0], [0.0, 2.0]])}
+    >>> merge(start, taus, 0.5)["w"].tolist(), merge(start, taus, jnp.array([1.0, 0.25]))["w"].tolist()
+    ([0.5, 1.0], [1.0, 0.5])
+    """
+    check_structures(pretrained, task_vectors, "pretrained", "task_vectors")
+    count = stack_size(task_vectors)
+    if jax.tree.structure(coefficients) == jax.tree.structure(0):
+        coefficients = jax.tree.map(lambda _: coefficients, pretrained)
+    check_structures(pretrained, coefficients, "pretrained", "coefficients")
+
+    def add(start: jax.Array, taus: jax.Array, weights: jax.Array) -> jax.Array:
+        start, weights = jnp.asarray(start), as_float(weights)
+        if jnp.shape(taus)[1:] != start.shape or weights.shape not in ((), (count,)):
+            raise ValueError(
+                f"task_vectors {jnp.shape(taus)} must be [K, ...] of pretrained {start.shape}, and "
+                f"coefficients {weights.shape} a scalar or [K] = ({count},)"
+            )
+        weights = jnp.broadcast_to(weights, (count,)).reshape((count,) + (1,) * start.ndim)
+        return (as_float(start) + jnp.sum(weights * as_float(taus), axis=0)).astype(start.dtype)
+
+    return jax.tree.map(add, pretrained, task_vectors, coefficients)

@@ -1,0 +1,235 @@
+"""Click models: a document is clicked when its position was examined and its text seemed relevant."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxlab.core import as_float
+from jaxlab.ranking._contracts import fitted, list_mask
+
+# Eye tracking on ten results, as the public code of DLA has them.
+_EXAMINED = (0.68, 0.61, 0.48, 0.34, 0.28, 0.20, 0.11, 0.10, 0.08, 0.06)
+
+
+def position_bias_examination(length: int, *, eta: float | jax.Array = 1.0) -> jax.Array:
+    """The probability that users look at each position, in the position-based model.
+
+        E_i = rho_i^eta,    rho = .68 .61 .48 .34 .28 .20 .11 .10 .08 .06, and .06 after the tenth
+
+    Args:
+      length: number of positions L.
+      eta: severity of the bias: 0 for none, 1 as measured, more for impatient users.
+
+    Returns:
+      `[L]` float32, falling.
+
+    Raises:
+      ValueError: if `length` is below 1, or a static `eta` is negative.
+
+    Reference: Joachims et al., Accurately Interpreting Clickthrough Data as Implicit Feedback, SIGIR 2005, for eye
+      tracking; Ai et al., Unbiased Learning to Rank with Unbiased Propensity Estimation, SIGIR 2018, section 5, for
+      eta. The ten numbers are those of the latter's public code.
+
+    >>> [round(x, 4) for x in position_bias_examination(3, eta=2.0).tolist()]
+    [0.4624, 0.3721, 0.2304]
+    """
+    if length < 1:
+        raise ValueError(f"length is {length}: it must be at least 1")
+    if isinstance(eta, int | float) and eta < 0:
+        raise ValueError(f"eta must be at least 0, got {eta}")
+    positions = [_EXAMINED[min(i, len(_EXAMINED) - 1)] for i in range(length)]
+    return jnp.asarray(positions, jnp.float32) ** eta
+
+
+def click_probability(
+    grades: jax.Array, *, max_grade: int = 4, noise: float = 0.1, positive: float = 1.0
+) -> jax.Array:
+    """The probability that a document of some grade is clicked once it is examined.
+
+        p(r) = noise + (positive - noise) (2^r - 1) / (2^max_grade - 1)
+
+    Args:
+      grades: `[...]` numbers in [0, max_grade].
+      max_grade: the best grade, at least 1.
+      noise: clicks on grade 0.
+      positive: clicks on the best grade.
+
+    Returns:
+      `[...]` float32 (float64 for float64 grades).
+
+    Raises:
+      ValueError: if `max_grade` is below 1, or not 0 <= noise <= positive <= 1.
+
+    Reference: Ai et al., Unbiased Learning to Rank with Unbiased Propensity Estimation, SIGIR 2018, section 5, after
+      expected reciprocal rank (Chapelle et al., CIKM 2009).
+
+    >>> [round(x, 2) for x in click_probability(jnp.arange(5)).tolist()]
+    [0.1, 0.16, 0.28, 0.52, 1.0]
+    """
+    if max_grade < 1 or not 0 <= noise <= positive <= 1:
+        raise ValueError(
+            "max_grade must be at least 1 and 0 <= noise <= positive <= 1, got "
+            f"{max_grade}, {noise} and {positive}"
+        )
+    grades = as_float(grades).clip(0, max_grade)
+    return noise + (positive - noise) * (2.0**grades - 1) / (2.0**max_grade - 1)
+
+
+def trust_bias_click_probability(
+    relevance: jax.Array, *, trust: float = 0.65, doubt: float = 0.01
+) -> jax.Array:
+    """The probability of a click on an examined document where users trust the ranking's top positions.
+
+    At the top even an irrelevant document seems worth a click, and further down a relevant one a little less. No
+    weighting of clicks by position undoes it.
+
+        p_i = plus_i R_i + minus_i (1 - R_i),    minus_i = trust / i,    plus_i = 1 - doubt (i + 1),    i = 1, 2, ...
+
+    Args:
+      relevance: `[..., L]` probabilities that the document seems relevant when looked at, in the order shown.
+      trust: clicks on an irrelevant document in first place.
+      doubt: what a relevant one loses with every position.
+
+    Returns:
+      `[..., L]` float32 (float64 for float64 relevance).
+
+    Raises:
+      ValueError: if `relevance` is a scalar, `trust` is not in [0, 1], or `doubt` makes a probability negative.
+
+    Reference: Agarwal et al., Addressing Trust Bias for Unbiased Learning-to-Rank, WWW 2019, for the model; Vardasbi,
+      Oosterhuis and de Rijke, When Inverse Propensity Scoring does not Work, CIKM 2020, for numbers of this size.
+
+    >>> [round(x, 3) for x in trust_bias_click_probability(jnp.array([1.0, 0.0, 0.0])).tolist()]
+    [0.98, 0.325, 0.217]
+    """
+    if not jnp.ndim(relevance):
+        raise ValueError(f"relevance {jnp.shape(relevance)} must have shape [..., L]")
+    length = jnp.shape(relevance)[-1]
+    if not 0 <= trust <= 1 or not 0 <= doubt * (length + 1) <= 1:
+        raise ValueError(
+            f"trust must be in [0, 1] and doubt at least 0 and at most 1 / (L + 1), got {trust} and {doubt}"
+        )
+    relevance = as_float(relevance)
+    place = 1 + jnp.arange(length, dtype=relevance.dtype)
+    return (1 - doubt * (place + 1)) * relevance + trust / place * (1 - relevance)
+
+
+def sample_clicks(
+    key: jax.Array, probabilities: jax.Array, examination: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+    """Clicks of the position-based model: every position is examined or not, whatever happens at the others.
+
+        c_i ~ Bernoulli(E_i p_i)
+
+    Args:
+      key: `jax.random.key`.
+      probabilities: `[..., L]`, of a click once examined, in the order shown.
+      examination: broadcastable to `[..., L]`, of being examined.
+      where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; the others are never clicked.
+
+    Returns:
+      `[..., L]` float32, 0 or 1.
+
+    Raises:
+      ValueError: if shapes do not broadcast.
+
+    Reference: Richardson, Dominowska and Ragno, Predicting Clicks, WWW 2007 (the examination hypothesis).
+
+    >>> sample_clicks(jax.random.key(0), jnp.ones((2, 3)), jnp.array([1.0, 1.0, 0.0])).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
+    """
+    shape = jnp.shape(probabilities)
+    chance = as_float(probabilities) * fitted(examination, shape, "examination")
+    return (_chances(key, shape) < jnp.where(list_mask(where, shape), chance, 0.0)).astype(jnp.float32)
+
+
+def sample_cascade_clicks(
+    key: jax.Array,
+    probabilities: jax.Array,
+    *,
+    after_click: float = 0.3,
+    after_skip: float = 0.9,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Clicks of a user who reads from the top and may stop after each document, sooner after a click.
+
+    Whether a position is examined depends on the documents above it, so that no curve over positions is quite right.
+
+        E_1 = 1,    c_i ~ Bernoulli(p_i) if examined,    go on with after_click if clicked, else after_skip
+
+    Args:
+      key: `jax.random.key`.
+      probabilities: `[..., L]`, of a click once examined, in the order shown.
+      after_click, after_skip: probabilities of going on.
+      where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; the others are passed over.
+
+    Returns:
+      `[..., L]` float32, 0 or 1.
+
+    Raises:
+      ValueError: if a probability of going on is not in [0, 1], or `where` does not broadcast.
+
+    Reference: Guo, Liu and Wang, Efficient Multiple-Click Models in Web Search, WSDM 2009 (the dependent click model,
+      with one probability for all positions); after_click 0 and after_skip 1 is the cascade model of Craswell et al.,
+      WSDM 2008.
+
+    >>> always = jnp.ones((1, 3))
+    >>> sample_cascade_clicks(jax.random.key(0), always, after_click=0.0, after_skip=1.0).tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    shape = jnp.shape(probabilities)
+    _check_going_on(after_click, after_skip, shape)
+    valid = list_mask(where, shape)
+    click_key, stay_key = jax.random.split(key)
+    seems = (_chances(click_key, shape) < as_float(probabilities)) & valid
+    stays = _chances(stay_key, shape) < jnp.where(seems, after_click, after_skip)
+    stays = jnp.where(valid, stays, True)
+    before = jnp.concatenate([jnp.ones_like(stays[..., :1]), stays[..., :-1]], axis=-1)
+    examined = jnp.cumprod(before.astype(jnp.int32), axis=-1) > 0
+    return (seems & examined).astype(jnp.float32)
+
+
+def cascade_examination(
+    probabilities: jax.Array,
+    *,
+    after_click: float = 0.3,
+    after_skip: float = 0.9,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """The probability that `sample_cascade_clicks` gets to each position of these very lists.
+
+    Averaged over lists it is the best that a curve over positions can do.
+
+        E_1 = 1,    E_{i+1} = E_i (p_i after_click + (1 - p_i) after_skip)
+
+    Args:
+      probabilities: `[..., L]`, of a click once examined, in the order shown.
+      after_click, after_skip: probabilities of going on.
+      where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; the others are passed over.
+
+    Returns:
+      `[..., L]` float32 (float64 for float64 probabilities).
+
+    Raises:
+      ValueError: if a probability of going on is not in [0, 1], or `where` does not broadcast.
+
+    Reference: see `sample_cascade_clicks`.
+
+    >>> [round(x, 2) for x in cascade_examination(jnp.array([1.0, 0.5, 0.0])).tolist()]
+    [1.0, 0.3, 0.18]
+    """
+    shape = jnp.shape(probabilities)
+    _check_going_on(after_click, after_skip, shape)
+    p = as_float(probabilities)
+    on = jnp.where(list_mask(where, shape), after_skip + p * (after_click - after_skip), 1.0)
+    return jnp.cumprod(jnp.concatenate([jnp.ones_like(on[..., :1]), on[..., :-1]], axis=-1), axis=-1)
+
+
+def _chances(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.uniform(key, shape, jnp.float32)
+
+
+def _check_going_on(after_click: float, after_skip: float, shape: tuple[int, ...]) -> None:
+    if not shape:
+        raise ValueError(f"probabilities {shape} must have shape [..., L]")
+    if not (0 <= after_click <= 1 and 0 <= after_skip <= 1):
+        raise ValueError(f"after_click and after_skip must be in [0, 1], got {after_click} and {after_skip}")

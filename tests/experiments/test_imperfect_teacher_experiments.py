@@ -1,0 +1,136 @@
+"""Teachers that are wrong, that talk, that choose pairs: smoke runs, and settings that make no sense."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments._config import load
+from experiments.distillation import hack_teacher, retrieve, talk
+from jaxlab.distillation import sequence_kl
+from tests.experiments.command import finish
+
+HACKING, TALKING, DCD = (
+    f"configs/distillation/{name}.py" for name in ("teacher_hacking", "talking_models", "dcd")
+)
+DRIVERS = {HACKING: hack_teacher, TALKING: talk, DCD: retrieve}
+METRICS = {
+    HACKING: ("proxy", "golden", "hacking", "proxy_fall", "deviation", "teacher_golden"),
+    TALKING: ("accuracy", "nll"),
+    DCD: ("r1", "r5"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", METRICS)
+def test_the_smoke_run_reports_every_arm(tmp_path, config):
+    # Almost all of the time is compilation; the few steps need no optimized code.
+    status, _, error = finish(tmp_path / "run", config=f"{config}:smoke")
+    assert status == 0, error
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    expected = load(f"{config}:smoke").config
+    assert set(result["arms"]) == set(expected.arms)
+    for name, arm in result["arms"].items():
+        for metric in METRICS[config]:
+            values = arm["metrics"][f"test/{metric}"]
+            assert len(values) == 2
+            assert np.isfinite(values).all()
+            if metric in ("hacking", "golden", "accuracy", "r1"):
+                assert min(values) >= 0
+        if name == "start":
+            assert arm["metrics"]["test/hacking"] == arm["metrics"]["test/proxy_fall"] == [0, 0]
+    assert len(result["claims"]) == len(expected.claims) > 0
+
+
+def _changed(path, **changes):
+    config = load(f"{path}:smoke").config
+    with config.unlocked():
+        for key, value in changes.items():
+            *outer, name = key.split("__")
+            owner = config
+            for part in outer:
+                owner = owner[part]
+            owner[name] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        (HACKING, {"steps": 0}, "steps is 0"),
+        (HACKING, {"copies": 1}, "copies is 1"),
+        (HACKING, {"prompts__val": 30}, "prompts ask for 47: 3 tokens of 3 make 27 prompts"),
+        (HACKING, {"teacher__examples": 9}, "teacher.examples is 9: it must be between 1 and .* 8"),
+        (HACKING, {"arms__offline__source": "oracle"}, "arm offline: source is 'oracle'"),
+        (HACKING, {"arms__offline__prompts": 7}, "arm offline: prompts is 7"),
+        (HACKING, {"arms__offline__generations": 0}, "arm offline: generations is 0"),
+        (TALKING, {"few": 0}, "few is 0: it must be between 1 and the"),
+        (TALKING, {"arms__ce__method": "shout"}, "arm ce: method is 'shout'"),
+        (TALKING, {"arms__two_way_1__rounds": 0}, "arm two_way_1: rounds is 0"),
+        (TALKING, {"data__source": "poems"}, "source is 'poems'"),
+        (
+            DCD,
+            {"num_negatives": 8},
+            "num_negatives is 8: it must be between 1 and one less than candidates, 8",
+        ),
+        (DCD, {"data__student_pairs": 33}, "data.student_pairs is 33"),
+        (DCD, {"arms__alone__negatives": "easy"}, "arm alone: negatives is 'easy'"),
+        (DCD, {"arms": {}}, "arms is empty"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        DRIVERS[path].build(_changed(path, **changes))
+
+
+@pytest.mark.parametrize("path", METRICS)
+def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
+    config, default = load(f"{path}:tune").config, load(path).config
+    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
+    counts.pop("start", None)  # nothing to tune: it takes no update
+    assert len(set(counts.values())) == 1
+    assert not config.test
+    assert config.first_seed >= default.first_seed + default.seeds
+
+
+@pytest.mark.parametrize("path", METRICS)
+def test_the_paper_variant_is_complete(path):
+    config = load(f"{path}:paper").config
+    assert set(config.keys()) == set(load(path).config.keys())
+    DRIVERS[path]._check(config)
+
+
+def test_the_tree_of_a_decoder_is_what_it_says_of_whole_sequences():
+    config = _changed(HACKING)
+    task = hack_teacher._Task(config)
+    params = task.student.init(jax.random.key(0))
+    prompt = jnp.array([0, 2, 1])
+    tree = jax.jit(lambda params: task._tree(task.student, params, prompt))(params)
+    assert tree.shape == (1 + 3 + 9, 3)
+    # After the tokens 2, 0: node 0 * 3 + 2 + 1 = 3, then 3 * 3 + 0 + 1 = 10.
+    logits = task._logits(task.student, params, prompt[None], jnp.array([[2, 0, 1]]))[0]
+    np.testing.assert_allclose(tree[jnp.array([0, 3, 10])], logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sequence_kl(tree, tree), 0.0, atol=1e-6)
+
+
+def test_prompts_of_the_splits_are_disjoint_and_moments_are_spread():
+    prompts = hack_teacher._prompts(load(HACKING).config)
+    rows = [tuple(row) for part in prompts.values() for row in part]
+    assert len(rows) == len(set(rows))
+    moments = hack_teacher._moments(800, 10)
+    assert (moments[0], moments[-1]) == (1, 800)
+    assert moments == sorted(set(moments))
+
+
+def test_one_way_and_two_way_have_the_same_parameters():
+    config = _changed(TALKING)
+    make = lambda arm: jax.eval_shape(lambda key: _talk_params(config, arm, key), jax.random.key(0))
+    sizes = {name: jax.tree.map(jnp.shape, make(arm)) for name, arm in config.arms.items()}
+    assert sizes["one_way"] == sizes["two_way_1"]
+    assert set(sizes["ce"]) == {"net"}
+
+
+def _talk_params(config, arm, key):
+    return talk._student(config, arm, 64).init(key, {"teacher": {}}).params

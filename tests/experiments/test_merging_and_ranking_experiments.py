@@ -1,0 +1,158 @@
+"""Merging models and ranking from clicks, from their configs: the smoke runs, and settings that make no sense."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import run
+from experiments._config import load
+from experiments.merging import merge_models
+from experiments.ranking import rank_from_clicks
+
+ADAMERGING, DLA = "configs/merging/adamerging.py", "configs/ranking/dla.py"
+DRIVERS = {ADAMERGING: merge_models, DLA: rank_from_clicks}
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def smoke(request, tmp_path_factory):
+    """Path of the config, and what its smoke run left."""
+    workdir = tmp_path_factory.mktemp("run") / "work"
+    assert run.main([f"--config={request.param}:smoke", f"--workdir={workdir}"]) == 0
+    return request.param, json.loads((workdir / "result.json").read_text()), workdir
+
+
+@pytest.mark.slow
+def test_the_smoke_run_reports_every_arm_and_claim(smoke):
+    path, result, _ = smoke
+    config = load(f"{path}:smoke").config
+    arms = [
+        f"{name}/{arm}" for name, task in config.tasks.items() for arm in task.get("arms", config.get("arms"))
+    ]
+    assert set(result["arms"]) == set(arms)
+    metric = "test/accuracy" if path == ADAMERGING else "test/ndcg_10"
+    for arm in result["arms"].values():
+        assert len(arm["metrics"][metric]) == 2
+        assert all(0 <= value <= 1 for value in arm["metrics"][metric])
+    assert len(result["claims"]) == len(config.claims) * len(config.tasks) > 0
+
+
+@pytest.mark.slow
+def test_entropy_is_logged_under_the_name_of_its_inputs(smoke):
+    path, _, workdir = smoke
+    if path == DLA:
+        pytest.skip("of merging")
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    logged = {row["arm"]: set(row) for row in rows}
+    assert "train/transductive_entropy" in logged["overlapping/layer_wise_transductive"]
+    assert "train/disjoint_entropy" not in logged["overlapping/layer_wise_transductive"]
+
+
+def _changed(path, **changes):
+    config = load(f"{path}:smoke").config
+    with config.unlocked():
+        for key, value in changes.items():
+            *outer, name = key.split("__")
+            owner = config
+            for part in outer:
+                owner = owner[part]
+            owner[name] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        (ADAMERGING, {"steps": 0}, "steps is 0"),
+        (ADAMERGING, {"tasks__overlapping__domains": ("top_left", "attic")}, "domains has 'attic'"),
+        (ADAMERGING, {"tasks__overlapping__domains": ("top", "top")}, "at least two different ones"),
+        (ADAMERGING, {"tasks__overlapping__canvas": 7}, "canvas is 7: it must hold the digits' 8 pixels"),
+        (
+            ADAMERGING,
+            {"tasks__overlapping__arms__ties_labels__vectors": "best"},
+            "arm ties_labels: vectors is 'best'",
+        ),
+        (
+            ADAMERGING,
+            {"tasks__overlapping__arms__ties_labels__per": "layer"},
+            "arm ties_labels: per is 'layer' and learn is 'search'",
+        ),
+        (
+            ADAMERGING,
+            {"tasks__overlapping__arms__ties_labels__inputs": "transductive"},
+            "a search reads labels",
+        ),
+        (DLA, {"batch_size": 0}, "batch_size is 0"),
+        (DLA, {"tasks__eta1__user": "bot"}, "task eta1: user is 'bot': it must be one of position"),
+        (DLA, {"arms__dla__weights": "guess"}, "arm dla: weights is 'guess'"),
+        (DLA, {"arms__dla__max_weight": 0.5}, "arm dla: max_weight is 0.5"),
+        (DLA, {"data__initial_quality": 2.0}, r"initial_quality must be in \[0, 1\]"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        DRIVERS[path].build(_changed(path, **changes))
+
+
+def test_the_inputs_of_entropy_are_apart_from_the_scored_ones_unless_the_arm_says_so():
+    built = merge_models.build(_changed(ADAMERGING))["overlapping"]
+    rows = {
+        name: {image.tobytes() for image in np.asarray(split.image)}
+        for name, split in built.data["train"].items()
+    }
+    scored = {image.tobytes() for image in np.asarray(built.data["test"].image)}
+    assert rows["transductive"] == scored
+    assert not rows["disjoint"] & scored
+    assert not rows["train"] & (scored | rows["disjoint"])
+    # While tuning, the scored images are those of validation, and the test split is nowhere.
+    tuned = merge_models.build(_changed(ADAMERGING, test=False))["overlapping"]
+    assert set(tuned.data) == {"train", "val"}
+    assert len(tuned.data["train"]["transductive"].label) == len(tuned.data["val"].label)
+
+
+def test_every_arm_sees_the_same_clicks_and_begins_with_the_same_ranker():
+    built = rank_from_clicks.build(_changed(DLA))["eta1"]
+    batch = built.draw(built.data["train"], jax.random.key(0))
+    again = built.draw(built.data["train"], jax.random.key(0))
+    np.testing.assert_array_equal(batch["click"], again["click"])
+    first, second = (
+        jax.jit(built.arms[arm].learner.init)(jax.random.key(0), {}).params["ranker"]
+        for arm in ("ipw_true", "dla")
+    )
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_one_step_of_dual_learning_moves_both_models_and_no_other_arm_its_propensities():
+    built = rank_from_clicks.build(_changed(DLA))["eta1"]
+    batch = built.draw(built.data["train"], jax.random.key(0))
+    for arm, moves in (("ipw_true", False), ("dla", True)):
+        learner = built.arms[arm].learner
+        state = learner.init(jax.random.key(0), {})
+        after, _ = jax.jit(learner.update)(state, batch, jax.random.key(1))
+        assert bool(jnp.any(after.params["propensity"] != 0)) == moves
+        assert jnp.any(after.params["ranker"]["params"]["classifier"]["kernel"]
+                       != state.params["ranker"]["params"]["classifier"]["kernel"])  # fmt: skip
+
+
+@pytest.mark.parametrize("path", DRIVERS)
+def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
+    loaded = load(f"{path}:tune")
+    config, default = loaded.config, load(path).config
+    for task in config.tasks.values():
+        arms = task.get("arms", config.get("arms"))
+        counts = {name: sum(key.rpartition("_")[0] == name for key in arms) for name in loaded.module.GRID}
+        assert len(set(counts.values())) == 1
+        assert counts.popitem()[1] >= 3
+        assert len(arms) == len(loaded.module.GRID) * counts.popitem()[1]
+    assert not config.test
+    assert config.first_seed >= default.first_seed + default.seeds
+
+
+@pytest.mark.parametrize("path", DRIVERS)
+@pytest.mark.parametrize("variant", ["smoke", "tune", "paper"])
+def test_every_variant_has_the_keys_of_the_default_and_is_sound(path, variant):
+    config, default = load(f"{path}:{variant}").config, load(path).config
+    assert set(config) == set(default)
+    DRIVERS[path]._check(config)

@@ -1,0 +1,191 @@
+"""Students beyond a loss on logits: the smoke runs of the dual head and of features, and what every arm shares."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import run
+from experiments._config import load
+from experiments.distillation import train_student
+from experiments.distillation._students import STUDENTS
+from tests.experiments.command import ROOT
+
+DHKD, ND = "configs/distillation/dhkd.py", "configs/distillation/nd_loss.py"
+TASK = {DHKD: "digits", ND: "narrow"}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """`config -> (result, lines of metrics)` of its smoke run, each run once."""
+
+    @functools.cache
+    def of(path):
+        workdir = tmp_path_factory.mktemp("run")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)
+            assert run.main([f"--config={path}:smoke", f"--workdir={workdir}"]) == 0
+        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        return json.loads((workdir / "result.json").read_text()), lines
+
+    return of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [DHKD, ND])
+def test_the_smoke_run_reports_every_arm(smoke, path):
+    result, _ = smoke(path)
+    config = load(f"{path}:smoke").config
+    assert set(result["arms"]) == {f"{TASK[path]}/{name}" for name in config.tasks[TASK[path]].arms}
+    for arm in result["arms"].values():
+        assert len(arm["metrics"]["test/accuracy"]) == 2
+        assert all(0 <= value <= 1 for value in arm["metrics"]["test/accuracy"])
+    assert len(result["claims"]) == len(config.claims) > 0
+
+
+def _last(lines, arm, metric):
+    return np.array([line[metric] for line in lines if line["arm"] == arm and metric in line][-1])
+
+
+@pytest.mark.slow
+def test_the_two_losses_meet_in_the_backbone_alone(smoke):
+    _, lines = smoke(DHKD)
+    for arm in ("two_heads", "aligned"):
+        np.testing.assert_array_equal(_last(lines, f"digits/{arm}", "train/classifier_agreement"), 0)
+        assert (_last(lines, f"digits/{arm}", "train/body_agreement") != 0).all()
+    assert (_last(lines, "digits/one_head", "train/classifier_agreement") != 0).all()
+
+
+@pytest.mark.slow
+def test_kd_warms_up_and_the_class_means_are_a_stage(smoke):
+    result, lines = smoke(ND)
+    assert set(result["prepare"]) == {"narrow/teacher", "narrow/means"}
+    assert all(0 <= value <= 1 for value in result["prepare"]["narrow/means"]["metrics"]["test/accuracy"])
+    # Six steps, the first twelfth of which is over after half of one: 0 at first, then 1. Means of three steps.
+    ramps = [line["train/ramp"] for line in lines if line["arm"] == "narrow/kd" and "train/ramp" in line]
+    np.testing.assert_allclose(ramps, [[2 / 3, 2 / 3], [1.0, 1.0]], rtol=1e-5)
+    norms = result["arms"]["narrow/kd_norm"]["metrics"]["test/feature_norm"]
+    assert len(norms) == 2
+    assert all(value > 0 for value in norms)
+
+
+@functools.cache
+def _experiment(path):
+    return train_student.build(load(f"{path}:smoke").config)[TASK[path]]
+
+
+@functools.cache
+def _states(path):
+    """`{arm: initial state}` for one seed and an untrained teacher."""
+    experiment = _experiment(path)
+    context = {}
+    for name, stage in experiment.prepare.items():
+        context[name] = stage.export(jax.jit(stage.learner.init)(jax.random.key(1), dict(context)))
+    return {
+        name: jax.jit(arm.learner.init)(jax.random.key(2), context) for name, arm in experiment.arms.items()
+    }
+
+
+@pytest.mark.parametrize("path", [DHKD, ND])
+def test_every_arm_starts_from_the_same_student(path):
+    first, *others = (state.params.get("net", state.params) for state in _states(path).values())
+    for other in others:
+        jax.tree.map(np.testing.assert_array_equal, first, other)
+
+
+def test_the_class_means_are_those_of_the_teachers_vectors():
+    state, experiment = _states(ND)["kd_nd"], _experiment(ND)
+    config = load(f"{ND}:smoke").config
+    task = train_student._task(config.tasks.narrow, experiment.data)
+    train = experiment.data["train"]
+    vectors = task.teacher.apply(state.frozen["teacher"], train.image, return_features=True)[1][-1]
+    for label in range(3):
+        own = np.asarray(vectors)[np.asarray(train.label) == label].mean(0)
+        np.testing.assert_allclose(state.frozen["means"][label], own, rtol=1e-4, atol=1e-5)
+
+
+def test_a_projector_comes_with_a_feature_loss_between_different_widths():
+    heads = {name: set(state.params) for name, state in _states(ND).items()}
+    assert heads == {"kd": {"net"}, "kd_norm": {"net", "projector"}, "kd_nd": {"net", "projector"}}
+    assert _states(ND)["kd_nd"].params["projector"]["params"]["classifier"]["kernel"].shape == (8, 16)
+
+
+def _batch(path):
+    experiment = _experiment(path)
+    return experiment.draw(experiment.data["train"], jax.random.key(3))
+
+
+def _stepped(path, arm, **changes):
+    """Parameters after one step of `arm`, some of its settings changed, and the metrics."""
+    config = load(f"{path}:smoke").config
+    spec = config.tasks[TASK[path]]
+    settings = spec.arms[arm]
+    with settings.unlocked():
+        settings.update(changes)
+    task = train_student._task(spec, _experiment(path).data)
+    learner, _ = STUDENTS[settings.objective](task, settings)
+    state, metrics = jax.jit(learner.update)(_states(path)[arm], _batch(path), jax.random.key(4))
+    return state.params, metrics
+
+
+def test_alignment_changes_the_step_only_where_the_gradients_disagree():
+    plain, metrics = _stepped(DHKD, "two_heads", weight=1.0)
+    aligned, _ = _stepped(DHKD, "aligned", weight=1.0)
+    same = jax.tree.map(lambda a, b: jnp.allclose(a, b, rtol=1e-4, atol=1e-6), plain, aligned)
+    assert all(jax.tree.leaves(same)) == bool(metrics["body_agreement"] >= 0)
+
+
+def test_one_head_with_two_gradients_steps_as_the_sum_of_the_losses():
+    apart, _ = _stepped(DHKD, "one_head", weight=0.5, ce_weight=1.0)
+    config = load(f"{DHKD}:smoke").config
+    spec, settings = config.tasks.digits, config.tasks.digits.arms.one_head
+    with settings.unlocked():
+        settings.update({"weight": 0.5, "ce_weight": 1.0})
+    learner, _ = STUDENTS["logits"](train_student._task(spec, _experiment(DHKD).data), settings)
+    start, teacher = _states(DHKD)["one_head"], _states(DHKD)["binary"].frozen
+    state = learner.init(jax.random.key(2), {"teacher": teacher})
+    jax.tree.map(np.testing.assert_array_equal, state.params, start.params["net"])
+    state, _ = jax.jit(learner.update)(state, _batch(DHKD), jax.random.key(4))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.params, apart["net"])
+
+
+@pytest.mark.parametrize(
+    ("path", "arm", "changes", "message"),
+    [
+        (DHKD, "one_head", {"objective": "triple"}, "objective is 'triple': it must be one of logits"),
+        (DHKD, "one_head", {"heads": 3}, "heads is 3: it must be 1 or 2"),
+        (DHKD, "one_head", {"loss": "kl"}, "loss is 'kl': it must be one of ce, kd"),
+        (ND, "kd_nd", {"feature_loss": "hint"}, "feature_loss is 'hint': it must be one of none, direction"),
+        (ND, "kd_nd", {"warm_up": 20.0}, r"warm_up is 20.0: a fraction of the steps, it must be in \[0, 1\]"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(path, arm, changes, message):
+    config = load(f"{path}:smoke").config
+    settings = config.tasks[TASK[path]].arms[arm]
+    with settings.unlocked():
+        settings.update(changes)
+    with pytest.raises(ValueError, match=message):
+        train_student.build(config)
+
+
+@pytest.mark.parametrize("path", [DHKD, ND])
+def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
+    config, default = load(f"{path}:tune").config, load(path).config
+    for name, task in config.tasks.items():
+        arms = default.tasks[name].arms
+        counts = {arm: sum(key.rpartition("_")[0] == arm for key in task.arms) for arm in arms}
+        assert set(counts.values()) == {3}
+    assert not config.test
+    assert config.first_seed >= default.first_seed + default.seeds
+
+
+@pytest.mark.parametrize("path", [DHKD, ND])
+def test_the_paper_variant_has_the_arms_of_the_default(path):
+    paper, default = load(f"{path}:paper").config, load(path).config
+    for task in default.tasks.values():
+        assert set(paper.tasks.cifar100.arms) == set(task.arms)
+    for name, arm in paper.tasks.cifar100.arms.items():
+        assert set(arm) == set(task.arms[name])

@@ -1,0 +1,188 @@
+"""Teachers that are fused or fine-tuned, from their configs: the smoke runs, fairness, settings that make no sense."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments._config import load, plan_of
+from experiments.distillation import finetune_teacher, fuse_teacher
+from jaxlab import training
+
+TGEO, MCMI = "configs/distillation/tgeo_kd.py", "configs/distillation/mcmi.py"
+DRIVERS = {TGEO: fuse_teacher, MCMI: finetune_teacher}
+
+
+def _changed(path, **changes):
+    config = load(f"{path}:smoke").config
+    with config.unlocked():
+        for key, value in changes.items():
+            *outer, name = key.split("__")
+            owner = config
+            for part in outer:
+                owner = owner[part]
+            owner[name] = value
+    return config
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def smoke(request, tmp_path_factory):
+    """The path of a config, the config, and what its smoke run reports."""
+    config = load(f"{request.param}:smoke").config
+    folder = tmp_path_factory.mktemp("smoke")
+    workdir = training.Workdir(folder, json.loads(config.to_json_best_effort()))
+    with workdir.opened():
+        result = training.run(DRIVERS[request.param].build(config), plan_of(config), workdir, show=False)
+    return request.param, config, result
+
+
+@pytest.mark.slow
+def test_the_smoke_run_reports_every_arm_and_decides_every_claim(smoke):
+    path, config, result = smoke
+    (task,) = config.tasks
+    assert set(result["arms"]) == {f"{task}/{arm}" for arm in config.tasks[task].arms}
+    shares = {
+        TGEO: ("test/accuracy", "test/alpha_wrong", "test/alpha_right", "seen/alpha_wrong"),
+        MCMI: ("test/accuracy", "test/omitted_recall", "test/shown_accuracy"),
+    }[path]
+    for arm in result["arms"].values():
+        for metric in shares:
+            assert len(arm["metrics"][metric]) == 2
+            assert all(0 <= value <= 1 for value in arm["metrics"][metric])
+    assert len(result["claims"]) == len(config.claims) > 0
+    assert all(np.isfinite(claim["difference"]) for claim in result["claims"])
+
+
+@pytest.mark.slow
+def test_a_constant_share_has_no_gap_and_a_learned_one_has(smoke):
+    path, _, result = smoke
+    if path == TGEO:
+        gaps = lambda arm: np.abs(result["arms"][f"digits/{arm}"]["metrics"]["seen/trust_gap"])
+        assert (gaps("fixed") == 0).all()
+        assert (gaps("tgeo") > 0).all()
+    else:  # how much the answers of each copy vary within a class is reported
+        stage = result["prepare"]["omitted/finetuned"]["metrics"]
+        assert all(value > 0 for value in stage["test/lambda_15_cmi"])
+
+
+def _start(experiment, arm, seed, context):
+    return jax.jit(experiment.arms[arm].learner.init)(jax.random.key(seed), context)
+
+
+def test_fused_students_begin_alike_and_what_judges_them_is_kept_from_them():
+    experiment = fuse_teacher.build(_changed(TGEO))["digits"]
+    context = {"teacher": {"params": (), "logits": jnp.zeros((200, 10)), "class_means": jnp.eye(10)}}
+    states = [_start(experiment, arm, 0, context) for arm in ("fixed", "mean_of_each", "tgeo")]
+    for state in states[1:]:
+        jax.tree.map(np.testing.assert_array_equal, state.params, states[0].params)
+    jax.tree.map(np.testing.assert_array_equal, states[1].controller, states[2].controller)
+    drawn = jax.vmap(lambda key: experiment.draw(experiment.data["train"], key))(
+        jax.random.split(jax.random.key(0), 200)
+    )
+    index = {name: set(np.unique(batch["index"])) for name, batch in drawn.items()}
+    assert index["all"] == set(range(200))
+    assert index["lower"] == set(range(170))
+    assert index["upper"] == set(range(170, 200))
+    assert len(experiment.data["seen"].label) == 170
+
+
+def test_the_teacher_alone_is_taught_flipped_labels():
+    train = fuse_teacher.build(_changed(TGEO))["digits"].data["train"]
+    differ = np.asarray(train["taught"]) != np.asarray(train["label"])
+    assert 0.12 < differ.mean() < 0.28
+    assert set(np.unique(train["taught"])) <= set(range(10))
+    clean = fuse_teacher.build(_changed(TGEO, tasks__digits__flipped=0.0))["digits"].data["train"]
+    np.testing.assert_array_equal(clean["taught"], clean["label"])
+
+
+def test_few_images_and_the_omitted_class_depend_on_the_seed_and_on_nothing_else():
+    experiment = finetune_teacher.build(_changed(MCMI))["omitted"]
+    names = tuple(load(f"{MCMI}:smoke").config.tasks.omitted.teachers)
+    logits = jax.random.normal(jax.random.key(0), (len(names), 200, 10))
+    context = {"teacher": {"params": (), "logits": logits[0]}, "finetuned": logits}
+    first, same = (_start(experiment, arm, 0, context).frozen for arm in ("lambda_0", "lambda_15"))
+    np.testing.assert_array_equal(first["images"]["image"], same["images"]["image"])
+    assert np.bincount(first["images"]["label"]).tolist() == [4] * 10
+    assert first["omitted"] == same["omitted"]
+    # Each arm reads its own teacher, of the very images it sees.
+    train = np.asarray(experiment.data["train"].image).reshape(200, -1)
+    rows = [
+        int((train == image).all(1).argmax())
+        for image in np.asarray(first["images"]["image"]).reshape(40, -1)
+    ]
+    np.testing.assert_allclose(
+        first["images"]["lesson"], logits[names.index("lambda_0"), np.array(rows)], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        same["images"]["lesson"], logits[names.index("lambda_15"), np.array(rows)], rtol=1e-6
+    )
+    others = [_start(experiment, "lambda_0", seed, context).frozen for seed in (1, 2, 3)]
+    assert len({int(first["omitted"]), *(int(other["omitted"]) for other in others)}) > 1
+    assert np.abs(first["images"]["image"] - others[0]["images"]["image"]).max() > 0
+
+
+def test_the_omitted_class_gives_the_student_no_gradient():
+    config = _changed(MCMI, tasks__omitted__images_per_class=0)
+    experiment = finetune_teacher.build(config)["omitted"]
+    logits = jax.random.normal(jax.random.key(0), (len(config.tasks.omitted.teachers), 200, 10))
+    context = {"teacher": {"params": (), "logits": logits[0]}, "finetuned": logits}
+    learner = experiment.arms["lambda_15"].learner
+    state = learner.init(jax.random.key(0), context)
+    label = int(state.frozen["omitted"])
+    row = int(np.flatnonzero(np.asarray(experiment.data["train"].label) == label)[0])
+    index = jnp.full(8, row)
+    batch = {"image": experiment.data["train"].image[index], "label": jnp.full(8, label), "index": index}
+    _, metrics = learner.update(state, batch, jax.random.key(0))
+    assert metrics["loss"] == 0
+    _, shown = learner.update(state, {**batch, "label": jnp.full(8, (label + 1) % 10)}, jax.random.key(0))
+    assert shown["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        (TGEO, {"tasks__digits__flipped": 1.5}, "flipped is 1.5: it is a share"),
+        (TGEO, {"tasks__digits__held_out": 0.0}, "upper_batch is 8: it must be between 1 and 0"),
+        (TGEO, {"batch_size": 500}, "batch_size is 500: it must be between 1 and 170"),
+        (
+            TGEO,
+            {"tasks__digits__arms__tgeo__ratio": "some"},
+            "ratio is 'some': it must be one of fixed, one, each",
+        ),
+        (MCMI, {"tasks__omitted__images_per_class": -1}, "images_per_class is -1: it must be at least 0"),
+        (MCMI, {"tasks__omitted__images_per_class": 90}, "images_per_class is 90: the rarest class has"),
+        (
+            MCMI,
+            {"tasks__omitted__arms__matched__teacher": "me"},
+            "teacher is 'me': it must be one of none, plain",
+        ),
+        (MCMI, {"tasks__omitted__arms__matched__match": "me"}, "match is 'me': it must be empty or"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        DRIVERS[path].build(_changed(path, **changes))
+
+
+@pytest.mark.parametrize("path", DRIVERS)
+def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
+    config, default = load(f"{path}:tune").config, load(path).config
+    for name, task in config.tasks.items():
+        tuned = {arm.rpartition("_")[0] for arm in task.arms}
+        assert {sum(arm.rpartition("_")[0] == one for arm in task.arms) for one in tuned} == {4}
+        assert tuned == set(default.tasks[name].arms) - {
+            "lambda_05",
+            "lambda_25",
+        }  # which take those of lambda_15
+    assert not config.test
+    assert config.first_seed >= default.first_seed + default.seeds
+
+
+@pytest.mark.parametrize("path", DRIVERS)
+def test_the_paper_variant_is_complete(path):
+    config, default = load(f"{path}:paper").config, load(path).config
+    assert set(config.keys()) == set(default.keys())
+    keys = {frozenset(task.keys()) for task in (*config.tasks.values(), *default.tasks.values())}
+    assert len(keys) == 1
