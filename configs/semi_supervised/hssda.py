@@ -3,10 +3,26 @@
 Paper: Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object Detection, 2023, arXiv
 2304.01464 (CVPR 2023).
 
-    python -m experiments.run --config=configs/semi_supervised/hssda.py
-    python -m experiments.run --config=configs/semi_supervised/hssda.py:tune
+    python -m experiments.run --config=configs/semi_supervised/hssda.py                  # 6 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/semi_supervised/hssda.py:tune --publish   # the search behind CHOSEN
 
-Found: not yet run.
+Task. Scenes of cars, pedestrians and cyclists as points seen from above, with clutter of the same extent; 20 of 400
+scenes have boxes. A small convolutional detector is trained on them, then teacher and student learn from the other
+380.
+
+Arms: `supervised`, the labelled scenes alone (the floor); `fixed_30` to `fixed_90`, one threshold for all classes on
+class score and objectness; `hssda`; `no_removal` and `no_shuffle`, without its removal of doubtful points and its
+shuffled quadrants; `ceiling`, the true boxes of all scenes. Every arm had two learning rates and two seeds of its own
+for tuning.
+
+Found (6 seeds, mAP at an IoU of 0.5 on test scenes): 0.169 with the labelled scenes alone, 0.202 with HSSDA, 0.401
+with all labels. HSSDA beats the floor by +0.033 [+0.017, +0.049] and the fixed thresholds of 0.5, 0.7 and 0.9;
+against 0.3, the best of them, +0.016 [-0.030, +0.062] decides nothing. Removal gives +0.021 [+0.006, +0.036],
+shuffling +0.019 [+0.000, +0.038]. Fixed thresholds of 0.7 and 0.9 end below the floor: unlabelled scenes then teach
+that nearly everything is background. The levels mean what they say: 85 % of the boxes above the high threshold are
+right, 62 % of the middle ones and 16 % of the low ones. How sure: the signs are clear, the sizes are this task's; the
+difficulty of the scenes and the range of rates were set on the tuning seeds, by validation, so that floor and ceiling
+are apart.
 """
 
 from ml_collections import ConfigDict
