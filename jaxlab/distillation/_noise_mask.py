@@ -1,17 +1,18 @@
 """Noise masks that a policy proposes: multiplicative, one per image, drawn from Beta distributions on a coarse grid."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betaln
+from jax.scipy.special import betaln, digamma
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, masked_sum
 from jaxlab.distillation._contracts import broadcast_to, full_mask
 
 AxisName = str | tuple[str, ...] | None
-_LARGEST = (
-    10.0  # of a log-concentration: Beta(e^10, e^10) is a point to three digits, and no density overflows
-)
+# Of a log-concentration: Beta(e^10, e^10) is a point to three digits, and no density overflows.
+_LARGEST = 10.0
 
 
 def mix_base(base: jax.Array, head: jax.Array, *, decay: float | jax.Array = 0.9) -> jax.Array:
@@ -80,6 +81,19 @@ def update_base(
     return jnp.where(seen, decay * base + (1 - decay) * mean, base)
 
 
+@jax.custom_jvp
+def _log_beta(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`betaln`, whose own gradient is NaN at some finite arguments, through a branch not taken."""
+    return betaln(a, b)
+
+
+@_log_beta.defjvp
+def _log_beta_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (a, b), (a_dot, b_dot) = primals, tangents
+    total = digamma(a + b)
+    return _log_beta(a, b), (digamma(a) - total) * a_dot + (digamma(b) - total) * b_dot
+
+
 def beta_log_prob(
     mask: jax.Array, log_alpha: jax.Array, log_beta: jax.Array, *, eps: float = 1e-6
 ) -> jax.Array:
@@ -114,7 +128,7 @@ def beta_log_prob(
         raise ValueError(f"mask, log_alpha and log_beta must have the same shape, got {shapes}")
     a, b = (jnp.exp(jnp.clip(as_float(x), -_LARGEST, _LARGEST)) for x in (log_alpha, log_beta))
     m = jnp.clip(jax.lax.stop_gradient(as_float(mask)), eps, 1 - eps)
-    return (a - 1) * jnp.log(m) + (b - 1) * jnp.log1p(-m) - betaln(a, b)
+    return (a - 1) * jnp.log(m) + (b - 1) * jnp.log1p(-m) - _log_beta(a, b)
 
 
 def sample_mask(key: jax.Array, log_alpha: jax.Array, log_beta: jax.Array, *, tries: int = 8) -> jax.Array:
