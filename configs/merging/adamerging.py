@@ -75,16 +75,26 @@ CORNERS = ("top_left", "top_right", "bottom_left", "bottom_right")
 CANVAS = {"apart": 16, "overlapping": 14}
 
 # The setting with the best mean validation accuracy in `:tune` (results/merging/adamerging-tune.json).
-_GUESS = {
-    "ties": 0,
-    "ties_labels": 1,
-    "task_wise": 2,
-    "layer_wise": 2,
-    "layer_wise_pp": 1,
-    "layer_wise_transductive": 2,
-    "layer_wise_labels": 2,
+CHOSEN = {
+    "apart": {
+        "ties": 1,
+        "ties_labels": 2,
+        "task_wise": 0,
+        "layer_wise": 0,
+        "layer_wise_pp": 1,
+        "layer_wise_transductive": 0,
+        "layer_wise_labels": 1,
+    },
+    "overlapping": {
+        "ties": 0,
+        "ties_labels": 1,
+        "task_wise": 0,
+        "layer_wise": 0,
+        "layer_wise_pp": 1,
+        "layer_wise_transductive": 0,
+        "layer_wise_labels": 2,
+    },
 }
-CHOSEN = {"apart": _GUESS, "overlapping": _GUESS}
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
