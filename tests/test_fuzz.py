@@ -154,6 +154,7 @@ CALLS = {
     ),
     "crop_flip": lambda a: data.crop_flip(a["s"][:, :, None, None], jax.random.key(0), pad=2),
 }  # fmt: skip
+FOUNDATIONS = frozenset(CALLS)  # the families below stand on them
 
 
 def _tokens(name):
@@ -668,37 +669,18 @@ def examples(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    sorted(
-        set(CALLS)
-        - set(POST_TRAINING)
-        - set(DENSE)
-        - set(FEW_LABELS)
-        - set(SCENES)
-        - set(TEACHERS)
-        - set(MERGING_AND_RANKING)
-    ),
-)
-@examples(40)
+@pytest.mark.parametrize("name", sorted(FOUNDATIONS))
+@examples(20)
 @inputs
 def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(POST_TRAINING))
+@pytest.mark.parametrize("name", sorted(set(CALLS) - FOUNDATIONS))
 @examples(5)
 @inputs
-def test_post_training_is_finite_or_says_why(name, form, values, mask, seed):
-    _is_finite_or_says_why(name, form, values, mask, seed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted([*DENSE, *FEW_LABELS, *SCENES, *TEACHERS, *MERGING_AND_RANKING]))
-@examples(5)
-@inputs
-def test_dense_prediction_is_finite_or_says_why(name, form, values, mask, seed):
+def test_families_are_finite_or_say_why(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
 
 

@@ -14,8 +14,8 @@ from experiments.distillation import train_student
 from experiments.distillation._students import STUDENTS
 from tests.experiments.command import ROOT
 
-DHKD, ND = "configs/distillation/dhkd.py", "configs/distillation/nd_loss.py"
-TASK = {DHKD: "digits", ND: "narrow"}
+DHKD, ND, ALL = (f"configs/distillation/{name}.py" for name in ("dhkd", "nd_loss", "all"))
+TASK = {DHKD: "digits", ND: "narrow", ALL: "digits"}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def smoke(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [DHKD, ND])
+@pytest.mark.parametrize("path", TASK)
 def test_the_smoke_run_reports_every_arm(smoke, path):
     result, _ = smoke(path)
     config = load(f"{path}:smoke").config
