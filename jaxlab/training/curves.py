@@ -10,6 +10,7 @@ from jaxlab.training.metrics import Row, series
 from jaxlab.training.report import t_interval
 
 _COLUMNS = 4
+_LINES = ("-", "--", ":", "-.")  # ten colours of each
 _COLOURS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
 
 
@@ -36,14 +37,15 @@ def plot(
     blocks = [_blocks(_metrics(rows, arms)) for name, arms in panels.items()]
     columns = max([1, *(len(line) for block in blocks for line in block)])
     lines = sum(map(len, blocks)) + (1 if claims else 0)
-    figure = Figure(figsize=(4.6 * columns, 3.4 * max(lines, 1)), layout="constrained")
+    beside = 1.6 * _legend_columns(max(map(len, panels.values()), default=0))
+    figure = Figure(figsize=(4.6 * columns + beside, 3.4 * max(lines, 1)), layout="constrained")
     FigureCanvasAgg(figure)
     layout = figure.add_gridspec(max(lines, 1), columns)
     line = 0
     for block, (name, arms) in zip(blocks, panels.items()):
         for metrics in block:
             for column, metric in enumerate(metrics):
-                last = column == len(metrics) - 1
+                last = column == len(block[0]) - 1  # beside a shorter line a legend would part the columns
                 _panel(figure.add_subplot(layout[line, column]), rows, arms, metric, name, legend=last)
             line += 1
     if claims:
@@ -77,14 +79,21 @@ def _panel(
             continue
         mean = values.mean(axis=1)
         colour = f"C{number % 10}"
-        axes.plot(steps, mean, color=colour, label=arm.rpartition("/")[2], linewidth=1.4)
+        line = _LINES[number // 10 % len(_LINES)]
+        axes.plot(steps, mean, line, color=colour, label=arm.rpartition("/")[2], linewidth=1.4)
         if values.shape[1] > 1:
             band = np.asarray([t_interval(row) for row in values])
             axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
     axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10)
     axes.set_xlabel("step")
     if legend:
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=1 + len(arms) // 16)
+        axes.legend(
+            fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=_legend_columns(len(arms))
+        )
+
+
+def _legend_columns(arms: int) -> int:
+    return 1 + arms // 16
 
 
 def _forest(axes: Any, claims: Sequence[Mapping[str, Any]]) -> None:
