@@ -3,7 +3,7 @@
 Paper: Finding Meaning in Points: Weakly Supervised Semantic Segmentation for Event Cameras, 2024, arXiv 2407.11216
 (ECCV 2024).
 
-    python -m experiments.run --config=configs/semi_supervised/ev_wsss.py                 # 6 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/semi_supervised/ev_wsss.py                 # 7 minutes on 2 CPU cores
     python -m experiments.run --config=configs/semi_supervised/ev_wsss.py:tune --publish  # the search behind CHOSEN
 
 Task. Striped disks, squares, triangles and bars drift over a turning background; an event camera reports changes of
@@ -16,7 +16,13 @@ Arms: `point`, the clicks alone (the floor); `symmetric`, mutual pseudo-labels o
 `ev_wsss`, the exchange of prototypes and the distillation of features as well, the full method; `dense`, all pixels
 labelled (the ceiling). The paper's claims that one arm is at least as good as another are put as "beats" here.
 
-Found: not yet run.
+Found (6 seeds, mean IoU on test scenes): 0.392 with the clicks alone, 0.434 with EV-WSSS, 0.496 with every pixel
+labelled: +0.042 [+0.022, +0.063], two fifths of the gap. Nearly all of it comes from students that label each other:
+the forward and the reversed stream give +0.039 [+0.017, +0.061] by themselves. Two different streams against twice
+the same: +0.008 [-0.010, +0.025], and prototypes, exchange and distillation together: +0.003 [-0.004, +0.010], both
+undecided and small at best. Why: here reversed events look like forward ones, so the second stream adds little beyond
+another pair of eyes, and few pixels are so unsure that a prototype would change their label. How sure: that mutual
+labels help, very; the rest would take some forty seeds to tell from nothing.
 """
 
 from ml_collections import ConfigDict
@@ -71,7 +77,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "semi_supervised.segment",
             "paper": "EV-WSSS: Finding Meaning in Points (2024, arXiv 2407.11216)",
-            "minutes": 6.0,
+            "minutes": 7.0,
             "seeds": 6,
             "first_seed": 0,
             "seeds_by": "map",
