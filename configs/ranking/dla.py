@@ -39,7 +39,7 @@ GRID = {"naive": _RATES, "ipw_true": _CAPS, "ipw_wrong": _CAPS, "dla": _DUAL, "l
 
 # The setting with the best validation nDCG@10 in `:tune` (results/ranking/dla-tune.json), the mean of eta1 and eta2:
 # nobody who learns from clicks knows which kind of users they came from.
-CHOSEN = {"naive": 1, "ipw_true": 1, "ipw_wrong": 1, "dla": 0, "labels": 1}
+CHOSEN = {"naive": 3, "ipw_true": 3, "ipw_wrong": 2, "dla": 3, "labels": 3}
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
