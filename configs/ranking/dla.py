@@ -16,7 +16,15 @@ the training lists), `ipw_wrong` by that of another eta; `dla` learns it; `label
 and `initial` is the ranker whose lists are shown (the floor). `max_weight` caps every weight. The propensity
 model is one number per position, with a learning rate of its own, where the authors have a small net on the position.
 
-Found: not yet run.
+Found (8 seeds, nDCG@10 on test queries; the ranker that was shown has 0.694, one that learns from grades 0.965).
+Under the users that the method assumes, DLA is as good as true propensities: `eta1` 0.947 against 0.949, -0.002
+[-0.003, -0.001], where clicks as they are give 0.867. Twice the bias is too much for it: `eta2` 0.880, +0.076
+[+0.067, +0.086] over naive clicks but -0.024 [-0.028, -0.020] behind the true propensities; far positions get few
+clicks, and its estimate of them is 0.66 nats off against 0.14. `cascade`: 0.948, no worse than the best curve over
+positions, which a wrong curve happens to match as well. `trust`: 0.912 and better than the true propensities by
++0.064 [+0.057, +0.072], as the curve that it learns takes in the clicks that a high position earns by itself; no
+curve undoes that wholly, hence 0.053 [0.041, 0.064] to the grades. How sure: of all signs, very, for these simulated
+users; documents, grades and the first ranker are procedural.
 """
 
 from ml_collections import ConfigDict
