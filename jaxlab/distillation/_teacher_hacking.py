@@ -74,7 +74,7 @@ def sequence_kl(
     for level in range(length):
         nodes = slice(first, first + shape[-1] ** level)
         total += jnp.sum(jnp.exp(reach) * divergence[..., nodes], axis=-1)
-        reach = (reach[..., None] + log_p[..., nodes, :]).reshape(*shape[:-2], -1)
+        reach = (reach[..., None] + log_p[..., nodes, :]).reshape(*shape[:-2], shape[-1] ** (level + 1))
         first = nodes.stop
     return total
 
