@@ -19,12 +19,14 @@ model is one number per position, with a learning rate of its own, where the aut
 Found (8 seeds, nDCG@10 on test queries; the ranker that was shown has 0.694, one that learns from grades 0.965).
 Under the users that the method assumes, DLA is as good as true propensities: `eta1` 0.947 against 0.949, -0.002
 [-0.003, -0.001], where clicks as they are give 0.867. The squared bias is too much for it: `eta2` 0.880, +0.076
-[+0.067, +0.086] over naive clicks but -0.024 [-0.028, -0.020] behind the true propensities; far positions get few
-clicks, and its estimate of them is 0.66 nats off against 0.14. `cascade`: 0.948, no worse than the best curve over
-positions, which a wrong curve happens to match as well. `trust`: 0.912 and better than the true propensities by
-+0.064 [+0.057, +0.072], as the curve that it learns takes in the clicks that a high position earns by itself; no
-curve undoes that wholly, hence 0.053 [0.041, 0.064] to the grades. How sure: of all signs, very, for these simulated
-users; documents, grades and the first ranker are procedural.
+[+0.067, +0.086] over naive clicks but -0.024 [-0.028, -0.020] behind the true propensities; its estimate of
+examination is 0.66 nats off against 0.14, likely because far positions get few clicks. `cascade`: 0.948, no worse
+than the best curve over positions, which a wrong curve happens to match as well. `trust`: 0.912 and better than the
+true propensities by +0.064 [+0.057, +0.072], likely as the curve that it learns takes in the clicks that a high
+position earns by itself; no curve undoes that wholly, hence 0.053 [0.041, 0.064] to the grades. How sure: of all
+signs, very, for these simulated users; documents, grades and the first ranker are procedural. The search had 500
+steps where the comparison has 1,000, most arms took the largest rate offered, and the weighted ones still rise at the
+end.
 """
 
 from ml_collections import ConfigDict

@@ -10,6 +10,7 @@ from jaxlab.training.metrics import Row, series
 from jaxlab.training.report import t_interval
 
 _COLUMNS = 4
+_HEIGHT = 3.4  # inches of a line
 _LINES = ("-", "--", ":", "-.")  # ten colours of each
 _COLOURS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
 
@@ -36,11 +37,13 @@ def plot(
 
     blocks = [_blocks(_metrics(rows, arms)) for name, arms in panels.items()]
     columns = max([1, *(len(line) for block in blocks for line in block)])
-    lines = sum(map(len, blocks)) + (1 if claims else 0)
+    lines = sum(map(len, blocks)) + bool(claims)
+    # Two lines of text for each claim, however many there are.
+    heights = [_HEIGHT] * sum(map(len, blocks)) + [max(_HEIGHT, 0.36 * len(claims))] * bool(claims)
     beside = 1.6 * _legend_columns(max(map(len, panels.values()), default=0))
-    figure = Figure(figsize=(4.6 * columns + beside, 3.4 * max(lines, 1)), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns + beside, sum(heights) or _HEIGHT), layout="constrained")
     FigureCanvasAgg(figure)
-    layout = figure.add_gridspec(max(lines, 1), columns)
+    layout = figure.add_gridspec(max(lines, 1), columns, height_ratios=heights or None)
     line = 0
     for block, (name, arms) in zip(blocks, panels.items()):
         for metrics in block:
@@ -60,14 +63,13 @@ def _blocks(metrics: list[str]) -> list[list[str]]:
 
 
 def _metrics(rows: Sequence[Row], arms: Sequence[str]) -> list[str]:
-    """What several steps carry: a metric logged once is a number, not a curve."""
-    seen: dict[str, set[int]] = {}
+    """What an arm logs at several steps: what each logs once, at whatever step it ends, is a number and no curve."""
+    seen: dict[tuple[str, str], set[int]] = {}
     for row in rows:
         if row["arm"] in arms:
-            for name in row:
-                if name not in ("arm", "step"):
-                    seen.setdefault(name, set()).add(row["step"])
-    return sorted(name for name, steps in seen.items() if len(steps) > 1)
+            for name in row.keys() - {"arm", "step"}:
+                seen.setdefault((row["arm"], name), set()).add(row["step"])
+    return sorted({name for (_, name), steps in seen.items() if len(steps) > 1})
 
 
 def _panel(

@@ -124,3 +124,15 @@ def test_curves_are_drawn(tmp_path):
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
     curves.plot(tmp_path / "empty.png", rows=[], panels={"": []})
     assert (tmp_path / "empty.png").stat().st_size > 0
+
+
+def test_what_every_arm_logs_once_is_no_curve(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(curves, "_panel", lambda axes, rows, arms, metric, name, legend: drawn.append(metric))
+    rows = [
+        {"arm": "a", "step": 1, "test/score": [0.1]},  # the two arms end at different steps
+        {"arm": "b", "step": 4, "train/loss": [2.0]},
+        {"arm": "b", "step": 8, "train/loss": [1.0], "test/score": [0.2]},
+    ]
+    curves.plot(tmp_path / "c.png", rows=rows, panels={"": ["a", "b"]})
+    assert drawn == ["train/loss"]
