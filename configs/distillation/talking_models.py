@@ -122,7 +122,7 @@ def _claim(arm: str, versus: str, text: str) -> dict:
 
 
 def _smoke(config: ConfigDict) -> None:
-    """Seconds: four arms, two seeds, a few steps."""
+    """Seconds: three arms, two seeds, a few steps."""
     config.minutes = 0.3
     config.seeds = 2
     config.log_every, config.eval_every, config.checkpoint_every = 3, 6, 6

@@ -6,6 +6,10 @@ import pathlib
 import subprocess
 import sys
 
+from ml_collections import ConfigDict
+
+from experiments._config import load
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMOKE = "configs/distillation/pld.py:smoke"
 TINY = "tests/experiments/tiny.py"
@@ -45,3 +49,16 @@ def result(workdir) -> dict:
     """The result without what may differ from run to run: times and the commit."""
     content = json.loads((pathlib.Path(workdir) / "result.json").read_text())
     return {key: value for key, value in content.items() if key not in ("wall_s", "commit")}
+
+
+def changed(path: str, variant: str = "smoke", **changes) -> ConfigDict:
+    """A variant of a config with other values; `arms__sefar__ramp="steep"` reaches into it."""
+    config = load(f"{path}:{variant}").config
+    with config.unlocked():
+        for key, value in changes.items():
+            *outer, name = key.split("__")
+            owner = config
+            for part in outer:
+                owner = owner[part]
+            owner[name] = value
+    return config

@@ -8,7 +8,7 @@ import pytest
 
 from experiments._config import load
 from experiments.semi_supervised import classify
-from tests.experiments.command import finish
+from tests.experiments.command import changed, finish
 
 MEAN_TEACHER, SEFAR = "configs/semi_supervised/mean_teacher.py", "configs/semi_supervised/sefar.py"
 
@@ -29,18 +29,6 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
     assert (tmp_path / "run" / "examples.png").stat().st_size > 10_000
 
 
-def _changed(path, **changes):
-    config = load(f"{path}:smoke").config
-    with config.unlocked():
-        for key, value in changes.items():
-            *outer, name = key.split("__")
-            owner = config
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
-
-
 @pytest.mark.parametrize(
     ("path", "changes", "message"),
     [
@@ -59,11 +47,11 @@ def _changed(path, **changes):
 )
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message):
-        classify.build(_changed(path, **changes))
+        classify.build(changed(path, **changes))
 
 
 def test_every_seed_has_labels_of_its_own_and_every_arm_the_same():
-    experiment = classify.build(_changed(MEAN_TEACHER))
+    experiment = classify.build(changed(MEAN_TEACHER))
     of = lambda arm, seed: jax.jit(experiment.arms[arm].learner.init)(jax.random.key(seed), {})
     first, same, other = of("fixmatch", 0), of("mean_teacher", 0), of("fixmatch", 1)
     labelled = first.memory["labelled"]
@@ -78,7 +66,7 @@ def test_every_seed_has_labels_of_its_own_and_every_arm_the_same():
 
 
 def test_the_test_split_can_be_left_out():
-    assert set(classify.build(_changed(MEAN_TEACHER, test=False)).data) == {"train", "val"}
+    assert set(classify.build(changed(MEAN_TEACHER, test=False)).data) == {"train", "val"}
 
 
 @pytest.mark.parametrize("path", [MEAN_TEACHER, SEFAR])

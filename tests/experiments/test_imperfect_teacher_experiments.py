@@ -10,7 +10,7 @@ import pytest
 from experiments._config import load
 from experiments.distillation import hack_teacher, retrieve, talk
 from jaxlab.distillation import sequence_kl
-from tests.experiments.command import finish
+from tests.experiments.command import changed, finish
 
 HACKING, TALKING, DCD = (
     f"configs/distillation/{name}.py" for name in ("teacher_hacking", "talking_models", "dcd")
@@ -44,18 +44,6 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
     assert len(result["claims"]) == len(expected.claims) > 0
 
 
-def _changed(path, **changes):
-    config = load(f"{path}:smoke").config
-    with config.unlocked():
-        for key, value in changes.items():
-            *outer, name = key.split("__")
-            owner = config
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
-
-
 @pytest.mark.parametrize(
     ("path", "changes", "message"),
     [
@@ -82,7 +70,7 @@ def _changed(path, **changes):
 )
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message):
-        DRIVERS[path].build(_changed(path, **changes))
+        DRIVERS[path].build(changed(path, **changes))
 
 
 @pytest.mark.parametrize("path", METRICS)
@@ -103,7 +91,7 @@ def test_the_paper_variant_is_complete(path):
 
 
 def test_the_tree_of_a_decoder_is_what_it_says_of_whole_sequences():
-    config = _changed(HACKING)
+    config = changed(HACKING)
     task = hack_teacher._Task(config)
     params = task.student.init(jax.random.key(0))
     prompt = jnp.array([0, 2, 1])
@@ -125,7 +113,7 @@ def test_prompts_of_the_splits_are_disjoint_and_moments_are_spread():
 
 
 def test_one_way_and_two_way_have_the_same_parameters():
-    config = _changed(TALKING)
+    config = changed(TALKING)
     make = lambda arm: jax.eval_shape(lambda key: _talk_params(config, arm, key), jax.random.key(0))
     sizes = {name: jax.tree.map(jnp.shape, make(arm)) for name, arm in config.arms.items()}
     assert sizes["one_way"] == sizes["two_way_1"]

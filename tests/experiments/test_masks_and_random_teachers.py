@@ -11,6 +11,7 @@ from experiments import run
 from experiments._config import load
 from experiments.distillation import distill_random_teacher, train_masked
 from jaxlab import data
+from tests.experiments.command import changed
 
 RANDOM, MASK = "configs/distillation/random_teacher.py", "configs/distillation/noise_mask.py"
 METRICS = {
@@ -36,18 +37,6 @@ def test_the_smoke_run_reports_every_arm(smoke):
             assert all(0 <= value <= 1 for value in arm["metrics"][f"test/{metric}"])
     assert len(result["claims"]) == len(expected.claims) > 0
     assert (folder / "examples.png").stat().st_size > 5_000
-
-
-def _changed(path, variant="smoke", **changes):
-    config = load(f"{path}:{variant}").config
-    with config.unlocked():
-        for key, value in changes.items():
-            *outer, name = key.split("__")
-            owner = config
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
 
 
 @pytest.mark.parametrize(
@@ -80,7 +69,7 @@ def _changed(path, variant="smoke", **changes):
 )
 def test_settings_that_make_no_sense_are_named(driver, path, changes, message):
     with pytest.raises(ValueError, match=message):
-        driver.build(_changed(path, **changes))
+        driver.build(changed(path, **changes))
 
 
 @pytest.mark.parametrize("path", [RANDOM, MASK])
@@ -99,7 +88,7 @@ def test_the_paper_variant_is_complete(path):
 
 def test_arms_share_the_teacher_and_the_fresh_draw():
     experiment = distill_random_teacher.build(
-        _changed(RANDOM, arms__near_noise__alpha=1.0, arms__near__alpha=0.3)
+        changed(RANDOM, arms__near_noise__alpha=1.0, arms__near__alpha=0.3)
     )
     begin = lambda arm: jax.jit(experiment.arms[arm].learner.init)(jax.random.key(0), {})
     near, fresh, untrained = begin("near"), begin("near_noise"), begin("pixels")
@@ -124,7 +113,7 @@ def test_modalities_by_hand():
 
 
 def test_the_policy_and_the_bases_rest_once_the_masks_are_gone():
-    config = _changed(MASK, weight_decay=0.0, momentum=0.0, masked_fraction=0.25)
+    config = changed(MASK, weight_decay=0.0, momentum=0.0, masked_fraction=0.25)
     experiment = train_masked.build(config)
     learner = experiment.arms["reinforce"].learner
     update, state = jax.jit(learner.update), jax.jit(learner.init)(jax.random.key(0), {})

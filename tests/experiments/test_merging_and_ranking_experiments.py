@@ -11,6 +11,7 @@ from experiments import run
 from experiments._config import load
 from experiments.merging import merge_models
 from experiments.ranking import rank_from_clicks
+from tests.experiments.command import changed
 
 ADAMERGING, DLA = "configs/merging/adamerging.py", "configs/ranking/dla.py"
 DRIVERS = {ADAMERGING: merge_models, DLA: rank_from_clicks}
@@ -50,18 +51,6 @@ def test_entropy_is_logged_under_the_name_of_its_inputs(smoke):
     assert "train/disjoint_entropy" not in logged["overlapping/layer_wise_transductive"]
 
 
-def _changed(path, **changes):
-    config = load(f"{path}:smoke").config
-    with config.unlocked():
-        for key, value in changes.items():
-            *outer, name = key.split("__")
-            owner = config
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
-
-
 @pytest.mark.parametrize(
     ("path", "changes", "message"),
     [
@@ -93,11 +82,11 @@ def _changed(path, **changes):
 )
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message):
-        DRIVERS[path].build(_changed(path, **changes))
+        DRIVERS[path].build(changed(path, **changes))
 
 
 def test_the_inputs_of_entropy_are_apart_from_the_scored_ones_unless_the_arm_says_so():
-    built = merge_models.build(_changed(ADAMERGING))["overlapping"]
+    built = merge_models.build(changed(ADAMERGING))["overlapping"]
     rows = {
         name: {image.tobytes() for image in np.asarray(split.image)}
         for name, split in built.data["train"].items()
@@ -107,13 +96,13 @@ def test_the_inputs_of_entropy_are_apart_from_the_scored_ones_unless_the_arm_say
     assert not rows["disjoint"] & scored
     assert not rows["train"] & (scored | rows["disjoint"])
     # While tuning, the scored images are those of validation, and the test split is nowhere.
-    tuned = merge_models.build(_changed(ADAMERGING, test=False))["overlapping"]
+    tuned = merge_models.build(changed(ADAMERGING, test=False))["overlapping"]
     assert set(tuned.data) == {"train", "val"}
     assert len(tuned.data["train"]["transductive"].label) == len(tuned.data["val"].label)
 
 
 def test_every_arm_sees_the_same_clicks_and_begins_with_the_same_ranker():
-    built = rank_from_clicks.build(_changed(DLA))["eta1"]
+    built = rank_from_clicks.build(changed(DLA))["eta1"]
     batch = built.draw(built.data["train"], jax.random.key(0))
     again = built.draw(built.data["train"], jax.random.key(0))
     np.testing.assert_array_equal(batch["click"], again["click"])
@@ -125,7 +114,7 @@ def test_every_arm_sees_the_same_clicks_and_begins_with_the_same_ranker():
 
 
 def test_one_step_of_dual_learning_moves_both_models_and_no_other_arm_its_propensities():
-    built = rank_from_clicks.build(_changed(DLA))["eta1"]
+    built = rank_from_clicks.build(changed(DLA))["eta1"]
     batch = built.draw(built.data["train"], jax.random.key(0))
     for arm, moves in (("ipw_true", False), ("dla", True)):
         learner = built.arms[arm].learner

@@ -9,7 +9,7 @@ from experiments._config import load
 from experiments.post_training import train_policy
 from jaxlab.training import Plan
 from jaxlab.training.dry_run import dry_run
-from tests.experiments.command import finish
+from tests.experiments.command import changed, finish
 
 KDRL, GRPO = "configs/post_training/kdrl.py", "configs/post_training/grpo.py"
 
@@ -37,18 +37,6 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
     assert "paired difference" in out or "|" in out
 
 
-def _changed(path, **changes):
-    config = load(f"{path}:smoke").config
-    with config.unlocked():
-        for key, value in changes.items():
-            owner, name = config, key
-            *outer, name = key.split("__")
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -64,11 +52,11 @@ def _changed(path, **changes):
 )
 def test_settings_that_make_no_sense_are_named(changes, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
-        train_policy.build(_changed(GRPO, **changes))
+        train_policy.build(changed(GRPO, **changes))
 
 
 def test_an_arm_with_a_teacher_needs_one():
-    config = _changed(KDRL)
+    config = changed(KDRL)
     with config.unlocked():
         del config["teacher"]
     with pytest.raises(ValueError, match="the config has none"):
@@ -76,24 +64,24 @@ def test_an_arm_with_a_teacher_needs_one():
 
 
 def test_settings_that_contradict_each_other_are_found_before_training():
-    config = _changed(KDRL, arms__kdrl_annealed__teacher__kind="k3")
+    config = changed(KDRL, arms__kdrl_annealed__teacher__kind="k3")
     with pytest.raises(ValueError, match="clip belongs to kind 'k2'"):
         train_policy.build(config)
 
 
 def test_a_beta_that_rises_is_refused():
-    config = _changed(KDRL, arms__kdrl_annealed__teacher__beta_minimum=9.0)
+    config = changed(KDRL, arms__kdrl_annealed__teacher__beta_minimum=9.0)
     with pytest.raises(ValueError, match="beta_minimum 9.0"):
         train_policy.build(config)
 
 
 def test_held_out_problems_are_of_the_difficulty_they_claim():
-    config = _changed(GRPO)
+    config = changed(GRPO)
     splits = train_policy.build(config).data
     assert set(splits) == {"train", "val", "test", "test_harder"}
     assert set(splits["test"].difficulty.tolist()) == {2}
     assert set(splits["test_harder"].difficulty.tolist()) == {3}
-    assert set(train_policy.build(_changed(GRPO, test=False)).data) == {"train", "val"}
+    assert set(train_policy.build(changed(GRPO, test=False)).data) == {"train", "val"}
 
 
 @pytest.mark.parametrize("path", [KDRL, GRPO])

@@ -10,7 +10,7 @@ import pytest
 from experiments._config import load
 from experiments.semi_supervised import _detector, _hierarchical_learner, detect, localize
 from jaxlab import semi_supervised as ss
-from tests.experiments.command import finish
+from tests.experiments.command import changed, finish
 
 LOCALIZE, DETECT = "configs/semi_supervised/dual_mean_teacher.py", "configs/semi_supervised/hssda.py"
 METRICS = {
@@ -44,18 +44,6 @@ def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
         assert {f"train/{metric}" for metric in metrics} <= set(last)
 
 
-def _changed(path, **changes):
-    config = load(f"{path}:smoke").config
-    with config.unlocked():
-        for key, value in changes.items():
-            owner = config
-            *outer, name = key.split("__")
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
-
-
 @pytest.mark.parametrize(
     ("driver", "path", "changes", "message"),
     [
@@ -75,7 +63,7 @@ def _changed(path, **changes):
 )
 def test_settings_that_make_no_sense_are_named(driver, path, changes, message):
     with pytest.raises(ValueError, match=message):
-        driver.build(_changed(path, **changes))
+        driver.build(changed(path, **changes))
 
 
 @pytest.mark.parametrize("path", METRICS)

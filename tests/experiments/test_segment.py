@@ -6,7 +6,7 @@ import pytest
 
 from experiments._config import load
 from experiments.semi_supervised import segment
-from tests.experiments.command import finish
+from tests.experiments.command import changed, finish
 
 EV_WSSS, RAIL = "configs/semi_supervised/ev_wsss.py", "configs/semi_supervised/rail.py"
 METRICS = {EV_WSSS: ("miou", "miou_b", "recall_bar"), RAIL: ("dice", "dice_one", "boundary_dice", "recall")}
@@ -27,18 +27,6 @@ def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
     assert (tmp_path / "run" / "examples.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
-def _changed(path, **changes):
-    config = load(f"{path}:smoke").config
-    with config.unlocked():
-        for key, value in changes.items():
-            *outer, name = key.split("__")
-            owner = config
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
-
-
 @pytest.mark.parametrize(
     ("path", "changes", "message"),
     [
@@ -52,7 +40,7 @@ def _changed(path, **changes):
 )
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
-        segment.build(_changed(path, **changes))
+        segment.build(changed(path, **changes))
 
 
 @pytest.mark.parametrize("path", METRICS)

@@ -10,21 +10,10 @@ import pytest
 from experiments._config import load, plan_of
 from experiments.distillation import finetune_teacher, fuse_teacher
 from jaxlab import training
+from tests.experiments.command import changed
 
 TGEO, MCMI = "configs/distillation/tgeo_kd.py", "configs/distillation/mcmi.py"
 DRIVERS = {TGEO: fuse_teacher, MCMI: finetune_teacher}
-
-
-def _changed(path, **changes):
-    config = load(f"{path}:smoke").config
-    with config.unlocked():
-        for key, value in changes.items():
-            *outer, name = key.split("__")
-            owner = config
-            for part in outer:
-                owner = owner[part]
-            owner[name] = value
-    return config
 
 
 @pytest.fixture(scope="module", params=DRIVERS)
@@ -72,7 +61,7 @@ def _start(experiment, arm, seed, context):
 
 
 def test_fused_students_begin_alike_and_what_judges_them_is_kept_from_them():
-    experiment = fuse_teacher.build(_changed(TGEO))["digits"]
+    experiment = fuse_teacher.build(changed(TGEO))["digits"]
     context = {"teacher": {"params": (), "logits": jnp.zeros((200, 10)), "class_means": jnp.eye(10)}}
     states = [_start(experiment, arm, 0, context) for arm in ("fixed", "mean_of_each", "tgeo")]
     for state in states[1:]:
@@ -89,16 +78,16 @@ def test_fused_students_begin_alike_and_what_judges_them_is_kept_from_them():
 
 
 def test_the_teacher_alone_is_taught_flipped_labels():
-    train = fuse_teacher.build(_changed(TGEO))["digits"].data["train"]
+    train = fuse_teacher.build(changed(TGEO))["digits"].data["train"]
     differ = np.asarray(train["taught"]) != np.asarray(train["label"])
     assert 0.12 < differ.mean() < 0.28
     assert set(np.unique(train["taught"])) <= set(range(10))
-    clean = fuse_teacher.build(_changed(TGEO, tasks__digits__flipped=0.0))["digits"].data["train"]
+    clean = fuse_teacher.build(changed(TGEO, tasks__digits__flipped=0.0))["digits"].data["train"]
     np.testing.assert_array_equal(clean["taught"], clean["label"])
 
 
 def test_few_images_and_the_omitted_class_depend_on_the_seed_and_on_nothing_else():
-    experiment = finetune_teacher.build(_changed(MCMI))["omitted"]
+    experiment = finetune_teacher.build(changed(MCMI))["omitted"]
     names = tuple(load(f"{MCMI}:smoke").config.tasks.omitted.teachers)
     logits = jax.random.normal(jax.random.key(0), (len(names), 200, 10))
     context = {"teacher": {"params": (), "logits": logits[0]}, "finetuned": logits}
@@ -124,7 +113,7 @@ def test_few_images_and_the_omitted_class_depend_on_the_seed_and_on_nothing_else
 
 
 def test_the_omitted_class_gives_the_student_no_gradient():
-    config = _changed(MCMI, tasks__omitted__images_per_class=0)
+    config = changed(MCMI, tasks__omitted__images_per_class=0)
     experiment = finetune_teacher.build(config)["omitted"]
     logits = jax.random.normal(jax.random.key(0), (len(config.tasks.omitted.teachers), 200, 10))
     context = {"teacher": {"params": (), "logits": logits[0]}, "finetuned": logits}
@@ -163,7 +152,7 @@ def test_the_omitted_class_gives_the_student_no_gradient():
 )
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message):
-        DRIVERS[path].build(_changed(path, **changes))
+        DRIVERS[path].build(changed(path, **changes))
 
 
 @pytest.mark.parametrize("path", DRIVERS)
