@@ -17,13 +17,13 @@ supervision of disagreement and without its restraint; `full`, every slice label
 
 Found (6 seeds, Dice on test slices): 0.564 with three labelled slices alone, 0.595 with RAIL, 0.673 with the mean
 teacher, 0.791 with all labels. RAIL beats the floor by +0.031 [+0.002, +0.061] and cross pseudo supervision by +0.062
-[+0.035, +0.088]; a plain mean teacher of the same four students, at the same tuning effort, is +0.078 [+0.046,
-+0.110] ahead of it. Of RAIL's two parts the restraint gives +0.014 [+0.004, +0.024], the supervision of disagreement
-+0.001 [-0.036, +0.039], which decides nothing. Why: students that train on each other's labels miss the faint part of
+[+0.035, +0.088]; a plain mean teacher of the same four students, at the same tuning effort, is +0.078 [+0.046, +0.110]
+ahead of it. Of RAIL's two parts the restraint gives +0.014 [+0.004, +0.024], the supervision of disagreement +0.001
+[-0.036, +0.039], which decides nothing. Likely why: students that train on each other's labels miss the faint part of
 a row together (recall 0.46 to 0.54, the mean teacher's 0.65) and agree on it, so disagreement does not point there;
 their calibration at boundaries is twice as bad. How sure: supervised and cross took the lowest value that they were
-offered, full the highest, and methods had one learning rate; 400 steps of small students on one set of slices speak
-of this task, not of scans.
+offered, full the highest, and methods had one learning rate; 400 steps of small students on one set of slices speak of
+this task, not of scans.
 """
 
 from ml_collections import ConfigDict
