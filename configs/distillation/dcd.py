@@ -49,7 +49,7 @@ _DISTIL = [{"learning_rate": rate, "alpha": alpha} for rate in (1e-3, 3e-3) for 
 GRID = {name: _ALONE if name.startswith("alone") else _DISTIL for name in METHODS}
 
 # The setting with the best mean validation R@1 in `:tune` (results/distillation/dcd-tune.json).
-CHOSEN = dict.fromkeys(METHODS, 3) | {"alone": 3, "alone_hard": 3}
+CHOSEN = dict.fromkeys(METHODS, 2) | {"alone": 3, "alone_hard": 3}
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
