@@ -3,9 +3,9 @@
     python -m experiments.run --config=configs/distillation/all.py                  # about 8 minutes on 2 CPU cores
     python -m experiments.run --config=configs/distillation/all.py:tune --publish   # the search behind CHOSEN
 
-Tasks. 300 of scikit-learn's digits and a 16-unit student; twenty procedural classes in five groups and a 32-unit
+Tasks. 300 of scikit-learn's digits and a 10-unit student; twenty procedural classes in five groups and a 32-unit
 student; the first 5,000 training images of Fashion-MNIST (fetch them once with `--download`, or give
-`--config.tasks.fashion.data.path`) and a 16-unit student: pld.py's tasks with students twice as wide, as narrower ones
+`--config.tasks.fashion.data.path`) and a 16-unit student: pld.py's tasks with wider students, as narrower ones
 scatter too much from seed to seed to tell losses apart. The teachers see the same images as their students. `ce` has
 no teacher, and `smoothing` replaces it by a constant: what they reach needs no distillation.
 
@@ -82,7 +82,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.paper = "Which distillation loss? All losses on logits, equally tuned"
     config.minutes, config.seeds = 8.0, 8
     config.tasks.digits.data.train_examples = 300
-    config.tasks.digits.student.update({"options": {"features": (16,)}, "steps": 1000})
+    config.tasks.digits.student.update({"options": {"features": (10,)}, "steps": 1000})
     config.tasks.hierarchy.student.update({"options": {"features": (32,)}, "steps": 1000})
     config.tasks.fashion = {
         "data": {"source": "fashion_mnist", "path": "", "split_seed": 0, "fractions": (5 / 6, 1 / 6, 0.0),
