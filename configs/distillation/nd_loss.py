@@ -89,7 +89,7 @@ def _task(name: str, width: int) -> dict:
     return {
         "data": {"source": "hierarchy", "split_seed": 0, "train": 4000, "val": 2000, "test": 4000,
                  "superclasses": 5, "classes_per_superclass": 4, "size": 12, "difficulty": 0.5},
-        "teacher": _teacher("mlp", {"features": (256, 64)}, steps=1500),
+        "teacher": _teacher("mlp", {"features": (256, 64)}, steps=1500) | {"learning_rate": 3e-3},
         "student": {"net": "mlp", "options": {"features": (width,)}, "steps": 1000},
         "arms": _chosen(name),
     }  # fmt: skip
