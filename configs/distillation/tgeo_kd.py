@@ -16,13 +16,13 @@ on the other nine tenths, and take a second, virtual gradient per step. The firs
 
 Found (8 seeds, test accuracy; the teacher 0.70): tgeo does not pay. Against the labels alone -0.019 [-0.042, +0.003],
 against the best constant share, 0.1, -0.030 [-0.053, -0.007], against a controller that never learns -0.021 [-0.041,
--0.001], against one learned share -0.020 [-0.025, -0.015], against the mean of its own ratios -0.016 [-0.028,
--0.003]. The controller does learn what the paper promises, to trust the teacher less where it is wrong, but by
-little: 0.70 against 0.68, a gap of 0.021 [+0.004, +0.038], on images that the student has not seen of 0.01. Likely
-why: what lowers the validation loss one step ahead is not what is best after a thousand; every learned ratio drifts
-towards the teacher (0.5 to 0.7, `mean_of_each` to 0 or 1 by seed), while the constant shares were the better the
-smaller they were. How sure: the signs hold in all comparisons but the first; five of six arms took the higher of two
-rates, and the best constant was the smallest that was offered.
+-0.001], against one learned share -0.020 [-0.025, -0.015], against the mean of its own ratios -0.016 [-0.028, -0.003].
+The controller does learn what the paper promises, to trust the teacher less where it is wrong, but by little: 0.70
+against 0.68, a gap of 0.021 [+0.004, +0.038], on images that the student has not seen of 0.01. Likely why: what lowers
+the validation loss one step ahead is not what is best after a thousand; every learned ratio drifts towards the teacher
+(0.5 to 0.7, `mean_of_each` to 0 or 1 by seed), while the constant shares were the better the smaller they were. How
+sure: the signs hold in all comparisons but the first; all arms took the higher of two rates, and the best constant was
+the smallest that was offered.
 """
 
 from ml_collections import ConfigDict
