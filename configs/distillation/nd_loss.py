@@ -40,8 +40,8 @@ FEATURE_LOSS = {"ce": "none", "kd": "none", "kd_direction": "direction", "kd_nor
 
 # The setting with the best mean validation accuracy in `:tune` (results/distillation/nd_loss-tune.json).
 CHOSEN = {
-    "same_width": {"ce": 1, "kd": 0, "kd_direction": 0, "kd_norm": 0, "kd_nd": 0},
-    "narrow": {"ce": 1, "kd": 3, "kd_direction": 0, "kd_norm": 3, "kd_nd": 1},
+    "same_width": {"ce": 1, "kd": 3, "kd_direction": 3, "kd_norm": 2, "kd_nd": 3},
+    "narrow": {"ce": 1, "kd": 3, "kd_direction": 0, "kd_norm": 3, "kd_nd": 3},
 }
 
 

@@ -184,12 +184,12 @@ class _Task:
         scores = {"proxy": proxy[-1], "golden": golden[-1]}
         if not whole:
             return scores
-        law = power_law_fit(split["steps"], proxy)
+        law, lowest = power_law_fit(split["steps"], proxy), golden.argmin()
         return scores | {
             "teacher_golden": own,
             "golden_best": golden.min(),
             "hacking": hacking_score(golden),
-            "proxy_fall": proxy[golden.argmin()] - proxy[-1],
+            "proxy_fall": jnp.where(lowest < len(proxy) - 1, proxy[lowest] - proxy[-1], 0.0),
             "exponent": law.exponent,
             "deviation": law.deviation,
         }

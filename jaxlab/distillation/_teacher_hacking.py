@@ -151,7 +151,9 @@ def hacking_score(golden: jax.Array) -> jax.Array:
         raise ValueError("golden () must be [..., K], one distance per checkpoint")
     if golden.shape[-1] == 0:
         return jnp.zeros(golden.shape[:-1], golden.dtype)
-    return golden[..., -1] - golden.min(axis=-1)
+    # Compiled after other arithmetic, a number less itself may be a rounding error: what is the lowest did not rise.
+    turned = golden.argmin(axis=-1) < golden.shape[-1] - 1
+    return jnp.where(turned, jnp.maximum(golden[..., -1] - golden.min(axis=-1), 0.0), 0.0)
 
 
 def power_law_fit(steps: jax.Array, values: jax.Array, *, where: jax.Array | None = None) -> PowerLaw:
