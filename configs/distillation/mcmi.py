@@ -6,13 +6,13 @@ Paper: Bayes Conditional Distribution Estimation for Knowledge Distillation Base
     python -m experiments.run --config=configs/distillation/mcmi.py                  # about 3 minutes on 2 CPU cores
     python -m experiments.run --config=configs/distillation/mcmi.py:tune --publish   # the search behind CHOSEN
 
-Tasks, all on one image set and from one kind of teacher, which has seen all of it: students on few images per class, on
-all images, and on all images but those of one class (`omitted_recall` is the recall of that class on the test images).
-Arms: the labels alone (ce); a teacher fine-tuned with weight 0, the same extra steps on the likelihood alone
+Tasks, all on one image set and from one kind of teacher, which has seen all of it: students on few images per class,
+on all images, and on all images but those of one class (`omitted_recall` is the recall of that class on the test
+images). Arms: the labels alone (ce); a teacher fine-tuned with weight 0, the same extra steps on the likelihood alone
 (lambda_0); with the conditional information at 0.05, 0.15 and 0.25; the teacher of lambda_0 at the temperature that
-gives it the mean entropy of that of lambda_15 (matched); and one that is paid for entropy instead, by 0.15 as well (entropy).
-The claims speak of 0.15, fixed beforehand; 0.05 and 0.25 take its settings and show the dose. Centroids follow the teacher as the
-paper has it (`decay`); the released code keeps them where they began (`decay` 1).
+gives it the mean entropy of that of lambda_15 (matched); and one that is paid for entropy instead, by 0.15 as well
+(entropy). The claims speak of 0.15, fixed beforehand; 0.05 and 0.25 take its settings and show the dose. Centroids
+follow the teacher as the paper has it (`decay`); the released code keeps them where they began (`decay` 1).
 
 Found: not yet run.
 """
