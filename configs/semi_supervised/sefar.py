@@ -7,7 +7,16 @@ of ten passes of a teacher with dropout, and mixes clips. The arms take it apart
 averaged teacher, no mixing), no perturbation of time, everything reversed, everything shuffled, a hard threshold
 in place of the weights. The floor is `supervised`, the ceiling `all_labels`.
 
-Found: not yet run.
+Found (6 seeds, test accuracy): 0.765 with three labels per class alone, 0.847 with SeFAR, 0.971 with FixMatch, 0.975
+with all labels. SeFAR beats its floor by +0.083 [+0.052, +0.113] and loses to FixMatch by 0.124 [0.091, 0.156]. Its
+perturbation of time is what costs it: without it 0.950, -0.103 [-0.131, -0.075] for the perturbed; the moderate form
+is better than reversing or shuffling all, by +0.134 [+0.111, +0.157] and +0.290 [+0.275, +0.305]. Weights by
+confidence and spread equal a hard threshold, +0.004 [-0.005, +0.012]. Why: here a reversed pair of frames is evidence
+for another class, so a student that must not notice is taught to ignore what the classes differ in; on the paper's
+videos, where few actions are another's reversal, that need not be so. How sure: the signs are far outside their
+intervals; the ramps of SeFAR's arms leave `no_perturbation` still rising at the end, while FixMatch has none; both
+grids took the higher of two rates or weights. The first search, see below, was followed by a run on these test clips;
+the grid was changed for what validation had shown.
 
     python -m experiments.run --config=configs/semi_supervised/sefar.py --workdir=/tmp/sefar
 
