@@ -22,7 +22,7 @@ Found (8 seeds, test accuracy): talking does not pay here. The labels alone reac
 one-way and two-way talk 0.843 each, all labels 0.944. Two-way against one-way with the same modules -0.000 [-0.011,
 +0.011], a second round -0.001 [-0.007, +0.006], two-way against KD +0.001 [-0.016, +0.018], against the hint -0.012
 [-0.022, -0.002], against the labels alone -0.022 [-0.036, -0.008]; KD against the labels -0.023 [-0.041, -0.006].
-Likely why: the teacher knows upright digits, tells 0.65 to 0.74 of the turned ones, and the parity of 0.84 to 0.91,
+Likely why: the teacher knows upright digits, tells 0.65 to 0.69 of the turned ones and the parity of 0.83 to 0.86,
 about what the student learns from 80 labels by itself: what it has to say is not better than what the student knows.
 How sure: of this reconstruction and this pair of tasks, rather sure, all arms with a teacher agree; of the paper,
 whose text was not to be had, it says nothing.
