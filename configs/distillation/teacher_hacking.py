@@ -5,11 +5,12 @@ Paper: On Teacher Hacking in Language Model Distillation, 2025, arXiv 2502.02671
     python -m experiments.run --config=configs/distillation/teacher_hacking.py  # about 3 minutes on 2 CPU cores
 
 Task. A random decoder is the truth (oracle): prompts of 3 tokens, answers of 5, 8 tokens in all. The teacher is
-trained on 1,600 of its answers, the smaller student on 200 of them; then the student is distilled on 60 other prompts
-with the forward KL per token, every arm for the same number of updates at the same constant learning rate. Sources:
-`offline`, one stored answer of the teacher per prompt; `fewer_2` and `fewer_5`, 2 and 5 times fewer prompts with as
-many more answers; `more_5`, five stored answers for every prompt; `online_teacher` and `online_student`, answers
-sampled anew; `mixed`, half a batch stored and half the student's own; `start`, no update, as the zero of the changes.
+trained on 1,600 of its answers, the smaller student for fewer steps on the same, as in the paper; then the student is
+distilled on 60 other prompts with the forward KL per token, every arm for the same number of updates at the same
+constant learning rate. Sources: `offline`, one stored answer of the teacher per prompt; `fewer_2` and `fewer_5`, 2 and
+5 times fewer prompts with as many more answers; `more_5`, five stored answers for every prompt; `online_teacher` and
+`online_student`, answers sampled anew; `mixed`, half a batch stored and half the student's own; `start`, no update, as
+the zero of the changes.
 
 Metrics, on held-out prompts. `proxy` is KL(teacher || student) and `golden` KL(oracle || student), both exact over
 whole answers; the paper's own divergence was not seen. `hacking` is how far golden stands above its lowest value,
@@ -84,7 +85,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "prompts": {"distil": 60, "val": 12, "test": 24, "sft": 400},
             "oracle": {"shape": _shape(24), "sharpness": 2.0, "generations": 4},
             "teacher": _trained(24, examples=1600, steps=600),
-            "student": _trained(16, examples=200, steps=100),
+            "student": _trained(16, examples=1600, steps=400),
             "arms": {name: _arm(name, GRID[name][CHOSEN] if name in GRID else {}) for name in METHODS},
         }
     )
