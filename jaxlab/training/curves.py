@@ -29,7 +29,7 @@ def plot(
       path: the file to write.
       rows: rows of metrics.jsonl, with `arm` and `step`.
       panels: a title, and the arms drawn under it; every metric is a panel, four in a line.
-      claims: decided claims, drawn as intervals around zero.
+      claims: decided claims, drawn as intervals around zero, those about one metric on one scale.
       title: above everything.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,9 +37,10 @@ def plot(
 
     blocks = [_blocks(_metrics(rows, arms)) for name, arms in panels.items()]
     columns = max([1, *(len(line) for block in blocks for line in block)])
-    lines = sum(map(len, blocks)) + bool(claims)
+    forests = _forests(claims)
+    lines = sum(map(len, blocks)) + len(forests)
     # Two lines of text for each claim, however many there are.
-    heights = [_HEIGHT] * sum(map(len, blocks)) + [max(_HEIGHT, 0.36 * len(claims))] * bool(claims)
+    heights = [_HEIGHT] * sum(map(len, blocks)) + [1.0 + 0.36 * len(forest) for forest in forests.values()]
     beside = 1.6 * _legend_columns(max(map(len, panels.values()), default=0))
     figure = Figure(figsize=(4.6 * columns + beside, sum(heights) or _HEIGHT), layout="constrained")
     FigureCanvasAgg(figure)
@@ -51,8 +52,9 @@ def plot(
                 last = column == len(block[0]) - 1  # beside a shorter line a legend would part the columns
                 _panel(figure.add_subplot(layout[line, column]), rows, arms, metric, name, legend=last)
             line += 1
-    if claims:
-        _forest(figure.add_subplot(layout[lines - 1, :]), claims)
+    for metric, forest in forests.items():
+        _forest(figure.add_subplot(layout[line, :]), forest, metric)
+        line += 1
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 
@@ -98,9 +100,17 @@ def _legend_columns(arms: int) -> int:
     return 1 + arms // 16
 
 
-def _forest(axes: Any, claims: Sequence[Mapping[str, Any]]) -> None:
-    shown = [claim for claim in claims if claim["difference"] is not None]
-    for line, claim in enumerate(reversed(shown)):
+def _forests(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The claims that have a difference, by metric, as metrics differ in their units."""
+    forests: dict[str, list[Mapping[str, Any]]] = {}
+    for claim in claims:
+        if claim["difference"] is not None:
+            forests.setdefault(claim["metric"], []).append(claim)
+    return forests
+
+
+def _forest(axes: Any, claims: Sequence[Mapping[str, Any]], metric: str) -> None:
+    for line, claim in enumerate(reversed(claims)):
         colour = _COLOURS[claim["verdict"]]
         low, high = claim["ci95"]
         if low is not None and np.isfinite(low):
@@ -108,7 +118,7 @@ def _forest(axes: Any, claims: Sequence[Mapping[str, Any]]) -> None:
         axes.plot(claim["difference"], line, "o", color=colour)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(
-        range(len(shown)), [f"{claim['text']}\n{claim['verdict']}" for claim in reversed(shown)], fontsize=8
+        range(len(claims)), [f"{claim['text']}\n{claim['verdict']}" for claim in reversed(claims)], fontsize=8
     )
-    axes.set_ylim(-0.6, len(shown) - 0.4)
-    axes.set_title("paired differences, 95 % t intervals", fontsize=10)
+    axes.set_ylim(-0.6, len(claims) - 0.4)
+    axes.set_title(f"{metric}: paired differences, 95 % t intervals", fontsize=10)
