@@ -126,6 +126,21 @@ def test_curves_are_drawn(tmp_path):
     assert (tmp_path / "empty.png").stat().st_size > 0
 
 
+def test_claims_about_different_metrics_have_scales_of_their_own(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(
+        curves, "_forest", lambda axes, claims, metric: drawn.append((metric, [c["text"] for c in claims]))
+    )
+    common = {"difference": 0.1, "ci95": (0.0, 0.2), "verdict": "inconclusive"}
+    claims = [
+        common | {"text": text, "metric": metric}
+        for text, metric in (("x", "acc"), ("y", "norm"), ("z", "acc"))
+    ]
+    lost = common | {"text": "w", "metric": "nll", "difference": None}
+    curves.plot(tmp_path / "c.png", rows=[], panels={"": []}, claims=[*claims, lost])
+    assert drawn == [("acc", ["x", "z"]), ("norm", ["y"])]
+
+
 def test_what_every_arm_logs_once_is_no_curve(monkeypatch, tmp_path):
     drawn = []
     monkeypatch.setattr(curves, "_panel", lambda axes, rows, arms, metric, name, legend: drawn.append(metric))
