@@ -73,7 +73,7 @@ def test_the_test_split_can_be_left_out():
 def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
     config, default = load(f"{path}:tune").config, load(path).config
     counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
-    assert set(counts.values()) == {4}
+    assert len(set(counts.values())) == 1 < min(counts.values())
     assert not config.test
     assert config.first_seed >= default.first_seed + default.seeds
 

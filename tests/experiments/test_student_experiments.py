@@ -177,7 +177,8 @@ def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_t
     for name, task in config.tasks.items():
         arms = default.tasks[name].arms
         counts = {arm: sum(key.rpartition("_")[0] == arm for key in task.arms) for arm in arms}
-        assert set(counts.values()) == {3}
+        assert len(set(counts.values())) == 1
+        assert min(counts.values()) >= 3
     assert not config.test
     assert config.first_seed >= default.first_seed + default.seeds
 
