@@ -53,9 +53,9 @@ GRID = {
 
 # The setting with the best mean validation accuracy in `:tune` (results/distillation/mcmi-tune.json).
 CHOSEN = {
-    "few": {"ce": 2, "lambda_0": 2, "lambda_15": 2, "matched": 2, "entropy": 3},
-    "all": {"ce": 2, "lambda_0": 2, "lambda_15": 2, "matched": 2, "entropy": 3},
-    "omitted": {"ce": 2, "lambda_0": 2, "lambda_15": 2, "matched": 2, "entropy": 3},
+    "few": {"ce": 2, "lambda_0": 2, "lambda_15": 3, "matched": 3, "entropy": 3},
+    "all": {"ce": 2, "lambda_0": 0, "lambda_15": 0, "matched": 0, "entropy": 0},
+    "omitted": {"ce": 2, "lambda_0": 0, "lambda_15": 0, "matched": 0, "entropy": 0},
 }
 
 
