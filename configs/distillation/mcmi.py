@@ -14,7 +14,16 @@ gives it the mean entropy of that of lambda_15 (matched); and one that is paid f
 (entropy). The claims speak of 0.15, fixed beforehand; 0.05 and 0.25 take its settings and show the dose. Centroids
 follow the teacher as the paper has it (`decay`); the released code keeps them where they began (`decay` 1).
 
-Found: not yet run.
+Found (8 seeds, test accuracy; teachers 0.85). Fine-tuning with 0.15 raises the conditional information of the teacher
+from 0.360 to 0.373 (with 0.25 to 0.385), at the price of 0.003 of its accuracy. With five images per class students
+gain: distillation over the labels +0.096 [+0.087, +0.104], mcmi over lambda_0 +0.012 [+0.006, +0.017]; but tuning
+gave lambda_0 temperature 4 and the others 8, and at 8 the matched teacher is only 0.004 [-0.000, +0.008] behind, that
+of entropy 0.003 [-0.003, +0.009]. So what helps is mostly softness, by whichever means. With all images mcmi is
++0.003 [-0.001, +0.007] over lambda_0, and distillation itself does not beat the labels, -0.008 [-0.015, -0.001]. The
+omitted class is recalled in 1 % of its images by every teacher's student (labels: 0): at temperature 1, which
+accuracy chose there, nothing is told of it, and the paper's jump is not to be seen. How sure: the differences are
+small and of one sign against the matched teacher in all three tasks, none decided; all images and the omitted class
+took the lowest temperature offered, few images mostly the highest.
 """
 
 from ml_collections import ConfigDict
