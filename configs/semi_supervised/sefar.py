@@ -189,6 +189,8 @@ def _smoke(config: ConfigDict) -> None:
     config.labelled_batch, config.unlabelled_batch = 4, 4
     config.data.update({"train": 60, "val": 24, "test": 24})
     config.net.update({"frame": (8,), "level": 8, "fused": 8, "views": 2})
+    for arm in config.arms.values():
+        arm.passes = min(arm.passes, 2)
 
 
 def _quick(config: ConfigDict) -> None:

@@ -49,8 +49,8 @@ def test_a_constant_share_has_no_gap_and_a_learned_one_has(smoke):
     path, _, result = smoke
     if path == TGEO:
         gaps = lambda arm: np.abs(result["arms"][f"digits/{arm}"]["metrics"]["seen/trust_gap"])
-        assert (gaps("fixed") == 0).all()
-        assert (gaps("tgeo") > 0).all()
+        assert (gaps("fixed") < 1e-6).all()  # a mean of equal shares is rounded
+        assert (gaps("tgeo") > 1e-6).all()
     else:  # how much the answers of each copy vary within a class is reported
         stage = result["prepare"]["omitted/finetuned"]["metrics"]
         assert all(value > 0 for value in stage["test/lambda_15_cmi"])
