@@ -670,7 +670,7 @@ def examples(count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FOUNDATIONS))
-@examples(20)
+@examples(10)
 @inputs
 def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
@@ -678,7 +678,7 @@ def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(CALLS) - FOUNDATIONS))
-@examples(5)
+@examples(3)
 @inputs
 def test_families_are_finite_or_say_why(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
