@@ -13,14 +13,14 @@ settings are the probe's, as every arm has three. No augmentation, no weight dec
 images are centred and scaled by the training set's mean and spread.
 
 Found (8 seeds, linear probe on test images): not reproduced at this scale. The untrained teacher probes at 0.708, its
-student next to it the same, -0.000 [-0.003, +0.002], and a student of noise too, +0.000 [-0.004, +0.005] between
-them; raw pixels have 0.634, a trained encoder 0.966, so there is room. A student that begins some way off is 0.016
-[-0.002, +0.034] ahead of the near one, one that begins anywhere 0.005 [-0.032, +0.041], neither decided. Likely why:
-there is next to nothing to learn. The outputs are cosines at temperature 1, nearly alike for all images: even an
-independent student begins 0.004 nats from its teacher, and the near one moves by 0.017 of the weights' length. The
-paper's encoders are deep, their random features poor, and they train for 17,000 steps; pilots with 1,500 steps or
-with PyTorch's initialisation did not move further than 0.01 here. How sure: sure that three convolutions and 600
-steps do not show it; the rates of the arms that begin further off, and of the ceiling, are the highest of three.
+student next to it the same, -0.000 [-0.003, +0.002], and a student of noise too, +0.000 [-0.004, +0.005] between them;
+raw pixels have 0.634, a trained encoder 0.966, so there is room. A student that begins some way off is 0.016 [-0.002,
++0.034] ahead of the near one, one that begins anywhere 0.005 [-0.032, +0.041], neither decided. Likely why: there is
+next to nothing to learn. The outputs are cosines at temperature 1, nearly alike for all images: even an independent
+student is 0.004 nats from its teacher over the first hundred steps, and the near one moves by 0.017 of the weights'
+length. The paper's encoders are deep, their random features poor, and they train for 17,000 steps; pilots with 1,500
+steps or with PyTorch's initialisation did not move further than 0.01 here. How sure: sure that three convolutions and
+600 steps do not show it; the rates of the arms that begin further off, and of the ceiling, are the highest of three.
 
 Variants: `:smoke` (seconds), `:tune`, and `:paper` (CIFAR-10 with a VGG-like encoder, width 65,536, 100 epochs: it
 needs an accelerator and the user's images, and was not run).
