@@ -104,21 +104,27 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.arms = ConfigDict(
         {name: arm(name, steps=config.steps, **GRID[name][setting]) for name, setting in CHOSEN.items()}
     )
-    config.claims = (
-        {"text": "kdrl_annealed beats grpo", "metric": "test/accuracy", "arm": "kdrl_annealed", "versus": "grpo"},
-        {"text": "kdrl_annealed beats kd_rkl", "metric": "test/accuracy", "arm": "kdrl_annealed", "versus": "kd_rkl"},
-        {"text": "kdrl_annealed beats sft_teacher", "metric": "test/accuracy", "arm": "kdrl_annealed",
-         "versus": "sft_teacher"},
-        {"text": "kdrl_annealed beats kdrl", "metric": "test/accuracy", "arm": "kdrl_annealed", "versus": "kdrl"},
-        {"text": "kdrl with k2 beats k3", "metric": "test/accuracy", "arm": "kdrl", "versus": "kdrl_k3"},
-        {"text": "kdrl_annealed learns sooner than grpo", "metric": "test/mean_reward", "arm": "kdrl_annealed",
-         "versus": "grpo"},
-        {"text": "kdrl_annealed beats grpo on harder problems", "metric": "test_harder/accuracy",
-         "arm": "kdrl_annealed", "versus": "grpo"},
-    )  # fmt: skip
+    config.claims = _claims()
     if variant:
         {"smoke": _smoke, "quick": _quick, "tune": _tune, "paper": _paper}[variant](config)
     return config
+
+
+def _claims() -> tuple[dict, ...]:
+    """The paper's claims, most of them about accuracy on test problems of the training's difficulty."""
+
+    def claim(arm: str, versus: str, text: str = "", metric: str = "test/accuracy") -> dict:
+        return {"text": text or f"{arm} beats {versus}", "metric": metric, "arm": arm, "versus": versus}
+
+    return (
+        claim("kdrl_annealed", "grpo"),
+        claim("kdrl_annealed", "kd_rkl"),
+        claim("kdrl_annealed", "sft_teacher"),
+        claim("kdrl_annealed", "kdrl"),
+        claim("kdrl", "kdrl_k3", "kdrl with k2 beats k3"),
+        claim("kdrl_annealed", "grpo", "kdrl_annealed learns sooner than grpo", "test/mean_reward"),
+        claim("kdrl_annealed", "grpo", "kdrl_annealed beats grpo on harder problems", "test_harder/accuracy"),
+    )
 
 
 def arm(name: str, *, steps: int, learning_rate: float = 3e-4, beta: float = 0.0) -> dict:
