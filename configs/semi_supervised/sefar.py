@@ -14,9 +14,9 @@ is better than reversing or shuffling all, by +0.134 [+0.111, +0.157] and +0.290
 confidence and spread equal a hard threshold, +0.004 [-0.005, +0.012]. Why: here a reversed pair of frames is evidence
 for another class, so a student that must not notice is taught to ignore what the classes differ in; on the paper's
 videos, where few actions are another's reversal, that need not be so. How sure: the signs are far outside their
-intervals; the ramps of SeFAR's arms leave `no_perturbation` still rising at the end, while FixMatch has none; both
-grids took the higher of two rates or weights. The first search, see below, was followed by a run on these test clips;
-the grid was changed for what validation had shown.
+intervals; the ramps of SeFAR's arms leave `no_perturbation` still rising at the end, while FixMatch has none; SeFAR
+and `no_perturbation` took the larger weight that was offered, FixMatch and the floor the higher rate. The first
+search, see below, was followed by a run on these test clips; the grid was changed for what validation had shown.
 
     python -m experiments.run --config=configs/semi_supervised/sefar.py --workdir=/tmp/sefar
 
