@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlab.core import Learner
@@ -23,6 +24,12 @@ def seed_keys(seed: jax.Array, salt: int) -> tuple[jax.Array, jax.Array, jax.Arr
     root = jax.random.fold_in(jax.random.key(seed), salt)
     init, data, update = jax.random.split(root, 3)
     return init, data, update
+
+
+def _once(mesh: Mesh) -> dict[str, Any] | None:
+    """How to compile what runs once: on a CPU the optimizer would take several times as long as the run."""
+    cpu = next(iter(mesh.devices.flat)).platform == "cpu"
+    return {"xla_backend_optimization_level": 0} if cpu else None
 
 
 class CompiledProgram:
@@ -48,6 +55,7 @@ class CompiledProgram:
         self._seeds = put(np.asarray(seeds, np.uint32), self._by_seed)
         self._init = self._map_seeds(self._init_one, mapped=2)
         self._advance: dict[int, Callable] = {}
+        self._coming: dict[int, Future] = {}
         self._score = (
             jax.jit(self._map_seeds(evaluate, mapped=1), out_shardings=self._whole) if evaluate else None
         )
@@ -75,12 +83,14 @@ class CompiledProgram:
         """The state `[S, ...]` of step 0."""
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state(context))
         with jax.set_mesh(self.mesh):
-            return jax.jit(self._init, out_shardings=shardings)(self._seeds, context)
+            return jax.jit(self._init, out_shardings=shardings, compiler_options=_once(self.mesh))(
+                self._seeds, context
+            )
 
     def advance(self, state: Any, train: Any, start: int, count: int) -> tuple[Any, dict[str, np.ndarray]]:
         """`count` updates from step `start`; consumes `state`, returns metrics `[S, count]` on the host."""
         with jax.set_mesh(self.mesh):
-            state, trace = self._chunk(state, count)(state, self._seeds, train, jnp.uint32(start))
+            state, trace = self._ready(state, count)(state, self._seeds, train, jnp.uint32(start))
         return state, jax.device_get(trace)
 
     def evaluate(self, state: Any, split: Any) -> dict[str, np.ndarray]:
@@ -88,19 +98,32 @@ class CompiledProgram:
         with jax.set_mesh(self.mesh):
             return jax.device_get(self._score(state, split))
 
-    def lower(self, context: Any, train: Any, count: int) -> Any:
-        """The compiled chunk of `count` steps from shapes alone, for its memory and its collectives."""
+    def compile(self, context: Any, train: Any, count: int) -> Any:
+        """Compile the chunk of `count` steps from shapes alone: it can be asked for its memory and its text."""
         state = self.abstract_state(context)
+        train = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._whole),
+            jax.eval_shape(lambda: train),
+        )
+        start = jax.ShapeDtypeStruct((), jnp.uint32)
         with jax.set_mesh(self.mesh):
-            start = jax.ShapeDtypeStruct((), jnp.uint32)
             return self._chunk(state, count).lower(state, self._seeds, train, start).compile()
 
-    def _chunk(self, state: Any, count: int) -> Callable:
-        if count not in self._advance:
-            chunk = self._map_seeds(functools.partial(self._advance_one, count=count), mapped=2)
-            out = (state_shardings(self.mesh, state, self._rules), self._whole)
-            self._advance[count] = jax.jit(chunk, donate_argnums=0, out_shardings=out)
+    def compile_ahead(self, threads: Executor, context: Callable[[], Any], train: Any, count: int) -> None:
+        """Compile the chunk of `count` steps in the background; `advance` waits for it."""
+        self._coming[count] = threads.submit(lambda: self.compile(context(), train, count))
+
+    def _ready(self, state: Any, count: int) -> Callable:
+        if count in self._coming:
+            self._advance[count] = self._coming.pop(count).result()
+        elif count not in self._advance:
+            self._advance[count] = self._chunk(state, count)
         return self._advance[count]
+
+    def _chunk(self, state: Any, count: int) -> Callable:
+        chunk = self._map_seeds(functools.partial(self._advance_one, count=count), mapped=2)
+        out = (state_shardings(self.mesh, state, self._rules), self._whole)
+        return jax.jit(chunk, donate_argnums=0, out_shardings=out)
 
     def _init_one(self, seed: jax.Array, context: Any) -> Any:
         return self._learner.init(seed_keys(seed, self._salt)[0], context)

@@ -133,6 +133,11 @@ class Checkpoints:
         if not done:
             raise OSError(f"checkpoint of step {step} under {self._directory} was not written")
 
+    @property
+    def newest(self) -> int | None:
+        """The step of the newest checkpoint, sound or not; None when there is none."""
+        return max(self._steps(), default=None)
+
     def restore(self, abstract: Any) -> Restored | None:
         """The newest sound checkpoint, or None when there is none.
 

@@ -52,8 +52,7 @@ def _row(name: str, arm: Arm, experiment: Experiment, plan: Plan, context: Any) 
         seeds=plan.seeds, salt=0, seeds_by=plan.seeds_by, mesh_shape=dict(plan.mesh), rules=arm.sharding,
     )  # fmt: skip
     state = program.abstract_state(context)
-    train = jax.eval_shape(lambda: experiment.data["train"])
-    compiled = program.lower(context, train, min(plan.log_every, arm.steps))
+    compiled = program.compile(context, experiment.data["train"], min(plan.log_every, arm.steps))
     memory = compiled.memory_analysis()
     row = [
         name,

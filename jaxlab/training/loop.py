@@ -57,6 +57,7 @@ def fit(
     evaluate: Evaluate | None = None,
     sharding: Rules = (),
     salt: int = 0,
+    program: Any = None,
     checkpoints: Checkpoints | None = None,
     log: Callable[[Row], None] | None = None,
     rewind: Callable[[int], None] | None = None,
@@ -81,6 +82,7 @@ def fit(
       evaluate: `(state, split) -> {name: scalar}`.
       sharding: rules for the state, see `training.mesh.state_shardings`.
       salt: another stream of random numbers for the same seeds (a stage that prepares something).
+      program: what `make_program` returned for the same arguments, when it is being compiled already.
       checkpoints: where to save and resume; None keeps nothing.
       log: called with each row, before the checkpoint that covers it.
       rewind: called once with the step that the fit starts from, before anything is logged.
@@ -110,7 +112,8 @@ def fit(
       [3.0, 3.0]
     """
     began = time.monotonic()
-    program = _program(learner, draw, evaluate, plan, sharding, salt)
+    if program is None:
+        program = make_program(learner, draw, evaluate, plan, sharding=sharding, salt=salt)
     context = program.place_by_seed({} if context is None else context)
     restored = checkpoints.restore(program.abstract_state(context)) if checkpoints else None
     if restored and "diverged" in restored.facts:
@@ -172,7 +175,10 @@ def _look(
     return row | {name: values.tolist() for name, values in scores.items()}, scores
 
 
-def _program(learner: Learner, draw: Any, evaluate: Any, plan: Plan, sharding: Rules, salt: int) -> Any:
+def make_program(
+    learner: Learner, draw: Any, evaluate: Any, plan: Plan, *, sharding: Rules = (), salt: int = 0
+) -> Any:
+    """What `fit` drives: the learner with its seeds on the mesh, or on the host when it has `jit=False`."""
     if not learner.jit:
         return HostProgram(learner, draw, evaluate, seeds=plan.seeds, salt=salt)
     return CompiledProgram(

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import subprocess
-import zlib
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxlab.training import curves, report
+from jaxlab.training._ahead import Programs, stage_salt
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.experiment import Arm, Experiment, Plan
 from jaxlab.training.loop import Diverged, Fit, fit
@@ -76,23 +76,13 @@ def run(
     main = jax.process_index() == 0
     boards = workdir.path / "tensorboard" if tensorboard and main else None
     log = MetricLog(workdir.metrics if main else None, tensorboard=boards)
-    runner = _Runner(plan, workdir, log, stop, show if main else False, say)
+    runner = _Runner(tasks, plan, workdir, log, stop, show if main else False, say)
     arms, stages = {}, {}
-    for task, experiment in tasks.items():
-        prefix = f"{task}/" if task else ""
-        context, trouble = runner.prepare(experiment, prefix, stages)
-        ends: dict[str, Any] = {}
-        for arm_name, arm in experiment.arms.items():
-            facts, done = (
-                (trouble, None) if trouble else runner.finish(prefix + arm_name, arm, experiment, context)
-            )
-            arms[prefix + arm_name] = facts
-            if done is not None and experiment.examples is not None and jax.process_count() == 1:
-                ends[arm_name] = _first_seed(arm, done)
-        if ends:
-            _draw_examples(
-                workdir.path / (f"examples-{task}.png" if task else "examples.png"), experiment, ends
-            )
+    try:
+        for task, experiment in tasks.items():
+            arms |= runner.compare(task, experiment, stages)
+    finally:
+        runner.close()
     log.close()
     scores = {arm: facts["metrics"] for arm, facts in arms.items()}
     claims = [c for task, experiment in tasks.items() for c in _decide(task, experiment, scores)]
@@ -118,18 +108,45 @@ def run(
 class _Runner:
     """What all arms of a run share."""
 
-    def __init__(self, plan: Plan, workdir: Workdir, log: MetricLog, stop: Any, show: Any, say: Any):
+    def __init__(
+        self, tasks: Tasks, plan: Plan, workdir: Workdir, log: MetricLog, stop: Any, show: Any, say: Any
+    ):
         self._plan, self._workdir, self._log = plan, workdir, log
         self._stop, self._show, self._say = stop, show, say
+        self._programs = Programs(tasks, plan, self._left)
         self.wall_s = 0.0
+
+    def close(self) -> None:
+        """Let go of the threads that compile."""
+        self._programs.close()
+
+    def compare(self, task: str, experiment: Experiment, stages: dict) -> dict[str, Any]:
+        """Run one task: its stages, whose facts go into `stages`, then its arms, whose facts are returned."""
+        prefix = f"{task}/" if task else ""
+        context, trouble = self.prepare(experiment, prefix, stages)
+        arms, ends = {}, {}
+        for name, arm in experiment.arms.items():
+            facts, done = (trouble, None) if trouble else self.finish(prefix + name, arm, experiment, context)
+            arms[prefix + name] = facts
+            if done is not None and experiment.examples is not None and jax.process_count() == 1:
+                ends[name] = _first_seed(arm, done)
+        if ends:
+            picture = f"examples-{task}.png" if task else "examples.png"
+            _draw_examples(self._workdir.path / picture, experiment, ends)
+        return arms
+
+    def _left(self, name: str, steps: int) -> bool:
+        return (self._checkpoints(name).newest or 0) < steps
+
+    def _checkpoints(self, name: str) -> Checkpoints:
+        return Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity)
 
     def prepare(self, experiment: Experiment, prefix: str, stages: dict) -> tuple[dict, dict | None]:
         """Run the stages; returns the context, or what stands in for every arm when a stage diverged."""
         context: dict[str, Any] = {}
         for stage_name, stage in experiment.prepare.items():
             name = f"{prefix}{stage_name}"
-            salt = zlib.crc32(stage_name.encode()) | 1
-            facts, done = self.finish(name, stage, experiment, context, salt=salt)
+            facts, done = self.finish(name, stage, experiment, context, salt=stage_salt(stage_name))
             stages[name] = facts
             if done is None:
                 return {}, {**facts, "steps": 0, "diverged": {**facts["diverged"], "stage": name}}
@@ -140,7 +157,7 @@ class _Runner:
         self, name: str, arm: Arm, experiment: Experiment, context: dict, *, salt: int = 0
     ) -> tuple[dict[str, Any], Fit | None]:
         """Train one arm to its end; returns what the result says of it, and the fit unless it diverged."""
-        checkpoints = Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity)
+        checkpoints = self._checkpoints(name)
         try:
             done = fit(
                 arm.learner,
@@ -152,6 +169,7 @@ class _Runner:
                 evaluate=arm.evaluate or experiment.evaluate,
                 sharding=arm.sharding,
                 salt=salt,
+                program=self._programs.take(name),
                 checkpoints=checkpoints,
                 log=lambda row: self._log.write({"arm": name, **row}),
                 rewind=lambda step: self._log.rewind(name, step),

@@ -31,7 +31,7 @@ def test_more_seeds_do_not_copy_the_data(what):
         made = program(seeds)
         with jax.set_mesh(made.mesh):
             compiled = {
-                "train": lambda: made.lower({}, data, 10),  # noqa: B023
+                "train": lambda: made.compile({}, data, 10),  # noqa: B023
                 "evaluate": lambda: made._score.lower(made.abstract_state({}), data).compile(),  # noqa: B023
             }[what]()
         memory = compiled.memory_analysis()
