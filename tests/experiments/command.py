@@ -1,10 +1,13 @@
 """Running the command as a person does, in a process of its own, with a config of a few cheap steps."""
 
 import json
+import multiprocessing
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+import traceback
 
 from ml_collections import ConfigDict
 
@@ -26,10 +29,72 @@ def environment(**changes) -> dict[str, str]:
     return {**kept, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **changes}
 
 
-def start(workdir, *flags, config=SMOKE, env=None, before=()) -> subprocess.Popen:
+# Half of a short run is importing: this process has done it, and every run is forked from it.
+_IMPORTED = multiprocessing.get_context("forkserver")
+_IMPORTED.set_forkserver_preload(
+    ["experiments.run", "tests.experiments.command", "matplotlib.backends.backend_agg", "sklearn.datasets"]
+)
+
+
+class Forked:
+    """The command in a process of its own that did not have to import; used like a `subprocess.Popen`."""
+
+    def __init__(self, argv: list[str], env: dict[str, str]):
+        self._said = tempfile.TemporaryDirectory()
+        self._process = _IMPORTED.Process(target=_run, args=(argv, env, self._said.name))
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("experiments.run", timeout)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self.wait(timeout)
+        return tuple((pathlib.Path(self._said.name) / name).read_text() for name in ("out", "error"))
+
+
+def _run(argv: list[str], env: dict[str, str], said: str) -> None:
+    for number, name in ((1, "out"), (2, "error")):
+        os.dup2(os.open(f"{said}/{name}", os.O_WRONLY | os.O_CREAT), number)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(ROOT)
+    import jax
+
+    from experiments import run
+
+    jax.config.update("jax_disable_most_optimizations", True)  # read from the environment at import
+    sys.argv[1:] = argv
+    try:
+        status = run.main()
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    sys.exit(status)
+
+
+def start(workdir, *flags, config=SMOKE, env=None, before=()) -> subprocess.Popen | Forked:
     """Begin the command, behind the words `before`; its output is kept."""
+    words = arguments(workdir, *flags, config=config)
+    if not before:
+        return Forked(words[3:], env or environment())
     return subprocess.Popen(
-        [*before, *arguments(workdir, *flags, config=config)],
+        [*before, *words],
         cwd=ROOT,
         env=env or environment(),
         stdout=subprocess.PIPE,
