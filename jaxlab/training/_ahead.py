@@ -34,8 +34,7 @@ class Programs:
         self._plan, self._left = plan, left
         # Processes of one run would have to agree on an order.
         self._several = jax.process_count() > 1
-        workers = min(4, max(1, (os.cpu_count() or 1) // 2))
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="compile")
+        self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="compile")
         self._programs: dict[str, Any] = {}
         for task, experiment in tasks.items():
             self._add(f"{task}/" if task else "", experiment)
@@ -67,7 +66,7 @@ class Programs:
         ahead = isinstance(program, CompiledProgram) and context is not None and not self._several
         if ahead and self._left(name, arm.steps):
             count = min(self._plan.log_every, arm.steps)
-            program.compile_ahead(self._threads, context, experiment.data["train"], count)
+            program.compile_ahead(self._threads, context, experiment.data, count)
         return program
 
 

@@ -1,7 +1,7 @@
 """A learner compiled for many seeds: what the loop calls between two looks at the host."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -32,6 +32,12 @@ def _once(mesh: Mesh) -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": 0} if cpu else None
 
 
+def _shapes(split: Any) -> Any:
+    """What tells splits apart for the compiler."""
+    leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: split))
+    return tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
 class CompiledProgram:
     """A pure learner: scan over steps, seeds side by side or one after another, the batch over the mesh."""
 
@@ -55,10 +61,10 @@ class CompiledProgram:
         self._seeds = put(np.asarray(seeds, np.uint32), self._by_seed)
         self._init = self._map_seeds(self._init_one, mapped=2)
         self._advance: dict[int, Callable] = {}
-        self._coming: dict[int, Future] = {}
-        self._score = (
-            jax.jit(self._map_seeds(evaluate, mapped=1), out_shardings=self._whole) if evaluate else None
-        )
+        self._scores: dict[Any, Callable] = {}
+        self._coming: dict[Any, Future] = {}
+        score = self._map_seeds(evaluate, mapped=1) if evaluate else None
+        self._score = jax.jit(score, out_shardings=self._whole) if score else None
 
     def place(self, data: Any) -> Any:
         """Copy a split to the mesh, whole on every device."""
@@ -95,23 +101,40 @@ class CompiledProgram:
 
     def evaluate(self, state: Any, split: Any) -> dict[str, np.ndarray]:
         """Metrics `[S]` on the host."""
+        key = _shapes(split)
+        if key in self._coming:
+            self._scores[key] = self._coming.pop(key).result()
         with jax.set_mesh(self.mesh):
-            return jax.device_get(self._score(state, split))
+            return jax.device_get(self._scores.get(key, self._score)(state, split))
 
     def compile(self, context: Any, train: Any, count: int) -> Any:
         """Compile the chunk of `count` steps from shapes alone: it can be asked for its memory and its text."""
         state = self.abstract_state(context)
-        train = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._whole),
-            jax.eval_shape(lambda: train),
-        )
         start = jax.ShapeDtypeStruct((), jnp.uint32)
         with jax.set_mesh(self.mesh):
-            return self._chunk(state, count).lower(state, self._seeds, train, start).compile()
+            lowered = self._chunk(state, count).lower(state, self._seeds, self._abstract(train), start)
+        return lowered.compile()
 
-    def compile_ahead(self, threads: Executor, context: Callable[[], Any], train: Any, count: int) -> None:
-        """Compile the chunk of `count` steps in the background; `advance` waits for it."""
-        self._coming[count] = threads.submit(lambda: self.compile(context(), train, count))
+    def compile_ahead(
+        self, threads: Executor, context: Callable[[], Any], data: Mapping[str, Any], count: int
+    ) -> None:
+        """Compile the chunk of `count` steps and the evaluations in the background; who needs one waits for it."""
+        self._coming[count] = threads.submit(lambda: self.compile(context(), data["train"], count))
+        for name, split in data.items():
+            key = _shapes(split)
+            if name != "train" and self._score is not None and key not in self._coming:
+                self._coming[key] = threads.submit(self._compile_score, context, split)
+
+    def _compile_score(self, context: Callable[[], Any], split: Any) -> Any:
+        with jax.set_mesh(self.mesh):
+            lowered = self._score.lower(self.abstract_state(context()), self._abstract(split))
+        return lowered.compile()
+
+    def _abstract(self, data: Any) -> Any:
+        shapes = jax.eval_shape(lambda: data)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._whole), shapes
+        )
 
     def _ready(self, state: Any, count: int) -> Callable:
         if count in self._coming:
