@@ -84,10 +84,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "seeds_by": "map",
             "shown": "ev_wsss",  # the arm whose pseudo-labels the figure shows
             "mesh": {"seed": 0, "data": 1, "model": 1},
-            "log_every": 100,
-            "eval_every": 300,
-            "checkpoint_every": 300,
-            "steps": 600,
+            "log_every": 125,
+            "eval_every": 250,
+            "checkpoint_every": 250,
+            "steps": 500,
             "batch_size": 8,
             "test": True,  # False keeps the test split out of the run
             "momentum": 0.9,  # b1 of RAdam
@@ -137,6 +137,7 @@ def _arm(
 def _tune(config: ConfigDict) -> None:
     """Every setting of the grid is an arm, on two seeds of its own, judged by validation alone."""
     config.minutes = 7.0
+    config.steps, config.log_every, config.eval_every, config.checkpoint_every = 600, 100, 300, 300
     config.seeds, config.first_seed = 2, 1000
     config.claims, config.test = (), False
     config.arms = ConfigDict(

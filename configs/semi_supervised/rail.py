@@ -78,9 +78,9 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "shown": "rail",  # the arm whose pseudo-labels the figure shows
             "mesh": {"seed": 0, "data": 1, "model": 1},
             "log_every": 50,
-            "eval_every": 200,
-            "checkpoint_every": 200,
-            "steps": 400,
+            "eval_every": 150,
+            "checkpoint_every": 150,
+            "steps": 300,
             "batch_size": 4,  # labelled, and as many unlabelled
             "period": 1,  # steps of a group's turn
             "start": 0.05,  # share of the steps after which the students look at each other
@@ -137,6 +137,7 @@ def _arm(name: str, *, learning_rate: float, **weights: float) -> dict:
 def _tune(config: ConfigDict) -> None:
     """Every setting of the grid is an arm, on two seeds of its own, judged by validation alone."""
     config.minutes = 9.0
+    config.steps, config.eval_every, config.checkpoint_every = 400, 200, 200
     config.seeds, config.first_seed = 2, 1000
     config.claims, config.test = (), False
     config.arms = ConfigDict(
