@@ -28,7 +28,7 @@ would take some forty seeds to tell from nothing.
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("smoke", "tune", "paper")
+VARIANTS = ("smoke", "tune", "ablations", "paper")
 
 # Three settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
 GRID = {
@@ -71,7 +71,7 @@ CHOSEN = {"point": 0, "symmetric": 0, "dual": 0, "prototypes": 0, "ev_wsss": 0, 
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
-    """The comparison; `variant` is None, "smoke", "tune" or "paper"."""
+    """The comparison; `variant` is None or one of VARIANTS."""
     if variant not in (None, *VARIANTS):
         raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
     config = ConfigDict(
@@ -84,10 +84,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "seeds_by": "map",
             "shown": "ev_wsss",  # the arm whose pseudo-labels the figure shows
             "mesh": {"seed": 0, "data": 1, "model": 1},
-            "log_every": 125,
-            "eval_every": 250,
-            "checkpoint_every": 250,
-            "steps": 500,
+            "log_every": 90,
+            "eval_every": 270,
+            "checkpoint_every": 270,
+            "steps": 540,
             "batch_size": 8,
             "test": True,  # False keeps the test split out of the run
             "momentum": 0.9,  # b1 of RAdam
@@ -112,13 +112,32 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.claims = (
         _beats("dual", "point"),
         _beats("dual", "symmetric"),
+        _beats("prototypes", "dual"),
+        _beats("ev_wsss", "prototypes"),
         _beats("ev_wsss", "dual"),
         _beats("ev_wsss", "point"),
         _beats("dense", "ev_wsss"),
     )
-    if variant:
-        {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
+    {None: _default, "smoke": _smoke, "tune": _tune, "ablations": _ablations, "paper": _paper}[variant](
+        config
+    )
     return config
+
+
+def _only(config: ConfigDict, names: tuple[str, ...]) -> None:
+    config.arms = ConfigDict({name: config.arms[name].to_dict() for name in names})
+    config.claims = tuple(c for c in config.claims if c["arm"] in names and c["versus"] in names)
+
+
+def _default(config: ConfigDict) -> None:
+    """EV-WSSS against floor, control, two students alone, and ceiling."""
+    _only(config, ("point", "symmetric", "dual", "ev_wsss", "dense"))
+
+
+def _ablations(config: ConfigDict) -> None:
+    """What two students' own prototypes add to their labels, and the exchange and distillation to these."""
+    config.minutes = 4.0
+    _only(config, ("dual", "prototypes", "ev_wsss"))
 
 
 def _beats(arm: str, versus: str) -> dict:
@@ -159,8 +178,7 @@ def _smoke(config: ConfigDict) -> None:
     config.net.channels = (4, 6, 8)
     config.task.update({"train": 8, "val": 4, "test": 4})
     config.task.options.update({"size": 16, "num_shapes": 2, "bins": 3, "frames": 3, "backward_factor": 2})
-    config.arms = ConfigDict({name: config.arms[name].to_dict() for name in ("point", "ev_wsss", "dense")})
-    config.claims = (_beats("ev_wsss", "point"), _beats("dense", "ev_wsss"))
+    _only(config, ("point", "ev_wsss", "dense"))
 
 
 def _paper(config: ConfigDict) -> None:

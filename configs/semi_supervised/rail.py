@@ -28,7 +28,7 @@ this task, not of scans.
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("smoke", "tune", "code", "volumes", "paper")
+VARIANTS = ("smoke", "tune", "ablations", "code", "volumes", "paper")
 
 # Three settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
 _RAIL = [
@@ -64,7 +64,7 @@ CHOSEN = {"supervised": 0, "mean_teacher": 1, "cross": 0, "rail": 1, "no_dfs": 1
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
-    """The comparison; `variant` is None, "smoke", "tune", "code", "volumes" or "paper"."""
+    """The comparison; `variant` is None or one of VARIANTS."""
     if variant not in (None, *VARIANTS):
         raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
     config = ConfigDict(
@@ -78,9 +78,9 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "shown": "rail",  # the arm whose pseudo-labels the figure shows
             "mesh": {"seed": 0, "data": 1, "model": 1},
             "log_every": 50,
-            "eval_every": 150,
-            "checkpoint_every": 150,
-            "steps": 300,
+            "eval_every": 200,
+            "checkpoint_every": 200,
+            "steps": 400,
             "batch_size": 4,  # labelled, and as many unlabelled
             "period": 1,  # steps of a group's turn
             "start": 0.05,  # share of the steps after which the students look at each other
@@ -118,9 +118,27 @@ def get_config(variant: str | None = None) -> ConfigDict:
         _beats("rail", "no_cal"),
         _beats("full", "rail"),
     )
-    if variant:
-        {"smoke": _smoke, "tune": _tune, "code": _code, "volumes": _volumes, "paper": _paper}[variant](config)
+    {
+        None: _default, "smoke": _smoke, "tune": _tune, "ablations": _ablations, "code": _code, "volumes": _volumes,
+        "paper": _paper,
+    }[variant](config)  # fmt: skip
     return config
+
+
+def _only(config: ConfigDict, names: tuple[str, ...]) -> None:
+    config.arms = ConfigDict({name: config.arms[name].to_dict() for name in names})
+    config.claims = tuple(c for c in config.claims if c["arm"] in names and c["versus"] in names)
+
+
+def _default(config: ConfigDict) -> None:
+    """RAIL against floor, rivals and ceiling."""
+    _only(config, ("supervised", "mean_teacher", "cross", "rail", "full"))
+
+
+def _ablations(config: ConfigDict) -> None:
+    """RAIL against RAIL without one of its two parts."""
+    config.minutes = 4.0
+    _only(config, ("rail", "no_dfs", "no_cal"))
 
 
 def _beats(arm: str, versus: str) -> dict:
@@ -137,7 +155,6 @@ def _arm(name: str, *, learning_rate: float, **weights: float) -> dict:
 def _tune(config: ConfigDict) -> None:
     """Every setting of the grid is an arm, on two seeds of its own, judged by validation alone."""
     config.minutes = 9.0
-    config.steps, config.eval_every, config.checkpoint_every = 400, 200, 200
     config.seeds, config.first_seed = 2, 1000
     config.claims, config.test = (), False
     config.arms = ConfigDict(
@@ -166,8 +183,7 @@ def _smoke(config: ConfigDict) -> None:
     config.net.channels = (4, 6)
     config.task.update({"labelled": 3, "unlabelled": 6, "val": 4, "test": 4})
     config.task.options.size = (16, 16, 8)
-    config.arms = ConfigDict({name: config.arms[name].to_dict() for name in ("supervised", "rail", "full")})
-    config.claims = (_beats("rail", "supervised"), _beats("full", "rail"))
+    _only(config, ("supervised", "rail", "full"))
 
 
 def _volumes(config: ConfigDict) -> None:
