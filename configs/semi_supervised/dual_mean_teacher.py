@@ -30,7 +30,7 @@ widened twice for what validation showed.
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("smoke", "tune", "paper")
+VARIANTS = ("smoke", "tune", "ablations", "paper")
 
 _PAIR, _ONE, _WIDE = ("a", "b"), ("a",), ("wide",)
 
@@ -69,7 +69,7 @@ CHOSEN = {
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
-    """The comparison; `variant` is None, "smoke", "tune" or "paper"."""
+    """The comparison; `variant` is None or one of VARIANTS."""
     if variant not in (None, *VARIANTS):
         raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
     config = ConfigDict(
@@ -125,9 +125,25 @@ def get_config(variant: str | None = None) -> ConfigDict:
         beats("mean_teacher", "test/pseudo_iou_half"),
         beats("mean_teacher", "test/ap50_small"),
     )
-    if variant:
-        {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
+    {None: _default, "smoke": _smoke, "tune": _tune, "ablations": _ablations, "paper": _paper}[variant](
+        config
+    )
     return config
+
+
+def _only(config: ConfigDict, *names: str) -> None:
+    config.arms = ConfigDict({name: config.arms[name].to_dict() for name in names})
+    config.claims = tuple(c for c in config.claims if c["versus"] in names)
+
+
+def _default(config: ConfigDict) -> None:
+    """DMT against floor, one teacher, one of its size, and ceiling."""
+    _only(config, "supervised", "mean_teacher", "mean_teacher_wide", "dmt", "ceiling")
+
+
+def _ablations(config: ConfigDict) -> None:
+    """DMT against its warm-up's loss alone, and against two teachers that believe by another rule."""
+    _only(config, "contrastive", "union_all", "union", "filter_only", "dmt")
 
 
 def _arm(
@@ -155,9 +171,7 @@ def _smoke(config: ConfigDict) -> None:
     config.log_every, config.eval_every, config.checkpoint_every = 3, 6, 6
     config.data.update({"train": 40, "labelled": 8, "val": 20, "test": 20})
     config.warm_up.steps, config.steps, config.labelled_batch, config.unlabelled_batch = 6, 6, 4, 6
-    for name in set(config.arms) - {"supervised", "mean_teacher", "dmt"}:
-        del config.arms[name]
-    config.claims = tuple(c for c in config.claims if c["versus"] in config.arms)
+    _only(config, "supervised", "mean_teacher", "dmt")
 
 
 def _paper(config: ConfigDict) -> None:
