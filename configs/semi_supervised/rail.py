@@ -19,13 +19,14 @@ restraint; `:code` with `rail_code`, which has the faults of the authors' masks,
 Found (6 seeds, Dice on test slices): 0.564 with three labelled slices alone, 0.594 with RAIL, 0.674 with the mean
 teacher, 0.791 with all labels. RAIL beats cross pseudo supervision by +0.060 [+0.030, +0.090]; of the floor it is
 +0.030 [-0.003, +0.063] ahead, which is not decided; a plain mean teacher of the same four students, at the same tuning
-effort, is +0.080 [+0.044, +0.115] ahead of it. What its parts give is in `:ablations`. Likely why: students that train
-on each other's labels miss the faint part of a row together (recall 0.46 to 0.54, the mean teacher's 0.65) and agree
-on it, so disagreement does not point there; their calibration at boundaries is twice as bad. How sure: a run before
-this one, which differs from it in rounding alone, put the floor at +0.031 [+0.002, +0.061], so that comparison stands
-on its edge, and the others do not; supervised and cross took the lowest value that they were offered, full the
-highest, and methods had one learning rate; 400 steps of small students on one set of slices speak of this task, not of
-scans.
+effort, is +0.080 [+0.044, +0.115] ahead of it. Of RAIL's two parts the restraint gives +0.010 [-0.008, +0.027] and the
+supervision of disagreement +0.004 [-0.033, +0.040], neither decided. Likely why: students that train on each other's
+labels miss the faint part of a row together (recall 0.46 to 0.54, the mean teacher's 0.65) and agree on it, so
+disagreement does not point there; their calibration at boundaries is twice as bad. How sure: a run before this one,
+which differs from it in rounding alone, gave +0.031 [+0.002, +0.061] against the floor and +0.014 [+0.004, +0.024] for
+the restraint: these two stand on an edge, the others do not; supervised and cross took the lowest value that they were
+offered, full the highest, and methods had one learning rate; 400 steps of small students on one set of slices speak of
+this task, not of scans.
 """
 
 from ml_collections import ConfigDict

@@ -46,7 +46,9 @@ def test_settings_that_make_no_sense_are_named(path, changes, message):
 @pytest.mark.parametrize("path", METRICS)
 def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
     config, default = load(f"{path}:tune").config, load(path).config
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
+    every = load(f"{path}:paper").config.arms.keys()
+    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in every}
+    assert {name for variant in ("", ":ablations") for name in load(path + variant).config.arms} == set(every)
     assert len(set(counts.values())) == 1
     assert min(counts.values()) >= 3
     assert not config.test
@@ -56,7 +58,7 @@ def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_t
 @pytest.mark.parametrize("path", METRICS)
 def test_every_variant_has_the_keys_of_the_default(path):
     default = load(path).config
-    for variant in ("smoke", "tune", "paper"):
+    for variant in ("smoke", "tune", "ablations", "paper"):
         config = load(f"{path}:{variant}").config
         assert set(config) == set(default)
         for arm in config.arms.values():
