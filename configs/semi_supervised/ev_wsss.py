@@ -22,10 +22,11 @@ Found (6 seeds, mean IoU on test scenes): 0.391 with the clicks alone, 0.428 wit
 labelled: +0.037 [+0.016, +0.059], two fifths of the gap. All of it comes from students that label each other: the
 forward and the reversed stream give +0.040 [+0.018, +0.062] by themselves. Two different streams against twice the
 same: +0.006 [-0.005, +0.017], and prototypes, exchange and distillation together: -0.002 [-0.008, +0.004], both
-undecided and small at best. What its parts give is in `:ablations`. Likely why: here reversed events look like forward
-ones, so the second stream adds little beyond another pair of eyes, and few pixels are so unsure that a prototype would
-change their label. How sure: all arms still rise at step 540 (the settings were chosen at 600), the ceiling most, and
-two tuning seeds are few; that mutual labels help, very; the rest would take some forty seeds to tell from nothing.
+undecided and small at best. Own prototypes alone give -0.007 [-0.014, +0.001], exchange and distillation on top of
+them +0.004 [-0.001, +0.010]. Likely why: here reversed events look like forward ones, so the second stream adds little
+beyond another pair of eyes, and few pixels are so unsure that a prototype would change their label. How sure: all arms
+still rise at step 540 (the settings were chosen at 600), the ceiling most, and two tuning seeds are few; that mutual
+labels help, very; the rest would take some forty seeds to tell from nothing.
 """
 
 from ml_collections import ConfigDict
