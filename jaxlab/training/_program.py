@@ -53,7 +53,7 @@ class CompiledProgram:
         mesh_shape: dict[str, int],
         rules: Rules,
     ):
-        self._learner, self._draw, self._evaluate = learner, draw, evaluate
+        self._learner, self._draw = learner, draw
         self._salt, self._seeds_by, self._rules = salt, seeds_by, rules
         self.mesh = make_mesh(mesh_shape)
         self._whole = NamedSharding(self.mesh, P())
@@ -63,8 +63,8 @@ class CompiledProgram:
         self._advance: dict[int, Callable] = {}
         self._scores: dict[Any, Callable] = {}
         self._coming: dict[Any, Future] = {}
-        score = self._map_seeds(evaluate, mapped=1) if evaluate else None
-        self._score = jax.jit(score, out_shardings=self._whole) if score else None
+        score = evaluate and self._map_seeds(evaluate, mapped=1)
+        self._score = score and jax.jit(score, out_shardings=self._whole)
 
     def place(self, data: Any) -> Any:
         """Copy a split to the mesh, whole on every device."""
