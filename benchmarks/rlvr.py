@@ -2,7 +2,9 @@
 
 `python -m benchmarks.rlvr [rounds]`. Both as their users run them, in float32, without a reference model: 2 prompts
 of 16 tokens with 8 completions of 128 for a model of 3.7 million parameters, and 16 prompts of 6 tokens with 8
-completions of 4 for one of two layers of width 64. The reward is the share of even tokens.
+completions of 4 for one of two layers of width 64. The reward is the share of even tokens. jaxlab takes part three
+times: updates called one by one or scanned, on one device that uses both cores, and scanned with the prompts split
+over one device per core (`mesh.data=2` on the command line). All have two threads.
 """
 
 import functools
@@ -48,11 +50,15 @@ class Problems(NamedTuple):
     prompt_mask: Any
 
 
-def jaxlab_side(folder: str, name: str, *, scan: bool) -> tuple[dict[str, Any], Callable[[], float]]:
+def jaxlab_side(
+    folder: str, name: str, *, scan: bool, per_core: bool = False
+) -> tuple[dict[str, Any], Callable[[], float]]:
     """Updates called from Python one by one, or several in one scan as the engine runs them."""
     import jax
     import jax.numpy as jnp
     import optax
+    from jax.sharding import NamedSharding
+    from jax.sharding import PartitionSpec as P
 
     from jaxlab.post_training import (
         aggregate,
@@ -61,7 +67,12 @@ def jaxlab_side(folder: str, name: str, *, scan: bool) -> tuple[dict[str, Any], 
         rlvr_learner,
         token_importance_ratio,
     )
+    from jaxlab.training.mesh import make_mesh, put
 
+    if per_core:
+        jax.config.update("jax_num_cpu_devices", processes.THREADS)
+    mesh = make_mesh({"data": jax.device_count()})
+    by_row, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
     setting = SETTINGS[name]
     model, params = peer_models.jax_model(folder)
     prompts = jnp.asarray(source(setting), jnp.int32)
@@ -84,13 +95,14 @@ def jaxlab_side(folder: str, name: str, *, scan: bool) -> tuple[dict[str, Any], 
         draw_key, update_key = jax.random.split(key)
         rows = jax.random.choice(draw_key, SOURCE, (setting.prompts,), replace=False)
         chosen = Problems(prompts[rows], jnp.ones((setting.prompts, setting.prompt), bool))
+        chosen = jax.lax.with_sharding_constraint(chosen, by_row)
         state, metrics = learner.update(state, chosen, update_key)
         return state, metrics["length"]
 
     several = lambda state, key: jax.lax.scan(update, state, jax.random.split(key, setting.scanned))
     call = several if scan else update
-    call = jax.jit(call, donate_argnums=0)
-    state = learner.init(jax.random.key(0), params)
+    call = jax.jit(call, donate_argnums=0, out_shardings=whole)
+    state = put(learner.init(jax.random.key(0), params), whole)
     count = 0
 
     def run() -> Any:
@@ -138,6 +150,7 @@ SIDES = {
     "TRL": trl_side,
     "jaxlab, one by one": functools.partial(jaxlab_side, scan=False),
     "jaxlab, scanned": functools.partial(jaxlab_side, scan=True),
+    "jaxlab, scanned, a device per core": functools.partial(jaxlab_side, scan=True, per_core=True),
 }
 
 

@@ -1,6 +1,8 @@
 """Sampling with a cache: `jaxlab.language.sample` against `generate` of transformers, same weights.
 
 `python -m benchmarks.sampling [rounds]`. 16 prompts of 16 tokens, 128 new ones each, temperature 1, no filter, no end.
+jaxlab takes part three times: with the rows split over one device per core, as the command line sets a CPU up, on one
+device that uses both cores, and so with a loop that may stop early. All have two threads.
 """
 
 import functools
@@ -18,26 +20,41 @@ BATCH, PROMPT, NEW, GREEDY, VOCABULARY = 16, 16, 128, 8, peer_models.SHAPES["sma
 PROMPTS = np.random.default_rng(0).integers(2, VOCABULARY, (BATCH, PROMPT))
 
 
-def jaxlab_side(folder: str, *, stop_early: bool) -> tuple[dict[str, Any], Callable[[], float]]:
+def jaxlab_side(
+    folder: str, *, stop_early: bool, per_core: bool = False
+) -> tuple[dict[str, Any], Callable[[], float]]:
     """`sample` as one compiled call; the end is an id that is never drawn."""
     import jax
     import jax.numpy as jnp
+    from jax.sharding import NamedSharding
+    from jax.sharding import PartitionSpec as P
 
     from jaxlab.language import sample
+    from jaxlab.training.mesh import make_mesh, put
 
+    if per_core:
+        jax.config.update("jax_num_cpu_devices", processes.THREADS)
+    mesh = make_mesh({"data": jax.device_count()})
     model, params = peer_models.jax_model(folder)
-    prompts = jnp.asarray(PROMPTS, jnp.int32)
-    call = functools.partial(
-        sample, model, prompts=prompts, prompt_mask=jnp.ones(prompts.shape, bool), eos=VOCABULARY
+    params = put(params, NamedSharding(mesh, P()))
+    prompts = put(np.asarray(PROMPTS, np.int32), NamedSharding(mesh, P("data")))
+    call = functools.partial(sample, model, eos=VOCABULARY)
+    run = jax.jit(
+        lambda params, prompts, key: call(
+            params, prompts, jnp.ones(prompts.shape, bool), key, max_new_tokens=NEW, stop_early=stop_early
+        )
     )
-    run = jax.jit(lambda params, key: call(params, key=key, max_new_tokens=NEW, stop_early=stop_early))
-    greedy = jax.jit(lambda params, key: call(params, key=key, max_new_tokens=GREEDY, temperature=0.0))
-    tokens = greedy(params, jax.random.key(0)).tokens
+    greedy = jax.jit(
+        lambda params, prompts, key: call(
+            params, prompts, jnp.ones(prompts.shape, bool), key, max_new_tokens=GREEDY, temperature=0.0
+        )
+    )
+    tokens = greedy(params, prompts, jax.random.key(0)).tokens
     keys = map(jax.random.key, range(10**9))
-    warm = run(params, next(keys))
+    warm = run(params, prompts, next(keys))
     assert bool(warm.mask.all())
     return {"greedy": tokens.tolist()}, processes.timed(
-        lambda: jax.block_until_ready(run(params, next(keys))), times=3
+        lambda: jax.block_until_ready(run(params, prompts, next(keys))), times=3
     )
 
 
@@ -64,6 +81,7 @@ def transformers_side(folder: str) -> tuple[dict[str, Any], Callable[[], float]]
 
 SIDES = {
     "transformers": transformers_side,
+    "jaxlab, a device per core": functools.partial(jaxlab_side, stop_early=False, per_core=True),
     "jaxlab": functools.partial(jaxlab_side, stop_early=False),
     "jaxlab, stop_early": functools.partial(jaxlab_side, stop_early=True),
 }
@@ -81,7 +99,7 @@ def main(rounds: int) -> None:
     for name, seconds in times.items():
         speed, ratios = BATCH * NEW / seconds, times["transformers"] / seconds
         print(
-            f"  {name:20} {np.median(speed):7,.0f} tokens/s (best {speed.max():,.0f}),"
+            f"  {name:28} {np.median(speed):7,.0f} tokens/s (best {speed.max():,.0f}),"
             f" x {np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}] of transformers"
         )
 

@@ -4,6 +4,7 @@ from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, rev
 from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
 from jaxlab.core._gradient_learner import GradientState, gradient_learner
 from jaxlab.core._learner import Learner
+from jaxlab.core._mapped import vary_alike
 from jaxlab.core._prototype import (
     PrototypeBank,
     bank_init,
@@ -70,4 +71,5 @@ __all__ = [
     "sigmoid_ramp_up",
     "top_k_accuracy",
     "total_variation",
+    "vary_alike",
 ]

@@ -65,6 +65,10 @@ def cached_attention(q: jax.Array, keys: jax.Array, values: jax.Array, visible: 
     batch, heads, dim = q.shape
     groups = keys.shape[1]
     q = q.reshape(batch, groups, heads // groups, dim) * (1.0 / math.sqrt(dim))
-    scores = jnp.einsum("bkgd,bksd->bkgs", q, keys)
-    weights = _weights(scores, visible[:, None, None, :], values.dtype)
-    return jnp.einsum("bkgs,bksd->bkgd", weights, values).reshape(batch, heads, dim)
+    scores = as_float(jnp.einsum("bkgd,bksd->bkgs", q, keys))
+    scores = jnp.where(visible[:, None, None, :], scores, MASKED_LOGIT)
+    weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+    # Divided last, where there are fewest numbers.
+    sums = as_float(jnp.einsum("bkgs,bksd->bkgd", weights.astype(values.dtype), values))
+    mean = sums / jnp.sum(weights, axis=-1, keepdims=True)
+    return mean.astype(values.dtype).reshape(batch, heads, dim)

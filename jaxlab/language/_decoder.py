@@ -186,8 +186,8 @@ class Decoder:
         Raises:
           ValueError: shapes that disagree, or sequences longer than `context`.
         """
-        positions, mask = self._check(tokens, positions, mask)
-        return self._forward(params, tokens, positions, mask)[0]
+        angles, mask = self._check(tokens, positions, mask)
+        return self._forward(params, tokens, angles, mask)[0]
 
     def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Scores `[..., V]` of the next token, float32, from hidden vectors `[..., d]`.
@@ -206,8 +206,8 @@ class Decoder:
         capacity: int | None = None,
     ) -> tuple[jax.Array, Cache]:
         """`apply`, and the cache `decode` goes on from, with room for `capacity` positions in all."""
-        positions, known = self._check(tokens, positions, mask)
-        hidden, pairs = self._forward(params, tokens, positions, known, collect=True)
+        angles, known = self._check(tokens, positions, mask)
+        hidden, pairs = self._forward(params, tokens, angles, known, collect=True)
         length = tokens.shape[1]
         valid = jnp.ones(tokens.shape, bool) if known is None else known
         cache = Cache(*pairs, valid, jnp.int32(length))
@@ -219,8 +219,17 @@ class Decoder:
         each = (empty,) * self.num_layers
         return Cache(each, each, jnp.zeros((batch, capacity), bool), jnp.int32(0))
 
+    def angle_table(self, length: int) -> tuple[jax.Array, jax.Array]:
+        """Cosines and sines `[length, head_dim / 2]` of the rotary angles of the first positions, for `decode`."""
+        return rotary_angles(jnp.arange(length), self.head_dim, self.rope_base)
+
     def decode(
-        self, params: Params, cache: Cache, token: jax.Array, position: jax.Array
+        self,
+        params: Params,
+        cache: Cache,
+        token: jax.Array,
+        position: jax.Array,
+        table: tuple[jax.Array, jax.Array] | None = None,
     ) -> tuple[jax.Array, Cache]:
         """Hidden vectors of one new token per row, and the cache that holds it too.
 
@@ -230,12 +239,14 @@ class Decoder:
             mistake and would overwrite its last slot.
           token: `[B]` integers.
           position: `[B]` integers, each row's number of valid tokens so far.
+          table: from `angle_table`, made outside a loop over tokens; None computes the angles here, which XLA does
+            anew in every layer.
 
         Returns:
           `[B, d]` after the last norm, and the new cache.
         """
         x = params["embed"][token][:, None]
-        angles = rotary_angles(position[:, None], self.head_dim, self.rope_base)
+        angles = self._angles(position[:, None], table)
         at = cache.length
         valid = jax.lax.dynamic_update_slice(cache.valid, jnp.ones((token.shape[0], 1), bool), (0, at))
         visible = valid & (jnp.arange(valid.shape[1]) <= at)
@@ -272,20 +283,21 @@ class Decoder:
         Raises:
           ValueError: shapes that disagree, or more positions than the context in all.
         """
-        _, mask = self._check(tokens, None, mask, before=cache.valid.shape[1])
+        before = cache.valid.shape[1]
+        mask = self._check_mask(tokens, mask, before=before)
         if cache.valid.shape[0] != tokens.shape[0]:
             raise ValueError(
                 f"the cache has {cache.valid.shape[0]} rows and tokens {tokens.shape[0]}: they must agree"
             )
         whole = jnp.concatenate([cache.valid, jnp.ones(tokens.shape, bool) if mask is None else mask], axis=1)
-        positions = token_positions(whole)[:, cache.valid.shape[1] :]
-        return self._forward(params, tokens, positions, whole, before=(cache.keys, cache.values))[0]
+        angles = self._angles(token_positions(whole)[:, before:], self.angle_table(whole.shape[1]))
+        return self._forward(params, tokens, angles, whole, before=(cache.keys, cache.values))[0]
 
     def _forward(
         self,
         params: Params,
         tokens: jax.Array,
-        positions: jax.Array,
+        angles: tuple[jax.Array, jax.Array],
         mask: jax.Array | None,
         *,
         collect: bool = False,
@@ -296,7 +308,6 @@ class Decoder:
         `before` holds the keys and the values that come first, by layer; `mask` then covers both.
         """
         x = params["embed"][tokens]
-        angles = rotary_angles(positions, self.head_dim, self.rope_base)
 
         def block(x: jax.Array, layer: Params, *earlier: jax.Array) -> tuple[jax.Array, Any]:
             q, k, v = self._qkv(layer, x, angles)
@@ -310,21 +321,33 @@ class Decoder:
         return rms_norm(x, params["norm"], self.norm_epsilon), pairs
 
     def _check(
-        self, tokens: jax.Array, positions: Any, mask: Any, *, before: int = 0
-    ) -> tuple[jax.Array, jax.Array | None]:
+        self, tokens: jax.Array, positions: Any, mask: Any
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array | None]:
+        """The rotary angles of the tokens and their mask; a shape that does not fit is an error."""
+        mask = self._check_mask(tokens, mask)
+        if positions is None:
+            positions = token_positions(jnp.ones(tokens.shape, bool) if mask is None else mask)
+            return self._angles(positions, self.angle_table(tokens.shape[1])), mask
+        if positions.shape != tokens.shape:
+            raise ValueError(f"positions {positions.shape} must have the shape of tokens, {tokens.shape}")
+        return self._angles(positions), mask
+
+    def _check_mask(self, tokens: jax.Array, mask: Any, *, before: int = 0) -> jax.Array | None:
         if tokens.ndim != 2 or tokens.shape[1] == 0:
             raise ValueError(f"tokens {tokens.shape} must be [B, T] with at least one position")
         length = before + tokens.shape[1]
         if length > self.context:
             raise ValueError(f"tokens have {length} positions: the model's context is {self.context}")
-        for name, value in (("positions", positions), ("mask", mask)):
-            if value is not None and value.shape != tokens.shape:
-                raise ValueError(f"{name} {value.shape} must have the shape of tokens, {tokens.shape}")
-        if mask is not None:
-            mask = mask.astype(bool)
-        if positions is None:
-            positions = token_positions(jnp.ones(tokens.shape, bool) if mask is None else mask)
-        return positions, mask
+        if mask is None:
+            return None
+        if mask.shape != tokens.shape:
+            raise ValueError(f"mask {mask.shape} must have the shape of tokens, {tokens.shape}")
+        return mask.astype(bool)
+
+    def _angles(self, positions: jax.Array, table: Any = None) -> tuple[jax.Array, jax.Array]:
+        if table is None:
+            return rotary_angles(positions, self.head_dim, self.rope_base)
+        return tuple(part[positions] for part in table)
 
     def _qkv(self, layer: Params, x: jax.Array, angles: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Queries `[B, H, T, D]`, keys and values `[B, K, T, D]` of a layer, turned by their positions."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import as_float
+from jaxlab.core import as_float, vary_alike
 
 
 class LowRank(NamedTuple):
@@ -30,13 +30,40 @@ class LowRank(NamedTuple):
 
 
 def linear(x: jax.Array, weight: jax.Array | LowRank, bias: jax.Array | None = None) -> jax.Array:
-    """`x @ weight + bias`, in the type of `x`."""
+    """`x @ weight + bias`, in the type of `x`; without forward mode."""
     if isinstance(weight, LowRank):
-        low = (x @ weight.a.astype(x.dtype)) @ weight.b.astype(x.dtype)
-        y = x @ weight.weight.astype(x.dtype) + weight.scale.astype(x.dtype) * low
+        low = _product(_product(x, weight.a), weight.b)
+        y = _product(x, weight.weight) + weight.scale.astype(x.dtype) * low
     else:
-        y = x @ weight.astype(x.dtype)
+        y = _product(x, weight)
     return y if bias is None else y + bias.astype(x.dtype)
+
+
+def _product(x: jax.Array, weight: jax.Array) -> jax.Array:
+    return _rows_times_matrix(*vary_alike(x, weight.astype(x.dtype)))
+
+
+@jax.custom_vjp
+def _rows_times_matrix(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """`x @ weight` whose gradient turns `x` and not what comes back.
+
+    JAX's own rule writes the weight's gradient as `(g^T x)^T`. A CPU then computes `g`, with all that XLA has fused
+    into it, column by column: in a gated MLP that took a fifth of a training step.
+    """
+    return x @ weight
+
+
+def _keep_factors(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return x @ weight, (x, weight)
+
+
+def _turn_rows(factors: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, weight = factors
+    rows = tuple(range(x.ndim - 1))
+    return g @ weight.T, jax.lax.dot_general(x, g, ((rows, rows), ((), ())))
+
+
+_rows_times_matrix.defvjp(_keep_factors, _turn_rows)
 
 
 def rms_norm(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
@@ -47,7 +74,10 @@ def rms_norm(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
 
 
 def rotary_angles(positions: jax.Array, head_dim: int, base: float) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines `[B, T, head_dim / 2]` of every position's angles, in float32."""
+    """Cosines and sines `[..., head_dim / 2]` of the angles of `positions` `[...]`, in float32.
+
+    XLA fuses them into what uses them, so every layer computes them anew; rows of a table it only fetches.
+    """
     frequencies = base ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
     angles = positions[..., None].astype(jnp.float32) * frequencies
     return jnp.cos(angles), jnp.sin(angles)

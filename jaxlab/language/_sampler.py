@@ -185,16 +185,19 @@ def sample(
     position = again(token_positions(prompt_mask)[:, -1] + 1)
     shape = (prompts.shape[0] * num_samples, max_new_tokens)
     empty = Rollout(jnp.full(shape, pad, jnp.int32), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.float32))
+    # Drawn and tabulated once: inside the loop a CPU would spend a fifth of the time on them.
+    uniforms = _uniforms(key, *shape, as_float(last).dtype)
+    table = model.angle_table(length + max_new_tokens)
 
     def draw(hidden: jax.Array, alive: jax.Array, rollout: Rollout, step: jax.Array) -> tuple:
-        token, log_prob = _choose(model.logits(params, hidden), jax.random.fold_in(key, step), filters)
+        token, log_prob = _choose(model.logits(params, hidden), uniforms[step], filters)
         token = jnp.where(alive, token, pad)
         parts = (token, alive, jnp.where(alive, log_prob, 0.0))
         rollout = Rollout(*(whole.at[:, step].set(part) for whole, part in zip(rollout, parts)))
         return token, alive & ~jnp.isin(token, ends), rollout
 
     def advance(loop: _Loop) -> _Loop:
-        hidden, cache = model.decode(params, loop.cache, loop.token, loop.position)
+        hidden, cache = model.decode(params, loop.cache, loop.token, loop.position, table)
         token, alive, rollout = draw(hidden, loop.alive, loop.rollout, loop.step)
         return _Loop(cache, token, loop.position + 1, alive, rollout, loop.step + 1)
 
@@ -211,28 +214,34 @@ def sample(
     return loop.rollout
 
 
-def _choose(logits: jax.Array, key: jax.Array, filters: dict) -> tuple[jax.Array, jax.Array]:
+def _uniforms(key: jax.Array, rows: int, steps: int, dtype: jnp.dtype) -> jax.Array:
+    """Two random numbers per row and step, `[N, 2, B]`; those of a step depend on the key and the step alone."""
+    draw = lambda step: jax.random.uniform(jax.random.fold_in(key, step), (2, rows), dtype)
+    return jax.vmap(draw)(jnp.arange(steps))
+
+
+def _choose(logits: jax.Array, uniforms: jax.Array, filters: dict) -> tuple[jax.Array, jax.Array]:
     """A token per row and its log-probability under the distribution that was sampled."""
     if filters["temperature"] == 0:
         token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     else:
         logits = filter_logits(logits, **filters)
-        token = _draw(logits, key)
+        token = _draw(logits, uniforms)
     chosen = jnp.take_along_axis(logits, token[:, None], axis=-1)[:, 0]
     return token, chosen - jax.nn.logsumexp(logits, axis=-1)
 
 
-def _draw(logits: jax.Array, key: jax.Array) -> jax.Array:
+def _draw(logits: jax.Array, uniforms: jax.Array) -> jax.Array:
     """A token per row, by inverting cumulated probabilities: of blocks of tokens, then of the tokens in the block.
 
-    Two random numbers per row. `jax.random.categorical` takes one per token: on a CPU forty times the work at 2,000
-    tokens, four hundred times at 150,000. A single sum over that many would be too coarse in float32.
+    Two random numbers per row, `uniforms` `[2, B]`. `jax.random.categorical` takes one per token: on a CPU forty times
+    the work at 2,000 tokens, four hundred times at 150,000. A single sum over that many would be too coarse in float32.
     """
     rows, vocabulary = logits.shape
     size = math.isqrt(vocabulary - 1) + 1
     mass = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
     mass = jnp.pad(mass, ((0, 0), (0, -vocabulary % size))).reshape(rows, -1, size)
-    first, second = jax.random.uniform(key, (2, rows), logits.dtype)
+    first, second = uniforms
     block = _invert(jnp.sum(mass, axis=-1), first)
     inside = jnp.take_along_axis(mass, block[:, None, None], axis=1)[:, 0]
     return block * size + _invert(inside, second)

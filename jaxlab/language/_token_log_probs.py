@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import as_float, forward_kl, jsd, reverse_kl
+from jaxlab.core import as_float, forward_kl, jsd, reverse_kl, vary_alike
 
 _CHUNK_BYTES = 64 * 2**20
 """Logits of a chunk by default: large enough for full speed, small beside the matrix of a real vocabulary."""
@@ -118,7 +118,7 @@ def _statistics_backward(
         return d_logits @ matrix.T.astype(hidden.dtype), as_float(hidden.T @ d_logits)
 
     arrays = (hidden, tokens, entropy, total, *gradients)
-    d_hidden, d_matrix = _sum_chunks(rows, arrays, chunk, jnp.zeros(matrix.shape, total.dtype))
+    d_hidden, d_matrix = _sum_chunks(rows, arrays, chunk, jnp.zeros_like(matrix, total.dtype))
     return d_hidden, d_matrix.astype(matrix.dtype), None
 
 
@@ -214,8 +214,8 @@ def _flat_statistics(
         empty = jnp.zeros(tokens.shape, as_float(hidden).dtype)
         return empty, empty
     rows = _rows_per_chunk(tokens.size, matrix.shape[1], chunk)
-    flat = hidden.reshape(-1, hidden.shape[-1])
-    out = _statistics(flat, matrix, tokens.reshape(-1), temperature, rows, with_entropy)
+    arrays = vary_alike(hidden.reshape(-1, hidden.shape[-1]), matrix, tokens.reshape(-1))
+    out = _statistics(*arrays, temperature, rows, with_entropy)
     return out[0].reshape(tokens.shape), out[1].reshape(tokens.shape)
 
 
@@ -288,8 +288,8 @@ def token_divergence(
     rows = _rows_per_chunk(math.prod(leading), matrix.shape[1], chunk)
     flat = lambda x: x.reshape(-1, x.shape[-1])
     stop = jax.lax.stop_gradient
-    teacher = (flat(stop(teacher_hidden)), stop(teacher_matrix))
-    return _divergence(flat(hidden), matrix, *teacher, divergence, temperature, rows).reshape(leading)
+    arrays = vary_alike(flat(hidden), matrix, flat(stop(teacher_hidden)), stop(teacher_matrix))
+    return _divergence(*arrays, divergence, temperature, rows).reshape(leading)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
@@ -325,7 +325,7 @@ def _divergence_backward(
         return d_logits @ matrix.T.astype(hidden.dtype), as_float(hidden.T @ d_logits)
 
     arrays = (hidden, teacher_hidden, gradient)
-    d_hidden, d_matrix = _sum_chunks(rows, arrays, chunk, jnp.zeros(matrix.shape, gradient.dtype))
+    d_hidden, d_matrix = _sum_chunks(rows, arrays, chunk, jnp.zeros_like(matrix, gradient.dtype))
     return d_hidden, d_matrix.astype(matrix.dtype), None, None
 
 
