@@ -1,4 +1,4 @@
-"""Log-probabilities and reverse KL at a real vocabulary: chunks of rows against whole `[B, T, V]` arrays.
+"""Log-probabilities and reverse KL at a real vocabulary: chunks of it against whole `[B, T, V]` arrays.
 
 `python -m benchmarks.token_log_probs [rounds]`. 4 x 1,024 tokens, hidden size 896, 151,936 tokens, the embedding as
 output matrix (Qwen2.5-0.5B): value and gradient with respect to hidden vectors and matrix, time and memory. Every

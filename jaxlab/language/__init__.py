@@ -18,7 +18,8 @@ from jaxlab.language._lora import attach_lora, init_lora, merge_lora
 from jaxlab.language._lora_files import load_lora, save_lora
 from jaxlab.language._rope_pairs import convert_rope_pairs
 from jaxlab.language._sampler import Rollout, check_sampling, filter_logits, sample
-from jaxlab.language._token_log_probs import token_divergence, token_log_probs, token_statistics
+from jaxlab.language._token_divergence import token_divergence
+from jaxlab.language._token_log_probs import token_log_probs, token_statistics
 from jaxlab.language._tokenizer import Tokenizer, check_vocabulary
 from jaxlab.language._tokenizer_files import load_tokenizer
 

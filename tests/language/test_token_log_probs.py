@@ -1,9 +1,14 @@
 """Chunked log-probabilities and divergences against the plain ones, gradients included."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxlab import core
 from jaxlab.language import (
@@ -14,6 +19,7 @@ from jaxlab.language import (
     token_positions,
     token_statistics,
 )
+from jaxlab.training.mesh import make_mesh
 
 KEYS = jax.random.split(jax.random.key(0), 6)
 HIDDEN = jax.random.normal(KEYS[0], (2, 5, 3))
@@ -80,7 +86,7 @@ def test_no_array_of_the_whole_vocabulary_is_kept():
     tokens = jnp.zeros(rows, int)
     loss = lambda h, m: token_log_probs(h, m, tokens, chunk=32).sum()
     compiled = jax.jit(jax.grad(loss, (0, 1))).lower(hidden, matrix).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < rows * vocabulary * 4 / 8
+    assert compiled.memory_analysis().temp_size_in_bytes < rows * vocabulary * 4 / 16
 
 
 def test_extreme_logits_stay_finite():
@@ -92,6 +98,77 @@ def test_extreme_logits_stay_finite():
         assert np.isfinite(value)
         assert np.isfinite(grad).all()
     assert token_log_probs(hidden, jnp.eye(2), jnp.array([1])).item() == -2e4
+
+
+@pytest.mark.parametrize("kind", ["forward_kl", "reverse_kl", "jsd"])
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_extreme_divergences_stay_finite(kind, chunk):
+    """Opposite certainties, in both orders of size, as the core's divergences have them."""
+    hidden = jnp.array([[1e4, -1e4], [-1e4, 1e4], [3.0, 1.0]])
+    call = lambda h, m: token_divergence(h, m, -hidden, jnp.eye(2), kind=kind, chunk=chunk)
+    expected = getattr(core, kind)(hidden, -hidden)
+    np.testing.assert_allclose(call(hidden, jnp.eye(2)), expected, rtol=1e-6)
+    for grad in jax.grad(lambda h, m: call(h, m).sum(), (0, 1))(hidden, jnp.eye(2)):
+        assert np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_what_all_logits_share_costs_no_digits(chunk):
+    """Logits near 1e4 whose differences are small: sums are measured from the peak, which rises on the way."""
+    small = jnp.arange(8.0) / 4
+    at = lambda values: (jnp.ones((1, 1)), 1e4 + values[None])
+    exact = jax.nn.log_softmax(small)
+    log_prob, entropy = token_statistics(*at(small), jnp.array([2]), chunk=chunk)
+    np.testing.assert_allclose(log_prob, exact[2], atol=1e-6)
+    np.testing.assert_allclose(entropy, -(jnp.exp(exact) * exact).sum(), atol=1e-6)
+    got = token_divergence(*at(small), *at(small[::-1]), chunk=chunk)
+    np.testing.assert_allclose(got, core.reverse_kl(small, small[::-1])[None], atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_tokens_outside_the_vocabulary_count_for_nothing(chunk):
+    tokens = jnp.array([2, -1, 7, -100, 6])
+    hidden = HIDDEN[0]
+    call = lambda h, m: token_log_probs(h, m, tokens, chunk=chunk)
+    assert call(hidden, MATRIX)[jnp.array([1, 2, 3])].tolist() == [0, 0, 0]
+    kept = jnp.array([0, 4])
+    grads = jax.grad(lambda h, m: call(h, m).sum(), (0, 1))(hidden, MATRIX)
+    expected = jax.grad(lambda h, m: token_log_probs(h, m, tokens[kept]).sum(), (0, 1))(hidden[kept], MATRIX)
+    np.testing.assert_allclose(grads[1], expected[1], rtol=1e-5, atol=1e-6)
+    assert not grads[0][1:4].any()
+    np.testing.assert_allclose(grads[0][kept], expected[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("beta", "kind"), [(0.0, "forward_kl"), (1.0, "reverse_kl")])
+def test_the_ends_of_jsd_are_the_divergences(beta, kind):
+    arrays = (HIDDEN, MATRIX, TEACHER_HIDDEN, TEACHER_MATRIX)
+    ends = token_divergence(*arrays, kind="jsd", beta=beta)
+    np.testing.assert_array_equal(ends, token_divergence(*arrays, kind=kind))
+
+
+def test_rows_and_vocabulary_stay_on_their_devices():
+    """Rows over "data", vocabulary over "model": the numbers of one device, and no logits or rows are gathered."""
+    mesh = make_mesh({"data": 2, "model": 2})
+    place = lambda x, *spec: jax.device_put(x, NamedSharding(mesh, P(*spec)))
+    keys = jax.random.split(jax.random.key(7), 3)
+    hidden, embed = jax.random.normal(keys[0], (4, 6, 8)), jax.random.normal(keys[1], (64, 8))
+    tokens = jax.random.randint(keys[2], (4, 6), 0, 64)
+
+    def loss(hidden, embed, tokens):
+        log_prob, entropy = token_statistics(hidden, embed.T, tokens, chunk=16)
+        return (log_prob + 0.1 * entropy).sum()
+
+    step = jax.jit(
+        jax.value_and_grad(loss, (0, 1)),
+        out_shardings=(None, (NamedSharding(mesh, P("data")), NamedSharding(mesh, P("model")))),
+    )
+    arrays = (place(hidden, "data"), place(embed, "model"), place(tokens, "data"))
+    got, expected = step(*arrays), jax.value_and_grad(loss, (0, 1))(hidden, embed, tokens)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
+    program = step.lower(*arrays).compile().as_text()
+    gathered = re.findall(r"= \S*\[([\d,]*)\]\S* all-gather", program)
+    sizes = [math.prod(map(int, shape.split(","))) for shape in gathered if shape]
+    assert all(size < hidden.size for size in sizes), gathered
 
 
 def test_bfloat16_gives_float32():
@@ -119,6 +196,11 @@ def test_no_rows():
             "but for the last axis",
         ),
         (lambda: token_divergence(HIDDEN, MATRIX, TEACHER_HIDDEN, TEACHER_MATRIX, kind="kl"), "kind is 'kl'"),
+        (lambda: token_divergence(HIDDEN, MATRIX, TEACHER_HIDDEN, TEACHER_MATRIX, beta=2.0), "beta is 2.0"),
+        (
+            lambda: token_divergence(HIDDEN, MATRIX, TEACHER_HIDDEN, TEACHER_MATRIX, temperature=-1.0),
+            "temperature is -1.0",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message):
