@@ -23,7 +23,7 @@ proposed, are another matter.
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("smoke", "tune")
+VARIANTS = ("smoke", "tune", "paper")
 
 GRPO = {
     "advantage": "grpo",
@@ -62,7 +62,7 @@ CHOSEN = dict.fromkeys(ARMS, 1) | {"gspo_wide": 0}
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
-    """The comparison; `variant` is None, "smoke" or "tune"."""
+    """The comparison; `variant` is None, "smoke", "tune" or "paper"."""
     if variant not in (None, *VARIANTS):
         raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
     config = ConfigDict(
@@ -117,7 +117,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         for one, other in claims
     )
     if variant:
-        {"smoke": _smoke, "tune": _tune}[variant](config)
+        {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
     return config
 
 
@@ -147,3 +147,26 @@ def _smoke(config: ConfigDict) -> None:
     config.student.shape.update({"width": 8, "num_layers": 1, "num_heads": 2, "mlp_width": 8})
     config.arms = ConfigDict({name: config.arms[name].to_dict() for name in ("grpo", "dapo", "gspo")})
     config.claims = tuple(claim for claim in config.claims if claim["arm"] in config.arms)
+
+
+def _paper(config: ConfigDict) -> None:
+    """DAPO's own scale: Qwen2.5-32B's shape, 512 prompts x 16 responses of up to 20,480 tokens, on a pod.
+
+    Its problems are not here, so the task is the library's chain of sums, written in the first tokens of the
+    vocabulary. Give the weights with `--config.student.weights=FOLDER`; without them the parameters are random, which
+    serves `--dry_run`. Not run here.
+    """
+    config.minutes = 10_000.0
+    config.seeds = 1
+    config.mesh.seed = 1
+    config.steps, config.log_every, config.eval_every, config.checkpoint_every = 1000, 1, 50, 20
+    config.prompts, config.group_size, config.max_new_tokens, config.eval_samples = 512, 16, 20_480, 32
+    config.segment, config.microbatches = 20_480, 4  # parts of each of the 16 updates on a batch
+    config.task.update({"name": "chain", "train": (20, 40), "harder": (50, 50), "pretrain": (20, 40)})
+    qwen = {"num_layers": 64, "width": 5120, "num_heads": 40, "num_kv_heads": 8, "head_dim": 128, "mlp_width": 27_648,
+            "vocab_size": 152_064, "qkv_bias": True, "rope_base": 1e6, "remat": True, "tied": False}  # fmt: skip
+    config.student = ConfigDict({"shape": qwen, "weights": "", "dtype": "bfloat16"})
+    arms = {name: arm(name, 1e-6) | {"minibatches": 16} for name in ARMS}
+    for name in ("overlong", "dapo"):
+        arms[name]["overlong_buffer"] = 4096
+    config.arms = ConfigDict(arms)

@@ -1,7 +1,9 @@
 """Policies against verifiers, from their configs: the smoke runs, and settings that make no sense."""
 
 import json
+import math
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -93,6 +95,17 @@ def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_t
     assert min(counts.values()) >= 3
     assert not config.test
     assert config.first_seed >= default.first_seed + default.seeds
+
+
+def test_dapos_own_scale_is_a_model_of_32_billion_parameters():
+    config = load(f"{GRPO}:paper").config
+    arms = train_policy.build(config).arms
+    assert set(arms) == set(load(GRPO).config.arms)
+    weights = train_policy._model(config.student, train_policy._task(config.task), config).shapes()
+    sizes = jax.tree.leaves(
+        weights, is_leaf=lambda x: isinstance(x, tuple) and all(isinstance(n, int) for n in x)
+    )
+    assert 32.7e9 < sum(map(math.prod, sizes)) < 32.8e9
 
 
 @pytest.mark.slow
