@@ -9,12 +9,14 @@ from ml_collections import ConfigDict
 from jaxlab.core import Learner
 from jaxlab.language import Decoder, load_hugging_face, stack_layers
 from jaxlab.training import Arm
+from jaxlab.training.mesh import Rules
 
 
-def pretrained(model: Decoder, spec: ConfigDict) -> Arm:
+def pretrained(model: Decoder, spec: ConfigDict, sharding: Rules) -> Arm:
     """A stage of one step that changes nothing: `spec.weights` is a Hugging Face folder of the config's shape.
 
-    Without a folder the parameters are random, which is enough for `--dry_run`.
+    `sharding` places its stacked parameters on the mesh. Without a folder the parameters are random, which is enough
+    for `--dry_run`.
     """
     dtype = jnp.dtype(spec.dtype)
 
@@ -28,4 +30,6 @@ def pretrained(model: Decoder, spec: ConfigDict) -> Arm:
     keep = lambda state, batch, key: (state, {})
     on_host = bool(spec.weights)
     learner = Learner(load if on_host else draw, keep, jit=not on_host)
-    return Arm(learner, 1, evaluate=lambda state, split: {}, export=lambda state: state["params"])
+    return Arm(
+        learner, 1, evaluate=lambda state, split: {}, export=lambda state: state["params"], sharding=sharding
+    )

@@ -135,7 +135,7 @@ def _optimizer(spec: ConfigDict) -> optax.GradientTransformation:
 
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:
     if "weights" in spec:
-        return pretrained(model, spec)
+        return pretrained(model, spec, sharding_rules(stacked=True))
     draw = lambda key, count: _problems(task, key, count, config.task.pretrain)
     schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
@@ -179,7 +179,7 @@ def _evaluate(
         rows = split.prompts.shape[0]
         out = sample(
             model, state.params, split.prompts, split.prompt_mask, jax.random.key(0), num_samples=count,
-            max_new_tokens=_new_tokens(task, config), eos=EOS, stop_early=False,
+            max_new_tokens=_new_tokens(task, config), eos=EOS, stop_early=False, segment=config.get("segment", 32),
         )  # fmt: skip
         problems = jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), split)
         correct = task.verify(problems, out.tokens, out.mask).reshape(rows, count)

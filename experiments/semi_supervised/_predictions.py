@@ -1,6 +1,7 @@
 """The picture of a comparison from few labels: what each arm says of a few examples, and each class's recall."""
 
 import functools
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,7 +49,10 @@ def _examples(figure: Any, inputs: np.ndarray, label: np.ndarray, found: dict[st
         strip = np.concatenate(list(one), axis=1) if one.ndim == 4 else one
         axes.imshow(strip.squeeze(-1), cmap="gray", vmin=0, vmax=1)
         wrong = [f"{arm}: {answer[row]}" for arm, answer in found.items() if answer[row] != label[row]]
-        axes.set_title(f"truth {label[row]}; wrong: {', '.join(wrong) or 'nobody'}", fontsize=7, loc="left")
+        title = (
+            f"truth {label[row]}; {len(wrong)} of {len(found)} wrong" + ": " * bool(wrong) + ", ".join(wrong)
+        )
+        axes.set_title(textwrap.shorten(title, 110, placeholder=" ..."), fontsize=7, loc="left")
         axes.set_axis_off()
 
 

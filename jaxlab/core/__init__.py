@@ -4,7 +4,7 @@ from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, rev
 from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
 from jaxlab.core._gradient_learner import GradientState, gradient_learner
 from jaxlab.core._learner import Learner
-from jaxlab.core._mapped import vary_alike
+from jaxlab.core._mapped import data_devices, split_rows, vary_alike
 from jaxlab.core._prototype import (
     PrototypeBank,
     bank_init,
@@ -42,6 +42,7 @@ __all__ = [
     "cosine_ramp_down",
     "cosine_similarity",
     "cross_entropy",
+    "data_devices",
     "ema_init",
     "ema_update",
     "ema_value",
@@ -69,6 +70,7 @@ __all__ = [
     "ramp_up_decay",
     "reverse_kl",
     "sigmoid_ramp_up",
+    "split_rows",
     "top_k_accuracy",
     "total_variation",
     "vary_alike",

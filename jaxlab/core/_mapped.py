@@ -1,6 +1,7 @@
-"""What a function with a gradient of its own owes to `jax.shard_map`."""
+"""What code that is written for the whole batch owes to a mesh."""
 
 import jax
+from jax.sharding import PartitionSpec as P
 
 
 def vary_alike(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -27,3 +28,45 @@ def vary_alike(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         jax.lax.pcast(x, tuple(everywhere - own), to="varying") if everywhere - own else x
         for x, own in zip(arrays, varying)
     )
+
+
+def data_devices(rows: int) -> int:
+    """How many devices the compiler may split rows over: the size of the mesh's axis "data", or 1.
+
+    It is 1 without a mesh (`jax.set_mesh`), where the axis is mapped by hand, and where it does not divide the rows.
+
+    Args:
+      rows: the leading axis of what is to be split.
+
+    Reference: automatic partitioning in JAX, `jax.sharding.AxisType.Auto`.
+
+    >>> data_devices(8)
+    1
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types))
+    if kinds.get("data") != jax.sharding.AxisType.Auto or rows % mesh.shape["data"]:
+        return 1
+    return mesh.shape["data"]
+
+
+def split_rows(x: jax.Array) -> jax.Array:
+    """The same array, its rows over the mesh axis "data" and its other axes whole.
+
+    Weights that are sharded over "data" too would otherwise make the compiler split features, with a sum over the
+    devices after every product, and let every device go through all rows.
+
+    Args:
+      x: `[B, ...]`.
+
+    Returns:
+      `[B, ...]`; `x` itself where `data_devices` is 1.
+
+    Reference: the activation constraints of GSPMD (Xu et al., 2021), section 3.
+
+    >>> split_rows(jax.numpy.zeros((8, 2))).shape
+    (8, 2)
+    """
+    if data_devices(x.shape[0]) == 1:
+        return x
+    return jax.lax.with_sharding_constraint(x, P("data", *(None,) * (x.ndim - 1)))

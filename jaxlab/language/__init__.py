@@ -8,7 +8,6 @@ from jaxlab.language._decoder import (
     Decoder,
     output_matrix,
     pack_for_decoding,
-    sharding_rules,
     stack_layers,
     token_positions,
 )
@@ -18,6 +17,7 @@ from jaxlab.language._lora import attach_lora, init_lora, merge_lora
 from jaxlab.language._lora_files import load_lora, save_lora
 from jaxlab.language._rope_pairs import convert_rope_pairs
 from jaxlab.language._sampler import Rollout, check_sampling, filter_logits, sample
+from jaxlab.language._sharding import sharding_rules
 from jaxlab.language._token_divergence import token_divergence
 from jaxlab.language._token_log_probs import token_log_probs, token_statistics
 from jaxlab.language._tokenizer import Tokenizer, check_vocabulary

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec as P
 
-from jaxlab.core import as_float
+from jaxlab.core import as_float, split_rows
 from jaxlab.language._attention import cached_attention, causal_attention
 from jaxlab.language._layers import LowRank, linear, rms_norm, rotary_angles, rotate
+from jaxlab.language._sharding import gathered, look_up
 
 Params = Mapping[str, Any]
 
@@ -245,21 +245,20 @@ class Decoder:
         Returns:
           `[B, d]` after the last norm, and the new cache.
         """
-        x = params["embed"][token][:, None]
+        x = split_rows(params["embed"][token][:, None])
         angles = self._angles(position[:, None], table)
         at = cache.length
         valid = jax.lax.dynamic_update_slice(cache.valid, jnp.ones((token.shape[0], 1), bool), (0, at))
         visible = valid & (jnp.arange(valid.shape[1]) <= at)
 
-        def block(x: jax.Array, layer: Params, old_k: jax.Array, old_v: jax.Array) -> tuple[jax.Array, Any]:
+        def block(x: jax.Array, layer: Params, store: Callable) -> tuple[jax.Array, Any]:
             q, k, v = self._qkv(layer, x, angles)
-            keys = jax.lax.dynamic_update_slice(old_k, k.astype(old_k.dtype), (0, 0, at, 0))
-            values = jax.lax.dynamic_update_slice(old_v, v.astype(old_v.dtype), (0, 0, at, 0))
+            held, (keys, values) = store(k, v)
             seen = cached_attention(q[:, :, 0], keys, values, visible)
             x = x + linear(seen.reshape(x.shape[0], 1, -1), layer["o"])
-            return self._mlp(layer, x), (keys, values)
+            return split_rows(self._mlp(layer, x)), held
 
-        x, (keys, values) = over_layers(block, x, params["layers"], cache.keys, cache.values)
+        x, (keys, values) = _over_caches(block, x, params["layers"], (cache.keys, cache.values), at)
         hidden = rms_norm(x[:, 0], params["norm"], self.norm_epsilon)
         return hidden, Cache(keys, values, valid, at + 1)
 
@@ -307,15 +306,16 @@ class Decoder:
 
         `before` holds the keys and the values that come first, by layer; `mask` then covers both.
         """
-        x = params["embed"][tokens]
+        x = look_up(params["embed"], tokens)
 
         def block(x: jax.Array, layer: Params, *earlier: jax.Array) -> tuple[jax.Array, Any]:
+            x, layer = split_rows(x), gathered(layer)
             q, k, v = self._qkv(layer, x, angles)
             if earlier:
                 k, v = (jnp.concatenate(pair, axis=2) for pair in zip(earlier, (k, v)))
             seen = causal_attention(q, k, v, mask)
             x = x + linear(seen.transpose(0, 2, 1, 3).reshape(*tokens.shape, -1), layer["o"])
-            return self._mlp(layer, x), (k, v) if collect else ()
+            return split_rows(self._mlp(layer, x)), (k, v) if collect else ()
 
         x, pairs = over_layers(jax.checkpoint(block) if self.remat else block, x, params["layers"], *before)
         return rms_norm(x, params["norm"], self.norm_epsilon), pairs
@@ -431,6 +431,45 @@ def over_layers(block: Callable, x: jax.Array, layers: Any, *by_layer: Any) -> t
     return x, tuple(zip(*outs))
 
 
+def _over_caches(block: Callable, x: jax.Array, layers: Any, caches: tuple[Any, Any], at: jax.Array) -> tuple:
+    """Carry `x` through `block(x, layer, store) -> (x, held)`, where `store(k, v)` writes a position into the caches.
+
+    `store` returns what to hold on to and the layer's own caches. Stacked caches are carried through the scan and
+    written in place; scanned over, they would exist twice.
+    """
+
+    def write(cache: jax.Array, new: jax.Array, *layer: Any) -> jax.Array:
+        new = new[None] if layer else new
+        return jax.lax.dynamic_update_slice(cache, new.astype(cache.dtype), (*layer, 0, 0, at, 0))
+
+    if isinstance(layers, Mapping):
+
+        def step(carry: tuple, own: tuple[Params, jax.Array]) -> tuple[tuple, None]:
+            x, held = carry
+            layer, index = own
+
+            def store(k: jax.Array, v: jax.Array) -> tuple[Any, Any]:
+                pair = write(held[0], k, index), write(held[1], v, index)
+                return pair, tuple(
+                    jax.lax.dynamic_index_in_dim(cache, index, keepdims=False) for cache in pair
+                )
+
+            return block(x, layer, store), None
+
+        count = jax.tree.leaves(layers)[0].shape[0]
+        return jax.lax.scan(step, (x, caches), (layers, jnp.arange(count)))[0]
+    pairs = []
+    for layer, old_k, old_v in zip(layers, *caches, strict=True):
+
+        def store(k: jax.Array, v: jax.Array, old_k: jax.Array = old_k, old_v: jax.Array = old_v) -> tuple:
+            pair = write(old_k, k), write(old_v, v)
+            return pair, pair
+
+        x, pair = block(x, layer, store)
+        pairs.append(pair)
+    return x, tuple(zip(*pairs))
+
+
 def unstacked(layers: Any) -> tuple[Params, ...]:
     """Layers as a tuple of dicts, whichever way they are held."""
     if not isinstance(layers, Mapping):
@@ -487,32 +526,3 @@ def pack_for_decoding(params: Params) -> dict[str, Any]:
     layers = params["layers"]
     packed = jax.vmap(pack)(layers) if isinstance(layers, Mapping) else tuple(map(pack, layers))
     return {**params, "layers": packed}
-
-
-def sharding_rules(*, stacked: bool = False, shard_data: bool = True) -> tuple[tuple[str, P], ...]:
-    """Where each parameter lives on the mesh: heads and MLP columns over "model", the other side over "data".
-
-    The rules also place what is shaped like the parameters, such as an optimizer's moments, since they look at the
-    end of the path only. Norms and biases of a layer stay whole.
-
-    Args:
-      stacked: the layers lead with an axis `[L]`, see `stack_layers`.
-      shard_data: also split over "data" (fully sharded parameters); False replicates them there.
-
-    Returns:
-      `(pattern, PartitionSpec)` pairs for `training.mesh.state_shardings`.
-
-    Reference: Megatron-LM (2019), section 3, for the "model" axis; ZeRO (2020), stage 3, for "data".
-
-    >>> pattern, spec = sharding_rules()[1]
-    >>> spec
-    P('model', 'data')
-    """
-    data = "data" if shard_data else None
-    layer = (None,) if stacked else ()
-    return (
-        (r"\['(q|k|v|gate|up)'\]$", P(*layer, data, "model")),
-        (r"\['(o|down)'\]$", P(*layer, "model", data)),
-        (r"\['embed'\]$", P("model", data)),
-        (r"\['output'\]$", P(data, "model")),
-    )

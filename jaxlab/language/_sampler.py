@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxlab.core import MASKED_LOGIT, as_float
 from jaxlab.language._decoder import Cache, Decoder, Params, pack_for_decoding, token_positions
+from jaxlab.language._sharding import gathered
 
 
 class Rollout(NamedTuple):
@@ -176,7 +177,7 @@ def sample(
     _check_lengths(model, prompts, prompt_mask, max_new_tokens, segment, num_samples)
     ends = jnp.asarray([] if eos is None else [eos] if isinstance(eos, int) else list(eos), jnp.int32)
     filters = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    params, prompt_mask = pack_for_decoding(params), prompt_mask.astype(bool)
+    params, prompt_mask = pack_for_decoding(gathered(params)), prompt_mask.astype(bool)
 
     length = prompts.shape[1]
     hidden, cache = model.prefill(params, prompts, None, prompt_mask)

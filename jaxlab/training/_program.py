@@ -107,13 +107,16 @@ class CompiledProgram:
         with jax.set_mesh(self.mesh):
             return jax.device_get(self._scores.get(key, self._score)(state, split))
 
-    def compile(self, context: Any, train: Any, count: int) -> Any:
-        """Compile the chunk of `count` steps from shapes alone: it can be asked for its memory and its text."""
+    def compile(self, context: Any, train: Any, count: int, *, to_run: bool = True) -> Any:
+        """Compile the chunk of `count` steps from shapes alone: it can be asked for its memory and its text.
+
+        One that is not `to_run` skips the CPU's code optimizer, which changes neither.
+        """
         state = self.abstract_state(context)
         start = jax.ShapeDtypeStruct((), jnp.uint32)
         with jax.set_mesh(self.mesh):
             lowered = self._chunk(state, count).lower(state, self._seeds, self._abstract(train), start)
-        return lowered.compile()
+        return lowered.compile(None if to_run else _once(self.mesh))
 
     def compile_ahead(
         self, threads: Executor, context: Callable[[], Any], data: Mapping[str, Any], count: int

@@ -85,7 +85,7 @@ def _panel(
         colour = f"C{number % 10}"
         line = _LINES[number // 10 % len(_LINES)]
         axes.plot(steps, mean, line, color=colour, label=arm.rpartition("/")[2], linewidth=1.4)
-        if values.shape[1] > 1:
+        if values.shape[1] > 2:  # of two seeds a t interval is 13 standard errors wide, and hides the curves
             band = np.asarray([t_interval(row) for row in values])
             axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
     axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10)

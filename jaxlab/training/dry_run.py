@@ -20,13 +20,13 @@ _COLLECTIVE = re.compile(
 def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
     """A table with one row per stage and arm.
 
-      Parameters are per seed; memory is per device: the state of all its seeds with the data, and what one compiled
-      chunk of `plan.log_every` steps needs besides. The last column counts the communication between devices in the
+    Parameters are per seed; memory is per device: the state of all its seeds with the data, and what one compiled
+    chunk of `plan.log_every` steps needs besides. The last column counts the communication between devices in the
     compiled program.
 
-      Args:
-        tasks: as `training.run` takes them.
-        plan: likewise.
+    Args:
+      tasks: as `training.run` takes them.
+      plan: likewise.
     """
     rows = [["arm", "steps", "parameters", "state", "arguments/device", "temporary/device", "collectives"]]
     for task, experiment in tasks.items():
@@ -52,7 +52,8 @@ def _row(name: str, arm: Arm, experiment: Experiment, plan: Plan, context: Any) 
         seeds=plan.seeds, salt=0, seeds_by=plan.seeds_by, mesh_shape=dict(plan.mesh), rules=arm.sharding,
     )  # fmt: skip
     state = program.abstract_state(context)
-    compiled = program.compile(context, experiment.data["train"], min(plan.log_every, arm.steps))
+    steps = min(plan.log_every, arm.steps)
+    compiled = program.compile(context, experiment.data["train"], steps, to_run=False)
     memory = compiled.memory_analysis()
     row = [
         name,
