@@ -2,7 +2,7 @@
 
 `python -m benchmarks.token_log_probs [rounds]`. 4 x 1,024 tokens, hidden size 896, 151,936 tokens, the embedding as
 output matrix (Qwen2.5-0.5B): value and gradient with respect to hidden vectors and matrix, time and memory. Every
-measurement has a process of its own, so that its peak is its own; what does not fit in this machine is not started.
+form has a process of its own, so that its peak is its own; what does not fit in this machine is not started.
 """
 
 import functools
@@ -99,15 +99,10 @@ SIDES = {f"{kind}: {form}": functools.partial(side, kind, form)
 def main(rounds: int) -> None:
     """Print time and memory of both forms."""
     for kind in ("log p", "reverse KL"):
-        facts: dict[str, Any] = {}
-
-        def alone(name: str, facts: dict[str, Any] = facts) -> float:
-            with processes.started("benchmarks.token_log_probs", [name]) as contenders:
-                facts[name] = contenders[name].facts
-                return contenders[name]()
-
         names = [name for name in SIDES if name.startswith(kind)]
-        times = alternate({name: functools.partial(alone, name) for name in names}, rounds=rounds)
+        with processes.started("benchmarks.token_log_probs", names) as contenders:
+            facts = {name: contender.facts for name, contender in contenders.items()}
+            times = alternate(contenders, rounds=rounds)
         for name, fact in facts.items():
             print(name, ", ".join(f"{key} {value:.6g}" for key, value in fact.items()))
         base, ours = names
@@ -121,4 +116,4 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    processes.run("benchmarks.token_log_probs", SIDES, main, rounds=3)
+    processes.run("benchmarks.token_log_probs", SIDES, main)

@@ -77,14 +77,16 @@ def _metrics(rows: Sequence[Row], arms: Sequence[str]) -> list[str]:
 def _panel(
     axes: Any, rows: Sequence[Row], arms: Sequence[str], metric: str, name: str, *, legend: bool
 ) -> None:
+    drawn = {}
     for number, arm in enumerate(arms):
         steps, values = series([row for row in rows if row["arm"] == arm], metric)
-        if not len(steps):
-            continue
-        mean = values.mean(axis=1)
         colour = f"C{number % 10}"
         line = _LINES[number // 10 % len(_LINES)]
-        axes.plot(steps, mean, line, color=colour, label=arm.rpartition("/")[2], linewidth=1.4)
+        mean = values.mean(axis=1) if len(steps) else []
+        # An arm without this metric too: the legend beside a line of panels speaks for all of them.
+        drawn[arm.rpartition("/")[2]] = axes.plot(steps, mean, line, color=colour, linewidth=1.4)[0]
+        if not len(steps):
+            continue
         if values.shape[1] > 2:  # of two seeds a t interval is 13 standard errors wide, and hides the curves
             band = np.asarray([t_interval(row) for row in values])
             axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
@@ -92,8 +94,9 @@ def _panel(
     axes.set_xlabel("step")
     if legend:
         axes.legend(
-            fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=_legend_columns(len(arms))
-        )
+            drawn.values(), drawn.keys(), fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0),
+            ncols=_legend_columns(len(arms)),
+        )  # fmt: skip
 
 
 def _legend_columns(arms: int) -> int:

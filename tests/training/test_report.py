@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jaxlab.training import Claim, curves, report
 
@@ -151,3 +152,14 @@ def test_what_every_arm_logs_once_is_no_curve(monkeypatch, tmp_path):
     ]
     curves.plot(tmp_path / "c.png", rows=rows, panels={"": ["a", "b"]})
     assert drawn == ["train/loss"]
+
+
+@pytest.mark.parametrize(("seeds", "bands"), [(2, 0), (3, 1)])
+def test_a_legend_names_every_arm_in_its_colour_and_bands_need_three_seeds(seeds, bands):
+    rows = [{"arm": "t/b", "step": step, "loss": [0.1 * step] * seeds} for step in (1, 2)]
+    axes = Figure().add_subplot()
+    curves._panel(axes, rows, ["t/a", "t/b"], "loss", "", legend=True)
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+    assert [line.get_color() for line in legend.get_lines()] == ["C0", "C1"]
+    assert len(axes.collections) == bands
