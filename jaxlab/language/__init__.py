@@ -8,10 +8,10 @@ from jaxlab.language._decoder import (
     Decoder,
     output_matrix,
     pack_for_decoding,
-    stack_layers,
     token_positions,
 )
 from jaxlab.language._gguf import gguf_chat_template, load_gguf, smollm2_path
+from jaxlab.language._layer_stack import stack_layers
 from jaxlab.language._layers import LowRank
 from jaxlab.language._lora import attach_lora, init_lora, merge_lora
 from jaxlab.language._lora_files import load_lora, save_lora

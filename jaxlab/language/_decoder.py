@@ -11,10 +11,9 @@ import jax.numpy as jnp
 
 from jaxlab.core import as_float, split_rows
 from jaxlab.language._attention import cached_attention, causal_attention
+from jaxlab.language._layer_stack import Params, over_caches, over_layers
 from jaxlab.language._layers import LowRank, linear, rms_norm, rotary_angles, rotate
 from jaxlab.language._sharding import gathered, look_up
-
-Params = Mapping[str, Any]
 
 
 class Cache(NamedTuple):
@@ -258,7 +257,7 @@ class Decoder:
             x = x + linear(seen.reshape(x.shape[0], 1, -1), layer["o"])
             return split_rows(self._mlp(layer, x)), held
 
-        x, (keys, values) = _over_caches(block, x, params["layers"], (cache.keys, cache.values), at)
+        x, (keys, values) = over_caches(block, x, params["layers"], (cache.keys, cache.values), at)
         hidden = rms_norm(x[:, 0], params["norm"], self.norm_epsilon)
         return hidden, Cache(keys, values, valid, at + 1)
 
@@ -414,86 +413,6 @@ def output_matrix(params: Params) -> jax.Array:
     (4, 11)
     """
     return params["output"] if "output" in params else params["embed"].T
-
-
-def over_layers(block: Callable, x: jax.Array, layers: Any, *by_layer: Any) -> tuple[jax.Array, Any]:
-    """Carry `x` through `block(x, layer, *own) -> (x, out)` of every layer; `out` comes back by layer.
-
-    A tuple of layers is unrolled, and what belongs to a layer comes as tuples; stacked layers are scanned, and it is
-    stacked likewise.
-    """
-    if isinstance(layers, Mapping):
-        return jax.lax.scan(lambda x, own: block(x, *own), x, (layers, *by_layer))
-    outs = []
-    for own in zip(layers, *by_layer, strict=True):
-        x, out = block(x, *own)
-        outs.append(out)
-    return x, tuple(zip(*outs))
-
-
-def _over_caches(block: Callable, x: jax.Array, layers: Any, caches: tuple[Any, Any], at: jax.Array) -> tuple:
-    """Carry `x` through `block(x, layer, store) -> (x, held)`, where `store(k, v)` writes a position into the caches.
-
-    `store` returns what to hold on to and the layer's own caches. Stacked caches are carried through the scan and
-    written in place; scanned over, they would exist twice.
-    """
-
-    def write(cache: jax.Array, new: jax.Array, *layer: Any) -> jax.Array:
-        new = new[None] if layer else new
-        return jax.lax.dynamic_update_slice(cache, new.astype(cache.dtype), (*layer, 0, 0, at, 0))
-
-    if isinstance(layers, Mapping):
-
-        def step(carry: tuple, own: tuple[Params, jax.Array]) -> tuple[tuple, None]:
-            x, held = carry
-            layer, index = own
-
-            def store(k: jax.Array, v: jax.Array) -> tuple[Any, Any]:
-                pair = write(held[0], k, index), write(held[1], v, index)
-                return pair, tuple(
-                    jax.lax.dynamic_index_in_dim(cache, index, keepdims=False) for cache in pair
-                )
-
-            return block(x, layer, store), None
-
-        count = jax.tree.leaves(layers)[0].shape[0]
-        return jax.lax.scan(step, (x, caches), (layers, jnp.arange(count)))[0]
-    pairs = []
-    for layer, old_k, old_v in zip(layers, *caches, strict=True):
-
-        def store(k: jax.Array, v: jax.Array, old_k: jax.Array = old_k, old_v: jax.Array = old_v) -> tuple:
-            pair = write(old_k, k), write(old_v, v)
-            return pair, pair
-
-        x, pair = block(x, layer, store)
-        pairs.append(pair)
-    return x, tuple(zip(*pairs))
-
-
-def unstacked(layers: Any) -> tuple[Params, ...]:
-    """Layers as a tuple of dicts, whichever way they are held."""
-    if not isinstance(layers, Mapping):
-        return tuple(layers)
-    count = jax.tree.leaves(layers)[0].shape[0]
-    return tuple(jax.tree.map(lambda x, i=i: x[i], layers) for i in range(count))
-
-
-def stack_layers(params: Params) -> dict[str, Any]:
-    """The same parameters with `layers` as one dict of arrays `[L, ...]`, over which `apply` scans.
-
-    Args:
-      params: a `Decoder`'s, with `layers` a tuple.
-
-    Returns:
-      A dict; the other entries are shared.
-
-    Reference: the usual layout of large models in JAX, which compiles one layer instead of all.
-
-    >>> model = Decoder(vocab_size=5, width=8, num_layers=3, num_heads=2)
-    >>> stack_layers(model.init(jax.random.key(0)))["layers"]["q"].shape
-    (3, 8, 8)
-    """
-    return {**params, "layers": jax.tree.map(lambda *x: jnp.stack(x), *params["layers"])}
 
 
 def pack_for_decoding(params: Params) -> dict[str, Any]:

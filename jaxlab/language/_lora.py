@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jaxlab.core import as_float
 from jaxlab.language._checkpoint_files import PROJECTIONS
-from jaxlab.language._decoder import Decoder, unstacked
+from jaxlab.language._decoder import Decoder
+from jaxlab.language._layer_stack import unstacked
 from jaxlab.language._layers import LowRank
 from jaxlab.language._tensor_names import float_dtype
 

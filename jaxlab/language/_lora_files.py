@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.language._checkpoint_files import PROJECTIONS
-from jaxlab.language._decoder import Decoder, unstacked
+from jaxlab.language._decoder import Decoder
 from jaxlab.language._hugging_face_config import read_json, write_json
+from jaxlab.language._layer_stack import unstacked
 from jaxlab.language._lora import Adapters
 from jaxlab.language._rope_pairs import reorder
 from jaxlab.language._safetensors import Entry, read_entries, write_tensors

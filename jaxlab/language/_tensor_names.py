@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.language._decoder import Decoder, unstacked
+from jaxlab.language._decoder import Decoder
+from jaxlab.language._layer_stack import unstacked
 from jaxlab.language._layers import LowRank
 
 
