@@ -38,6 +38,9 @@ def data_devices(rows: int) -> int:
     Args:
       rows: the leading axis of what is to be split.
 
+    Returns:
+      A number of devices that divides `rows`.
+
     Reference: automatic partitioning in JAX, `jax.sharding.AxisType.Auto`.
 
     >>> data_devices(8)

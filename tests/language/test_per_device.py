@@ -2,11 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jaxlab.core import masked_mean, vary_alike
+from jaxlab.core import masked_mean
 from jaxlab.language import (
     Decoder,
     attach_lora,
@@ -50,19 +49,3 @@ def test_gradients_of_a_decoder_on_four_devices(assert_global, form):
         return masked_mean(entropy + kl - log_prob, where=mask, axis_name=axis_name)
 
     assert_global(loss, vector, BATCH)
-
-
-def test_arrays_vary_alike_inside_shard_map_and_keep_their_values():
-    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-
-    def both(weight, x):
-        weight, x = vary_alike(weight, x)
-        assert jax.typeof(weight).manual_axis_type.varying == {"data"}
-        return weight[None] + 0 * x
-
-    weight, x = jnp.arange(3.0), jnp.zeros((2, 3))
-    out = jax.shard_map(both, mesh=mesh, in_specs=(jax.P(), jax.P("data")), out_specs=jax.P("data"))(
-        weight, x
-    )
-    np.testing.assert_array_equal(out, [[0, 1, 2]] * 2)
-    assert all(a is b for a, b in zip(vary_alike(weight, x), (weight, x)))

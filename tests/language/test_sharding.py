@@ -10,7 +10,6 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxlab.core import data_devices, split_rows
 from jaxlab.language import (
     Decoder,
     completion_hidden,
@@ -102,14 +101,3 @@ def test_sampling_is_that_of_one_device_and_gathers_nothing_but_weights(stacked)
     program = run.as_text()
     assert "all-reduce" not in program
     assert max(travelling(program), default=0) <= LARGEST
-
-
-def test_rows_are_split_where_the_compiler_may():
-    mesh = make_mesh({"data": 4})
-    assert data_devices(8) == 1
-    with jax.set_mesh(mesh):
-        assert [data_devices(rows) for rows in (8, 6)] == [4, 1]
-        whole = put(jnp.zeros((8, 2)), NamedSharding(mesh, P()))
-        assert jax.jit(split_rows)(whole).sharding.spec == P("data")
-        inside = jax.shard_map(lambda x: x * data_devices(8), in_specs=P("data"), out_specs=P("data"))
-        assert inside(jnp.ones(8)).tolist() == [1.0] * 8
