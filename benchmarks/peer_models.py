@@ -27,6 +27,18 @@ def jax_model(folder: str) -> tuple[Any, Any]:
     return load_hugging_face(folder)
 
 
+def jax_mesh(*, per_core: bool) -> Any:
+    """One device that uses all cores, or one for each; call it before anything touches a device."""
+    import jax
+
+    from benchmarks.processes import THREADS
+    from jaxlab.training.mesh import make_mesh
+
+    if per_core:
+        jax.config.update("jax_num_cpu_devices", THREADS)
+    return make_mesh({"data": jax.device_count()})
+
+
 def torch_model(folder: str) -> Any:
     """The same in transformers."""
     import torch

@@ -67,11 +67,9 @@ def jaxlab_side(
         rlvr_learner,
         token_importance_ratio,
     )
-    from jaxlab.training.mesh import make_mesh, put
+    from jaxlab.training.mesh import put
 
-    if per_core:
-        jax.config.update("jax_num_cpu_devices", processes.THREADS)
-    mesh = make_mesh({"data": jax.device_count()})
+    mesh = peer_models.jax_mesh(per_core=per_core)
     by_row, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
     setting = SETTINGS[name]
     model, params = peer_models.jax_model(folder)

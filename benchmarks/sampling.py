@@ -30,11 +30,9 @@ def jaxlab_side(
     from jax.sharding import PartitionSpec as P
 
     from jaxlab.language import sample
-    from jaxlab.training.mesh import make_mesh, put
+    from jaxlab.training.mesh import put
 
-    if per_core:
-        jax.config.update("jax_num_cpu_devices", processes.THREADS)
-    mesh = make_mesh({"data": jax.device_count()})
+    mesh = peer_models.jax_mesh(per_core=per_core)
     model, params = peer_models.jax_model(folder)
     params = put(params, NamedSharding(mesh, P()))
     prompts = put(np.asarray(PROMPTS, np.int32), NamedSharding(mesh, P("data")))
