@@ -23,8 +23,8 @@ does not with clothes: confident pseudo-labels are behind consistency by 0.024 [
 shifted, turned and cut-out views tell a net less about shirts and coats, which differ in detail, and a net that is
 right in six of ten images is sure of wrong labels, too: FixMatch uses 0.62 of the images and labels 0.77 of those
 rightly. How sure: every arm had four settings on two seeds and 800 of the 2,000 steps, between which most settings
-differ by less than their scatter; the floor and the ceiling took the lower of two rates, consistency the larger of two
-weights, so neither is tuned to its end; six seeds choose other labels and other starts.
+differ by less than their scatter; the floor took the lower, the ceiling the higher of two rates, consistency the
+larger of two weights, so none is tuned to its end; six seeds choose other labels and other starts.
 
     python -m experiments.run --config=configs/semi_supervised/mean_teacher.py           # 4 minutes on 2 CPU cores
     python -m experiments.run --config=configs/semi_supervised/mean_teacher.py:fashion   # 15 minutes
