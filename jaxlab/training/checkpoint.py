@@ -5,13 +5,17 @@ step. So each checkpoint carries an exact 64-bit fingerprint of every array, com
 does not match is set aside with a warning, and the newest sound one is used.
 """
 
+import asyncio
+import contextlib
 import functools
 import hashlib
 import json
 import logging
 import pathlib
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -179,7 +183,8 @@ class Checkpoints:
         _check_structure(self._directory, record, paths, [_kind(leaf) for leaf in leaves])
         try:
             items = ocp.args.Composite(state=ocp.args.StandardRestore(_numbered(leaves)))
-            numbered = self._manager.restore(step, args=items)["state"]
+            with _loops_close_when_all_has_ended():
+                numbered = self._manager.restore(step, args=items)["state"]
         except Exception as error:
             raise Damaged(_line(error)) from error
         found = [numbered[name] for name in _numbered(leaves)]
@@ -191,7 +196,8 @@ class Checkpoints:
     def _record(self, step: int) -> dict[str, Any]:
         try:
             items = ocp.args.Composite(record=ocp.args.JsonRestore())
-            record = self._manager.restore(step, args=items)["record"]
+            with _loops_close_when_all_has_ended():
+                record = self._manager.restore(step, args=items)["record"]
             content, digest = record["content"], record["sha256"]
         except Exception as error:
             raise Damaged(f"its record cannot be read: {_line(error)}") from error
@@ -215,6 +221,31 @@ class Checkpoints:
         if "_manager" in self.__dict__:
             self._manager.close()
             del self.__dict__["_manager"]
+
+
+@contextlib.contextmanager
+def _loops_close_when_all_has_ended() -> Iterator[None]:
+    """Event loops opened inside wait for every task before they close.
+
+    Orbax closes its loop at the first array that cannot be read. Each other read then prints a traceback of its
+    own, at any time later, where the user is owed one line.
+    """
+    fresh = asyncio.new_event_loop
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        loop = fresh()
+        close = loop.close
+
+        def wait_and_close() -> None:
+            if not loop.is_running() and not loop.is_closed() and (left := asyncio.all_tasks(loop)):
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            close()
+
+        loop.close = wait_and_close
+        return loop
+
+    with mock.patch.object(asyncio, "new_event_loop", new_event_loop):
+        yield
 
 
 def _flatten(tree: Any) -> tuple[list[str], list[Any]]:

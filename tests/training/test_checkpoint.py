@@ -1,8 +1,10 @@
 """Checkpoints: thirty kinds of damage, and never a silently wrong restore."""
 
+import gc
 import pathlib
 import random
 import shutil
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -164,6 +166,24 @@ class _nothing:
 
     def __exit__(self, *error):
         return None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_reads_that_fail_together_print_nothing_of_their_own(tmp_path, caplog, monkeypatch):
+    """Orbax stops at the first array that cannot be read; the others' tracebacks must not reach the user."""
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    state = {f"array {n}": jax.random.normal(jax.random.key(n), (2, 64, 16)) for n in range(12)}
+    for attempt in range(5):
+        checkpoints = Checkpoints(tmp_path / str(attempt))
+        checkpoints.save(1, state)
+        checkpoints.close()
+        for path in (tmp_path / str(attempt) / "1" / "state").rglob("d/*"):
+            path.write_bytes(path.read_bytes()[:10])
+        assert Checkpoints(tmp_path / str(attempt)).restore(state) is None
+    gc.collect()  # an abandoned task tells of its error when it is collected
+    printed += [record for record in caplog.records if record.name == "asyncio"]
+    assert not printed
 
 
 def test_most_kinds_of_damage_are_noticed(sound, tmp_path):
