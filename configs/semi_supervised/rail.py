@@ -33,20 +33,27 @@ from ml_collections import ConfigDict
 
 VARIANTS = ("smoke", "tune", "ablations", "code", "volumes", "paper")
 
-# Three settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
+# Four settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.
 _RAIL = [
     {"learning_rate": 3e-3, "consistency_weight": 20.0, "teacher_weight": 10.0},
     {"learning_rate": 3e-3, "consistency_weight": 5.0, "teacher_weight": 2.5},
     {"learning_rate": 3e-3, "consistency_weight": 1.0, "teacher_weight": 0.5},
+    {"learning_rate": 1e-3, "consistency_weight": 5.0, "teacher_weight": 2.5},
 ]
 GRID = {
-    "supervised": [{"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2)],
-    "mean_teacher": [{"learning_rate": 3e-3, "mean_teacher_weight": weight} for weight in (1.0, 5.0, 25.0)],
-    "cross": [{"learning_rate": 3e-3, "cross_weight": weight} for weight in (0.1, 0.5, 1.5)],
+    "supervised": [{"learning_rate": rate} for rate in (3e-4, 1e-3, 3e-3, 1e-2)],
+    "mean_teacher": [
+        *({"learning_rate": 3e-3, "mean_teacher_weight": weight} for weight in (1.0, 5.0, 25.0)),
+        {"learning_rate": 1e-3, "mean_teacher_weight": 5.0},
+    ],
+    "cross": [
+        *({"learning_rate": 3e-3, "cross_weight": weight} for weight in (0.1, 0.5, 1.5)),
+        {"learning_rate": 1e-3, "cross_weight": 0.1},
+    ],
     "rail": _RAIL,
     "no_dfs": _RAIL,
     "no_cal": _RAIL,
-    "full": [{"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2)],
+    "full": [{"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2, 3e-2)],
 }
 
 # What an arm is, whatever its setting.

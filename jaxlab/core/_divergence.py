@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core._check import check_labels, check_temperature
+from jaxlab.core._check import check_labels, check_positive
 from jaxlab.core._reduce import as_float, as_mask
 from jaxlab.core._softmax import masked_log_softmax, masked_softmax
 
@@ -73,7 +73,7 @@ def forward_kl(
     0.1308
     """
     _check_pair(student_logits, teacher_logits)
-    check_temperature(temperature)
+    check_positive("temperature", temperature)
     _, log_s, support_s = _distribution(student_logits, temperature, where)
     p_t, log_t, _ = _distribution(teacher_logits, temperature, where)
     return _expected_log_ratio(p_t, log_t, jnp.where(support_s, log_s, -jnp.inf))
@@ -157,7 +157,7 @@ def jsd(
     0.6931
     """
     _check_pair(student_logits, teacher_logits)
-    check_temperature(temperature)
+    check_positive("temperature", temperature)
     if not 0.0 <= beta <= 1.0:
         raise ValueError(f"beta must be a float in [0, 1], got {beta}")
     if beta == 0.0:
@@ -205,7 +205,7 @@ def total_variation(
     0.25
     """
     _check_pair(student_logits, teacher_logits)
-    check_temperature(temperature)
+    check_positive("temperature", temperature)
     p_s, _, _ = _distribution(student_logits, temperature, where)
     p_t, _, _ = _distribution(teacher_logits, temperature, where)
     return 0.5 * jnp.sum(jnp.abs(p_t - p_s), axis=-1)
@@ -239,7 +239,7 @@ def entropy(
     """
     if not jnp.ndim(logits):
         raise ValueError(f"logits {jnp.shape(logits)} must have shape [..., C]")
-    check_temperature(temperature)
+    check_positive("temperature", temperature)
     p, log_p, _ = _distribution(logits, temperature, where)
     return -_expected_log_ratio(p, log_p, jnp.zeros_like(log_p))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core._check import check_decay, check_temperature
+from jaxlab.core._check import check_decay, check_positive
 from jaxlab.core._reduce import AxisName, as_float, as_mask
 from jaxlab.core._softmax import MASKED_LOGIT
 
@@ -210,7 +210,7 @@ def prototype_logits(
     f, p = jnp.shape(features), jnp.shape(prototypes)
     if not f or len(p) != 2 or f[-1] != p[1]:
         raise ValueError(f"features {f} must be [..., D] and prototypes {p} [C, D]")
-    check_temperature(temperature)
+    check_positive("temperature", temperature)
     shape = (*f[:-1], p[0])
     mask = jnp.broadcast_to(as_mask(where, shape), shape)
     # A row or class that is masked throughout must not reach the product, where 0 * NaN would spread.

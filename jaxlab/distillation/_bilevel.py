@@ -7,7 +7,7 @@ import jax
 import optax
 
 from jaxlab.core import Learner
-from jaxlab.distillation._contracts import check_positive
+from jaxlab.core._check import check_positive
 
 
 class BilevelState(NamedTuple):

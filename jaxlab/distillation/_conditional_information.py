@@ -12,8 +12,8 @@ from jaxlab.core import (
     masked_mean,
     masked_softmax,
 )
-from jaxlab.core._check import check_decay
-from jaxlab.distillation._contracts import check_labels, class_mask
+from jaxlab.core._check import check_decay, check_labels
+from jaxlab.distillation._contracts import class_mask
 
 # Probabilities below it count as it: the logarithm of a class that a centroid never saw stays finite.
 _SMALLEST = 1e-8

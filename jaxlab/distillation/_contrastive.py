@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean, normalize
-from jaxlab.distillation._contracts import full_mask
+from jaxlab.core._check import full_mask
 
 
 class CrdState(NamedTuple):

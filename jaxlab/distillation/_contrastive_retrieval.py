@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, entropy, masked_mean, masked_sum, top_k_accuracy
-from jaxlab.distillation._contracts import check_positive, full_mask
+from jaxlab.core._check import check_positive, full_mask
 
 
 def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Array:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_sum, pearson
-from jaxlab.distillation._contracts import check_logits, check_positive, full_mask
+from jaxlab.core._check import check_positive, check_same_logits, full_mask
 
 
 def dist_loss(
@@ -146,7 +146,7 @@ def intra_class_loss(
 
 def _probabilities(student_logits, teacher_logits, temperature, where):
     """Both softmaxes over the valid classes, and the mask `[..., C]`."""
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     mask = full_mask(where, jnp.shape(student_logits))
     student = masked_softmax(as_float(student_logits) / temperature, where=mask)

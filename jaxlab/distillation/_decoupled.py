@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, forward_kl, masked_logsumexp
-from jaxlab.distillation._contracts import check_labels, check_logits, check_positive, class_mask
+from jaxlab.core._check import check_labels, check_positive, check_same_logits
+from jaxlab.distillation._contracts import class_mask
 
 
 def dkd_loss(
@@ -146,7 +147,7 @@ def non_target_class_kl(
 
 def _split(student_logits, teacher_logits, labels, *, temperature, where):
     """Tempered logits in float32 or wider, and the masks of the target and of the other classes."""
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_labels(student_logits, labels)
     check_positive("temperature", temperature)
     labels = jnp.asarray(labels)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.distillation._contracts import check_logits, check_positive, full_mask
+from jaxlab.core._check import check_positive, check_same_logits, full_mask
 
 _LOG_2 = 0.6931471805599453
 
@@ -16,7 +16,7 @@ def _valid_logits(
     student_logits: jax.Array, teacher_logits: jax.Array, temperature: float | jax.Array, where: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Both divided by the temperature, 0 where masked, and the mask."""
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     mask = full_mask(where, jnp.shape(student_logits))
     teacher_logits = jax.lax.stop_gradient(teacher_logits)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.distillation._contracts import full_mask
+from jaxlab.core._check import full_mask
 
 Codec = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import betaln, digamma
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, masked_sum
-from jaxlab.distillation._contracts import broadcast_to, full_mask
+from jaxlab.core._check import fitted, full_mask
 
 AxisName = str | tuple[str, ...] | None
 # Of a log-concentration: Beta(e^10, e^10) is a point to three digits, and no density overflows.
@@ -312,7 +312,7 @@ def reinforce_mask_loss(
     """
     rows = _mask_rows(log_prob, reward, "reward", where)
     log_prob, reward = as_float(log_prob), as_float(reward)
-    advantage = reward - broadcast_to(as_float(baseline), reward.shape, "baseline", "reward")
+    advantage = reward - fitted(as_float(baseline), reward.shape, "baseline", "reward")
     advantage = jax.lax.stop_gradient(jnp.where(rows, advantage, 0.0))
     return -advantage * jnp.sum(jnp.where(rows[:, None], log_prob, 0.0), axis=-1)
 
@@ -323,7 +323,7 @@ def _base_and_head(base: jax.Array, head: jax.Array, decay: float | jax.Array) -
     if isinstance(decay, int | float) and not 0 <= decay <= 1:
         raise ValueError(f"decay must be in [0, 1], got {decay}")
     head = as_float(head)
-    return broadcast_to(as_float(base), head.shape, "base", "head"), head
+    return fitted(as_float(base), head.shape, "base", "head"), head
 
 
 def _mask_rows(log_prob: jax.Array, other: jax.Array, name: str, where: jax.Array | None) -> jax.Array:

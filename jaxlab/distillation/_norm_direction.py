@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, normalize
-from jaxlab.distillation._contracts import full_mask
+from jaxlab.core._check import full_mask
 
 _SHORTEST = 1e-12  # as in `core.normalize`: a shorter vector counts as 0
 

@@ -8,14 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_softmax
-from jaxlab.distillation._contracts import (
-    broadcast_to,
-    check_labels,
-    check_logits,
-    check_positive,
-    class_mask,
-    full_mask,
-)
+from jaxlab.core._check import check_labels, check_positive, check_same_logits, fitted, full_mask
+from jaxlab.distillation._contracts import class_mask
 
 
 def pld_loss(
@@ -59,7 +53,7 @@ def pld_loss(
     >>> round(pld_loss(student, teacher, jnp.array([1])).item(), 4)  # 0.3 log 3 + 0.5 log 2 + 0.2 log 1
     0.6762
     """
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_labels(student_logits, labels)
     valid = class_mask(where, student_logits, jnp.asarray(labels))
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
@@ -218,7 +212,7 @@ def plackett_luce_nll(
     valid = jnp.take_along_axis(full_mask(where, shape), ranking, axis=-1)
     ordered = jnp.take_along_axis(as_float(student_logits), ranking, axis=-1)
     costs = _choice_costs(jnp.where(valid, ordered, 0.0), valid)
-    weights = jnp.where(valid, broadcast_to(as_float(weights), shape, "weights", "logits"), 0.0)
+    weights = jnp.where(valid, fitted(as_float(weights), shape, "weights", "logits"), 0.0)
     return (weights * costs).sum(-1)
 
 

@@ -16,7 +16,7 @@ from jaxlab.core import (
     masked_softmax,
     masked_std,
 )
-from jaxlab.distillation._contracts import check_labels, check_logits, full_mask
+from jaxlab.core._check import check_labels, check_same_logits, full_mask
 
 
 def soft_cross_entropy(
@@ -48,7 +48,7 @@ def soft_cross_entropy(
     >>> round(soft_cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([[5.0, -5.0]])).item(), 4)
     0.6931
     """
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     student_logits, teacher_logits = as_float(student_logits), jax.lax.stop_gradient(as_float(teacher_logits))
     where = full_mask(where, student_logits.shape)
     log_q = masked_log_softmax(student_logits, where=where)

@@ -3,7 +3,7 @@
 import jax
 
 from jaxlab.core import forward_kl
-from jaxlab.distillation._contracts import check_logits, check_positive
+from jaxlab.core._check import check_positive, check_same_logits
 
 
 def kd_loss(
@@ -45,7 +45,7 @@ def kd_loss(
     >>> round(kd_loss(student, teacher, temperature=2.0).item(), 4)
     0.4438
     """
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
     return temperature**2 * forward_kl(student_logits, teacher_logits, temperature=temperature, where=where)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, forward_kl, masked_log_softmax, masked_mean
-from jaxlab.distillation._contracts import broadcast_to, check_logits, check_positive, full_mask
+from jaxlab.core._check import check_positive, check_same_logits, fitted, full_mask
 
 
 class PowerLaw(NamedTuple):
@@ -62,7 +62,7 @@ def sequence_kl(
     >>> round(sequence_kl(jnp.zeros((3, 2)), teacher).item(), 4)  # half of the KL after token 0
     0.0654
     """
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     shape = jnp.shape(teacher_logits)
     length = _tree_depth(shape)
     keep = full_mask(where, shape[:-1], "prefixes")
@@ -113,7 +113,7 @@ def token_forward_kl(
     >>> round(token_forward_kl(student, teacher).item(), 4)
     0.0654
     """
-    check_logits(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     if jnp.ndim(teacher_logits) < 2:
         raise ValueError(f"logits {jnp.shape(teacher_logits)} must be [..., T, V], positions before tokens")
@@ -183,9 +183,7 @@ def power_law_fit(steps: jax.Array, values: jax.Array, *, where: jax.Array | Non
     (-1.0, 8.0, 0.0)
     """
     values = jax.lax.stop_gradient(as_float(values))
-    steps = broadcast_to(
-        jax.lax.stop_gradient(jnp.asarray(steps, values.dtype)), values.shape, "steps", "values"
-    )
+    steps = fitted(jax.lax.stop_gradient(jnp.asarray(steps, values.dtype)), values.shape, "steps", "values")
     info = jnp.finfo(values.dtype)
     keep = full_mask(where, values.shape, "values") & ~(values <= info.tiny) & ~(steps <= info.tiny)
     mean = lambda x: masked_mean(x, where=keep, axis=-1, keepdims=True)

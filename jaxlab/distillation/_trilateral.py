@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, cross_entropy, masked_softmax
+from jaxlab.core._check import check_labels, check_positive, fitted
 from jaxlab.distillation._conditional_information import class_centroids
-from jaxlab.distillation._contracts import broadcast_to, check_labels, check_positive, class_mask
+from jaxlab.distillation._contracts import class_mask
 from jaxlab.distillation._soft_targets import kd_loss
 
 Controller = tuple[dict[str, jax.Array], ...]
@@ -207,7 +208,7 @@ def fused_kd_loss(
     check_labels(student_logits, labels)
     check_positive("temperature", temperature)
     labels = jnp.asarray(labels)
-    alpha = broadcast_to(as_float(alpha), labels.shape, "alpha", "labels")
+    alpha = fitted(as_float(alpha), labels.shape, "alpha", "labels")
     mask = class_mask(where, student_logits, labels)
     soft = kd_loss(student_logits, teacher_logits, temperature=temperature, where=mask)
     if double_softmax:

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean, masked_sum
-from jaxlab.post_training._contracts import check_choice, check_tokens, full_mask, zero_outside
+from jaxlab.core._check import full_mask
+from jaxlab.post_training._contracts import check_choice, check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName
 
 MODES = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "constant")

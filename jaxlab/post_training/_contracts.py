@@ -48,15 +48,6 @@ def check_clip(clip_low: float | jax.Array | None, clip_high: float | jax.Array 
     check_least("clip_high", clip_high, 0)
 
 
-def full_mask(where: jax.Array | None, shape: tuple[int, ...], name: str) -> jax.Array:
-    """`where` as booleans of exactly `shape`, that of the array `name`; None keeps everything."""
-    where = jnp.asarray(True if where is None else where).astype(bool)
-    try:
-        return jnp.broadcast_to(where, shape)
-    except ValueError:
-        raise ValueError(f"where {where.shape} must broadcast to {name} {tuple(shape)}") from None
-
-
 def zero_outside(where: jax.Array, x: jax.Array) -> jax.Array:
     """The array as floats with 0 where the mask is false, so that no NaN there reaches a gradient."""
     return jnp.where(where, as_float(x), 0.0)

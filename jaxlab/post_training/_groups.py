@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float
-from jaxlab.post_training._contracts import check_group, check_rows, full_mask
+from jaxlab.core._check import full_mask
+from jaxlab.post_training._contracts import check_group, check_rows
 
 AxisName = str | tuple[str, ...] | None
 

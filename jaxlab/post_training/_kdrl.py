@@ -8,15 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
+from jaxlab.core._check import full_mask
 from jaxlab.post_training._aggregation import aggregate
-from jaxlab.post_training._contracts import (
-    check_choice,
-    check_least,
-    check_rows,
-    check_tokens,
-    full_mask,
-    per_token,
-)
+from jaxlab.post_training._contracts import check_choice, check_least, check_rows, check_tokens, per_token
 from jaxlab.post_training._groups import AxisName, find_groups, group_max
 from jaxlab.post_training._importance import token_importance_ratio
 from jaxlab.post_training._surrogates import ppo_clip_loss

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import masked_max, masked_mean, masked_var
-from jaxlab.post_training._contracts import check_tokens, full_mask, zero_outside
+from jaxlab.core._check import full_mask
+from jaxlab.post_training._contracts import check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName, deviation, find_groups
 
 

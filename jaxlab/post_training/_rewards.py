@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.post_training._contracts import check_least, check_tokens, full_mask, zero_outside
+from jaxlab.core._check import full_mask
+from jaxlab.post_training._contracts import check_least, check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName, below_best, find_groups, group_max
 from jaxlab.post_training._kl_estimators import kl_estimate
 

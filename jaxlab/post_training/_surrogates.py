@@ -8,14 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.post_training._contracts import (
-    check_clip,
-    check_least,
-    check_tokens,
-    full_mask,
-    per_token,
-    zero_outside,
-)
+from jaxlab.core._check import full_mask
+from jaxlab.post_training._contracts import check_clip, check_least, check_tokens, per_token, zero_outside
 from jaxlab.post_training._groups import AxisName
 from jaxlab.post_training._importance import geometric_importance_ratio
 

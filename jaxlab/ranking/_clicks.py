@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float
-from jaxlab.ranking._contracts import fitted, list_mask
+from jaxlab.core._check import fitted
+from jaxlab.ranking._contracts import list_mask
 
 # Eye tracking on ten results, as the public code of DLA has them.
 _EXAMINED = (0.68, 0.61, 0.48, 0.34, 0.28, 0.20, 0.11, 0.10, 0.08, 0.06)
@@ -138,7 +139,7 @@ def sample_clicks(
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
     """
     shape = jnp.shape(probabilities)
-    chance = as_float(probabilities) * fitted(examination, shape, "examination")
+    chance = as_float(probabilities) * fitted(examination, shape, "examination", "lists")
     return (_chances(key, shape) < jnp.where(list_mask(where, shape), chance, 0.0)).astype(jnp.float32)
 
 

@@ -16,15 +16,3 @@ def check_lists(first: jax.Array, second: jax.Array, first_name: str, second_nam
 def list_mask(where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
     """Which documents exist, as booleans of `shape`."""
     return jnp.broadcast_to(as_mask(where, shape), shape)
-
-
-def fitted(x: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
-    """`x` broadcast to the shape of the lists."""
-    x = jnp.asarray(x)
-    try:
-        fits = jnp.broadcast_shapes(x.shape, shape) == tuple(shape)
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{name} {x.shape} must broadcast to the lists {tuple(shape)}")
-    return jnp.broadcast_to(x, shape)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_sum
+from jaxlab.core._check import fitted
 from jaxlab.core._reduce import AxisName
-from jaxlab.ranking._contracts import check_lists, fitted, list_mask
+from jaxlab.ranking._contracts import check_lists, list_mask
 from jaxlab.ranking._softmax_loss import softmax_loss
 
 
@@ -98,7 +99,7 @@ def weighted_list_loss(
     """
     check_lists(scores, labels, "scores", "labels")
     shape = jnp.shape(scores)
-    gains = as_float(labels) * fitted(1.0 if weights is None else weights, shape, "weights")
+    gains = as_float(labels) * fitted(1.0 if weights is None else weights, shape, "weights", "lists")
     gains = jax.lax.stop_gradient(gains)
     total = masked_sum(gains, where=list_mask(where, shape), axis_name=axis_name)
     # Shares first: 1 / total would be infinite for a total that is all but nothing.
@@ -148,7 +149,7 @@ def dla_losses(
     (0.6931, 1.6094)
     """
     check_lists(scores, clicks, "scores", "clicks")
-    logits = fitted(as_float(propensity_logits), jnp.shape(scores), "propensity_logits")
+    logits = fitted(as_float(propensity_logits), jnp.shape(scores), "propensity_logits", "lists")
     options = {"max_weight": max_weight, "where": where}
     seen, relevant = relative_weights(logits, **options), relative_weights(scores, **options)
     return DlaLosses(

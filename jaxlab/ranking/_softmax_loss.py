@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_log_softmax
-from jaxlab.ranking._contracts import check_lists, fitted, list_mask
+from jaxlab.core._check import fitted
+from jaxlab.ranking._contracts import check_lists, list_mask
 
 
 def softmax_loss(
@@ -42,7 +43,9 @@ def softmax_loss(
     check_lists(scores, labels, "scores", "labels")
     shape = jnp.shape(scores)
     valid = list_mask(where, shape)
-    gains = as_float(labels) if weights is None else as_float(labels) * fitted(weights, shape, "weights")
+    gains = (
+        as_float(labels) if weights is None else as_float(labels) * fitted(weights, shape, "weights", "lists")
+    )
     # Twice masked, so that nothing of a document that does not exist reaches the value or a gradient.
     log_p = jnp.where(valid, masked_log_softmax(scores, where=valid), 0.0)
     return -jnp.sum(jnp.where(valid, gains, 0.0) * log_p, axis=-1)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_std
+from jaxlab.core._check import check_same_logits, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_class_axis, check_same_logits, element_mask
+from jaxlab.semi_supervised._contracts import check_class_axis
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
 
 
@@ -154,7 +155,7 @@ def mixed_target_loss(
         )
     if mix_on not in ("probs", "logits"):
         raise ValueError(f"mix_on is {mix_on!r}: it must be 'probs' or 'logits'")
-    mask = element_mask(where, rows, "rows")
+    mask = full_mask(where, rows, "rows")
     student = jnp.where(mask[:, None], as_float(mixed_logits), 0.0)
     student = masked_softmax(student) if mix_on == "probs" else student
     blend = lambda x: jax.lax.stop_gradient(ratio * as_float(x) + (1.0 - ratio) * as_float(x)[partner])
@@ -239,7 +240,7 @@ def sefar_loss(
     labels = jnp.asarray(labels)
     known = (labels >= 0) & (labels < jnp.shape(labelled_logits)[-1])
     mean = lambda x, mask: masked_mean(x, where=mask, axis_name=axis_name)
-    exists = element_mask(where, weight.shape, "unlabelled rows")
+    exists = full_mask(where, weight.shape, "unlabelled rows")
     unlabelled = jnp.where(exists, weight, 0.0) * masked_cross_entropy(
         strong_logits, stats.label, where=exists
     )

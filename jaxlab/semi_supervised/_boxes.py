@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float
-from jaxlab.semi_supervised._contracts import element_mask
+from jaxlab.core._check import full_mask
 
 _FORMS = (4, 5)
 _TINY = 1e-20  # an area or a gap below it is none: its inverse, in a gradient, would overflow
@@ -170,7 +170,7 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
     p, b = jnp.shape(points), jnp.shape(boxes)
     if min(len(p), len(b)) < 2 or p[-1] < 2 or b[-1] not in _FORMS or p[:-2] != b[:-2]:
         raise ValueError(f"points {p} must be [..., P, 2 or more] and boxes {b} must be [..., N, 4 or 5]")
-    exists = element_mask(where, p[:-1], "points [..., P]")
+    exists = full_mask(where, p[:-1], "points [..., P]")
     points, boxes = as_float(points)[..., :, None, :2], as_float(boxes)[..., None, :, :]
     local = points - boxes[..., :2]
     if b[-1] == 5:

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
+from jaxlab.core._check import full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_fraction, element_mask
+from jaxlab.semi_supervised._contracts import check_fraction
 from jaxlab.semi_supervised._sounding_maps import check_maps, pixel_cross_entropy
 
 
@@ -72,7 +73,7 @@ def teacher_consensus(
     check_maps("maps_a", maps_a, "maps_b", maps_b)
     check_fraction("threshold", threshold)
     check_fraction("min_agreement", min_agreement)
-    mask = element_mask(where, jnp.shape(maps_a), "maps")
+    mask = full_mask(where, jnp.shape(maps_a), "maps")
     a, b = ((jax.lax.stop_gradient(as_float(maps)) >= threshold) & mask for maps in (maps_a, maps_b))
     dtype = jnp.promote_types(as_float(maps_a).dtype, as_float(maps_b).dtype)
     intersection, union = (a & b).astype(dtype), (a | b).astype(dtype)
@@ -126,7 +127,7 @@ def dual_teacher_loss(
         raise ValueError(
             f"accepted {jnp.shape(accepted)} must be [N] of unlabelled_maps {jnp.shape(unlabelled_maps)}"
         )
-    exists = element_mask(where, jnp.shape(accepted), "unlabelled examples [N]")
+    exists = full_mask(where, jnp.shape(accepted), "unlabelled examples [N]")
     kept = jnp.asarray(accepted).astype(bool) & exists
     supervised = masked_mean(pixel_cross_entropy(labelled_maps, box_maps), axis_name=axis_name)
     each = pixel_cross_entropy(unlabelled_maps, pseudo_maps, where=kept[:, None, None])

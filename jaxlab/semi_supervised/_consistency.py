@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, forward_kl, masked_mean, masked_softmax
+from jaxlab.core._check import check_positive, check_same_logits, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_positive, check_same_logits, element_mask
 
 
 def _kept(
@@ -16,7 +16,7 @@ def _kept(
 ) -> tuple[jax.Array, jax.Array]:
     """Both logits with zeros where masked, so that they agree there; the teacher's without gradient."""
     check_same_logits(student_logits, teacher_logits)
-    mask = element_mask(where, jnp.shape(student_logits)[:-1], "elements [...]")[..., None]
+    mask = full_mask(where, jnp.shape(student_logits)[:-1], "elements [...]")[..., None]
     student = jnp.where(mask, as_float(student_logits), 0.0)
     return student, jax.lax.stop_gradient(jnp.where(mask, as_float(teacher_logits), 0.0))
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.semi_supervised._contracts import check_fraction, element_mask
+from jaxlab.core._check import full_mask
+from jaxlab.semi_supervised._contracts import check_fraction
 
 
 class DetectionScores(NamedTuple):
@@ -65,7 +66,7 @@ def match_detections(
     shape = jnp.shape(iou)
     if len(shape) < 2 or jnp.shape(scores) != shape[:-1]:
         raise ValueError(f"iou {shape} must be [..., K, M] and scores {jnp.shape(scores)} must be [..., K]")
-    possible = element_mask(allowed, shape, "pairs [..., K, M]")
+    possible = full_mask(allowed, shape, "pairs [..., K, M]")
     iou = jax.lax.stop_gradient(jnp.where(possible, as_float(iou), 0.0))
     order = jnp.argsort(-as_float(scores), axis=-1, stable=True)
     columns = jnp.arange(shape[-1])
@@ -115,7 +116,7 @@ def average_precision(
     """
     if jnp.ndim(scores) != 1 or jnp.shape(correct) != jnp.shape(scores):
         raise ValueError(f"scores {jnp.shape(scores)} and correct {jnp.shape(correct)} must be [N]")
-    exists = element_mask(where, jnp.shape(scores), "detections [N]")
+    exists = full_mask(where, jnp.shape(scores), "detections [N]")
     scores = jax.lax.stop_gradient(as_float(scores))
     order = jnp.argsort(jnp.where(exists, -scores, jnp.inf), stable=True)
     hit = (jnp.asarray(correct).astype(bool) & exists)[order].astype(scores.dtype)
@@ -172,8 +173,8 @@ def mean_average_precision(
             f"iou {shape} must be [S, K, M], classes {jnp.shape(classes)} [S, K], "
             f"truth_classes {jnp.shape(truth_classes)} [S, M]"
         )
-    exists = element_mask(where, scene, "detections [S, K]")
-    true = element_mask(truth_where, truth, "true boxes [S, M]")
+    exists = full_mask(where, scene, "detections [S, K]")
+    true = full_mask(truth_where, truth, "true boxes [S, M]")
     classes, truth_classes = jnp.asarray(classes), jnp.asarray(truth_classes)
     allowed = exists[..., None] & true[:, None, :] & (classes[..., None] == truth_classes[:, None, :])
     correct = match_detections(iou, scores, allowed=allowed, threshold=threshold) >= 0

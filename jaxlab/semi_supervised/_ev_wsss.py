@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import Queue, as_float, exchange, masked_mean, normalize
+from jaxlab.core._check import check_labels, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_labels, element_mask
 from jaxlab.semi_supervised._prototype_memory import (
     class_queue_means,
     class_queues_push,
@@ -91,7 +91,7 @@ def classes_in_labels(labels: jax.Array, *, num_classes: int, where: jax.Array |
     labels = jnp.asarray(labels)
     if not labels.ndim:
         raise ValueError(f"labels {labels.shape} must be [B, ...]")
-    mask = element_mask(where, labels.shape, "labels")
+    mask = full_mask(where, labels.shape, "labels")
     own = mask[..., None] & (labels[..., None] == jnp.arange(num_classes))
     return jnp.any(own, axis=tuple(range(1, labels.ndim)))
 
@@ -301,7 +301,7 @@ def ev_wsss_loss(
     (2.1972, 0)
     """
     _check_branches(branch_a, branch_b, labels)
-    labelled = element_mask(where, labels.shape, "labels")
+    labelled = full_mask(where, labels.shape, "labels")
     present = classes_in_labels(labels, num_classes=branch_a.logits.shape[-1], where=labelled)
     started = jnp.asarray(started, as_float(branch_a.logits).dtype)
     probs_a, probs_b = _probabilities(branch_a.logits, present), _probabilities(branch_b.logits, present)

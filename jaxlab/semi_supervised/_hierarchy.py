@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, linear_ramp_up
-from jaxlab.semi_supervised._contracts import check_fraction, element_mask
+from jaxlab.core._check import full_mask
+from jaxlab.semi_supervised._contracts import check_fraction
 
 LOW, MIDDLE, HIGH = 0, 1, 2
 
@@ -64,7 +65,7 @@ def box_levels(
             f"thresholds {limits} [C, Q, 2]"
         )
     classes = jnp.asarray(classes)
-    exists = element_mask(where, classes.shape, "boxes [..., N]") & (classes >= 0) & (classes < limits[0])
+    exists = full_mask(where, classes.shape, "boxes [..., N]") & (classes >= 0) & (classes < limits[0])
     own = jnp.asarray(thresholds)[jnp.clip(classes, 0, limits[0] - 1)]
     passes = jnp.all(as_float(measures)[..., None] > own, axis=-2)
     level = jnp.where(passes[..., 0], HIGH, jnp.where(passes[..., 1], MIDDLE, LOW))
@@ -125,7 +126,7 @@ def hierarchical_supervision(
             f"measures {jnp.shape(measures)} must be [..., N, 3]: score, objectness, consistency"
         )
     measures = jax.lax.stop_gradient(as_float(measures))
-    exists = element_mask(where, jnp.shape(classes), "boxes [..., N]")
+    exists = full_mask(where, jnp.shape(classes), "boxes [..., N]")
     if label_overlap is not None:
         exists &= _like(label_overlap, classes, "label_overlap") == 0
     level = box_levels(measures, classes, thresholds, where=exists)
@@ -235,7 +236,7 @@ def store_append(
     rows = jnp.asarray(rows)
     repeats = jnp.any(jnp.tril(rows[:, None] == rows, -1), axis=1)
     usable = (rows >= 0) & (rows < scenes) & ~repeats
-    added = element_mask(where, shape[:2], "boxes [B, N]") & usable[:, None]
+    added = full_mask(where, shape[:2], "boxes [B, N]") & usable[:, None]
     held = store.count[jnp.clip(rows, 0, max(scenes - 1, 0))] if scenes else jnp.zeros_like(rows)
     place = held[:, None] + jnp.cumsum(added, axis=1) - 1
     place = jnp.where(added & (place < capacity), place, capacity)

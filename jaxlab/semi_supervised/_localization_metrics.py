@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.semi_supervised._contracts import element_mask
+from jaxlab.core._check import full_mask
 from jaxlab.semi_supervised._sounding_maps import check_maps
 
 
@@ -124,7 +124,7 @@ def localization_auc(overlap: jax.Array, *, where: jax.Array | None = None) -> j
     0.525
     """
     overlap = as_float(overlap)
-    mask = element_mask(where, overlap.shape, "overlaps")[..., None]
+    mask = full_mask(where, overlap.shape, "overlaps")[..., None]
     demanded = jnp.arange(21, dtype=overlap.dtype) / 20
     reached = masked_mean(overlap[..., None] >= demanded, where=mask, axis=tuple(range(overlap.ndim)))
     return jnp.sum(reached[1:] + reached[:-1]) / 40

@@ -14,8 +14,8 @@ from jaxlab.core import (
     queue_init,
     queue_push,
 )
+from jaxlab.core._check import full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import element_mask
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
 
 
@@ -65,7 +65,7 @@ def region_prototypes(
     features, probs = jax.lax.stop_gradient(as_float(features)), jax.lax.stop_gradient(as_float(probs))
     present = jnp.asarray(present).astype(bool)
     _check_regions(features, probs, present)
-    mask = element_mask(where, probs.shape[:-1], "pixels")
+    mask = full_mask(where, probs.shape[:-1], "pixels")
     weight = jnp.where(mask[..., None] & (probs > threshold), probs, 0.0)
     flat = lambda x: x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])  # -1 fails on empty batches
     sums = jnp.einsum("bpk,bpd->bkd", flat(weight), flat(jnp.where(mask[..., None], features, 0.0)))
@@ -214,7 +214,7 @@ def prototype_cross_entropy(
     0.3133
     """
     labels = jnp.asarray(labels)
-    mask = element_mask(where, labels.shape, "labels")
+    mask = full_mask(where, labels.shape, "labels")
     if seen is not None:
         seen = jnp.asarray(seen).astype(bool)
         if seen.shape != jnp.shape(prototypes)[:1]:
@@ -255,6 +255,6 @@ def feature_distance(features: jax.Array, target: jax.Array, *, where: jax.Array
     f, g = jnp.shape(features), jnp.shape(target)
     if not f or f != g:
         raise ValueError(f"features {f} and target {g} must have the same shape [..., D]")
-    mask = element_mask(where, f[:-1], "pixels")[..., None]
+    mask = full_mask(where, f[:-1], "pixels")[..., None]
     clean = lambda x: normalize(jnp.where(mask, as_float(x), 0.0))
     return jnp.mean(jnp.abs(clean(features) - jax.lax.stop_gradient(clean(target))), axis=-1)

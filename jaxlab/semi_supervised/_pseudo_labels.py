@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, cross_entropy, masked_mean
+from jaxlab.core._check import check_labels, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_class_axis, check_labels, element_mask
+from jaxlab.semi_supervised._contracts import check_class_axis
 
 
 class PseudoLabels(NamedTuple):
@@ -135,7 +136,7 @@ def masked_cross_entropy(
     True
     """
     check_labels(logits, labels)
-    mask = element_mask(where, jnp.shape(labels), "labels")
+    mask = full_mask(where, jnp.shape(labels), "labels")
     logits = jnp.where(mask[..., None], as_float(logits), 0.0)
     return cross_entropy(logits, jnp.where(mask, labels, -1))
 
@@ -185,6 +186,6 @@ def pseudo_label_quality(
     """
     if jnp.shape(truth) != jnp.shape(pseudo.label):
         raise ValueError(f"truth {jnp.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
-    counted = element_mask(where, pseudo.label.shape, "pseudo-labels")
+    counted = full_mask(where, pseudo.label.shape, "pseudo-labels")
     right = masked_mean(pseudo.label == truth, where=counted & pseudo.accepted, axis_name=axis_name)
     return PseudoLabelQuality(right, masked_mean(pseudo.accepted, where=counted, axis_name=axis_name))

@@ -10,14 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean, masked_softmax
+from jaxlab.core._check import check_labels, check_positive, check_same_logits, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import (
-    check_class_axis,
-    check_labels,
-    check_positive,
-    check_same_logits,
-    element_mask,
-)
+from jaxlab.semi_supervised._contracts import check_class_axis
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
 
 
@@ -46,7 +41,7 @@ def disagreement_mask(
     a, b = jnp.asarray(prediction_a), jnp.asarray(prediction_b)
     if a.shape != b.shape:
         raise ValueError(f"prediction_a {a.shape} and prediction_b {b.shape} must have the same shape")
-    return element_mask(where, a.shape, "predictions") & (a != b)
+    return full_mask(where, a.shape, "predictions") & (a != b)
 
 
 def best_student(losses: jax.Array) -> jax.Array:
@@ -106,7 +101,7 @@ def dice_loss(
     if not p or p != y:
         raise ValueError(f"probs {p} and target {y} must have the same shape [B, ...]")
     check_positive("smooth", smooth)
-    mask = element_mask(where, p, "probs")
+    mask = full_mask(where, p, "probs")
     probs = jnp.where(mask, as_float(probs), 0.0)
     target = jnp.where(mask, jnp.asarray(target).astype(probs.dtype), 0.0)
     axes = tuple(range(1, len(p)))
@@ -197,7 +192,7 @@ def disagreement_supervision_loss(
     check_labels(logits, labels)
     logits, labels, best = as_float(logits), jnp.asarray(labels), jnp.asarray(best_prediction)
     _check_voxels(logits, best, "best_prediction")
-    mask = element_mask(where, labels.shape, "labels")
+    mask = full_mask(where, labels.shape, "labels")
     logits = jnp.where(mask[..., None], logits, 0.0)
     prediction = jnp.argmax(logits, axis=-1)
     region = mask & (jnp.asarray(is_best).astype(bool) | (prediction != best))
@@ -257,7 +252,7 @@ def confidence_restraint_loss(
     check_class_axis("logits", logits)
     logits, best = as_float(logits), jnp.asarray(best_prediction)
     _check_voxels(logits, best, "best_prediction")
-    mask = element_mask(where, best.shape, "best_prediction")
+    mask = full_mask(where, best.shape, "best_prediction")
     logits = jnp.where(mask[..., None], logits, 0.0)
     region = mask & (jnp.argmax(logits, axis=-1) != best)
     given = jax.nn.softmax(logits) if authors_code else logits

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
+from jaxlab.core._check import full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import element_mask
 
 
 class ClassOverlap(NamedTuple):
@@ -64,7 +64,7 @@ def class_overlap(
     prediction, labels = jnp.asarray(prediction), jnp.asarray(labels)
     if prediction.shape != labels.shape:
         raise ValueError(f"prediction {prediction.shape} and labels {labels.shape} must have the same shape")
-    counted = element_mask(where, labels.shape, "labels") & (labels >= 0) & (labels < num_classes)
+    counted = full_mask(where, labels.shape, "labels") & (labels >= 0) & (labels < num_classes)
     classes = jnp.arange(num_classes)
     found = counted[..., None] & (prediction[..., None] == classes)
     true = counted[..., None] & (labels[..., None] == classes)
@@ -104,7 +104,7 @@ def dice_score(prediction: jax.Array, target: jax.Array, *, where: jax.Array | N
         raise ValueError(
             f"prediction {prediction.shape} and target {target.shape} must have the same shape [B, ...]"
         )
-    mask = element_mask(where, target.shape, "target")
+    mask = full_mask(where, target.shape, "target")
     total = lambda x: jnp.sum(as_float(x & mask), axis=tuple(range(1, target.ndim)))
     size = total(prediction) + total(target)
     return jnp.where(size > 0, 2 * total(prediction & target) / jnp.maximum(size, 1.0), 1.0)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, normalize
+from jaxlab.core._check import check_positive, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_positive, element_mask
 
 
 def check_maps(name: str, maps: jax.Array, other_name: str, other: jax.Array) -> None:
@@ -98,7 +98,7 @@ def pixel_cross_entropy(
     0.6931
     """
     check_maps("maps", maps, "targets", targets)
-    mask = element_mask(where, jnp.shape(maps), "maps")
+    mask = full_mask(where, jnp.shape(maps), "maps")
     inside = jnp.clip(jnp.where(mask, as_float(maps), 0.5), eps, 1.0 - eps)
     targets = jax.lax.stop_gradient(jnp.where(mask, as_float(targets), 0.0))
     loss = -(targets * jnp.log(inside) + (1.0 - targets) * jnp.log1p(-inside))
@@ -146,7 +146,7 @@ def audio_visual_contrastive(
     """
     _check_features(features, audio)
     check_positive("temperature", temperature)
-    mask = element_mask(where, jnp.shape(audio)[:1], "batch [B]")
+    mask = full_mask(where, jnp.shape(audio)[:1], "batch [B]")
     features = jnp.where(mask[:, None, None, None], as_float(features), 0.0)
     audio = jnp.where(mask[:, None], as_float(audio), 0.0)
     if not normalized:

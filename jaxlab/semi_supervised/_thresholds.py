@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean, masked_sum
-from jaxlab.core._check import check_decay
+from jaxlab.core._check import check_decay, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_class_axis, check_fraction, element_mask
+from jaxlab.semi_supervised._contracts import check_class_axis, check_fraction
 from jaxlab.semi_supervised._pseudo_labels import pseudo_label
 
 
@@ -95,7 +95,7 @@ def curriculum_update(
     if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
         raise ValueError(f"index must be integers, rows in [0, N), got {jnp.result_type(index)}")
     pseudo = pseudo_label(probs, threshold=threshold)
-    kept = pseudo.accepted & element_mask(where, jnp.shape(index), "index")
+    kept = pseudo.accepted & full_mask(where, jnp.shape(index), "index")
     # A row that does not count points behind the end, where a scatter drops it.
     row = jnp.where(kept & (index >= 0), index, len(state.last_label))
     newest, seen = _last_written(row, pseudo.label, len(state.last_label), axis_name)
@@ -241,7 +241,7 @@ def adaptive_update(
             f"probs {jnp.shape(probs)} must have shape [..., K] with the state's {classes} classes"
         )
     probs = jax.lax.stop_gradient(as_float(probs))
-    mask = element_mask(where, probs.shape[:-1], "elements [...]")
+    mask = full_mask(where, probs.shape[:-1], "elements [...]")
     any_valid = masked_sum(mask, axis_name=axis_name)
     keep = jnp.where(any_valid > 0, decay, 1.0)
     confidence = masked_mean(jnp.max(probs, axis=-1), where=mask, axis_name=axis_name)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.semi_supervised._contracts import element_mask
+from jaxlab.core._check import full_mask
 
 DEFAULT_THRESHOLDS = ((0.99, 0.99), (0.95, 0.95), (0.93, 0.93))
 """(high, low) of score, objectness and consistency before anything has been seen."""
@@ -39,7 +39,7 @@ def two_means(x: jax.Array, *, where: jax.Array | None = None) -> tuple[jax.Arra
     """
     if not jnp.ndim(x):
         raise ValueError(f"x must be [..., N], got shape {jnp.shape(x)}")
-    mask = element_mask(where, jnp.shape(x), "numbers")
+    mask = full_mask(where, jnp.shape(x), "numbers")
     x = jax.lax.stop_gradient(jnp.where(mask, as_float(x), 0.0))
     count = jnp.sum(mask, axis=-1, keepdims=True).astype(x.dtype)
     mean = masked_mean(x, where=mask, axis=-1, keepdims=True)
@@ -139,7 +139,7 @@ def dual_thresholds(
     default = jax.lax.stop_gradient(jnp.asarray(default, measures.dtype))
     if default.shape not in ((shape[1], 2), (num_classes, shape[1], 2)):
         raise ValueError(f"default {default.shape} must be [Q, 2] or [C, Q, 2] for measures {shape}")
-    counted = element_mask(where, shape[:1], "boxes [N]")
+    counted = full_mask(where, shape[:1], "boxes [N]")
     own = counted & (jnp.asarray(classes) == jnp.arange(num_classes)[:, None])
     each = jnp.broadcast_to(measures.T, (num_classes, shape[1], shape[0]))
     centres = jnp.stack(two_means(each, where=own[:, None, :]), axis=-1)

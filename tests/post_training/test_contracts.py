@@ -242,11 +242,11 @@ MISTAKES = {
         lambda: p.aggregate(TOKENS, OTHER),
         lambda: p.whiten(TOKENS, OTHER),
     ],
-    r"where \(2,\) must broadcast to logp \(4, 3\)": [
+    r"where \(2,\) must broadcast to the logp \(4, 3\)": [
         lambda: p.gpg_loss(TOKENS, jnp.zeros(4), where=jnp.ones(2)),
         lambda: p.kl_estimate(TOKENS, TOKENS, where=jnp.ones(2)),
     ],
-    r"where \(2,\) must broadcast to rewards \(4,\)": [
+    r"where \(2,\) must broadcast to the rewards \(4,\)": [
         lambda: p.grpo_advantage(jnp.zeros(4), IDS, where=jnp.ones(2))
     ],
     r"advantage \(3,\) must be \[..., T\] \(4, 3\) or \[...\] \(4,\)": [
