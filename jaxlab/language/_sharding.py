@@ -13,7 +13,8 @@ def sharding_rules(*, stacked: bool = False, shard_data: bool = True) -> tuple[t
     """Where each parameter lives on the mesh: heads and MLP columns over "model", the other side over "data".
 
     The rules also place what is shaped like the parameters, such as an optimizer's moments, since they look at the
-    end of the path only. Norms and biases of a layer stay whole.
+    end of the path only. Norms and biases of a layer stay whole. Let "model" divide the number of key-value heads:
+    more devices split single heads, and the compiler then moves their parts about.
 
     Args:
       stacked: the layers lead with an axis `[L]`, see `stack_layers`.
