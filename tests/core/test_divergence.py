@@ -289,7 +289,9 @@ def test_other_errors():
     for beta in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"beta must be a float in \[0, 1\], got"):
             jsd(logits, logits, beta=beta)
-    with pytest.raises(ValueError, match=r"labels \(3,\) must have the leading shape .* of logits .* \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"labels \(3,\) must have the leading shape .* of logits .* \(2, 3\)"
+    ):
         cross_entropy(logits, jnp.zeros(3, int))
     with pytest.raises(ValueError, match="labels must be integers, .* got float32"):
         cross_entropy(logits, jnp.zeros(2))

@@ -206,7 +206,9 @@ def test_nan_stays_and_extremes_are_finite(f):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"labels \(3,\) must have the leading shape .* of logits .* \(4, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"labels \(3,\) must have the leading shape .* of logits .* \(4, 3\)"
+    ):
         accuracy(LOGITS, LABELS[:3])
     with pytest.raises(ValueError, match="labels must be integers"):
         accuracy(LOGITS, LABELS.astype(float))
