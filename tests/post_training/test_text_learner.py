@@ -98,7 +98,7 @@ def test_each_completion_is_scored_as_an_answer_to_its_own_problem():
 
 
 def test_a_scorer_that_fails_costs_its_own_answers_and_is_counted():
-    learner = _learner(text_scorers.faulty, seconds=0.3)
+    learner = _learner(text_scorers.faulty, seconds=1.0)
     state = learner.init(jax.random.key(9), {})
     state, metrics = learner.update(state, PROBLEMS, jax.random.key(1))
     counts = {name: value for name, value in metrics.items() if name.startswith("verifier")}

@@ -46,7 +46,7 @@ def test_the_same_items_and_scores_in_the_next_run(gym):
     # A new helper: loading the package takes seconds, but not on the clock of the first answer.
     indices = range(10)
     rewards, counts = verify_text(
-        copies[1].score, [*indices, *indices], [a for _, a in before] + ["?"] * 10, seconds=0.5
+        copies[1].score, [*indices, *indices], [a for _, a in before] + ["?"] * 10, seconds=1.0
     )
     assert rewards.tolist() == [1] * 10 + [0] * 10
     assert sum(counts.values()) == 0

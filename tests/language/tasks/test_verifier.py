@@ -33,14 +33,14 @@ def test_scores():
 
 @pytest.mark.parametrize("fault", scorers.FAULTS)
 def test_a_fault_costs_its_own_answer_only(fault):
-    rewards, counts = verify_text(scorers.faulty, ["a"] * 4, ["a", fault, "b", "a"], seconds=0.3)
+    rewards, counts = verify_text(scorers.faulty, ["a"] * 4, ["a", fault, "b", "a"], seconds=1.0)
     assert rewards.tolist() == [1, 0, 0, 1]
     assert counts == NONE | {KINDS.get(fault, "raised"): 1}
 
 
 def test_faults_at_both_ends_and_in_a_row():
     texts = ["nan", "segfaults", "a", "sleeps", "loops", "raises"]
-    rewards, counts = verify_text(scorers.faulty, ["a"] * 6, texts, seconds=0.3)
+    rewards, counts = verify_text(scorers.faulty, ["a"] * 6, texts, seconds=1.0)
     assert rewards.tolist() == [0, 0, 1, 0, 0, 0]
     assert counts == {"raised": 2, "timed_out": 2, "not_finite": 1}
 
