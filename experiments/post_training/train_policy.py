@@ -172,7 +172,10 @@ def _learner(
 def _evaluate(
     model: Decoder, task: Task, config: ConfigDict
 ) -> Callable[[Any, Problems], dict[str, jax.Array]]:
-    """Mean accuracy of several samples per problem, pass@4, their form and length."""
+    """Mean accuracy of several samples per problem, pass@4, their form and length.
+
+    `mean_reward` is of the training so far, the area under its curve, and so the same for every split.
+    """
     count = config.eval_samples
 
     def evaluate(state: Any, split: Problems) -> dict[str, jax.Array]:
