@@ -3,7 +3,7 @@
 Task and scorer: Reasoning Gym: Reasoning Environments for Reinforcement Learning with Verifiable Rewards, 2025,
 arXiv 2505.24760. Methods: DeepSeekMath, 2024, arXiv 2402.03300 (GRPO); Back to Basics, 2024, arXiv 2402.14740 (RLOO).
 
-    python -m experiments.run --config=configs/post_training/reasoning_gym.py        # about 6 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/reasoning_gym.py        # about 4 minutes on 2 CPU cores
     python -m experiments.run --config=configs/post_training/reasoning_gym.py:tune   # the search behind CHOSEN
 
 Task: reasoning-gym's `spell_backward`, words of 3 to 5 letters, one token per letter. A decoder from scratch (2 layers,
@@ -42,7 +42,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "post_training.train_on_text",
             "paper": "Reasoning Gym: Reasoning Environments for RL with Verifiable Rewards (2025, arXiv 2505.24760)",
-            "minutes": 6.0,
+            "minutes": 4.0,
             "seeds": 5,
             "first_seed": 0,
             "seeds_by": "map",  # one after the other: a verifier in Python keeps the arms on the host
