@@ -12,6 +12,8 @@ from jaxlab.training.report import t_interval
 _COLUMNS = 4
 _HEIGHT = 3.4  # inches of a line
 _LINES = ("-", "--", ":", "-.")  # ten colours of each
+_MARKERS = ("", "o", "x", "^")  # forty lines of each
+_MOST_BANDS = 20  # arms; the bands of more cover each other and the curves
 _COLOURS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
 
 
@@ -81,13 +83,16 @@ def _panel(
     for number, arm in enumerate(arms):
         steps, values = series([row for row in rows if row["arm"] == arm], metric)
         colour = f"C{number % 10}"
-        line = _LINES[number // 10 % len(_LINES)]
+        line = _LINES[number // 10 % len(_LINES)] + _MARKERS[number // 40 % len(_MARKERS)]
         mean = values.mean(axis=1) if len(steps) else []
         # An arm without this metric too: the legend beside a line of panels speaks for all of them.
-        drawn[arm.rpartition("/")[2]] = axes.plot(steps, mean, line, color=colour, linewidth=1.4)[0]
+        drawn[arm.rpartition("/")[2]] = axes.plot(
+            steps, mean, line, color=colour, linewidth=1.4, markersize=3
+        )[0]
         if not len(steps):
             continue
-        if values.shape[1] > 2:  # of two seeds a t interval is 13 standard errors wide, and hides the curves
+        # Of two seeds a t interval is 13 standard errors wide, and hides the curves.
+        if values.shape[1] > 2 and len(arms) <= _MOST_BANDS:
             band = np.asarray([t_interval(row) for row in values])
             axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
     axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10)

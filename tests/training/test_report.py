@@ -163,3 +163,13 @@ def test_a_legend_names_every_arm_in_its_colour_and_bands_need_three_seeds(seeds
     assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
     assert [line.get_color() for line in legend.get_lines()] == ["C0", "C1"]
     assert len(axes.collections) == bands
+
+
+def test_eighty_arms_look_different_and_have_no_bands():
+    arms = [f"t/{number}" for number in range(80)]
+    rows = [{"arm": arm, "step": step, "loss": [0.1, 0.2, 0.3]} for step in (1, 2) for arm in arms]
+    axes = Figure().add_subplot()
+    curves._panel(axes, rows, arms, "loss", "", legend=True)
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.get_lines()}
+    assert len(looks) == 80
+    assert not axes.collections
