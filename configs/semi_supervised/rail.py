@@ -166,7 +166,7 @@ def _arm(name: str, *, learning_rate: float, **weights: float) -> dict:
 
 def _tune(config: ConfigDict) -> None:
     """Every setting of the grid is an arm, on two seeds of its own, judged by validation alone."""
-    config.minutes = 20.0
+    config.minutes = 10.0
     config.seeds, config.first_seed = 2, 1000
     config.claims, config.test = (), False
     config.arms = ConfigDict(

@@ -38,15 +38,19 @@ def check_same_logits(student_logits: jax.Array, teacher_logits: jax.Array) -> N
         )
 
 
-def fitted(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> jax.Array:
-    """The array `name` broadcast to exactly `shape`, that of the array `target`."""
-    x = jnp.asarray(x)
+def check_fits(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> None:
+    """The array `name` broadcasts to exactly `shape`, that of the array `target`."""
     try:
-        fits = jnp.broadcast_shapes(x.shape, shape) == tuple(shape)
+        fits = jnp.broadcast_shapes(jnp.shape(x), shape) == tuple(shape)
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{name} {x.shape} must broadcast to the {target} {tuple(shape)}")
+        raise ValueError(f"{name} {jnp.shape(x)} must broadcast to the {target} {tuple(shape)}")
+
+
+def fitted(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> jax.Array:
+    """The array `name` in exactly `shape`, that of the array `target`."""
+    check_fits(x, shape, name, target)
     return jnp.broadcast_to(x, shape)
 
 

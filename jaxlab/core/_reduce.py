@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core._check import check_fits
+
 Axis = int | Sequence[int] | None
 AxisName = str | tuple[str, ...] | None
 
@@ -52,14 +54,8 @@ def as_mask(where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
     """The mask as booleans that broadcast to `shape`; None becomes a scalar True."""
     if where is None:
         return jnp.asarray(True)
-    where = jnp.asarray(where)
-    try:
-        fits = jnp.broadcast_shapes(where.shape, shape) == tuple(shape)
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"where {where.shape} must broadcast to the array it masks, {tuple(shape)}")
-    return where.astype(bool)
+    check_fits(where, shape, "where", "array it masks,")
+    return jnp.asarray(where).astype(bool)
 
 
 def axes(axis: Axis, ndim: int) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ from jaxlab.training.metrics import MetricLog, to_json, write_atomically
 from jaxlab.training.preemption import Preempted
 from jaxlab.training.workdir import Workdir
 
+_ROOT = Path(__file__).resolve().parents[2]
+
 Tasks = Mapping[str, Experiment]
 
 
@@ -236,14 +238,17 @@ def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Task
     write_atomically(workdir.result, json.dumps(result, indent=1) + "\n")
 
 
-def _commit() -> str | None:
-    """The commit of this code, with "-dirty" when files differ from it; None outside a checkout."""
-    here = Path(__file__).resolve().parents[2]
+def _commit(root: Path = _ROOT) -> str | None:
+    """The commit of this code, with "-dirty" when files differ from it; None outside a checkout.
+
+    Published results do not count: the one published before must not make the next look like other code.
+    """
     try:
         ask = lambda *words: subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
+            ["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()
-        return ask("rev-parse", "HEAD") + ("-dirty" if ask("status", "--porcelain", "-uno") else "")
+        changed = ask("status", "--porcelain", "-uno", "--", ".", ":(exclude)results")
+        return ask("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

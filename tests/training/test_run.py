@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from jaxlab.core import Learner
 from jaxlab.training import Arm, Claim, Experiment, Workdir
 from jaxlab.training.metrics import read_rows
-from jaxlab.training.run import PreemptedRun, run
+from jaxlab.training.run import PreemptedRun, _commit, run
 from tests.training import toy
 
 
@@ -201,3 +202,18 @@ def test_examples_show_the_first_seed_of_every_arm_that_ended(tmp_path):
     go(tmp_path / "broken", broken)
     assert seen[2] == {"slow"}
     assert (tmp_path / "broken" / "examples.png").exists()
+
+
+def test_published_results_do_not_make_the_code_look_changed(tmp_path):
+    (tmp_path / "results").mkdir()
+    for name in ("code.py", "results/x.json"):
+        (tmp_path / name).write_text("before")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "first")):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    clean = _commit(tmp_path)
+    assert len(clean) == 40
+    (tmp_path / "results" / "x.json").write_text("after")
+    assert _commit(tmp_path) == clean
+    (tmp_path / "code.py").write_text("after")
+    assert _commit(tmp_path) == clean + "-dirty"
