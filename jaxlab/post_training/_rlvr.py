@@ -101,10 +101,9 @@ def rlvr_learner(
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         params = policy(context)
-        frozen = teacher[1](context) if teacher else {}
-        return PolicyState(params, optimizer.init(params), frozen, jnp.int32(0), jnp.float32(0))
+        return PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0))
 
-    def judged(state: PolicyState, problems: Any, key: jax.Array) -> Rollouts:
+    def judged(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> Rollouts:
         rollouts = roll_out(
             model, state.params, problems, key, step=state.step, group_size=group_size,
             max_new_tokens=max_new_tokens, eos=eos, temperature=temperature, stop_early=stop_early,
@@ -116,12 +115,12 @@ def rlvr_learner(
         if not teacher:
             return rollouts
         parts = minibatches * microbatches
-        of_teacher = score(teacher[0], state.frozen, rollouts, microbatches=parts)
+        of_teacher = score(teacher[0], teacher[1](context), rollouts, microbatches=parts)
         return rollouts._replace(teacher_log_probs=jnp.where(rollouts.mask, of_teacher, 0.0))
 
-    def update(state: PolicyState, problems: Any, key: jax.Array) -> tuple[PolicyState, Any]:
+    def update(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
         sample_key, order_key = jax.random.split(key)
-        rollouts = judged(state, problems, sample_key)
+        rollouts = judged(state, problems, sample_key, context)
         return improve(
             state, rollouts, order_key, score=functools.partial(score, model, microbatches=microbatches),
             advantage=advantage, loss=loss, optimizer=optimizer, group_size=group_size, minibatches=minibatches,

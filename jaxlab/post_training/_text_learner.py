@@ -185,7 +185,7 @@ def text_rlvr_learner(
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         params = init(key, context)
-        return PolicyState(params, optimizer.init(params), {}, jnp.int32(0), jnp.float32(0))
+        return PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0))
 
     @jax.jit
     def write(params: Any, base: Any, problems: TextProblems, key: jax.Array, step: jax.Array) -> Rollouts:
@@ -211,7 +211,7 @@ def text_rlvr_learner(
             group_size=group_size, minibatches=minibatches, passes=passes,
         )  # fmt: skip
 
-    def update(state: PolicyState, problems: Any, key: jax.Array) -> tuple[PolicyState, Any]:
+    def update(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
         sample_key, order_key = jax.random.split(key)
         given = TextProblems(problems.prompts, problems.prompt_mask, problems.item)
         rollouts = write(state.params, base, given, sample_key, state.step)

@@ -50,7 +50,7 @@ from jaxlab.semi_supervised._localization_metrics import (
     localization_success,
     min_max_normalize,
 )
-from jaxlab.semi_supervised._mean_teacher import MeanTeacherState, mean_teacher_learner
+from jaxlab.semi_supervised._mean_teacher import TeacherMemory, mean_teacher_learner
 from jaxlab.semi_supervised._prototype_memory import (
     class_queue_means,
     class_queues_init,
@@ -121,11 +121,11 @@ __all__ = [
     "EvWsssBranch",
     "EvWsssTerms",
     "LabelStore",
-    "MeanTeacherState",
     "PseudoLabelQuality",
     "PseudoLabels",
     "RailTerms",
     "SefarParts",
+    "TeacherMemory",
     "TeacherStats",
     "adaptive_init",
     "adaptive_thresholds",

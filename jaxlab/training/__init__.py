@@ -2,7 +2,7 @@
 
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.checkpoint import Checkpoints
-from jaxlab.training.experiment import Arm, Claim, Experiment, Plan
+from jaxlab.training.experiment import Arm, Claim, Experiment, PerSeed, Plan, Turn
 from jaxlab.training.loop import Diverged, Fit, fit
 from jaxlab.training.mesh import make_mesh, per_device, state_shardings
 from jaxlab.training.report import decide, t_interval
@@ -16,7 +16,9 @@ __all__ = [
     "Diverged",
     "Experiment",
     "Fit",
+    "PerSeed",
     "Plan",
+    "Turn",
     "Workdir",
     "decide",
     "enable_compilation_cache",

@@ -56,7 +56,7 @@ def _learner(**options):
 def _train(learner, steps, seed=0):
     state = learner.init(jax.random.key(9), {})
     keys = jax.random.split(jax.random.key(seed), steps)
-    return jax.jit(lambda state: jax.lax.scan(lambda s, key: learner.update(s, PROBLEMS, key), state, keys))(
+    return jax.jit(lambda state: jax.lax.scan(lambda s, key: learner.update(s, PROBLEMS, key, CONTEXT), state, keys))(
         state
     )
 

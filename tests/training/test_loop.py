@@ -50,7 +50,7 @@ def test_it_equals_a_loop_written_by_hand():
     losses = []
     for step in range(20):
         batch = toy.draw(data["train"], jax.random.fold_in(data_key, step))
-        state, metrics = learner.update(state, batch, jax.random.fold_in(update_key, step))
+        state, metrics = learner.update(state, batch, jax.random.fold_in(update_key, step), {})
         losses.append(float(metrics["loss"]))
     done = run(steps=20)
     np.testing.assert_allclose(weights(done)[1], state.params["w"], rtol=1e-5)
@@ -90,7 +90,7 @@ def test_arms_see_the_same_batches():
     def spy(scale):
         return Learner(
             lambda key, context: scale * jax.random.normal(key),
-            lambda state, batch, key: (state, {"loss": jnp.sum(batch[0])}),
+            lambda state, batch, key, context: (state, {"loss": jnp.sum(batch[0])}),
         )
 
     first = fit(spy(1.0), data=toy.data(), draw=toy.draw, steps=20, plan=toy.plan())
@@ -162,7 +162,7 @@ def test_a_nan_in_one_seed_is_that_seeds(tmp_path):
 def test_a_nan_in_the_last_evaluation_counts():
     learner = toy.learner()
     broken = Learner(
-        learner.init, lambda s, b, k: (s._replace(params={"w": s.params["w"] * jnp.nan}), {"loss": 0.0})
+        learner.init, lambda s, b, k, c: (s._replace(params={"w": s.params["w"] * jnp.nan}), {"loss": 0.0})
     )
     with pytest.raises(Diverged) as error:
         run(broken, steps=10)
@@ -183,9 +183,9 @@ def test_the_update_is_compiled_once():
     traces = []
     base = toy.learner()
 
-    def update(state, batch, key):
+    def update(state, batch, key, context):
         traces.append(1)
-        return base.update(state, batch, key)
+        return base.update(state, batch, key, context)
 
     run(Learner(base.init, update), steps=60)
     assert len(traces) <= 2  # once for the chunk; tracing may look at the scan's body twice
@@ -197,7 +197,7 @@ def test_a_batch_that_the_mesh_cannot_split():
 
 
 def test_context_reaches_init_with_one_entry_per_seed():
-    learner = Learner(lambda key, context: context["x"], lambda s, b, k: (s, {"loss": s.sum()}))
+    learner = Learner(lambda key, context: context["x"], lambda s, b, k, c: (s, {"loss": s.sum()}))
     given = {"x": jnp.arange(6.0).reshape(3, 2)}
     done = fit(learner, data=toy.data(), draw=toy.draw, steps=10, plan=toy.plan(), context=given)
     np.testing.assert_array_equal(done.state, given["x"])

@@ -88,7 +88,7 @@ def test_stopping_anywhere_changes_nothing(tmp_path):
 
 def test_an_arm_that_turns_nan_is_reported_and_the_others_finish(tmp_path):
     said = []
-    experiment = toy.experiment(broken=Arm(toy.learner(nan_at=33), 60), sound=Arm(toy.learner(), 60))
+    experiment = toy.experiment(broken=Arm(toy.learner(nan_at=33), steps=60), sound=Arm(toy.learner(), steps=60))
     result = go(tmp_path, experiment, say=said.append)
     assert result["arms"]["broken"]["diverged"] == {"step": 33, "seed": 0, "metric": "loss"}
     assert result["arms"]["broken"]["metrics"] == {}
@@ -106,8 +106,8 @@ def staged(nan_at=None):
     def begin(key, context):
         return base.init(key, context)._replace(params=context["warm"])
 
-    arm = Arm(Learner(begin, lambda s, b, k: (s, {"loss": 0.0})), 10)
-    stage = Arm(learner, 40, export=toy.params_of)
+    arm = Arm(Learner(begin, lambda s, b, k, c: (s, {"loss": 0.0})), steps=10)
+    stage = Arm(learner, steps=40, export=toy.params_of)
     return dataclasses.replace(toy.experiment(first=arm, second=arm), prepare={"warm": stage})
 
 
@@ -137,11 +137,13 @@ def test_experiments_that_cannot_be(tmp_path):
     with pytest.raises(ValueError, match="one must be called 'train'"):
         Experiment(data={"test": 1}, draw=toy.draw, arms={}, evaluate=toy.evaluate)
     with pytest.raises(ValueError, match="arm name 'a/b'"):
-        toy.experiment(**{"a/b": Arm(toy.learner(), 1)})
+        toy.experiment(**{"a/b": Arm(toy.learner(), steps=1)})
     with pytest.raises(ValueError, match="'fast' names an arm and a stage"):
-        dataclasses.replace(good, prepare={"fast": Arm(toy.learner(), 1)})
-    with pytest.raises(ValueError, match="steps is 0"):
-        Arm(toy.learner(), 0)
+        dataclasses.replace(good, prepare={"fast": Arm(toy.learner(), steps=1)})
+    with pytest.raises(ValueError, match="steps is -1"):
+        Arm(toy.learner(), steps=-1)
+    with pytest.raises(ValueError, match="settings is 60: it must be a dict"):
+        Arm(toy.learner(), 60)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_experiments_that_cannot_be(tmp_path):
         ({"log_every": 0}, "log_every is 0"),
         ({"eval_every": 15}, "multiple of log_every, 10"),
         ({"checkpoint_every": -10}, "checkpoint_every is -10"),
-        ({"mesh": {"seed": 2}}, "must divide the 3 seeds"),
+        ({"settings_by": "loop"}, "settings_by is 'loop'"),
     ],
 )
 def test_plans_that_cannot_be(changes, message):
@@ -196,7 +198,7 @@ def test_examples_show_the_first_seed_of_every_arm_that_ended(tmp_path):
     assert np.abs(seen[0]["fast"] - seen[0]["slow"]).max() > 0.01
     broken = dataclasses.replace(
         experiment,
-        arms={**experiment.arms, "fast": Arm(toy.learner(nan_at=5), 60)},
+        arms={**experiment.arms, "fast": Arm(toy.learner(nan_at=5), steps=60)},
         examples=lambda states, data: seen.append(set(states)) or Figure(),
     )
     go(tmp_path / "broken", broken)
