@@ -83,7 +83,9 @@ def pass_rows(key: jax.Array, step: jax.Array, *, batch_size: int, size: int) ->
         raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
     if size < 1:
         raise ValueError(f"size is {size}: it must be at least 1")
-    place = jnp.asarray(step).astype(jnp.uint32) * jnp.uint32(batch_size) + jnp.arange(batch_size, dtype=jnp.uint32)
+    place = jnp.asarray(step).astype(jnp.uint32) * jnp.uint32(batch_size) + jnp.arange(
+        batch_size, dtype=jnp.uint32
+    )
     passes, index = place // jnp.uint32(size), place % jnp.uint32(size)
     own = lambda number, index: permute_index(jax.random.fold_in(key, number), index, size)
     return jax.vmap(own)(passes, index)

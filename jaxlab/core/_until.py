@@ -71,7 +71,10 @@ def until(
         new = UntilState(inner, running, jnp.asarray(reached(corrected)), steps)
         # The state that met the target is the one that is kept.
         kept = jax.tree.map(lambda old, new: jnp.where(state.reached, old, new), state, new)
-        told = {"reached": kept.reached.astype(jnp.float32), "steps_to_target": kept.steps.astype(jnp.float32)}
+        told = {
+            "reached": kept.reached.astype(jnp.float32),
+            "steps_to_target": kept.steps.astype(jnp.float32),
+        }
         return kept, {**found, **told}
 
     return Learner(begin, update, learner.jit)

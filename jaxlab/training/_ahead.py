@@ -118,7 +118,9 @@ class Programs:
             program.compile_ahead(self._threads)
         return program.metrics(program.place_shapes(context), splits, names)
 
-    def _trace_one(self, program: CompiledProgram, splits: dict[str, Split], context: Any, names: tuple) -> None:
+    def _trace_one(
+        self, program: CompiledProgram, splits: dict[str, Split], context: Any, names: tuple
+    ) -> None:
         steps = program.group.steps
         counts = (min(self._plan.log_every, steps),) if steps else ()
         program.trace(program.place_shapes(context), splits, counts, names)
@@ -127,7 +129,8 @@ class Programs:
 def _arrays(context: Any) -> Any:
     """Zeros in the place of shapes."""
     return jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf, context
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf,
+        context,
     )
 
 

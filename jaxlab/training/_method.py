@@ -59,7 +59,8 @@ class Group(NamedTuple):
     def values(self) -> dict[tuple[str, ...], jax.Array]:
         """The varying settings, float32 `[arms]`, of weak type: they promote as Python numbers do."""
         return {
-            path: jnp.stack([jnp.asarray(float(own[path])) for own in self.settings]) for path in self.varying()
+            path: jnp.stack([jnp.asarray(float(own[path])) for own in self.settings])
+            for path in self.varying()
         }
 
     def method(self, values: Mapping[tuple[str, ...], Any] | None = None) -> Method:
@@ -69,7 +70,11 @@ class Group(NamedTuple):
     def extremes(self) -> list[dict[tuple[str, ...], float]]:
         """Every varying setting at its smallest, and every one at its largest: concrete values that checks can see."""
         paths = self.varying()
-        return [{path: end(own[path] for own in self.settings) for path in paths} for end in (min, max)] if paths else []
+        return (
+            [{path: end(own[path] for own in self.settings) for path in paths} for end in (min, max)]
+            if paths
+            else []
+        )
 
     def only(self, kept: Sequence[str]) -> "Group":
         """The group of some of its arms."""

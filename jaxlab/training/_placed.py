@@ -37,7 +37,12 @@ class Layout(NamedTuple):
         devices = mesh.shape["seed"]
         by_seeds = -(-len(seeds) // devices) * settings
         by_settings = len(seeds) * -(-settings // devices)
-        return cls(mesh, tuple(seeds), settings > 1 and len(seeds) % devices > 0 and by_settings <= by_seeds, settings)
+        return cls(
+            mesh,
+            tuple(seeds),
+            settings > 1 and len(seeds) % devices > 0 and by_settings <= by_seeds,
+            settings,
+        )
 
     @property
     def seed_lanes(self) -> int:

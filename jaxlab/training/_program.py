@@ -47,6 +47,8 @@ def batch_of(group: Group, train: Any, key: jax.Array, step: jax.Array) -> Any:
 
 def make_program(group: Group, plan: Plan, *, salt: int = 0) -> Any:
     """What the loop drives: seeds and settings on the mesh, or one seed on the host when the learner has `jit=False`."""
+    if group.turn is not None:
+        group.turn.check(plan.log_every, group.steps)
     on_host = not group.method().learner.jit
     return HostProgram(group, plan, salt=salt) if on_host else CompiledProgram(group, plan, salt=salt)
 
@@ -119,7 +121,8 @@ class CompiledProgram:
             return state
         lead = 1 if self.layout.settings == 1 else 2
         return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape[lead:]), leaf.dtype, sharding=self._whole), state
+            lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape[lead:]), leaf.dtype, sharding=self._whole),
+            state,
         )
 
     def init(self, context: Any, train: Split) -> Any:
@@ -171,7 +174,9 @@ class CompiledProgram:
         """One arm, no padding: its state is the program's."""
         return self.layout.settings == 1 and self.layout.seed_lanes == len(self.layout.seeds)
 
-    def trace(self, context: Any, data: Mapping[str, Split], counts: tuple[int, ...], along: tuple[str, ...]) -> None:
+    def trace(
+        self, context: Any, data: Mapping[str, Split], counts: tuple[int, ...], along: tuple[str, ...]
+    ) -> None:
         """Trace all that a run of these chunks needs, from shapes alone; mistakes of the method appear here."""
         self._trace("init", None, context, data["train"])
         state = self.abstract_state(context, data["train"])
@@ -182,12 +187,12 @@ class CompiledProgram:
         for name in along:
             self._trace("evaluate", state, context, data[name])
 
-    def metrics(self, context: Any, data: Mapping[str, Split], splits: tuple[str, ...]) -> dict[str, set[str]]:
+    def metrics(
+        self, context: Any, data: Mapping[str, Split], splits: tuple[str, ...]
+    ) -> dict[str, set[str]]:
         """Names of what `update` reports, under "train", and of what `evaluate` reports of each split."""
         state = self.abstract_state(context, data["train"])
-        found = {
-            name: set(self._trace("evaluate", state, context, data[name]).out_info) for name in splits
-        }
+        found = {name: set(self._trace("evaluate", state, context, data[name]).out_info) for name in splits}
         chunks = [key for key in self._traced if isinstance(key[0], tuple)]
         return found | {"train": set(self._traced[chunks[0]].out_info[1]) if chunks else set()}
 
@@ -276,7 +281,9 @@ class CompiledProgram:
         place = functools.partial(state_shardings, self.mesh, lead=lead)
         if not isinstance(context, dict):
             return place(context)
-        return {name: place(left, self.group.context_sharding.get(name, ())) for name, left in context.items()}
+        return {
+            name: place(left, self.group.context_sharding.get(name, ())) for name, left in context.items()
+        }
 
     def _shardings(self, state: Any) -> Any:
         return state_shardings(self.mesh, state, self.group.sharding, lead=self.layout.lanes)
@@ -352,7 +359,9 @@ class CompiledProgram:
             return _mapped(lambda mine: one(*mine, own, shared), (state, values), settings_by)
 
         def over_seeds(state: Any, values: Any, own: Any, shared: Any) -> Any:
-            return _mapped(lambda mine: over_settings(mine[0], values, mine[1], shared), (state, own), seeds_by)
+            return _mapped(
+                lambda mine: over_settings(mine[0], values, mine[1], shared), (state, own), seeds_by
+            )
 
         over_seeds.__name__ = name
         if self.mesh.size == 1:
@@ -458,11 +467,15 @@ class HostProgram:
             rows = []
             for step in range(start, start + count):
                 batch = batch_of(self.group, data, data_key, step)
-                one, metrics = self._method.learner.update(one, batch, jax.random.fold_in(update_key, step), own)
+                one, metrics = self._method.learner.update(
+                    one, batch, jax.random.fold_in(update_key, step), own
+                )
                 rows.append({name: float(_scalar(name, value)) for name, value in metrics.items()})
             states.append(one)
             traces.append(rows)
-        trace = {name: np.asarray([[[row[name] for row in rows]] for rows in traces]) for name in traces[0][0]}
+        trace = {
+            name: np.asarray([[[row[name] for row in rows]] for rows in traces]) for name in traces[0][0]
+        }
         return states, trace
 
     def turn(self, state: list[Any], context: Any, train: Split, step: int) -> list[Any]:
@@ -488,7 +501,9 @@ class HostProgram:
     def exported(self, context: Any, train: Split) -> Any:
         """Shapes `[S, ...]` of what a stage leaves, as its initial state has them."""
         left = jax.eval_shape(lambda: self._method.export(self._init(0, context, train)))
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(self._keys), *leaf.shape), leaf.dtype), left)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((len(self._keys), *leaf.shape), leaf.dtype), left
+        )
 
     def cut(self, state: list[Any], arm: int) -> list[Any]:
         """The state of its one arm."""
@@ -498,14 +513,18 @@ class HostProgram:
         """Likewise."""
         return states[0]
 
-    def one_update(self, context: Any, data: Mapping[str, Split], splits: tuple[str, ...]) -> dict[str, set[str]]:
+    def one_update(
+        self, context: Any, data: Mapping[str, Split], splits: tuple[str, ...]
+    ) -> dict[str, set[str]]:
         """One real update and evaluation of the first seed: the names of all metrics, as `CompiledProgram.metrics`."""
         own, train = self._own(0, context, data["train"])
         _, data_key, update_key = self._keys[0]
         state, reported = self._init(0, context, data["train"]), {}
         if self.group.steps:
             batch = batch_of(self.group, train, data_key, 0)
-            state, reported = self._method.learner.update(state, batch, jax.random.fold_in(update_key, 0), own)
+            state, reported = self._method.learner.update(
+                state, batch, jax.random.fold_in(update_key, 0), own
+            )
         found = {}
         for name in splits:
             _, split = self._own(0, context, data[name])

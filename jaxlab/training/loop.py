@@ -1,9 +1,12 @@
 """The loop: any method, many seeds and settings at once, in compiled chunks; between chunks the host looks and writes."""
 
+import contextlib
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxlab.core import Computed, Learner
@@ -14,7 +17,7 @@ from jaxlab.training.checkpoint import Checkpoints, Restored
 from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Plan, Stream, Summarise, Turn
 from jaxlab.training.mesh import Rules
 from jaxlab.training.metrics import Row
-from jaxlab.training.preemption import Preempted
+from jaxlab.training.preemption import Preempted, watch
 from jaxlab.training.progress import Bar
 
 History = dict[str, list]
@@ -36,6 +39,64 @@ class Fit(NamedTuple):
     final: dict[str, np.ndarray]
     wall_s: float
     history: dict[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        steps = [row["step"] for row in self.rows]
+        seeds = [len(values) for values in self.final.values()]
+        means = ", ".join(f"{name} {np.mean(values):.4g}" for name, values in self.final.items())
+        names = [name for name in self.history if name != "step"]
+        return "\n".join(
+            (
+                f"Fit of {seeds[0] if seeds else '?'} seeds, {self.wall_s:.1f} s",
+                f"  rows: {len(steps)}" + (f", steps {steps[0]} to {steps[-1]}" if steps else ""),
+                f"  final: {means or 'nothing was evaluated'}",
+                f"  history: {', '.join(names) or 'empty'}",
+                f"  state: {type(self.state).__name__} of {len(jax.tree.leaves(self.state))} arrays",
+            )
+        )
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas DataFrame, one line per step and seed.
+
+        Raises:
+          ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ImportError("Fit.to_pandas needs pandas: pip install pandas") from None
+        lines = []
+        for row in self.rows:
+            values = {name: value for name, value in row.items() if name != "step"}
+            for position in range(max((len(value) for value in values.values()), default=0)):
+                own = {name: value[position] for name, value in values.items()}
+                lines.append({"step": row["step"], "seed": position, **own})
+        return pandas.DataFrame(lines)
+
+    def plot(self, *metrics: str) -> Any:
+        """A matplotlib figure of metrics over steps, the mean over seeds with all seeds behind it.
+
+        Args:
+          metrics: names in the rows; all of them when none is given.
+
+        Raises:
+          ValueError: a metric that no row has.
+        """
+        from jaxlab.training.curves import plot_rows
+
+        return plot_rows(self.rows, metrics)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during `fit`: the chunk was finished and, with checkpoints, saved.
+
+    Attributes:
+      fit: the `Fit` so far.
+    """
+
+    def __init__(self, step: int, fit: Fit):
+        super().__init__(f"interrupted at step {step}; the Fit so far is this exception's .fit")
+        self.fit = fit
 
 
 class Diverged(Exception):
@@ -168,6 +229,7 @@ def fit(
     Raises:
       Diverged: a metric is not finite; the state is saved under the chunk's last step.
       Preempted: `stop` said so; the state is saved.
+      Interrupted: Ctrl-C; the chunk ends, the state is saved, and the `Fit` so far hangs on the exception.
       ValueError: sizes that the mesh does not divide, checkpoints of other code.
 
     Example:
@@ -190,13 +252,35 @@ def fit(
     )  # fmt: skip
     group = group_of("fit", Arm(learner, steps=steps, turn=turn, sharding=sharding), experiment)
     lane = Lane(checkpoints, log, rewind)
-    (done,) = train(
-        make_program(group, plan, salt=salt), [lane], experiment, plan,
-        data=PlacedData(experiment.data, plan.seeds), context=context, stop=stop, title=title, show=show,
-    )  # fmt: skip
+    program = make_program(group, plan, salt=salt)
+    training = _Training(
+        program,
+        [lane],
+        experiment,
+        plan,
+        PlacedData(experiment.data, plan.seeds),
+        {} if context is None else context,
+    )
+    with _interruptible() as interrupted:
+        try:
+            (done,) = _train(training, lambda: interrupted() or stop(), title, show)
+        except Preempted as error:
+            if interrupted():
+                raise Interrupted(error.step, training.so_far()) from None
+            raise
     if isinstance(done, Diverged):
         raise done
     return done
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of the chunk, unless somebody else already handles it."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    with watch((signal.SIGINT,)) as asked:
+        yield asked
 
 
 def train(
@@ -229,8 +313,12 @@ def train(
       Preempted: `stop` said so; everything is saved.
     """
     run = _Training(program, lanes, experiment, plan, data, {} if context is None else context)
+    return _train(run, stop, title, show)
+
+
+def _train(run: "_Training", stop: Callable[[], bool], title: str, show: bool | None) -> list[Fit | Diverged]:
     run.begin()
-    steps = program.group.steps
+    steps, plan = run.steps, run.plan
     with Bar(title, steps, start=run.step, show=show) as bar:
         while run.step < steps and run.active():
             before = run.step
@@ -256,10 +344,8 @@ class _Training:
         data: PlacedData,
         context: Any,
     ):
-        self._program, self._lanes, self._experiment, self._plan = program, lanes, experiment, plan
-        self._group = program.group
-        if self._group.turn is not None:
-            self._group.turn.check(plan.log_every, self._group.steps)
+        self._program, self._lanes, self._experiment, self.plan = program, lanes, experiment, plan
+        self.steps = program.group.steps
         self._data, self._context = program.place_data(data), program.place_context(context)
         self._began = time.monotonic()
         self.step, self._state, self._finished = 0, None, False
@@ -273,7 +359,7 @@ class _Training:
         train = self._data["train"]
         restored = self._restore()
         live = [found.step for found in restored or [] if "diverged" not in found.facts]
-        self.step = min(live, default=self._group.steps if restored else 0)
+        self.step = min(live, default=self.steps if restored else 0)
         for lane, found in zip(self._lanes, restored or [None] * len(self._lanes)):
             lane.begin(found, self.step)
         if restored:
@@ -282,7 +368,7 @@ class _Training:
             self._finished = all(lane.final is not None or lane.diverged for lane in self._lanes)
         else:
             self._state = self._program.init(self._context, train)
-        if self.step >= self._group.steps and not self._finished:
+        if self.step >= self.steps and not self._finished:
             self._look({}, self.step)
             self.save()
 
@@ -291,7 +377,7 @@ class _Training:
         program, train = self._program, self._data["train"]
         self._state, trace = program.advance(self._state, self._context, train, self.step, count)
         start, self.step = self.step, self.step + count
-        if self._group.turn is not None and self._group.turn.due(self.step):
+        if self._program.group.turn is not None and self._program.group.turn.due(self.step):
             self._state = program.turn(self._state, self._context, train, self.step)
         self._look(trace, start)
         return float(np.mean(trace["loss"][:, self.active()])) if "loss" in trace and self.active() else None
@@ -312,6 +398,10 @@ class _Training:
         state = self._program.cut(self._state, number)
         return Fit(state, lane.rows, lane.final or {}, lane.earlier + wall_s, lane.past())
 
+    def so_far(self) -> Fit:
+        """The first lane as it is."""
+        return self._fit(0, self._seconds())
+
     def _seconds(self) -> float:
         """An arm's share of the time so far."""
         return (time.monotonic() - self._began) / len(self._lanes)
@@ -320,13 +410,15 @@ class _Training:
         """What the host sees after a chunk whose metrics are `trace`, `[S, K, T]`: rows, scores, what is not finite."""
         for number in self.active():
             self._watch(number, {name: values[:, number] for name, values in trace.items()}, start)
-        last = self.step >= self._group.steps
-        measured = last or self.step % self._plan.eval_every == 0
+        last = self.step >= self.steps
+        measured = last or self.step % self.plan.eval_every == 0
         scores = self._scores(last) if measured and self.active() else {}
         for number in self.active():
             own = {name: values[:, number] for name, values in scores.items()}
             if self._watch(number, {name: values[:, None] for name, values in own.items()}, self.step - 1):
-                means = {_name(name): values[:, number].mean(axis=1).tolist() for name, values in trace.items()}
+                means = {
+                    _name(name): values[:, number].mean(axis=1).tolist() for name, values in trace.items()
+                }
                 self._record(self._lanes[number], means, own, measured=measured, last=last)
 
     def _record(self, lane: Lane, means: dict, scores: dict, *, measured: bool, last: bool) -> None:
@@ -335,17 +427,21 @@ class _Training:
             lane.remember({"step": self.step, **means}, scores, self._experiment.splits_along())
         if last:
             summarise = self._experiment.summarise
-            lane.final = scores | ({} if summarise is None else _summaries(summarise(lane.past()), self._plan))
+            lane.final = scores | ({} if summarise is None else _summaries(summarise(lane.past()), self.plan))
 
     def _scores(self, last: bool) -> dict[str, np.ndarray]:
         names = self._experiment.splits() if last else self._experiment.splits_along()
-        scores = {name: self._program.evaluate(self._state, self._context, self._data[name]) for name in names}
-        return {f"{name}/{metric}": value for name, score in scores.items() for metric, value in score.items()}
+        scores = {
+            name: self._program.evaluate(self._state, self._context, self._data[name]) for name in names
+        }
+        return {
+            f"{name}/{metric}": value for name, score in scores.items() for metric, value in score.items()
+        }
 
     def _watch(self, number: int, trace: Mapping[str, np.ndarray], start: int) -> bool:
         """Whether all metrics `[S, T]` of a lane are finite; one that is not ends it."""
         lane = self._lanes[number]
-        lane.diverged = _first_not_finite(trace, self._plan.seeds, start)
+        lane.diverged = _first_not_finite(trace, self.plan.seeds, start)
         if lane.diverged:
             self._save(number)
         return lane.diverged is None
@@ -380,7 +476,9 @@ def restore_together(checkpoints: Sequence[Checkpoints], abstract: Any) -> list[
         if len(set(steps)) <= 1:
             return found
         found = [
-            own if "diverged" in own.facts or own.step == min(steps) else kept.restore(abstract, at_most=min(steps))
+            own
+            if "diverged" in own.facts or own.step == min(steps)
+            else kept.restore(abstract, at_most=min(steps))
             for own, kept in zip(found, checkpoints)
         ]
     return None

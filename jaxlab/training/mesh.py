@@ -126,7 +126,9 @@ def state_shardings(mesh: Mesh, state: Any, rules: Rules = (), *, lead: P = P("s
     def place(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path)
         spec = next((spec for pattern, spec in rules if re.search(pattern, name)), P())
-        axes = [axis if _divides(mesh, axis, size) else None for axis, size in zip(spec, leaf.shape[len(lead) :])]
+        axes = [
+            axis if _divides(mesh, axis, size) else None for axis, size in zip(spec, leaf.shape[len(lead) :])
+        ]
         return NamedSharding(mesh, P(*lead, *axes))
 
     return jax.tree_util.tree_map_with_path(place, state)

@@ -133,7 +133,9 @@ class _Runner:
                 arms |= dict.fromkeys(names, trouble)
                 continue
             program = self._programs.take(names[0])
-            for name, (facts, done) in zip(group.names, self.finish(names, program, task, experiment, context)):
+            for name, (facts, done) in zip(
+                group.names, self.finish(names, program, task, experiment, context)
+            ):
                 arms[prefix + name] = facts
                 if done is not None and experiment.examples is not None and jax.process_count() == 1:
                     ends[name] = _first_seed(program, done)

@@ -46,7 +46,10 @@ def test_every_arm_is_traced_once_and_a_finished_one_never(tmp_path):
 def test_it_changes_no_number(tmp_path):
     """25 steps in chunks of 10 end with a shorter one, which nobody compiled ahead."""
     traces = []
-    result = go(tmp_path, toy.experiment(only=Arm(counted(traces, "only"), steps=25), other=Arm(toy.learner(), steps=10)))
+    result = go(
+        tmp_path,
+        toy.experiment(only=Arm(counted(traces, "only"), steps=25), other=Arm(toy.learner(), steps=10)),
+    )
     assert traces == ["only"] * 2
     alone = fit(
         toy.learner(0.1),
@@ -80,7 +83,9 @@ def test_a_stop_does_not_wait_for_arms_that_will_not_run(tmp_path, monkeypatch):
         return compile_one(self, key)
 
     monkeypatch.setattr(CompiledProgram, "_compile", slow)
-    arms = {"first": Arm(toy.learner(), steps=60)} | {f"late{n}": Arm(toy.learner(), steps=60) for n in range(8)}
+    arms = {"first": Arm(toy.learner(), steps=60)} | {
+        f"late{n}": Arm(toy.learner(), steps=60) for n in range(8)
+    }
     with pytest.raises(PreemptedRun, match="step 10 of first"):
         go(tmp_path, toy.experiment(**arms), stop=lambda: stopped.set() or True)
     assert len(compiled) < 3 * 8

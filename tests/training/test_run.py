@@ -88,7 +88,9 @@ def test_stopping_anywhere_changes_nothing(tmp_path):
 
 def test_an_arm_that_turns_nan_is_reported_and_the_others_finish(tmp_path):
     said = []
-    experiment = toy.experiment(broken=Arm(toy.learner(nan_at=33), steps=60), sound=Arm(toy.learner(), steps=60))
+    experiment = toy.experiment(
+        broken=Arm(toy.learner(nan_at=33), steps=60), sound=Arm(toy.learner(), steps=60)
+    )
     result = go(tmp_path, experiment, say=said.append)
     assert result["arms"]["broken"]["diverged"] == {"step": 33, "seed": 0, "metric": "loss"}
     assert result["arms"]["broken"]["metrics"] == {}

@@ -34,7 +34,9 @@ def learner(rate: float = 0.05, nan_at: int | None = None, nan_seed_above: float
         noise = 0.01 * jax.random.normal(key)
         return mse(params, batch) + 0.0 * noise, (memory, {"noise": noise})
 
-    base = gradient_learner(lambda key, context: ({"w": jax.random.normal(key, (4,))}, None), loss, optax.adam(rate))
+    base = gradient_learner(
+        lambda key, context: ({"w": jax.random.normal(key, (4,))}, None), loss, optax.adam(rate)
+    )
     if nan_at is None:
         return base
 
@@ -68,3 +70,19 @@ def experiment(**arms) -> Experiment:
     names = list(arms)
     claim = Claim(f"{names[0]} beats {names[-1]}", "test/mse", names[0], names[-1], lower_is_better=True)
     return Experiment(data=data(), draw=draw, arms=arms, evaluate=evaluate, claims=(claim,))
+
+
+def method(settings):
+    """The same learner as a function of its settings; with `nan_at` above 0 its loss turns NaN at that update."""
+
+    def loss(params, memory, batch, step, key, context):
+        value = mse(params, batch) + settings.shrink * jnp.sum(params["w"] ** 2)
+        return jnp.where(step + 1 == settings.nan_at, jnp.nan, value), (memory, {})
+
+    start = lambda key, context: ({"w": jax.random.normal(key, (4,))}, None)
+    return gradient_learner(start, loss, optax.adam(settings.rate))
+
+
+def arm(rate: float = 0.1, shrink: float = 0.0, nan_at: float = 0.0, steps: int = 60, **options) -> Arm:
+    """An arm of `method`: arms that differ in these numbers share a program."""
+    return Arm(method, {"rate": rate, "shrink": shrink, "nan_at": nan_at}, steps=steps, **options)
