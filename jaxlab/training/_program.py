@@ -46,7 +46,7 @@ def batch_of(group: Group, train: Any, key: jax.Array, step: jax.Array) -> Any:
 
 
 def make_program(group: Group, plan: Plan, *, salt: int = 0) -> Any:
-    """What the loop drives: seeds and settings on the mesh, or one seed on the host when the learner has `jit=False`."""
+    """What the loop drives: seeds and settings on the mesh, or, for a learner with `jit=False`, seeds on the host."""
     if group.turn is not None:
         group.turn.check(plan.log_every, group.steps)
     on_host = not group.method().learner.jit
@@ -290,7 +290,7 @@ class CompiledProgram:
 
     def _abstract(self, arguments: tuple, state: Any) -> tuple:
         """Shapes, dtypes and places of a program's arguments, of which some may be shapes already."""
-        _, values, own, (shared, start) = arguments
+        _, values, own, (shared, _) = arguments
 
         def by(spec: P) -> Callable:
             where = NamedSharding(self.mesh, spec)

@@ -1,4 +1,4 @@
-"""The loop: any method, many seeds and settings at once, in compiled chunks; between chunks the host looks and writes."""
+"""The loop: any method, many seeds and settings at once, in compiled chunks; the host looks and writes between them."""
 
 import contextlib
 import signal

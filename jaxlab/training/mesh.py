@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXES = ("seed", "data", "model")
+BY_SEED = P("seed")
 Rules = Sequence[tuple[str, P]]
 
 
@@ -107,11 +108,12 @@ def initialize_distributed() -> None:
         jax.distributed.initialize()
 
 
-def state_shardings(mesh: Mesh, state: Any, rules: Rules = (), *, lead: P = P("seed")) -> Any:
+def state_shardings(mesh: Mesh, state: Any, rules: Rules = (), *, lead: P = BY_SEED) -> Any:
     """A `NamedSharding` for every leaf of a state whose leaves lead with the seed axis.
 
-    A leaf `[S, ...]` is split over "seed", or as `lead` says when more axes lead; its other axes follow the first rule whose regular expression is found
-    in the leaf's path, or stay whole. An axis that a mesh axis does not divide stays whole too.
+    A leaf `[S, ...]` is split over "seed", or as `lead` says when more axes lead; its other axes follow the first rule
+    whose regular expression is found in the leaf's path, or stay whole. An axis that a mesh axis does not divide stays
+    whole too.
 
     Args:
       mesh: from `make_mesh`.

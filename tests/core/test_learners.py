@@ -12,8 +12,8 @@ RATE = 0.25
 
 
 def test_two_steps_by_hand():
-    # p = 0, memory 1, goal 4: value (p - goal * memory)^2 = 16, slope -8, p = 2; then (2 - 4 * 2)^2 = 36, slope -12, p = 5.
-    # After each step the memory is the number of steps taken plus one.
+    # p = 0, memory 1, goal 4: value (p - goal * memory)^2 = 16, slope -8, p = 2; then (2 - 4 * 2)^2 = 36, slope -12,
+    # p = 5. After each step the memory is the number of steps taken plus one.
     def loss(params, memory, batch, step, key, context):
         return (params - context["goal"] * memory) ** 2, (
             memory,
