@@ -82,6 +82,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         help="go on with what is there; without --workdir, the newest such run",
     )
     add("--fresh", action="store_true", help="remove what an earlier run left in --workdir and begin again")
+    add("--accept_code", action="store_true", help="go on in a --workdir that other code has trained in")
     add("--publish", action="store_true", help="copy result.json to results/<family>/<paper>.json")
     add("--dry_run", action="store_true", help="print arms, steps, parameters and memory; train nothing")
     add("--list", action="store_true", help="all papers: claims, expected minutes, last verdicts")
@@ -174,7 +175,7 @@ def _run(
         with preemption.watch() as stop:
             result = training.run(
                 tasks, plan, workdir, name=loaded.name, variant=loaded.variant, stop=stop,
-                tensorboard=args.tensorboard, say=say,
+                tensorboard=args.tensorboard, accept_code=args.accept_code, say=say,
             )  # fmt: skip
     except PreemptedRun as error:
         words = [word for word in argv if not word.startswith("--fresh")]

@@ -143,9 +143,7 @@ def bilevel_learner(
         updates, opt_state = controller_optimizer.update(grads, state.controller_opt_state, state.controller)
         return optax.apply_updates(state.controller, updates), opt_state, {"upper_loss": value}
 
-    def update(
-        state: BilevelState, batch: Any, key: jax.Array, context: Any
-    ) -> tuple[BilevelState, dict]:
+    def update(state: BilevelState, batch: Any, key: jax.Array, context: Any) -> tuple[BilevelState, dict]:
         context = jax.lax.stop_gradient(context)
         controller, controller_opt_state, led = lead(state, batch, context)
         (value, metrics), grads = jax.value_and_grad(lower, has_aux=True)(

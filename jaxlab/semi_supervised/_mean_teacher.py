@@ -54,7 +54,8 @@ def mean_teacher_learner(
       warm_up: steps, at least 0.
 
     Returns:
-      A learner whose state is a `core.TrainState` with a `TeacherMemory` and whose metrics are the loss's own and `loss`.
+      A learner whose state is a `core.TrainState` with a `TeacherMemory`, and whose metrics are the loss's own and
+      `loss`.
 
     Raises:
       ValueError: if the decay is outside [0, 1] or the warm-up is negative.

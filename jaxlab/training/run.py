@@ -16,6 +16,7 @@ import numpy as np
 from jaxlab.training import curves, report
 from jaxlab.training._ahead import Programs
 from jaxlab.training.checkpoint import Checkpoints
+from jaxlab.training.code import sources
 from jaxlab.training.experiment import Experiment, Plan
 from jaxlab.training.loop import Diverged, Fit, Lane, train
 from jaxlab.training.metrics import MetricLog, to_json, write_atomically
@@ -50,9 +51,10 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     show: bool | None = None,
     tensorboard: bool = False,
+    accept_code: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Run one experiment on each of its tasks and write the folder that DESIGN describes.
+    """Run one experiment on each of its tasks and write its folder: log, checkpoints, code, curves, report, result.
 
     What a workdir already holds is used: finished arms are read back from their last checkpoint, an interrupted one
     goes on from its newest sound checkpoint, and the outcome is bit for bit that of an uninterrupted run.
@@ -66,6 +68,7 @@ def run(
       stop: asked between chunks.
       show: progress bars; None shows them on a terminal.
       tensorboard: also write event files to `<workdir>/tensorboard`.
+      accept_code: go on in a folder that other code has trained in; the result names both.
       say: receives one line for what a person should know.
 
     Returns:
@@ -73,9 +76,11 @@ def run(
 
     Raises:
       PreemptedRun: `stop` said so.
+      WorkdirError: other code has trained in the folder.
       OSError: the folder cannot be written; what was saved stays.
     """
     main = jax.process_index() == 0
+    code = workdir.keep_code(sources(), accept=accept_code) if main else []
     boards = workdir.path / "tensorboard" if tensorboard and main else None
     log = MetricLog(workdir.metrics if main else None, tensorboard=boards)
     runner = _Runner(tasks, plan, workdir, log, stop, show if main else False, say)
@@ -93,6 +98,7 @@ def run(
             "config": name,
             "variant": variant,
             "commit": _commit(),
+            "code": code,
             "device": _device(plan),
             "versions": _versions(),
             "seeds": list(plan.seeds),
@@ -151,7 +157,7 @@ class _Runner:
         return newest is None or newest < steps
 
     def _checkpoints(self, name: str) -> Checkpoints:
-        return Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity)
+        return Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity_of(name))
 
     def prepare(
         self, task: str, experiment: Experiment, prefix: str, stages: dict
