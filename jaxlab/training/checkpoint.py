@@ -96,13 +96,14 @@ class Checkpoints:
         _all_written()
         return max(self._steps(), default=None)
 
-    def restore(self, abstract: Any) -> Restored | None:
-        """The newest sound checkpoint, or None when there is none.
+    def restore(self, abstract: Any, *, at_most: int | None = None) -> Restored | None:
+        """The newest sound checkpoint, of those up to step `at_most` if given; None when there is none.
 
         A damaged one is renamed to `damaged-<step>` with a warning that says what is wrong.
 
         Args:
           abstract: the state's structure, as arrays or `ShapeDtypeStruct`s; shardings are followed.
+          at_most: a step.
 
         Raises:
           ValueError: a sound checkpoint of this run holds a state of another structure, or was written by another
@@ -110,7 +111,7 @@ class Checkpoints:
         """
         _all_written()
         while True:
-            steps = self._steps()
+            steps = [step for step in self._steps() if at_most is None or step <= at_most]
             if not steps:
                 return None
             try:

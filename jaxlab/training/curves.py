@@ -15,7 +15,6 @@ _WIDTH, _HEIGHT = 4.8, 3.4  # of a panel with its labels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.9, 0.1, 0.3, 0.55  # of a panel, for its labels
 _TITLE = 0.3
 _DPI = 110
-_SMALL = 8  # points
 _LINES = ("-", "--", ":", "-.")  # ten colours of each
 _MARKERS = ("", "o", "x", "^")  # forty lines of each
 _MOST_BANDS = 20  # arms; the bands of more cover each other and the curves
@@ -79,11 +78,11 @@ def _axes(figure: Any, x: float, y: float, width: float, height: float, *, left:
 
 
 def _text_width(canvas: Any, lines: Sequence[str]) -> float:
-    """Inches that the widest of some lines takes in the small print."""
+    """Inches that the widest of some lines takes in the small print of legends and claims."""
     from matplotlib.font_manager import FontProperties
 
     measure = canvas.get_renderer().get_text_width_height_descent
-    return max(measure(line, FontProperties(size=_SMALL), False)[0] for line in lines) / _DPI
+    return max(measure(line, FontProperties(size=8), False)[0] for line in lines) / _DPI
 
 
 def _legend_width(canvas: Any, panels: Mapping[str, Sequence[str]]) -> float:
@@ -130,12 +129,12 @@ def _panel(
         if values.shape[1] > 2 and len(arms) <= _MOST_BANDS:
             band = np.asarray([t_interval(row) for row in values])
             axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
-    axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10, y=1.0)
+    axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10)
     axes.set_xlabel("step")
     axes.xaxis.get_major_locator().set_params(integer=True)
     if legend:
         axes.legend(
-            drawn.values(), drawn.keys(), fontsize=_SMALL, loc="upper left", bbox_to_anchor=(1.02, 1.0),
+            drawn.values(), drawn.keys(), fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0),
             ncols=_legend_columns(len(arms)),
         )  # fmt: skip
 
@@ -162,9 +161,7 @@ def _forest(axes: Any, claims: Sequence[Mapping[str, Any]], metric: str) -> None
         axes.plot(claim["difference"], line, "o", color=colour)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(
-        range(len(claims)),
-        [f"{claim['text']}\n{claim['verdict']}" for claim in reversed(claims)],
-        fontsize=_SMALL,
+        range(len(claims)), [f"{claim['text']}\n{claim['verdict']}" for claim in reversed(claims)], fontsize=8
     )
     axes.set_ylim(-0.6, len(claims) - 0.4)
-    axes.set_title(f"{metric}: paired differences, 95 % t intervals", fontsize=10, y=1.0)
+    axes.set_title(f"{metric}: paired differences, 95 % t intervals", fontsize=10)
