@@ -102,6 +102,15 @@ def test_only_the_newest_are_kept(tmp_path, keep, left):
         Checkpoints(tmp_path, keep=0)
 
 
+def test_the_newest_up_to_a_step(tmp_path):
+    checkpoints = Checkpoints(saved(tmp_path, 10, 20, 30, keep=3), identity="me")
+    abstract = jax.eval_shape(lambda: state_at(0))
+    assert [checkpoints.restore(abstract, at_most=most).step for most in (10, 29, 30, 99)] == [10, 20, 30, 30]
+    assert checkpoints.restore(abstract, at_most=9) is None
+    saved(tmp_path, 15)  # going on from an earlier step, those behind it stay until they are written again
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "15", "20", "30"]
+
+
 def test_an_empty_folder_and_a_missing_one(tmp_path):
     assert restore(tmp_path) is None
     assert restore(tmp_path / "missing") is None

@@ -68,3 +68,17 @@ def test_nothing_is_cut_off_and_nothing_covers_another(tmp_path, monkeypatch, ta
         assert min(wide, tall) < 1, "one covers another"
     for axes in canvas.figure.axes:
         assert axes.get_position().width * page.width > 300
+
+
+def test_rows_of_one_fit_show_every_seed_and_the_mean():
+    rows = rows_of(["a"], SCALES[:5], seeds=4)
+    figure = curves.plot_rows(rows)
+    assert [axes.get_title() for axes in figure.axes] == list("abcde")
+    *seeds, mean = figure.axes[2].get_lines()
+    values = np.asarray([row["c"] for row in rows])
+    np.testing.assert_array_equal([line.get_ydata() for line in seeds], values.T)
+    np.testing.assert_allclose(mean.get_ydata(), values.mean(axis=1))
+    assert [axes.get_title() for axes in curves.plot_rows(rows, ["e", "a"]).axes] == ["e", "a"]
+    assert curves.plot_rows([]).axes == []
+    with pytest.raises(ValueError, match="no row has the metric 'loss': there are a, b, c, d, e"):
+        curves.plot_rows(rows, ["loss"])
