@@ -115,7 +115,6 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     loaded = load(args.config, overrides)
     enable_compilation_cache()
     warnings.showwarning = _warn
-    sys.unraisablehook = _unraisable
     try:
         spread_over_cores()
         initialize_distributed()
@@ -204,13 +203,6 @@ def _warn(
     message: Warning | str, category: type, filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     print(f"warning: {message}", file=sys.stderr)
-
-
-def _unraisable(event: Any) -> None:
-    """Reads of a damaged checkpoint come back after orbax has closed their event loop: no news for anybody."""
-    late = ("Event loop is closed", "Encountered error while reading array")
-    if not any(words in str(event.exc_value) for words in late):
-        sys.__unraisablehook__(event)
 
 
 def _fail(message: str, status: int) -> int:

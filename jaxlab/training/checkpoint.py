@@ -1,28 +1,28 @@
-"""Checkpoints that are never silently wrong: orbax writes them, a fingerprint of every leaf vouches for them.
+"""Checkpoints that are never silently wrong: written in one motion, read back only when every byte is as it was.
 
-Orbax makes each save atomic, but reads a flipped bit back as a wrong number and lists a half-copied folder as a
-step. So each checkpoint carries an exact 64-bit fingerprint of every array, computed where the array lives. What
-does not match is set aside with a warning, and the newest sound one is used.
+What does not match its digest is set aside with a warning, and the newest sound checkpoint is used. The files are our
+own (`_checkpoint_files.py`); they hold the state as it is whatever the devices, so a run of one process goes on with
+what several wrote, and the other way round.
 """
 
-import asyncio
-import contextlib
-import functools
-import hashlib
-import json
-import logging
+import os
 import pathlib
+import shutil
 import warnings
-from collections.abc import Iterator
-from typing import Any, NamedTuple
-from unittest import mock
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every save there
+from jaxlab.training import _checkpoint_files as files
+from jaxlab.training._checkpoint_files import Block, Damaged, OtherFormat
+
+T = TypeVar("T")
+
+# One thread writes for the whole process, so what was saved first is on the disk first, whoever asks.
+_WRITER = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
 
 
 class Restored(NamedTuple):
@@ -33,113 +33,67 @@ class Restored(NamedTuple):
     facts: dict[str, Any]
 
 
-class Damaged(Exception):
-    """A checkpoint that cannot be trusted; the message is one line."""
-
-
-def fingerprint(leaves: list[Any]) -> np.ndarray:
-    """An exact 64-bit fingerprint of each array, the same on any number of devices.
-
-    Two sums, modulo 2^32, of the array's 32-bit words, each word times an odd number drawn from its position. An
-    odd multiplier makes every single flipped bit change both sums; longer damage escapes with a chance of 2^-64.
-
-    Args:
-      leaves: arrays of any shape; floats, integers, booleans or typed PRNG keys, sharded or not.
-
-    Returns:
-      `[len(leaves), 2]` uint32.
-
-    Example:
-      >>> a, b = fingerprint([jnp.zeros(3), jnp.zeros(3).at[1].set(1e-30)])
-      >>> bool((a == b).any())
-      False
-    """
-    if not leaves:
-        return np.zeros((0, 2), np.uint32)
-    return np.asarray(_fingerprint(leaves))
-
-
-@jax.jit
-def _fingerprint(leaves: list[jax.Array]) -> jax.Array:
-    return jnp.stack([_sums(_words(leaf)) for leaf in leaves])
-
-
-def _words(leaf: jax.Array) -> jax.Array:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    if leaf.dtype == jnp.bool_:
-        return leaf.astype(jnp.uint32)
-    bits = leaf.dtype.itemsize * 8
-    if bits > 32:
-        return jax.lax.bitcast_convert_type(leaf, jnp.uint32)
-    return jax.lax.bitcast_convert_type(leaf, jnp.dtype(f"uint{bits}")).astype(jnp.uint32)
-
-
-def _sums(words: jax.Array) -> jax.Array:
-    position = jnp.zeros(words.shape, jnp.uint32)
-    for axis, size in enumerate(words.shape):
-        position = position * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-    sums = []
-    for salt in (0x9E3779B9, 0x85EBCA6B):
-        mixed = (position + jnp.uint32(salt)) * jnp.uint32(0xCC9E2D51)
-        mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x1B873593)
-        mixed = mixed ^ (mixed >> 13)
-        sums.append(jnp.sum(words * (mixed | 1), dtype=jnp.uint32))
-    return jnp.stack(sums)
-
-
 class Checkpoints:
     """The checkpoints of one arm, in one folder.
 
     Args:
-      directory: created when missing.
+      directory: created when missing. Several processes must all see it.
       identity: says which run this is (a digest of its config); a checkpoint of another is refused.
-      keep: how many of the newest to keep.
+      keep: how many of the newest to keep, at least 1.
+
+    Example:
+      >>> import tempfile
+      >>> checkpoints = Checkpoints(tempfile.mkdtemp())
+      >>> checkpoints.save(100, {"w": np.zeros(3)}, {"losses": [2.5, float("inf")]})
+      >>> checkpoints.restore({"w": np.ones(3)}).facts
+      {'losses': [2.5, inf]}
     """
 
     def __init__(self, directory: str | pathlib.Path, *, identity: str = "", keep: int = 2):
+        if keep < 1:
+            raise ValueError(f"keep is {keep}: it must be at least 1")
         self._directory = pathlib.Path(directory).absolute()
         self._identity, self._keep = identity, keep
-
-    @functools.cached_property
-    def _manager(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=self._keep, cleanup_tmp_directories=True, create=True, enable_async_checkpointing=True
-        )
-        return ocp.CheckpointManager(self._directory, options=options)
+        self._writing: Future | None = None
 
     def save(self, step: int, state: Any, facts: dict[str, Any] | None = None) -> None:
-        """Write the state of one step; on return it is safe to give the state away.
+        """Begin to write the state of one step; on return it is safe to give the state away.
+
+        One process writes in the background; several write at once and wait for each other.
+
+        Args:
+          step: at least 0.
+          state: pytree of arrays, random keys and numbers.
+          facts: anything that JSON can hold; NaN and infinities too, and every float comes back exactly.
 
         Raises:
-          OSError: the disk is full or cannot be written; checkpoints already there are untouched.
+          OSError: the disk is full or cannot be written, now or when the checkpoint before was written; checkpoints
+            already there are untouched.
         """
+        self.close()
+        step = int(step)
         paths, leaves = _flatten(state)
-        content = {
+        first = jax.process_index() == 0
+        header = {
             "identity": self._identity,
             "step": step,
             "paths": paths,
-            "kinds": [_kind(leaf) for leaf in leaves],
-            "fingerprints": fingerprint(leaves).tolist(),
-            "facts": facts or {},
+            "kinds": [files.kind(leaf) for leaf in leaves],
+            "keys": [files.key_kind(leaf) for leaf in leaves],
+            "facts": (facts or {}) if first else {},
         }
-        record = {"content": content, "sha256": _digest(content)}
-        items = {"state": ocp.args.StandardSave(_numbered(leaves)), "record": ocp.args.JsonSave(record)}
-        try:
-            done = self._manager.save(step, args=ocp.args.Composite(**items), force=True)
-            if jax.default_backend() == "cpu":
-                # A host array may share memory with the state, which the next chunk overwrites.
-                self._manager.wait_until_finished()
-        except Exception as error:
-            raise OSError(
-                f"cannot write the checkpoint of step {step} under {self._directory}: {_line(error)}"
-            ) from error
-        if not done:
-            raise OSError(f"checkpoint of step {step} under {self._directory} was not written")
+        blocks = files.blocks(leaves)
+        encoded = files.encode(header, blocks)
+        self._create(step)
+        if jax.process_count() == 1:
+            self._writing = _WRITER.submit(self._write, step, encoded, blocks)
+        else:
+            self._write(step, encoded, blocks)
 
     @property
     def newest(self) -> int | None:
         """The step of the newest checkpoint, sound or not; None when there is none."""
+        _all_written()
         return max(self._steps(), default=None)
 
     def restore(self, abstract: Any, *, at_most: int | None = None) -> Restored | None:
@@ -152,8 +106,10 @@ class Checkpoints:
           at_most: a step.
 
         Raises:
-          ValueError: a sound checkpoint of this run holds a state of another structure: the code has changed.
+          ValueError: a sound checkpoint of this run holds a state of another structure, or was written by another
+            version of the library: the code has changed.
         """
+        _all_written()
         while True:
             steps = [step for step in self._steps() if at_most is None or step <= at_most]
             if not steps:
@@ -164,13 +120,14 @@ class Checkpoints:
                 self._set_aside(steps[-1], str(error), last=len(steps) == 1)
 
     def close(self) -> None:
-        """Wait for what is being written."""
-        if "_manager" in self.__dict__:
-            try:
-                self._manager.wait_until_finished()
-                self._manager.close()
-            except Exception as error:
-                raise OSError(f"cannot write a checkpoint under {self._directory}: {_line(error)}") from error
+        """Wait for what is being written; more can be saved afterwards.
+
+        Raises:
+          OSError: it could not be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
     def _steps(self) -> list[int]:
         if not self._directory.is_dir():
@@ -178,75 +135,114 @@ class Checkpoints:
         names = (path.name for path in self._directory.iterdir())
         return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
-    def _load(self, step: int, abstract: Any) -> Restored:
-        record = self._record(step)
-        paths, leaves = _flatten(abstract)
-        _check_structure(self._directory, record, paths, [_kind(leaf) for leaf in leaves])
+    def _create(self, step: int) -> None:
+        """At once, so that a place that cannot be written is known before the next chunk."""
         try:
-            items = ocp.args.Composite(state=ocp.args.StandardRestore(_numbered(leaves)))
-            with _loops_close_when_all_has_ended():
-                numbered = self._manager.restore(step, args=items)["state"]
-        except Exception as error:
-            raise Damaged(_line(error)) from error
-        found = [numbered[name] for name in _numbered(leaves)]
-        wrong = (fingerprint(found) != np.asarray(record["fingerprints"], np.uint32)).any(axis=1)
-        if wrong.any():
-            raise Damaged(f"{int(wrong.sum())} of {len(paths)} arrays differ from what was saved")
-        return Restored(jax.tree.unflatten(jax.tree.structure(abstract), found), step, record["facts"])
+            _together(lambda: self._directory.mkdir(parents=True, exist_ok=True), OSError)
+        except OSError as error:
+            raise self._failure(step, error) from error
 
-    def _record(self, step: int) -> dict[str, Any]:
+    def _write(self, step: int, header: bytes, blocks: list[Block]) -> None:
+        scratch = self._directory / f"{step}.tmp"
+        first = jax.process_index() == 0
         try:
-            items = ocp.args.Composite(record=ocp.args.JsonRestore())
-            with _loops_close_when_all_has_ended():
-                record = self._manager.restore(step, args=items)["record"]
-            content, digest = record["content"], record["sha256"]
-        except Exception as error:
-            raise Damaged(f"its record cannot be read: {_line(error)}") from error
-        if digest != _digest(content):
-            raise Damaged("its record does not match its checksum")
-        if content["step"] != step:
-            raise Damaged(f"it says it is step {content['step']}")
-        if content["identity"] != self._identity:
-            raise Damaged("it belongs to another run")
-        return content
+            _together(lambda: first and (self._sweep(), scratch.mkdir()), OSError)
+            _together(lambda: files.write(scratch, header, blocks), OSError)
+            _together(lambda: first and self._commit(scratch, step), OSError)
+        except OSError as error:
+            if first:
+                shutil.rmtree(scratch, ignore_errors=True)
+            raise self._failure(step, error) from error
+
+    def _failure(self, step: int, error: OSError) -> OSError:
+        return OSError(f"cannot write the checkpoint of step {step} under {self._directory}: {_line(error)}")
+
+    def _commit(self, scratch: pathlib.Path, step: int) -> None:
+        """Put a written folder in its place, and remove those that are too old."""
+        final = self._directory / str(step)
+        if final.exists():  # the same step again
+            final.rename(final.with_name(f"{step}.old.tmp"))
+        _sync(scratch)
+        scratch.rename(final)
+        _sync(self._directory)
+        older = [other for other in self._steps() if other < step]
+        for other in older[: max(len(older) - self._keep + 1, 0)]:
+            (self._directory / str(other)).rename(self._directory / f"{other}.old.tmp")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what is on its way in or out: a kill can leave it, and a step in its place is always whole."""
+        for path in self._directory.glob("[0-9]*.tmp"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _load(self, step: int, abstract: Any) -> Restored:
+        folder = self._directory / str(step)
+        paths, leaves = _flatten(abstract)
+        try:
+            found = _together(lambda: _sound(folder), Damaged)
+            headers = _together(lambda: [files.read_header(path) for path in found], Damaged)
+        except OtherFormat:
+            raise ValueError(
+                f"the checkpoints in {self._directory} are of another version of the code; start over with --fresh"
+            ) from None
+        for header in headers:
+            if header["step"] != step:
+                raise Damaged(f"it says it is step {header['step']}")
+            if header["identity"] != self._identity:
+                raise Damaged("it belongs to another run")
+        self._check_structure(headers[0], paths, [files.kind(leaf) for leaf in leaves])
+        leaves = _together(lambda: files.read(found, headers, leaves), Damaged)
+        return Restored(jax.tree.unflatten(jax.tree.structure(abstract), leaves), step, headers[0]["facts"])
+
+    def _check_structure(self, header: dict[str, Any], paths: list[str], kinds: list[str]) -> None:
+        saved = dict(zip(header["paths"], header["kinds"]))
+        wanted = dict(zip(paths, kinds))
+        for path in sorted(saved.keys() | wanted.keys()):
+            if saved.get(path) != wanted.get(path):
+                raise ValueError(
+                    f"the checkpoints in {self._directory} are of another version of the code: "
+                    f"{path or 'the state'} is {wanted.get(path, 'absent')} now and {saved.get(path, 'absent')} there; "
+                    "start over with --fresh"
+                )
 
     def _set_aside(self, step: int, reason: str, *, last: bool) -> None:
         damaged = self._directory / str(step)
         number = 0
         while (aside := self._directory / f"damaged-{step}{f'-{number}' if number else ''}").exists():
             number += 1
-        if jax.process_index() == 0:
-            damaged.rename(aside)
+        _together(lambda: jax.process_index() == 0 and damaged.rename(aside), OSError)
         after = "starting over" if last else "using the one before"
         warnings.warn(f"checkpoint {damaged} is damaged ({reason}); {after}", stacklevel=3)
-        if "_manager" in self.__dict__:
-            self._manager.close()
-            del self.__dict__["_manager"]
 
 
-@contextlib.contextmanager
-def _loops_close_when_all_has_ended() -> Iterator[None]:
-    """Event loops opened inside wait for every task before they close.
+def _all_written() -> None:
+    """Wait for every save of this process, those of a fit that was interrupted too."""
+    _WRITER.submit(lambda: None).result()
 
-    Orbax closes its loop at the first array that cannot be read. Each other read then prints a traceback of its
-    own, at any time later, where the user is owed one line.
-    """
-    fresh = asyncio.new_event_loop
 
-    def new_event_loop() -> asyncio.AbstractEventLoop:
-        loop = fresh()
-        close = loop.close
+def _together(action: Callable[[], T], failure: type[Exception]) -> T:
+    """Do something in every process; where it fails in one, it fails in all."""
+    found, error = None, None
+    try:
+        found = action()
+    except Exception as problem:
+        error = problem
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
 
-        def wait_and_close() -> None:
-            if not loop.is_running() and not loop.is_closed() and (left := asyncio.all_tasks(loop)):
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            close()
+        if not multihost_utils.process_allgather(np.asarray(error is None)).all() and error is None:
+            error = failure("another process says why")
+    if error is not None:
+        raise error
+    return found
 
-        loop.close = wait_and_close
-        return loop
 
-    with mock.patch.object(asyncio, "new_event_loop", new_event_loop):
-        yield
+def _sound(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a checkpoint, after this process has checked its share of them."""
+    found = files.find(folder)
+    for path in found[jax.process_index() :: jax.process_count()]:
+        files.check(path)
+    return found
 
 
 def _flatten(tree: Any) -> tuple[list[str], list[Any]]:
@@ -254,33 +250,15 @@ def _flatten(tree: Any) -> tuple[list[str], list[Any]]:
     return [jax.tree_util.keystr(path) for path, _ in with_paths], [leaf for _, leaf in with_paths]
 
 
-def _numbered(leaves: list[Any]) -> dict[str, Any]:
-    return {f"{number:05d}": leaf for number, leaf in enumerate(leaves)}
-
-
-def _kind(leaf: Any) -> str:
-    if not hasattr(leaf, "dtype"):
-        leaf = np.asarray(leaf)
-    return f"{leaf.dtype}{list(leaf.shape)}"
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _sync(folder: pathlib.Path) -> None:
+    """Have the names in a folder on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
-
-
-def _check_structure(
-    directory: pathlib.Path, record: dict[str, Any], paths: list[str], kinds: list[str]
-) -> None:
-    saved = dict(zip(record["paths"], record["kinds"]))
-    wanted = dict(zip(paths, kinds))
-    for path in sorted(saved.keys() | wanted.keys()):
-        if saved.get(path) != wanted.get(path):
-            raise ValueError(
-                f"the checkpoints in {directory} are of another version of the code: {path or 'the state'} is "
-                f"{wanted.get(path, 'absent')} now and {saved.get(path, 'absent')} there; start over with --fresh"
-            )
