@@ -13,6 +13,7 @@ import numpy as np
 from jaxlab.training._method import Group, group_of, groups_of
 from jaxlab.training._placed import PlacedData, Split
 from jaxlab.training._program import CompiledProgram, make_program
+from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.experiment import Experiment, Plan
 
 
@@ -30,7 +31,7 @@ class Programs:
 
     Args:
       tasks, plan: as `training.run` takes them.
-      left: `(name, steps) -> bool`, whether a stage or arm has steps left to train; what has none is not traced.
+      checkpoints: `name -> Checkpoints` of a stage or arm; what has no steps left is not traced. None: all have.
       compiles: False traces only.
 
     Raises:
@@ -41,11 +42,11 @@ class Programs:
         self,
         tasks: Mapping[str, Experiment],
         plan: Plan,
-        left: Callable[[str, int], bool] = lambda name, steps: True,
+        checkpoints: Callable[[str], Checkpoints] | None = None,
         *,
         compiles: bool = True,
     ):
-        self._plan, self._left = plan, left
+        self._plan, self._checkpoints = plan, checkpoints
         # Processes of one run would have to agree on an order.
         ahead = compiles and jax.process_count() == 1
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "compile") if ahead else None
@@ -73,7 +74,7 @@ class Programs:
     def _add(self, task: str, experiment: Experiment) -> None:
         prefix = f"{task}/" if task else ""
         self.data[task] = data = PlacedData(experiment.data, self._plan.seeds)
-        self.groups[task] = groups_of(experiment)
+        self.groups[task] = [part for group in groups_of(experiment) for part in self._divided(prefix, group)]
         context: Any = {}
         for name, stage in experiment.prepare.items():
             self.contexts[prefix + name] = context
@@ -105,6 +106,20 @@ class Programs:
             finals |= set(experiment.summarise(_empty_history(found, along, experiment, self._plan)))
         self.metrics |= {prefix + name: finals for name in group.names}
         return program
+
+    def _left(self, name: str, steps: int) -> bool:
+        newest = self._checkpoints(name).newest if self._checkpoints else None
+        return newest is None or newest < steps
+
+    def _divided(self, prefix: str, group: Group) -> list[Group]:
+        """Arms that were not there when the others were trained are trained by themselves."""
+        if self._checkpoints is None:
+            return [group]
+        own = {name: self._checkpoints(prefix + name) for name in group.names}
+        trained_with = {other for saved in own.values() for other in saved.peek().get("group", ())}
+        new = [name for name, saved in own.items() if saved.newest is None and name not in trained_with]
+        rest = [name for name in group.names if name not in new]
+        return [group.only(names) for names in (rest, new) if names]
 
     def _trace(
         self, program: CompiledProgram, group: Group, splits: dict[str, Split], context: Any, names: tuple

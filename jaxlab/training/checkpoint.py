@@ -96,6 +96,15 @@ class Checkpoints:
         _all_written()
         return max(self._steps(), default=None)
 
+    def peek(self) -> dict[str, Any]:
+        """The facts of the newest checkpoint, which may still turn out to be damaged; none when there is none."""
+        newest = self.newest
+        try:
+            found = files.find(self._directory / str(newest))
+            return files.read_header(found[0])["facts"]
+        except (Damaged, OtherFormat, OSError, ValueError, KeyError):
+            return {}
+
     def restore(self, abstract: Any, *, at_most: int | None = None) -> Restored | None:
         """The newest sound checkpoint, of those up to step `at_most` if given; None when there is none.
 

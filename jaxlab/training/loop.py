@@ -160,9 +160,9 @@ class Lane:
         for name, value in (row | kept).items():
             self.history.setdefault(name, []).append(value)
 
-    def facts(self, wall_s: float) -> dict[str, Any]:
-        """What a checkpoint has to know besides the state."""
-        facts: dict[str, Any] = {"wall_s": self.earlier + wall_s, "history": self.history}
+    def facts(self, wall_s: float, group: Sequence[str]) -> dict[str, Any]:
+        """What a checkpoint has to know besides the state; `group` are the arms that it was trained with."""
+        facts: dict[str, Any] = {"wall_s": self.earlier + wall_s, "history": self.history, "group": group}
         if self.final is not None:
             facts["final"] = {name: values.tolist() for name, values in self.final.items()}
         if self.diverged:
@@ -449,9 +449,8 @@ class _Training:
     def _save(self, number: int) -> None:
         lane = self._lanes[number]
         if lane.checkpoints:
-            lane.checkpoints.save(
-                self.step, self._program.cut(self._state, number), lane.facts(self._seconds())
-            )
+            facts = lane.facts(self._seconds(), self._program.group.names)
+            lane.checkpoints.save(self.step, self._program.cut(self._state, number), facts)
 
     def _restore(self) -> list[Restored] | None:
         if any(lane.checkpoints is None or lane.checkpoints.newest is None for lane in self._lanes):

@@ -121,7 +121,7 @@ class _Runner:
     ):
         self._plan, self._workdir, self._log = plan, workdir, log
         self._stop, self._show, self._say = stop, show, say
-        self._programs = Programs(tasks, plan, self._left)
+        self._programs = Programs(tasks, plan, self._checkpoints)
         self.wall_s = 0.0
 
     def close(self) -> None:
@@ -151,10 +151,6 @@ class _Runner:
             _draw_examples(self._workdir.path / picture, experiment, ends, data)
         # In the order of the experiment, not of the groups.
         return {prefix + name: arms[prefix + name] for name in experiment.arms}
-
-    def _left(self, name: str, steps: int) -> bool:
-        newest = self._checkpoints(name).newest
-        return newest is None or newest < steps
 
     def _checkpoints(self, name: str) -> Checkpoints:
         return Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity_of(name))

@@ -101,10 +101,8 @@ def test_arms_compile_before_the_stage_that_they_begin_from_has_trained():
         toy.experiment(only=Arm(Learner(begin, base.update), steps=20), other=Arm(base, steps=20)),
         prepare={"warm": Arm(base, steps=20, export=toy.params_of)},
     )
-    asked = []
-    programs = Programs({"": experiment}, toy.plan(), lambda name, steps: asked.append((name, steps)) or True)
+    programs = Programs({"": experiment}, toy.plan())
     try:
-        assert asked == [("warm", 20), ("only", 20), ("other", 20)]
         program, data = programs.take("only"), programs.data[""]
         context = program.place_context({"warm": {"w": jnp.ones((3, 4))}})
         train = program.place_data(data)["train"]
