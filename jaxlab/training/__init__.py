@@ -3,7 +3,7 @@
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.experiment import Arm, Claim, Experiment, PerSeed, Plan, Turn
-from jaxlab.training.loop import Diverged, Fit, fit
+from jaxlab.training.loop import Diverged, Fit, Interrupted, fit
 from jaxlab.training.mesh import make_mesh, per_device, state_shardings
 from jaxlab.training.report import decide, t_interval
 from jaxlab.training.run import run
@@ -16,6 +16,7 @@ __all__ = [
     "Diverged",
     "Experiment",
     "Fit",
+    "Interrupted",
     "PerSeed",
     "Plan",
     "Turn",

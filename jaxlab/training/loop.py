@@ -268,6 +268,9 @@ def fit(
             if interrupted():
                 raise Interrupted(error.step, training.so_far()) from None
             raise
+        finally:
+            if checkpoints:
+                checkpoints.close()
     if isinstance(done, Diverged):
         raise done
     return done

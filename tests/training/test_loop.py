@@ -1,5 +1,9 @@
 """The loop: the same numbers whatever the chunks, the devices, the mapping of seeds and the interruptions."""
 
+import os
+import shutil
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxlab.core import Learner
 from jaxlab.training import Checkpoints, Diverged, Fit, fit
+from jaxlab.training.loop import Interrupted
 from jaxlab.training.preemption import Preempted
 from tests.training import toy
 
@@ -202,3 +207,43 @@ def test_context_reaches_init_with_one_entry_per_seed():
     done = fit(learner, data=toy.data(), draw=toy.draw, steps=10, plan=toy.plan(), context=given)
     np.testing.assert_array_equal(done.state, given["x"])
     np.testing.assert_array_equal(done.rows[0]["train/loss"], [1.0, 5.0, 9.0])
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_ctrl_c_ends_the_chunk_and_keeps_what_is_done(tmp_path, keep):
+    """The `Fit` so far hangs on the exception, and the same cell runs again in the same process."""
+    expected = run()
+    checkpoints = lambda: Checkpoints(tmp_path) if keep else None
+    interrupt = lambda row: os.kill(os.getpid(), signal.SIGINT) if row["step"] == 20 else None
+    for _ in range(3):
+        with pytest.raises(Interrupted, match="interrupted at step 20") as stopped:
+            run(checkpoints=checkpoints(), log=interrupt)
+        found = stopped.value.fit
+        assert [row["step"] for row in found.rows][-1:] == [20]
+        assert weights(found).shape == (3, 4)
+        shutil.rmtree(tmp_path, ignore_errors=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoints=checkpoints(), log=interrupt)
+    done = run(checkpoints=checkpoints())
+    assert done.rows[0]["step"] == (30 if keep else 10)
+    np.testing.assert_array_equal(weights(done), weights(expected))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_fit_is_printed_tabulated_and_drawn():
+    done = run(steps=20)
+    lines = repr(done).splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("Fit of 3 seeds, ")
+    assert "test/mse" in lines[2]
+    assert "5 arrays" in lines[4]
+    assert [axes.get_title() for axes in done.plot("train/loss", "val/mse").axes] == ["train/loss", "val/mse"]
+    with pytest.raises(ValueError, match="no row has the metric 'loss'"):
+        done.plot("loss")
+    pandas = pytest.importorskip("pandas")
+    table = done.to_pandas()
+    assert isinstance(table, pandas.DataFrame)
+    assert table.shape[0] == 2 * 3
+    last = table[(table.step == 20) & (table.seed == 1)]
+    np.testing.assert_allclose(last["test/mse"], done.final["test/mse"][1])
+    assert table["test/mse"].isna().sum() == 3
