@@ -21,8 +21,42 @@ from jaxlab.training._checkpoint_files import Block, Damaged, OtherFormat
 
 T = TypeVar("T")
 
-# One thread writes for the whole process, so what was saved first is on the disk first, whoever asks.
-_WRITER = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+
+class _Writer:
+    """One thread that writes for the whole process: what was saved first is on the disk first.
+
+    After a write that failed nothing is written until somebody was told. So arms that are saved together stay within
+    one step of each other, and have a step in common to go on from.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._failure: Exception | None = None
+
+    def submit(self, action: Callable[[], None]) -> Future:
+        """Do it when all before is done."""
+        return self._thread.submit(self._do, action)
+
+    def _do(self, action: Callable[[], None]) -> None:
+        if self._failure is None:
+            try:
+                action()
+            except Exception as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure
+
+    def wait(self) -> None:
+        """Until all is written that was submitted, by a fit that was interrupted too."""
+        self._thread.submit(lambda: None).result()
+
+    def forget(self) -> None:
+        """The failure was told; what waited behind it is not written any more."""
+        self.wait()
+        self._failure = None
+
+
+_WRITER = _Writer()
 
 
 class Restored(NamedTuple):
@@ -86,14 +120,14 @@ class Checkpoints:
         encoded = files.encode(header, blocks)
         self._create(step)
         if jax.process_count() == 1:
-            self._writing = _WRITER.submit(self._write, step, encoded, blocks)
+            self._writing = _WRITER.submit(lambda: self._write(step, encoded, blocks))
         else:
             self._write(step, encoded, blocks)
 
     @property
     def newest(self) -> int | None:
         """The step of the newest checkpoint, sound or not; None when there is none."""
-        _all_written()
+        _WRITER.wait()
         return max(self._steps(), default=None)
 
     def peek(self) -> dict[str, Any]:
@@ -118,7 +152,7 @@ class Checkpoints:
           ValueError: a sound checkpoint of this run holds a state of another structure, or was written by another
             version of the library: the code has changed.
         """
-        _all_written()
+        _WRITER.forget()
         while True:
             steps = [step for step in self._steps() if at_most is None or step <= at_most]
             if not steps:
@@ -136,7 +170,11 @@ class Checkpoints:
         """
         writing, self._writing = self._writing, None
         if writing:
-            writing.result()
+            try:
+                writing.result()
+            except Exception:
+                _WRITER.forget()
+                raise
 
     def _steps(self) -> list[int]:
         if not self._directory.is_dir():
@@ -222,11 +260,6 @@ class Checkpoints:
         _together(lambda: jax.process_index() == 0 and damaged.rename(aside), OSError)
         after = "starting over" if last else "using the one before"
         warnings.warn(f"checkpoint {damaged} is damaged ({reason}); {after}", stacklevel=3)
-
-
-def _all_written() -> None:
-    """Wait for every save of this process, those of a fit that was interrupted too."""
-    _WRITER.submit(lambda: None).result()
 
 
 def _together(action: Callable[[], T], failure: type[Exception]) -> T:

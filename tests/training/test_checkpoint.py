@@ -561,6 +561,25 @@ def test_a_full_disk_is_one_clear_error_and_earlier_checkpoints_stay(tmp_path, s
     assert restore(tmp_path).step == 4
 
 
+def test_arms_that_are_saved_together_keep_a_step_in_common(tmp_path):
+    """One arm's write fails: what the others had yet to write must not push out the step that all of them have."""
+    first, second = Checkpoints(tmp_path / "first"), Checkpoints(tmp_path / "second")
+    for step in (20, 40):
+        first.save(step, jnp.float32(step))
+        second.save(step, jnp.float32(step))
+    with full_disk(4096):
+        second.save(60, np.zeros(9999))
+        first.save(60, jnp.float32(60))
+        with pytest.raises(OSError, match=r"step 60 under .*second: .*File too large"):
+            first.save(80, jnp.float32(80))
+    with pytest.raises(OSError, match=r"step 60 under .*second: .*File too large"):
+        second.close()
+    for name in ("first", "second"):
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["20", "40"]
+    first.save(80, jnp.float32(80))
+    assert first.restore(jnp.float32(0)).step == 80
+
+
 def test_an_unwritable_place_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="cannot write the checkpoint of step 1"):
