@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxlab.core import Learner
+from jaxlab.training.claims import Claim, check_claims
 from jaxlab.training.mesh import Rules
 
 Evaluate = Callable[[Any, Any], dict[str, Any]]
@@ -34,34 +35,6 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
-    """A statement that a run decides: `arm` against `versus` on `metric`, paired by seed.
-
-    Attributes:
-      text: the claim in words, e.g. "pld beats kd".
-      metric: a metric of the final evaluation, e.g. "test/accuracy".
-      arm, versus: names of arms of the same experiment.
-      margin: the difference must exceed it, in the metric's unit, at least 0.
-      band: when given, an equivalence claim instead: the difference must lie within plus or minus `band`.
-      lower_is_better: turns the sign of the difference, for losses and errors.
-    """
-
-    text: str
-    metric: str
-    arm: str
-    versus: str
-    margin: float = 0.0
-    band: float | None = None
-    lower_is_better: bool = False
-
-    def __post_init__(self) -> None:
-        if self.margin < 0:
-            raise ValueError(f"claim {self.text!r}: margin is {self.margin}, it must be at least 0")
-        if self.band is not None and self.band <= 0:
-            raise ValueError(f"claim {self.text!r}: band is {self.band}, it must be above 0")
-
-
-@dataclasses.dataclass(frozen=True)
 class Experiment:
     """What is compared with what, on which data.
 
@@ -71,7 +44,7 @@ class Experiment:
       draw: `(data["train"], key) -> batch`, pure.
       arms: the contestants by name. All see the same seeds and, for a seed, the same batches in the same order.
       evaluate: `(state, split) -> {name: float32 scalar}`, pure for learners with `jit=True`.
-      claims: decided by the final evaluation.
+      claims: decided by the final evaluation, see `training.claims`.
       prepare: stages run before the arms, in order, once per seed; stage `name` leaves its export in
         `context[name]` for the stages and arms that follow.
       examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
@@ -97,12 +70,7 @@ class Experiment:
             raise ValueError(
                 f"{both[0]!r} names an arm and a stage of prepare: their checkpoints would be one"
             )
-        for claim in self.claims:
-            for name in (claim.arm, claim.versus):
-                if name not in self.arms:
-                    raise ValueError(
-                        f"claim {claim.text!r} speaks of {name!r}: the arms are {', '.join(self.arms)}"
-                    )
+        check_claims(self.claims, dict.fromkeys((*self.arms, *self.prepare)))
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+=")
