@@ -102,6 +102,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         raise ValueError(f"variant is {variant!r}: it must be one of {', '.join(VARIANTS)}")
     config = pld.get_config()
     config.paper = "Which distillation loss? All losses on logits, equally tuned"
+    config.scale = "toy (MLPs of 10 to 32 units; digits, Fashion-MNIST, procedural classes)"
     config.minutes, config.seeds = 8.0, 8
     config.tasks.digits.data.train_examples = 300
     config.tasks.digits.student.update({"options": {"features": (10,)}, "steps": 1000})
@@ -114,12 +115,12 @@ def get_config(variant: str | None = None) -> ConfigDict:
     }  # fmt: skip
     for name, task in config.tasks.items():
         task.arms = ConfigDict({arm: _arm(arm, grid[CHOSEN[name][arm]]) for arm, grid in GRID.items()})
+    losses = [arm for arm in GRID if arm not in ("ce", "smoothing", "kd")]
     config.claims = tuple(
-        {"text": f"{arm} beats {versus}", "metric": "test/accuracy", "arm": arm, "versus": versus}
-        for versus in ("smoothing", "kd")
-        for arm in GRID
-        if arm not in ("ce", "smoothing", "kd")
-    ) + ({"text": "kd beats smoothing", "metric": "test/accuracy", "arm": "kd", "versus": "smoothing"},)
+        {"name": f"{arm}_over_{versus}", "text": f"{arm} beats {versus}", "kind": "benchmark",
+         "metric": "test/accuracy", "arm": arm, "versus": versus}
+        for arm, versus in [*((arm, versus) for versus in ("smoothing", "kd") for arm in losses), ("kd", "smoothing")]
+    )  # fmt: skip
     if variant:
         {"smoke": _smoke, "tune": _tune}[variant](config)
     return config

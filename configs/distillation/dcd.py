@@ -67,6 +67,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "distillation.retrieve",
             "paper": "DCD: Dynamic Contrastive Distillation for Image-Text Retrieval (2022, arXiv 2207.01426)",
+            "scale": "toy (small encoders, procedural pairs of views)",
             "minutes": 2.0,
             "seeds": 8,
             "first_seed": 0,
@@ -105,13 +106,13 @@ def get_config(variant: str | None = None) -> ConfigDict:
         }
     )
     config.claims = (
-        _claim("hard_dynamic", "random_dynamic", "hard pairs beat random ones at an equal number"),
-        _claim("hard_dynamic", "hard_uniform", "dynamic weights beat uniform ones"),
-        _claim("hard_dynamic", "alone", "DCD beats a student without a teacher"),
-        _claim("random_uniform", "alone", "the teacher's scores help on random pairs"),
-        _claim("hard_dynamic", "alone_hard", "they help on the pairs that the teacher chose"),
-        _claim("hard_dynamic", "released", "the corrected loss beats the released one"),
-    )
+        _claim("headline", "hard_dynamic", "random_dynamic", "hard pairs beat random ones at an equal number"),
+        _claim("headline", "hard_dynamic", "hard_uniform", "dynamic weights beat uniform ones"),
+        _claim("secondary", "hard_dynamic", "alone", "DCD beats a student without a teacher"),
+        _claim("ablation", "random_uniform", "alone", "the teacher's scores help on random pairs"),
+        _claim("ablation", "hard_dynamic", "alone_hard", "they help on the pairs that the teacher chose"),
+        _claim("ablation", "hard_dynamic", "released", "the corrected loss beats the released one"),
+    )  # fmt: skip
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
     return config
@@ -121,8 +122,9 @@ def _arm(name: str, setting: dict) -> dict:
     return ARM | METHODS[name] | setting
 
 
-def _claim(arm: str, versus: str, text: str) -> dict:
-    return {"text": text, "metric": "test/r1", "arm": arm, "versus": versus}
+def _claim(kind: str, arm: str, versus: str, text: str) -> dict:
+    return {"name": f"{arm}_over_{versus}", "text": text, "kind": kind, "metric": "test/r1", "arm": arm,
+            "versus": versus}  # fmt: skip
 
 
 def _smoke(config: ConfigDict) -> None:
@@ -154,6 +156,7 @@ def _paper(config: ConfigDict) -> None:
 
     Its photographs, captions and the transformers that read them are not here; never run.
     """
+    config.scale = "the paper's numbers, procedural views"
     config.minutes = 600.0
     config.candidates, config.num_negatives = 16, 7
     config.batch_size = 256

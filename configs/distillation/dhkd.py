@@ -16,6 +16,9 @@ procedural classes in five groups, a 32-unit student. The auxiliary head, which 
 student, is linear (the authors' deeper one, `head_features = (200,)`, lacks dropout and batch normalisation here).
 Every arm had four settings and six seeds of its own for tuning, judged by validation accuracy.
 
+Withdrawn: what was decided on the digits. The differences are one to three test images, and undecided on two other
+splits.
+
 Found (8 seeds, test accuracy; teachers 0.97 and 0.92). Digits: two heads beat one by +0.004 [+0.000, +0.008] and
 cross-entropy alone beats both losses on one head by +0.010 [+0.003, +0.016], as the paper says; but two heads stay
 behind cross-entropy, -0.006 [-0.010, -0.002], and level with KD, +0.000 [-0.006, +0.006]. Hierarchy: two heads
@@ -78,6 +81,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "distillation.train_student",
             "paper": "DHKD: Dual-Head Knowledge Distillation (2024, arXiv 2411.08937)",
+            "scale": "toy (MLPs of 16 and 32 units; digits, procedural classes)",
             "minutes": 3.0,
             "seeds": 8,
             "first_seed": 0,
@@ -93,20 +97,21 @@ def get_config(variant: str | None = None) -> ConfigDict:
         }
     )
     config.claims = (
-        _claim("two_heads", "one_head", "two heads beat one"),
-        _claim("ce", "one_head", "cross-entropy alone beats both losses on one head"),
-        _claim("binary", "one_head", "BinaryKL-Norm alone beats both losses on one head"),
-        _claim("aligned", "two_heads", "aligned gradients beat their plain sum"),
-        _claim("two_heads", "ce", "two heads beat cross-entropy"),
-        _claim("two_heads", "kd", "two heads beat kd"),
+        _claim("headline", "two_heads", "one_head", "two heads beat one"),
+        _claim("secondary", "ce", "one_head", "cross-entropy alone beats both losses on one head"),
+        _claim("secondary", "binary", "one_head", "BinaryKL-Norm alone beats both losses on one head"),
+        _claim("ablation", "aligned", "two_heads", "aligned gradients beat their plain sum"),
+        _claim("ablation", "two_heads", "ce", "two heads beat cross-entropy"),
+        _claim("secondary", "two_heads", "kd", "two heads beat kd"),
     )
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
     return config
 
 
-def _claim(arm: str, versus: str, text: str) -> dict:
-    return {"text": text, "metric": "test/accuracy", "arm": arm, "versus": versus}
+def _claim(kind: str, arm: str, versus: str, text: str) -> dict:
+    return {"name": f"{arm}_over_{versus}", "text": text, "kind": kind, "metric": "test/accuracy", "arm": arm,
+            "versus": versus}  # fmt: skip
 
 
 def _digits() -> dict:
@@ -184,6 +189,7 @@ def _paper(config: ConfigDict) -> None:
     decay, as in every arm. The images are the user's: `--config.tasks.cifar100.data.path=cifar100.npz` (train_image,
     train_label, test_image, test_label). Never run.
     """
+    config.scale = "paper"
     steps = 240 * 50_000 // 64
     config.minutes = 900.0
     config.seeds, config.seeds_by = 3, "map"

@@ -14,6 +14,9 @@ gives it the mean entropy of that of lambda_15 (matched); and one that is paid f
 (entropy). The claims speak of 0.15, fixed beforehand; 0.05 and 0.25 take its settings and show the dose. Centroids
 follow the teacher as the paper has it (`decay`); the released code keeps them where they began (`decay` 1).
 
+Withdrawn: mcmi over lambda_0 on few images. With temperature 8 for both and fresh seeds it is +0.0003 [-0.0024,
++0.0030].
+
 Found (8 seeds, test accuracy; teachers 0.85). Fine-tuning with 0.15 raises the conditional information of the teacher
 from 0.360 to 0.373 (with 0.25 to 0.385), at the price of 0.003 of its accuracy. With five images per class students
 gain: distillation over the labels +0.096 [+0.087, +0.104], mcmi over lambda_0 +0.012 [+0.006, +0.017]; but tuning
@@ -76,6 +79,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "distillation.finetune_teacher",
             "paper": "Bayes Conditional Distribution Estimation for KD Based on CMI (2024, arXiv 2401.08732)",
+            "scale": "toy (64-unit MLP, procedural classes)",
             "minutes": 3.0,
             "seeds": 8,
             "first_seed": 0,
@@ -131,18 +135,22 @@ def _chosen(settings: dict) -> dict:
 def _claims() -> tuple[dict, ...]:
     """Each with the tasks that it is about."""
 
-    def claim(versus: str, text: str, *tasks: str, metric: str = "accuracy", arm: str = "lambda_15") -> dict:
-        return {"text": text, "metric": f"test/{metric}", "arm": arm, "versus": versus, "tasks": tasks}
+    def claim(
+        kind: str, versus: str, text: str, *tasks: str, metric: str = "accuracy", arm: str = "lambda_15"
+    ) -> dict:
+        name = f"{arm}_over_{versus}" + ("" if metric == "accuracy" else f"_{metric}")
+        return {"name": name, "text": text, "kind": kind, "metric": f"test/{metric}", "arm": arm, "versus": versus,
+                "tasks": tasks}  # fmt: skip
 
-    recall = {"metric": "omitted_recall"}
+    every, recall = ("few", "all", "omitted"), {"metric": "omitted_recall"}
     return (
-        claim("ce", "distillation beats the labels alone", "few", "all", arm="lambda_0"),
-        claim("lambda_0", "mcmi beats fine-tuning on the likelihood alone", "few", "all", "omitted"),
-        claim("matched", "mcmi beats a teacher that is as soft by temperature", "few", "all", "omitted"),
-        claim("entropy", "mcmi beats a teacher that is paid for entropy", "few", "all", "omitted"),
-        claim("lambda_0", "mcmi raises the recall of the omitted class", "omitted", **recall),
-        claim("matched", "it raises it more than temperature does", "omitted", **recall),
-        claim("entropy", "it raises it more than entropy does", "omitted", **recall),
+        claim("premise", "ce", "distillation beats the labels alone", "few", "all", arm="lambda_0"),
+        claim("headline", "lambda_0", "mcmi beats fine-tuning on the likelihood alone", *every),
+        claim("secondary", "matched", "mcmi beats a teacher that is as soft by temperature", *every),
+        claim("ablation", "entropy", "mcmi beats a teacher that is paid for entropy", *every),
+        claim("secondary", "lambda_0", "mcmi raises the recall of the omitted class", "omitted", **recall),
+        claim("ablation", "matched", "it raises it more than temperature does", "omitted", **recall),
+        claim("ablation", "entropy", "it raises it more than entropy does", "omitted", **recall),
     )
 
 
@@ -187,6 +195,7 @@ def _paper(config: ConfigDict) -> None:
     train_label, test_image, test_label). The authors' optimizer is SGD with momentum, here it is AdamW; and a teacher's
     answers are computed once, so images are not augmented. It needs an accelerator and was not run.
     """
+    config.scale = "paper"
     epoch = 45_000 // 64
     config.minutes = 3000.0
     config.seeds, config.seeds_by = 5, "map"

@@ -18,6 +18,9 @@ gain of more modules. `all_labels`, the labels of all training images, is the ce
 Variants: `:smoke` (seconds), `:tune` (the grid below on seeds of their own, validation only), `:paper` (wider nets on
 Fashion-MNIST; the paper's own data, movie recommendation among them, are not here).
 
+Withdrawn: what is said against the hint, against the labels alone, and of KD. The teacher's parity, 0.83 to 0.86, is no
+better than that of a student alone, so that there was nothing to teach.
+
 Found (8 seeds, test accuracy): talking does not pay here. The labels alone reach 0.865, KD 0.842, the hint 0.855,
 one-way and two-way talk 0.843 each, all labels 0.944. Two-way against one-way with the same modules -0.000 [-0.011,
 +0.011], a second round -0.001 [-0.007, +0.006], two-way against KD +0.001 [-0.016, +0.018], against the hint -0.012
@@ -86,6 +89,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "distillation.talk",
             "paper": "Inspired by Talking Models (2023, arXiv 2310.03188): a reconstruction",
+            "scale": "toy (small MLPs, digits)",
             "minutes": 2.0,
             "seeds": 8,
             "first_seed": 0,
@@ -107,13 +111,13 @@ def get_config(variant: str | None = None) -> ConfigDict:
         }
     )
     config.claims = (
-        _claim("two_way_1", "one_way", "two-way talk beats a one-way codec of equal size"),
-        _claim("two_way_2", "two_way_1", "a second round helps"),
-        _claim("two_way_1", "kd", "two-way talk beats KD"),
-        _claim("two_way_1", "hint", "two-way talk beats a hint"),
-        _claim("two_way_1", "ce", "two-way talk beats the labels alone"),
-        _claim("kd", "ce", "KD beats the labels alone"),
-        _claim("all_labels", "two_way_1", "there is room left to the ceiling"),
+        _claim("headline", "two_way_1", "one_way", "two-way talk beats a one-way codec of equal size"),
+        _claim("secondary", "two_way_2", "two_way_1", "a second round helps"),
+        _claim("secondary", "two_way_1", "kd", "two-way talk beats KD"),
+        _claim("secondary", "two_way_1", "hint", "two-way talk beats a hint"),
+        _claim("ablation", "two_way_1", "ce", "two-way talk beats the labels alone"),
+        _claim("premise", "kd", "ce", "KD beats the labels alone"),
+        _claim("room", "all_labels", "two_way_1", "there is room left to the ceiling"),
     )
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
@@ -124,8 +128,9 @@ def _arm(name: str, setting: dict) -> dict:
     return ARM | METHODS[name] | setting
 
 
-def _claim(arm: str, versus: str, text: str) -> dict:
-    return {"text": text, "metric": "test/accuracy", "arm": arm, "versus": versus}
+def _claim(kind: str, arm: str, versus: str, text: str) -> dict:
+    return {"name": f"{arm}_over_{versus}", "text": text, "kind": kind, "metric": "test/accuracy", "arm": arm,
+            "versus": versus}  # fmt: skip
 
 
 def _smoke(config: ConfigDict) -> None:
@@ -156,6 +161,7 @@ def _paper(config: ConfigDict) -> None:
 
     The classes are then clothes, and odd or even an arbitrary grouping of them.
     """
+    config.scale = "small, real (Fashion-MNIST)"
     config.minutes = 240.0
     config.data = ConfigDict(
         {"source": "fashion_mnist", "path": "", "split_seed": 0, "fractions": (0.9, 0.1, 0.0)}

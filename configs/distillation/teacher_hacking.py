@@ -16,7 +16,8 @@ Metrics, on held-out prompts. `proxy` is KL(teacher || student) and `golden` KL(
 whole answers; the paper's own divergence was not seen. `hacking` is how far golden stands above its lowest value,
 `proxy_fall` how far proxy fell since then: hacking needs both above 0, as a proxy that rises as well is plain
 overfitting. `val_seen` has the proxy on prompts of the training, `deviation` how far the proxy strays from a power
-law, the paper's sign that needs no oracle. A margin of 0.02 nats keeps a single late wobble from counting.
+law, the paper's sign that needs no oracle. The smallest effect of interest, 0.02 nats, keeps a single late wobble from
+counting.
 
 Variants: `:smoke` (seconds), `:tune` (learning rates for every arm on seeds of their own, validation only), `:paper`
 (longer answers over more tokens on the same code; the paper's T5-large, T5-base and XSum are not here).
@@ -75,6 +76,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "distillation.hack_teacher",
             "paper": "On Teacher Hacking in Language Model Distillation (2025, arXiv 2502.02671)",
+            "scale": "toy (decoders of a few thousand parameters, a procedural oracle)",
             "minutes": 3.0,
             "seeds": 8,
             "first_seed": 0,
@@ -98,17 +100,20 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "arms": {name: _arm(name, GRID[name][CHOSEN] if name in GRID else {}) for name in METHODS},
         }
     )
+    as_good = {"relation": "equivalent"}
     config.claims = (
-        _claim("offline", "start", "offline, golden rises from its best", "hacking", margin=0.02),
-        _claim("offline", "start", "offline, proxy still falls meanwhile", "proxy_fall"),
-        _claim("offline", "online_teacher", "it rises more than with the teacher's fresh answers", "hacking"),
-        _claim("offline", "online_student", "it rises more than with the student's own answers", "hacking"),
-        _claim("fewer_5", "offline", "fewer prompts at the same size make it worse", "hacking"),
-        _claim("offline", "more_5", "more answers per prompt make it better", "hacking"),
-        _claim("online_teacher", "start", "online, golden does not rise", "hacking", band=0.02),
-        _claim("offline", "online_teacher", "offline, the student ends further from the truth", "golden"),
-        _claim("offline", "online_teacher", "the proxy strays further from a power law", "deviation"),
-    )
+        _claim("headline", "offline", "start", "offline, golden rises from its best", "hacking"),
+        _claim("premise", "offline", "start", "offline, proxy still falls meanwhile", "proxy_fall"),
+        _claim("secondary", "offline", "online_teacher", "it rises more than with the teacher's fresh answers",
+               "hacking"),
+        _claim("secondary", "offline", "online_student", "it rises more than with the student's own answers",
+               "hacking"),
+        _claim("ablation", "fewer_5", "offline", "fewer prompts at the same size make it worse", "hacking"),
+        _claim("ablation", "offline", "more_5", "more answers per prompt make it better", "hacking"),
+        _claim("secondary", "online_teacher", "start", "online, golden does not rise", "hacking", **as_good),
+        _claim("ablation", "offline", "online_teacher", "offline, the student ends further from the truth", "golden"),
+        _claim("ablation", "offline", "online_teacher", "the proxy strays further from a power law", "deviation"),
+    )  # fmt: skip
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
     return config
@@ -127,8 +132,9 @@ def _arm(name: str, setting: dict) -> dict:
     return ARM | METHODS[name] | setting
 
 
-def _claim(arm: str, versus: str, text: str, metric: str, **more: float) -> dict:
-    return {"text": text, "metric": f"test/{metric}", "arm": arm, "versus": versus, **more}
+def _claim(kind: str, arm: str, versus: str, text: str, metric: str, **more: str) -> dict:
+    return {"name": f"{arm}_over_{versus}_{metric}", "text": text, "kind": kind, "metric": f"test/{metric}", "arm": arm,
+            "versus": versus, "sesoi": 0.02, **more}  # fmt: skip
 
 
 def _keep(config: ConfigDict, names: tuple[str, ...]) -> None:
@@ -172,6 +178,7 @@ def _paper(config: ConfigDict) -> None:
     The paper distils T5-large into T5-base on 200,000 prompts for 390,625 updates, with distances that it estimates;
     an accelerator is needed even for this, and it was never run.
     """
+    config.scale = "larger decoders, a procedural oracle"
     config.minutes = 600.0
     config.vocab, config.length, config.prompt_length = 12, 6, 4
     config.prompts = ConfigDict({"distil": 6000, "val": 32, "test": 128, "sft": 12_000})

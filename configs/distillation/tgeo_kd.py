@@ -73,6 +73,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "distillation.fuse_teacher",
             "paper": "Less or More From Teacher: Exploiting Trilateral Geometry For KD (2023, arXiv 2312.15112)",
+            "scale": "toy (32-unit MLP, procedural classes)",
             "minutes": 3.0,
             "seeds": 8,
             "first_seed": 0,
@@ -89,13 +90,14 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "tasks": {"hierarchy": _hierarchy()},
         }
     )
+    trust = {"name": "trust_gap", "metric": "seen/trust_gap"}
     config.claims = (
-        _claim("tgeo", "ce", "fusing beats the labels alone"),
-        _claim("tgeo", "fixed", "tgeo beats the best constant share"),
-        _claim("tgeo", "random", "a learned controller beats a random one"),
-        _claim("tgeo", "one", "shares of each example beat one learned share"),
-        _claim("tgeo", "mean_of_each", "shares of each example beat their own mean"),
-        _claim("tgeo", "random", "it learns to trust the teacher less where it is wrong", "seen/trust_gap"),
+        _claim("secondary", "tgeo", "ce", "fusing beats the labels alone"),
+        _claim("headline", "tgeo", "fixed", "tgeo beats the best constant share"),
+        _claim("secondary", "tgeo", "random", "a learned controller beats a random one"),
+        _claim("ablation", "tgeo", "one", "shares of each example beat one learned share"),
+        _claim("ablation", "tgeo", "mean_of_each", "shares of each example beat their own mean"),
+        _claim("premise", "tgeo", "random", "it learns to trust the teacher less where it is wrong", **trust),
     )
     if variant:
         {"smoke": _smoke, "tune": _tune, "digits": _use_digits, "paper": _paper}[variant](config)
@@ -124,8 +126,9 @@ def _chosen() -> dict:
     return {name: ARM | METHODS[name] | GRID[name][CHOSEN[name]] for name in METHODS}
 
 
-def _claim(arm: str, versus: str, text: str, metric: str = "test/accuracy") -> dict:
-    return {"text": text, "metric": metric, "arm": arm, "versus": versus}
+def _claim(kind: str, arm: str, versus: str, text: str, **more: str) -> dict:
+    return {"name": f"{arm}_over_{versus}", "text": text, "kind": kind, "metric": "test/accuracy", "arm": arm,
+            "versus": versus, **more}  # fmt: skip
 
 
 def _tune(config: ConfigDict) -> None:
@@ -146,6 +149,7 @@ def _tune(config: ConfigDict) -> None:
 
 def _use_digits(config: ConfigDict) -> None:
     """Real images, with the settings chosen on the hierarchy."""
+    config.scale = "toy (8-unit MLP, digits)"
     config.tasks = ConfigDict({"digits": _digits()})
 
 
@@ -185,6 +189,7 @@ def _paper(config: ConfigDict) -> None:
     no label is flipped, and as the teacher's answers are computed once, images are not augmented. It needs an
     accelerator and was not run.
     """
+    config.scale = "paper"
     steps = 240 * 50_000 // 64
     config.minutes = 900.0
     config.seeds, config.seeds_by = 5, "map"

@@ -116,6 +116,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "merging.merge_models",
             "paper": "AdaMerging: Adaptive Model Merging for Multi-Task Learning (2023, arXiv 2310.02575)",
+            "scale": "toy (64-64-unit MLPs, digits)",
             "minutes": 3.0,
             "seeds": 8,
             "first_seed": 0,
@@ -141,16 +142,18 @@ def get_config(variant: str | None = None) -> ConfigDict:
         }
     )
     config.claims = (
-        _claim("layer_wise", "task_arithmetic", "layer-wise coefficients without labels beat 0.3 everywhere"),
-        _claim("layer_wise", "global_labels", "they beat one coefficient tuned with labels"),
-        _claim("task_wise", "task_arithmetic", "task-wise coefficients beat 0.3 everywhere"),
-        _claim("layer_wise", "task_wise", "layer-wise coefficients beat task-wise ones"),
-        _claim("layer_wise_pp", "ties_labels", "learned coefficients beat one tuned with labels, after TIES"),
-        _claim("layer_wise_pp", "layer_wise", "TIES before learning helps"),
-        _claim("layer_wise_transductive", "layer_wise", "learning from the scored inputs themselves helps"),
-        _claim("layer_wise_labels", "layer_wise", "labels would find better coefficients"),
-        _claim("individual", "layer_wise", "there is room left to the models by themselves"),
-    )
+        _claim("headline", "layer_wise", "task_arithmetic",
+               "layer-wise coefficients without labels beat 0.3 everywhere"),
+        _claim("ablation", "layer_wise", "global_labels", "they beat one coefficient tuned with labels"),
+        _claim("secondary", "task_wise", "task_arithmetic", "task-wise coefficients beat 0.3 everywhere"),
+        _claim("secondary", "layer_wise", "task_wise", "layer-wise coefficients beat task-wise ones"),
+        _claim("ablation", "layer_wise_pp", "ties_labels",
+               "learned coefficients beat one tuned with labels, after TIES"),
+        _claim("secondary", "layer_wise_pp", "layer_wise", "TIES before learning helps"),
+        _claim("ablation", "layer_wise_transductive", "layer_wise", "learning from the scored inputs themselves helps"),
+        _claim("room", "layer_wise_labels", "layer_wise", "labels would find better coefficients"),
+        _claim("room", "individual", "layer_wise", "there is room left to the models by themselves"),
+    )  # fmt: skip
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
     return config
@@ -162,8 +165,9 @@ def _chosen(task: str) -> dict:
     return {name: ARM | arm for name, arm in FIXED.items()} | tuned
 
 
-def _claim(arm: str, versus: str, text: str) -> dict:
-    return {"text": text, "metric": "test/accuracy", "arm": arm, "versus": versus}
+def _claim(kind: str, arm: str, versus: str, text: str) -> dict:
+    return {"name": f"{arm}_over_{versus}", "text": text, "kind": kind, "metric": "test/accuracy", "arm": arm,
+            "versus": versus}  # fmt: skip
 
 
 def _tune(config: ConfigDict) -> None:
@@ -189,7 +193,7 @@ def _smoke(config: ConfigDict) -> None:
     task = config.tasks.overlapping
     task.domains = ("top_left", "bottom_right")
     task.arms = ConfigDict({name: task.arms[name].to_dict() for name in names})
-    config.claims = (_claim("layer_wise_transductive", "task_arithmetic", "learned beats 0.3"),)
+    config.claims = (_claim("ablation", "layer_wise_transductive", "task_arithmetic", "learned beats 0.3"),)
     config.minutes = 0.3
     config.seeds = 2
     config.log_classes = False
@@ -205,6 +209,7 @@ def _paper(config: ConfigDict) -> None:
     Its models are CLIP's ViT-B/32 and its eight data sets photographs; neither is among the sources, so this is the
     largest form of the same code: all eight places, wider nets, longer training. It was not run.
     """
+    config.scale = "the paper's budget, digits"
     config.minutes = 60.0
     places = (*CORNERS, "top", "right", "bottom", "left")
     config.features = (1024, 1024, 1024)

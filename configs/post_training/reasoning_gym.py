@@ -18,9 +18,9 @@ sample per word at temperature 1, which is what is optimized. One split of the w
 parameters, batches and samples, not of other words.
 
 Found (5 seeds, greedy test accuracy from 0.239 at the start): 200 steps of GRPO add +0.047 [+0.028, +0.065] and of
-RLOO +0.037 [+0.013, +0.061], both reproduced; the reward of a sample, which they optimize, goes from 0.05 to 0.15 and
-0.19. As many steps of imitation end at 0.62, 0.34 [0.29, 0.39] above GRPO: "grpo beats sft" is contradicted, as it
-had to be where one side sees the answers. How sure: the learning rates come from two seeds, between which validation
+RLOO +0.037 [+0.013, +0.061]; the reward of a sample, which they optimize, goes from 0.05 to 0.15 and
+0.19. As many steps of imitation end at 0.62, 0.34 [0.29, 0.39] above GRPO: "grpo beats sft" comes out opposite, as it
+had to where one side sees the answers. How sure: the learning rates come from two seeds, between which validation
 hardly distinguished those of GRPO and RLOO; sampled reward would have chosen higher ones.
 """
 
@@ -42,6 +42,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "post_training.train_on_text",
             "paper": "Reasoning Gym: Reasoning Environments for RL with Verifiable Rewards (2025, arXiv 2505.24760)",
+            "scale": "toy (a decoder 64 wide, words spelt backwards)",
             "minutes": 4.0,
             "seeds": 5,
             "first_seed": 0,
@@ -82,10 +83,13 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {"start": {"method": "none"}} | {name: _arm(name, GRID[name][best]) for name, best in CHOSEN.items()}
     )
     config.claims = (
-        {"text": "grpo beats start", "metric": "test/accuracy", "arm": "grpo", "versus": "start"},
-        {"text": "rloo beats start", "metric": "test/accuracy", "arm": "rloo", "versus": "start"},
-        {"text": "grpo beats sft", "metric": "test/accuracy", "arm": "grpo", "versus": "sft"},
-    )
+        {"name": "grpo_over_start", "text": "grpo beats start", "kind": "benchmark",
+         "metric": "test/accuracy", "arm": "grpo", "versus": "start"},
+        {"name": "rloo_over_start", "text": "rloo beats start", "kind": "benchmark",
+         "metric": "test/accuracy", "arm": "rloo", "versus": "start"},
+        {"name": "grpo_over_sft", "text": "grpo beats sft", "kind": "benchmark",
+         "metric": "test/accuracy", "arm": "grpo", "versus": "sft"},
+    )  # fmt: skip
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
     return config

@@ -36,6 +36,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "post_training.train_on_text",
             "paper": "DeepSeekMath (2024, arXiv 2402.03300) on SmolLM2 (2025, arXiv 2502.02737)",
+            "scale": "small, real (SmolLM2-135M, sums)",
             "minutes": 15.0,
             "seeds": 1,
             "first_seed": 0,
@@ -78,9 +79,11 @@ def get_config(variant: str | None = None) -> ConfigDict:
         }
     )
     config.claims = (
-        {"text": "grpo beats the model before", "metric": "test/accuracy", "arm": "grpo", "versus": "before"},
-        {"text": "so it does when sampled", "metric": "test/reward", "arm": "grpo", "versus": "before"},
-    )
+        {"name": "grpo_over_before", "text": "grpo beats the model before", "kind": "benchmark",
+         "metric": "test/accuracy", "arm": "grpo", "versus": "before"},
+        {"name": "grpo_over_before_sampled", "text": "so it does when sampled", "kind": "benchmark",
+         "metric": "test/reward", "arm": "grpo", "versus": "before"},
+    )  # fmt: skip
     if variant:
         {"smoke": _smoke, "paper": _paper}[variant](config)
     return config

@@ -16,6 +16,9 @@ the training lists), `ipw_wrong` by that of another eta; `dla` learns it; `label
 and `initial` is the ranker whose lists are shown (the floor). `max_weight` caps every weight. The propensity
 model is one number per position, with a learning rate of its own, where the authors have a small net on the position.
 
+Withdrawn: under `trust` that DLA is not as good as the true propensities. It was better, which an equivalence counted
+against it; the claim asks for not worse now.
+
 Found (8 seeds, nDCG@10 on test queries; the ranker that was shown has 0.694, one that learns from grades 0.965).
 Under the users that the method assumes, DLA is as good as true propensities: `eta1` 0.947 against 0.949, -0.002
 [-0.003, -0.001], where clicks as they are give 0.867. The squared bias is too much for it: `eta2` 0.880, +0.076
@@ -60,6 +63,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "ranking.rank_from_clicks",
             "paper": "Unbiased Learning to Rank with Unbiased Propensity Estimation (SIGIR 2018, arXiv 1804.05938)",
+            "scale": "toy (small nets, procedural queries)",
             "minutes": 3.0,
             "seeds": 8,
             "first_seed": 0,
@@ -93,14 +97,15 @@ def get_config(variant: str | None = None) -> ConfigDict:
             | {name: _arm(weights, **GRID[name][CHOSEN[name]]) for name, weights in METHODS.items()},
         }
     )
+    nearer = {"name": "examination", "metric": "test/examination_error", "lower_is_better": True,
+              "sesoi": 0.05}  # fmt: skip
     config.claims = (
-        _claim("dla", "naive", "dla beats clicks as they are"),
-        _claim("dla", "ipw_true", "dla is as good as the true propensities", band=0.01),
-        _claim("dla", "ipw_wrong", "dla beats wrong propensities"),
-        _claim("dla", "ipw_wrong", "dla knows better what users look at", "test/examination_error",
-               lower_is_better=True),
-        _claim("naive", "initial", "even clicks as they are beat the ranker that was shown"),
-        _claim("labels", "dla", "there is room left to true grades"),
+        _claim("headline", "dla", "naive", "dla beats clicks as they are"),
+        _claim("secondary", "dla", "ipw_true", "dla is as good as the true propensities", relation="not_worse"),
+        _claim("secondary", "dla", "ipw_wrong", "dla beats wrong propensities"),
+        _claim("ablation", "dla", "ipw_wrong", "dla knows better what users look at", **nearer),
+        _claim("premise", "naive", "initial", "even clicks as they are beat the ranker that was shown"),
+        _claim("room", "labels", "dla", "there is room left to true grades"),
     )  # fmt: skip
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
@@ -119,8 +124,9 @@ def _arm(
             "propensity_rate": propensity_rate}  # fmt: skip
 
 
-def _claim(arm: str, versus: str, text: str, metric: str = "test/ndcg_10", **options: float) -> dict:
-    return {"text": text, "metric": metric, "arm": arm, "versus": versus, **options}
+def _claim(kind: str, arm: str, versus: str, text: str, **more: float | str) -> dict:
+    return {"name": f"{arm}_over_{versus}", "text": text, "kind": kind, "metric": "test/ndcg_10", "arm": arm,
+            "versus": versus, **more}  # fmt: skip
 
 
 def _tune(config: ConfigDict) -> None:
@@ -158,6 +164,7 @@ def _paper(config: ConfigDict) -> None:
     Its documents are Yahoo's (set 1) and Istella's, which are not among the sources; the number of queries and features
     is that of Yahoo's. It needs an accelerator and was not run.
     """
+    config.scale = "the paper's nets, procedural queries"
     config.minutes = 300.0
     config.data.update({"train": 19_944, "val": 2_994, "test": 6_983, "features": 700})
     config.features = (512, 256, 128)

@@ -64,6 +64,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "semi_supervised.detect",
             "paper": "HSSDA: hierarchical supervision and shuffle data augmentation (2023, arXiv 2304.01464)",
+            "scale": "toy (a small detector, procedural scenes)",
             "minutes": 6.0,
             "seeds": 6,
             "first_seed": 0,
@@ -92,11 +93,14 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "arms": {name: _arm(**settings[CHOSEN[name]]) for name, settings in GRID.items()},
         }
     )  # fmt: skip
-    others = ("supervised", *(f"fixed_{round(100 * tau)}" for tau in TAUS), "no_removal", "no_shuffle")
+    # Of the fixed thresholds 0.5 was the best on the tuning seeds: the nearest rival of two per class.
+    others = {"supervised": "secondary", "fixed_30": "benchmark", "fixed_50": "headline", "fixed_70": "benchmark",
+              "fixed_90": "benchmark", "no_removal": "ablation", "no_shuffle": "ablation"}  # fmt: skip
     config.claims = tuple(
-        {"text": f"hssda beats {versus}", "metric": "test/map50", "arm": "hssda", "versus": versus}
-        for versus in others
-    )
+        {"name": f"hssda_over_{versus}", "text": f"hssda beats {versus}", "kind": kind, "metric": "test/map50",
+         "arm": "hssda", "versus": versus}
+        for versus, kind in others.items()
+    )  # fmt: skip
     if variant:
         {"smoke": _smoke, "tune": _tune, "paper": _paper}[variant](config)
     return config
@@ -136,6 +140,7 @@ def _paper(config: ConfigDict) -> None:
     KITTI at 2 %: 74 labelled of 3,712 scenes, 80 epochs, EMA 0.9996 after 2,000 steps, thresholds every 5 epochs. The
     paper's detectors, PV-RCNN and Voxel-RCNN on real point clouds, are not part of this library.
     """
+    config.scale = "the paper's proportions, procedural scenes"
     config.minutes = 900.0
     config.seeds, config.first_seed = 3, 0
     config.data.update({"train": 3712, "labelled": 74, "val": 1000, "test": 3769})

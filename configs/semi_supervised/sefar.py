@@ -7,6 +7,8 @@ of ten passes of a teacher with dropout, and mixes clips. The arms take it apart
 averaged teacher, no mixing), no perturbation of time, everything reversed, everything shuffled, a hard threshold
 in place of the weights. The floor is `supervised`, the ceiling `all_labels`.
 
+Withdrawn: SeFAR against FixMatch, which is 0.004 below the ceiling here, on classes that are all another's reversal.
+
 Found (6 seeds, test accuracy): 0.765 with three labels per class alone, 0.847 with SeFAR, 0.971 with FixMatch, 0.975
 with all labels. SeFAR beats its floor by +0.083 [+0.052, +0.113] and loses to FixMatch by 0.124 [0.091, 0.156]. Its
 perturbation of time is what costs it: without it 0.950, -0.103 [-0.131, -0.075] for the perturbed; the moderate form
@@ -104,6 +106,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         {
             "experiment": "semi_supervised.classify",
             "paper": "SeFAR: Semi-supervised Fine-grained Action Recognition (2025, arXiv 2501.01245)",
+            "scale": "toy (a small net, procedural clips)",
             "minutes": 5.0,
             "seeds": 6,
             "first_seed": 0,
@@ -134,13 +137,13 @@ def get_config(variant: str | None = None) -> ConfigDict:
         }
     )  # fmt: skip
     config.claims = (
-        _claim("sefar", "supervised", "SeFAR beats the few labels alone"),
-        _claim("sefar", "fixmatch", "SeFAR beats FixMatch"),
-        _claim("sefar", "no_perturbation", "moderate perturbation of time beats none"),
-        _claim("sefar", "full_shuffle", "moderate perturbation beats shuffling"),
-        _claim("sefar", "full_reverse", "moderate perturbation beats reversing everything"),
-        _claim("sefar", "hard_threshold", "weights by confidence and spread beat a threshold"),
-        _claim("all_labels", "sefar", "there is room left to the ceiling"),
+        _claim("secondary", "sefar", "supervised", "SeFAR beats the few labels alone"),
+        _claim("headline", "sefar", "fixmatch", "SeFAR beats FixMatch"),
+        _claim("secondary", "sefar", "no_perturbation", "moderate perturbation of time beats none"),
+        _claim("ablation", "sefar", "full_shuffle", "moderate perturbation beats shuffling"),
+        _claim("ablation", "sefar", "full_reverse", "moderate perturbation beats reversing everything"),
+        _claim("secondary", "sefar", "hard_threshold", "weights by confidence and spread beat a threshold"),
+        _claim("room", "all_labels", "sefar", "there is room left to the ceiling"),
     )
     if variant:
         {"smoke": _smoke, "tune": _tune, "quick": _quick, "paper": _paper}[variant](config)
@@ -151,8 +154,9 @@ def _arm(name: str, setting: dict) -> dict:
     return ARM | METHODS[name] | setting
 
 
-def _claim(arm: str, versus: str, text: str) -> dict:
-    return {"text": text, "metric": "test/accuracy", "arm": arm, "versus": versus}
+def _claim(kind: str, arm: str, versus: str, text: str) -> dict:
+    return {"name": f"{arm}_over_{versus}", "text": text, "kind": kind, "metric": "test/accuracy", "arm": arm,
+            "versus": versus}  # fmt: skip
 
 
 def _view(**amounts: float) -> dict:

@@ -2,11 +2,12 @@
 
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.checkpoint import Checkpoints
-from jaxlab.training.experiment import Arm, Claim, Experiment, PerSeed, Plan, Turn
+from jaxlab.training.claims import Claim, check_claims
+from jaxlab.training.experiment import Arm, Experiment, PerSeed, Plan, Turn
 from jaxlab.training.loop import Diverged, Fit, Interrupted, fit
 from jaxlab.training.mesh import make_mesh, per_device, state_shardings
-from jaxlab.training.report import decide, t_interval
 from jaxlab.training.run import run
+from jaxlab.training.verdicts import decide, qualified
 from jaxlab.training.workdir import Workdir
 
 __all__ = [
@@ -21,12 +22,13 @@ __all__ = [
     "Plan",
     "Turn",
     "Workdir",
+    "check_claims",
     "decide",
     "enable_compilation_cache",
     "fit",
     "make_mesh",
     "per_device",
+    "qualified",
     "run",
     "state_shardings",
-    "t_interval",
 ]

@@ -14,6 +14,7 @@ from jaxlab.training._method import Group, group_of, groups_of
 from jaxlab.training._placed import PlacedData, Split
 from jaxlab.training._program import CompiledProgram, make_program
 from jaxlab.training.checkpoint import Checkpoints
+from jaxlab.training.claims import check_claims, of_run
 from jaxlab.training.experiment import Experiment, Plan
 
 
@@ -54,10 +55,11 @@ class Programs:
         self.data: dict[str, PlacedData] = {}
         self.groups: dict[str, list[Group]] = {}
         self.contexts: dict[str, Any] = {}
-        self.metrics: dict[str, set[str]] = {}
+        self.metrics: dict[str, set[str] | None] = {}
         try:
             for task, experiment in tasks.items():
                 self._add(task, experiment)
+            check_claims(of_run({task: experiment.claims for task, experiment in tasks.items()}), self.metrics)
         except BaseException:
             self.close()
             raise
@@ -85,8 +87,6 @@ class Programs:
         for group in self.groups[task]:
             self.contexts[prefix + group.names[0]] = context
             self._start(prefix, group, experiment, context, data, 0)
-        for claim in experiment.claims:
-            _check_claim(claim, {name: self.metrics.get(prefix + name) for name in experiment.arms})
 
     def _start(
         self, prefix: str, group: Group, experiment: Experiment, context: Any, data: PlacedData, salt: int
@@ -94,6 +94,7 @@ class Programs:
         program = make_program(group, self._plan, salt=salt)
         self._programs[prefix + group.names[0]] = program
         if not any(self._left(prefix + name, group.steps) for name in group.names):
+            self.metrics |= dict.fromkeys(prefix + name for name in group.names)
             return program
         splits = program.place_data(data)
         if program.on_host:
@@ -157,12 +158,3 @@ def _empty_history(
     names |= {f"{split}/{metric}" for split in along for metric in found[split]}
     zeros = {name: np.zeros((2, len(plan.seeds))) for name in names}
     return zeros | {"step": np.asarray([1, 2])}
-
-
-def _check_claim(claim: Any, metrics: Mapping[str, set[str] | None]) -> None:
-    for arm in (claim.arm, claim.versus):
-        known = metrics[arm]
-        if known is not None and claim.metric not in known:
-            raise ValueError(
-                f"claim {claim.text!r} speaks of the metric {claim.metric!r}: {arm} has {', '.join(sorted(known))}"
-            )

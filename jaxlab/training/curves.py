@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.metrics import performance_profile, stratified_bootstrap, t_interval
 from jaxlab.training.metrics import Row, series
-from jaxlab.training.report import t_interval
 
 _COLUMNS = 4
 # Inches. Places are computed, not solved for: a solver draws every label three times, half of the picture's cost.
@@ -18,7 +18,11 @@ _DPI = 110
 _LINES = ("-", "--", ":", "-.")  # ten colours of each
 _MARKERS = ("", "o", "x", "^")  # forty lines of each
 _MOST_BANDS = 20  # arms; the bands of more cover each other and the curves
-_COLOURS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
+_COLOURS = {
+    "supported": "tab:green",
+    "opposite": "tab:red",
+    "no effect": "tab:blue",
+}  # grey: nothing is decided
 
 
 def plot(
@@ -165,8 +169,7 @@ def _panel(
             continue
         # Of two seeds a t interval is 13 standard errors wide, and hides the curves.
         if values.shape[1] > 2 and len(arms) <= _MOST_BANDS:
-            band = np.asarray([t_interval(row) for row in values])
-            axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(steps, *t_interval(values), color=colour, alpha=0.15, linewidth=0)
     axes.set_title(f"{name}: {metric}" if name else metric, fontsize=10)
     axes.set_xlabel("step")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -182,24 +185,82 @@ def _legend_columns(arms: int) -> int:
 
 
 def _forests(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """The claims that have a difference, by metric, as metrics differ in their units."""
+    """The claims that have an effect, by metric, as metrics differ in their units."""
     forests: dict[str, list[Mapping[str, Any]]] = {}
     for claim in claims:
-        if claim["difference"] is not None:
+        if claim["effect"] is not None:
             forests.setdefault(claim["metric"], []).append(claim)
     return forests
 
 
 def _forest(axes: Any, claims: Sequence[Mapping[str, Any]], metric: str) -> None:
     for line, claim in enumerate(reversed(claims)):
-        colour = _COLOURS[claim["verdict"]]
-        low, high = claim["ci95"]
-        if low is not None and np.isfinite(low):
-            axes.plot([low, high], [line, line], color=colour, linewidth=3)
-        axes.plot(claim["difference"], line, "o", color=colour)
+        colour = _COLOURS.get(claim["verdict"], "tab:gray")
+        if claim["ci95"] is not None:
+            axes.plot(claim["ci95"], [line, line], color=colour, linewidth=3)
+        axes.plot(claim["effect"], line, "o", color=colour)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(
         range(len(claims)), [f"{claim['text']}\n{claim['verdict']}" for claim in reversed(claims)], fontsize=8
     )
     axes.set_ylim(-0.6, len(claims) - 0.4)
     axes.set_title(f"{metric}: paired differences, 95 % t intervals", fontsize=10)
+
+
+def plot_map(
+    path: str | pathlib.Path, points: Sequence[Mapping[str, Any]], *, condition: str, title: str = ""
+) -> None:
+    """Draw the effect of a claim over a condition, with its 95 % band: where does it hold?
+
+    Args:
+      path: the file to write.
+      points: from `report.map_points`.
+      condition: what varies, under the axis.
+      title: above.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, _HEIGHT), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    known = [point for point in points if point["effect"] is not None and point["ci95"] is not None]
+    values, effects = ([point[key] for point in known] for key in ("value", "effect"))
+    axes.fill_between(
+        values, *np.reshape([point["ci95"] for point in known], (-1, 2)).T, alpha=0.2, linewidth=0
+    )
+    axes.plot(values, effects, color="C0")
+    for point in known:
+        axes.plot(point["value"], point["effect"], "o", color=_COLOURS.get(point["verdict"], "tab:gray"))
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xlabel(condition)
+    axes.set_title(title, fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def plot_profiles(path: str | pathlib.Path, scores: Mapping[str, np.ndarray], *, metric: str) -> None:
+    """Draw performance profiles over tasks: the share of runs above a score, with stratified bootstrap bands.
+
+    Args:
+      path: the file to write.
+      scores: by arm, `[S, M]` of S seeds and M tasks, higher is better.
+      metric: what the scores are, under the axis.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, _HEIGHT), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    every = np.concatenate([np.ravel(values) for values in scores.values()])
+    thresholds = np.linspace(every.min(), every.max(), 101)
+    profile = lambda values: performance_profile(values, thresholds)
+    for number, (arm, values) in enumerate(scores.items()):
+        line = _LINES[number // 10 % len(_LINES)]
+        axes.plot(thresholds, profile(values), line, color=f"C{number % 10}", linewidth=1.4, label=arm)
+        band = stratified_bootstrap(profile, values, resamples=500)
+        axes.fill_between(thresholds, *band, color=f"C{number % 10}", alpha=0.15, linewidth=0)
+    axes.set_xlabel(metric)
+    axes.set_ylabel("share of runs above")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=_legend_columns(len(scores)))
+    figure.savefig(path, dpi=110)

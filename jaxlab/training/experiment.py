@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxlab.core import Computed, Learner
+from jaxlab.training.claims import Claim, check_claims
 from jaxlab.training.mesh import Rules
 
 Evaluate = Callable[[Any, Any, Any], dict[str, Any]]
@@ -117,34 +118,6 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
-    """A statement that a run decides: `arm` against `versus` on `metric`, paired by seed.
-
-    Attributes:
-      text: the claim in words, e.g. "pld beats kd".
-      metric: a metric of the final evaluation, e.g. "test/accuracy".
-      arm, versus: names of arms of the same experiment.
-      margin: the difference must exceed it, in the metric's unit, at least 0.
-      band: when given, an equivalence claim instead: the difference must lie within plus or minus `band`.
-      lower_is_better: turns the sign of the difference, for losses and errors.
-    """
-
-    text: str
-    metric: str
-    arm: str
-    versus: str
-    margin: float = 0.0
-    band: float | None = None
-    lower_is_better: bool = False
-
-    def __post_init__(self) -> None:
-        if self.margin < 0:
-            raise ValueError(f"claim {self.text!r}: margin is {self.margin}, it must be at least 0")
-        if self.band is not None and self.band <= 0:
-            raise ValueError(f"claim {self.text!r}: band is {self.band}, it must be above 0")
-
-
-@dataclasses.dataclass(frozen=True)
 class Experiment:
     """What is compared with what, on which data.
 
@@ -154,7 +127,7 @@ class Experiment:
       draw: `(data["train"], key) -> batch`, pure; the key depends on seed and step.
       arms: the contestants by name. All see the same seeds and, for a seed, the same batches in the same order.
       evaluate: `(state, split, context) -> {name: float32 scalar}`, pure for learners with `jit=True`.
-      claims: decided by the final evaluation.
+      claims: decided by the final evaluation, see `training.claims`.
       prepare: stages run before the arms, in order, once per seed; stage `name` leaves its export in
         `context[name]` for the stages and arms that follow.
       stream: `(data["train"], key, step) -> batch` in the place of `draw`, for batches that depend on the time, such as
@@ -164,6 +137,8 @@ class Experiment:
       summarise: `history -> {name: [S]}`: final metrics made of what was measured on the way, on the host. The
         history has `"step"` `[E]` and `[E, S]` for every metric of the rows with an evaluation. A NaN is a metric that
         could not be had.
+      resplit: `(test rows, training rows)` when every seed has a split of its own of one finite set: its test rows come
+        back as another seed's training rows, which intervals have to know.
       examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
         is saved as examples.png (examples-<task>.png). Arms that diverged are not among the states; a run of several
         processes, none of which holds all of a state, leaves it out.
@@ -179,6 +154,7 @@ class Experiment:
     stream: Stream | None = None
     along: tuple[str, ...] | None = None
     summarise: Summarise | None = None
+    resplit: tuple[int, int] | None = None
     examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -196,12 +172,12 @@ class Experiment:
             raise ValueError(
                 f"{both[0]!r} names an arm and a stage of prepare: their checkpoints would be one"
             )
-        for claim in self.claims:
-            for name in (claim.arm, claim.versus):
-                if name not in self.arms:
-                    raise ValueError(
-                        f"claim {claim.text!r} speaks of {name!r}: the arms are {', '.join(self.arms)}"
-                    )
+        check_claims(self.claims, dict.fromkeys((*self.arms, *self.prepare)))
+
+    def n_data(self, plan: "Plan") -> int:
+        """How many draws of the data a run sees: one for every seed, where seeds have their own, or one."""
+        leaves = jax.tree.leaves(dict(self.data), is_leaf=lambda leaf: isinstance(leaf, PerSeed))
+        return len(plan.seeds) if any(isinstance(leaf, PerSeed) for leaf in leaves) else 1
 
     def splits(self) -> tuple[str, ...]:
         """The splits that are evaluated at the end: all but "train"."""

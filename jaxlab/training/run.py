@@ -4,7 +4,6 @@ import io
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -13,17 +12,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlab.training import curves, report
+from jaxlab.training import curves, report, verdicts
 from jaxlab.training._ahead import Programs
 from jaxlab.training.checkpoint import Checkpoints
+from jaxlab.training.claims import of_run
 from jaxlab.training.code import sources
 from jaxlab.training.experiment import Experiment, Plan
 from jaxlab.training.loop import Diverged, Fit, Lane, train
 from jaxlab.training.metrics import MetricLog, to_json, write_atomically
 from jaxlab.training.preemption import Preempted
+from jaxlab.training.provenance import commit
 from jaxlab.training.workdir import Workdir
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 Tasks = Mapping[str, Experiment]
 
@@ -48,6 +47,7 @@ def run(
     *,
     name: str = "experiment",
     variant: str = "default",
+    scale: str = "",
     stop: Callable[[], bool] = lambda: False,
     show: bool | None = None,
     tensorboard: bool = False,
@@ -64,7 +64,7 @@ def run(
         reported as "task/arm".
       plan: seeds, rhythm, devices: the same for every arm.
       workdir: opened (`Workdir.opened`) by the caller.
-      name, variant: of the config, for the result.
+      name, variant, scale: of the config, for the result.
       stop: asked between chunks.
       show: progress bars; None shows them on a terminal.
       tensorboard: also write event files to `<workdir>/tensorboard`.
@@ -91,13 +91,13 @@ def run(
     finally:
         runner.close()
     log.close()
-    scores = {arm: facts["metrics"] for arm, facts in arms.items()}
-    claims = [c for task, experiment in tasks.items() for c in _decide(task, experiment, scores)]
+    scores = {name: facts["metrics"] for name, facts in {**stages, **arms}.items()}
     result = to_json(
         {
             "config": name,
             "variant": variant,
-            "commit": _commit(),
+            "scale": scale,
+            "commit": commit(),
             "code": code,
             "device": _device(plan),
             "versions": _versions(),
@@ -105,7 +105,7 @@ def run(
             "wall_s": round(runner.wall_s, 1),
             "arms": arms,
             "prepare": stages,
-            "claims": claims,
+            "claims": _decide(tasks, plan, variant, scores),
         }
     )
     if main:
@@ -217,21 +217,15 @@ def _draw_examples(path: Path, experiment: Experiment, ends: Mapping[str, Any], 
         write_atomically(path, picture.getvalue())
 
 
-def _decide(task: str, experiment: Experiment, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    prefix = f"{task}/" if task else ""
-    own = {name: scores[prefix + name] for name in experiment.arms}
-    decided = [report.decide(claim, own) for claim in experiment.claims]
-    if not task:
-        return decided
-    return [
-        {
-            **claim,
-            "text": f"{task}: {claim['text']}",
-            "arm": prefix + claim["arm"],
-            "versus": prefix + claim["versus"],
-        }
-        for claim in decided
-    ]
+def _decide(tasks: Tasks, plan: Plan, variant: str, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return verdicts.decide(
+        of_run({task: experiment.claims for task, experiment in tasks.items()}),
+        scores,
+        seeds=plan.seeds,
+        n_data={task: experiment.n_data(plan) for task, experiment in tasks.items()},
+        resplit={task: experiment.resplit for task, experiment in tasks.items()},
+        no_verdict="a smoke run" if variant == "smoke" else "",
+    )
 
 
 def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Tasks) -> None:
@@ -243,23 +237,11 @@ def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Task
     curves.plot(
         workdir.path / "curves.png", rows=log.rows, panels=panels, claims=result["claims"], title=title
     )
+    metric, profiles = report.over_tasks(result)
+    if profiles:
+        curves.plot_profiles(workdir.path / "profiles.png", profiles, metric=metric)
     write_atomically(workdir.path / "report.md", report.markdown(result))
     write_atomically(workdir.result, json.dumps(result, indent=1) + "\n")
-
-
-def _commit(root: Path = _ROOT) -> str | None:
-    """The commit of this code, with "-dirty" when files differ from it; None outside a checkout.
-
-    Published results do not count: the one published before must not make the next look like other code.
-    """
-    try:
-        ask = lambda *words: subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-        changed = ask("status", "--porcelain", "-uno", "--", ".", ":(exclude)results")
-        return ask("rev-parse", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _device(plan: Plan) -> str:

@@ -3,11 +3,14 @@
 import json
 import pathlib
 import shutil
+import sys
 
 import pytest
 
 from experiments import run
 from tests.experiments.command import ROOT, SMOKE
+
+engine = sys.modules["jaxlab.training.run"]  # the package has a function of that name
 
 
 @pytest.fixture(autouse=True)
@@ -137,15 +140,48 @@ def finished(tmp_path_factory):
 
     os.chdir(ROOT)
     base = tmp_path_factory.mktemp("cli")
-    before, run.RESULTS = run.RESULTS, base / "results"
+    before = run.RESULTS, run.commit, engine.commit
+    run.RESULTS, run.commit, engine.commit = base / "results", lambda: "a" * 40, lambda: "a" * 40
     assert run.main([CONFIG, f"--workdir={base / 'run'}", "--publish", "--tensorboard"]) == 0
-    run.RESULTS = before
+    run.RESULTS, run.commit, engine.commit = before
     return base
 
 
-def test_publish_copies_the_result(finished):
-    published = finished / "results" / "distillation" / "pld-smoke.json"
-    assert json.loads(published.read_text()) == json.loads((finished / "run" / "result.json").read_text())
+def test_publish_writes_the_result_its_settings_and_its_curves(finished):
+    published = json.loads((finished / "results" / "distillation" / "pld-smoke.json").read_text())
+    result = json.loads((finished / "run" / "result.json").read_text())
+    assert published.items() >= result.items()
+    assert (published["commit"], published["scale"][:3]) == ("a" * 40, "toy")
+    assert published["settings"]["tasks"]["digits"]["arms"]["kd"]["loss"] == "kd"
+    assert [claim["verdict"] for claim in published["claims"]] == ["none"] * 3
+    curves = json.loads((finished / "results" / "distillation" / "pld-smoke.curves.json").read_text())
+    assert curves.keys() >= published["arms"].keys()
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [("b" * 40 + "-dirty", "--publish needs a clean tree"), (None, "needs a git checkout")],
+)
+def test_publishing_is_refused_before_the_run_when_the_code_is_not_known(
+    found, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run, "commit", lambda: found)
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    status, _, error = said(capsys, CONFIG, "--publish", f"--workdir={tmp_path / 'w'}")
+    assert (status, error.count("\n")) == (2, 1)
+    assert message in error
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_tree_that_changed_during_the_run_is_not_published(finished, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(run, "commit", lambda: "a" * 40)
+    monkeypatch.setattr(engine, "commit", lambda: "a" * 40 + "-dirty")
+    shutil.copytree(finished / "run", tmp_path / "run")
+    status, out, error = said(capsys, CONFIG, "--publish", f"--workdir={tmp_path / 'run'}")
+    assert (status, "result:" in out) == (2, True)
+    assert "--publish needs a clean tree" in error
+    assert not (tmp_path / "results").exists()
 
 
 def test_tensorboard_has_one_run_per_arm_and_seed(finished):

@@ -41,7 +41,7 @@ def test_the_smoke_run_reports_every_arm_and_decides_every_claim(smoke):
             assert len(arm["metrics"][metric]) == 2
             assert all(0 <= value <= 1 for value in arm["metrics"][metric])
     assert len(result["claims"]) == len(config.claims) > 0
-    assert all(np.isfinite(claim["difference"]) for claim in result["claims"])
+    assert all(np.isfinite(claim["effect"]) for claim in result["claims"])
 
 
 @pytest.mark.slow

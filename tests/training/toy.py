@@ -68,7 +68,8 @@ def experiment(**arms) -> Experiment:
     """Fast against slow, with a claim."""
     arms = arms or {"fast": Arm(learner(0.1), steps=60), "slow": Arm(learner(0.001), steps=60)}
     names = list(arms)
-    claim = Claim(f"{names[0]} beats {names[-1]}", "test/mse", names[0], names[-1], lower_is_better=True)
+    text = f"{names[0]} beats {names[-1]}"
+    claim = Claim(f"{names[0]}_over_{names[-1]}", text, "test/mse", names[0], names[-1], lower_is_better=True)
     return Experiment(data=data(), draw=draw, arms=arms, evaluate=evaluate, claims=(claim,))
 
 
