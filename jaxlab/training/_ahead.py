@@ -99,7 +99,7 @@ class Programs:
             found = program.one_update(_arrays(context), splits, experiment.splits())
         else:
             found = self._trace(program, group, splits, context, experiment.splits())
-        along = experiment.splits_along() if group.steps else ()
+        along = experiment.splits_along()
         finals = {f"{split}/{metric}" for split in experiment.splits() for metric in found[split]}
         if experiment.summarise is not None:
             finals |= set(experiment.summarise(_empty_history(found, along, experiment, self._plan)))
