@@ -61,7 +61,7 @@ def _experiment(name: str, task: ConfigDict, config: ConfigDict, download: bool)
         evaluate=_evaluate_teachers(teacher, tuple(task.teachers)),
         export=lambda state: jax.lax.map(lessons, state.params),
     )
-    method = functools.partial(_student, student, task, config, splits)
+    method = functools.partial(_student, student, classes, task, config, splits)
     return Experiment(
         data=splits,
         draw=batches(config, splits),
@@ -145,11 +145,11 @@ def _evaluate_teachers(net: Any, names: tuple[str, ...]) -> Evaluate:
 
 
 def _student(
-    net: Any, task: ConfigDict, config: ConfigDict, splits: dict[str, data.Images], settings: Any
+    net: Any, classes: int, task: ConfigDict, config: ConfigDict, splits: Any, settings: Any
 ) -> Learner:
     """What depends on the seed, the class that is kept from it and the rows of its few images, is in the memory."""
-    train, classes, few = splits["train"], count_classes(splits), task.images_per_class
-    begin, names = initial_params(net, splits), tuple(task.teachers)
+    train, few, names = splits["train"], task.images_per_class, tuple(task.teachers)
+    begin = initial_params(net, splits)
 
     def answers_of(teacher: str, context: Any) -> jax.Array:
         """Logits `[N, C]` on all training images."""

@@ -58,7 +58,7 @@ def _experiment(task: ConfigDict, config: ConfigDict, download: bool) -> Experim
         name: split for name, split in splits.items() if name == "val" or (name == "test" and config.test)
     }
     draw = _draw(config, rows, held)
-    method = functools.partial(_student, student, teacher, task, splits, config)
+    method = functools.partial(_student, student, teacher, classes, task, splits, config)
     return Experiment(
         data={"train": train, "seen": seen, **reported},
         draw=draw,
@@ -148,14 +148,9 @@ def _ratio(settings: Any) -> Callable[..., jax.Array]:
 
 
 def _student(
-    net: Any,
-    teacher: Any,
-    task: ConfigDict,
-    splits: dict[str, data.Images],
-    config: ConfigDict,
-    settings: Any,
+    net: Any, teacher: Any, classes: int, task: ConfigDict, splits: Any, config: ConfigDict, settings: Any
 ) -> tuple[Learner, Evaluate, None]:
-    classes, begin, ratio = count_classes(splits), initial_params(net, splits), _ratio(settings)
+    begin, ratio = initial_params(net, splits), _ratio(settings)
     batch_of = "lower" if settings.learned else "all"
 
     def init(key: jax.Array) -> tuple[Any, Any]:

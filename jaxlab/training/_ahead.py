@@ -78,7 +78,7 @@ class Programs:
         for name, stage in experiment.prepare.items():
             self.contexts[prefix + name] = context
             group = group_of(name, stage, experiment)
-            program = self._start(prefix, group, experiment, context, data, stage_salt(name))
+            program = self._start(prefix, group, experiment.of_stages(), context, data, stage_salt(name))
             shapes = _arrays(context) if program.on_host else program.place_shapes(context)
             context = {**context, name: program.exported(shapes, program.place_data(data)["train"])}
         for group in self.groups[task]:

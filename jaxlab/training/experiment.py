@@ -161,9 +161,9 @@ class Experiment:
         one pass over the data or a sequence of tasks; the key depends on the seed alone. With neither the batch is
         None: learners that make their own experience.
       along: the splits evaluated during training; those whose name begins with "val" when None.
-      summarise: `history -> {name: [S]}`: final metrics made of what was measured on the way, on the host. The
-        history has `"step"` `[E]` and `[E, S]` for every metric of the rows with an evaluation. A NaN is a metric that
-        could not be had.
+      summarise: `history -> {name: [S]}`: final metrics of an arm made of what was measured on the way, on the host.
+        The history has `"step"` `[E]` and `[E, S]` for every metric of the rows with an evaluation. A NaN is a metric
+        that could not be had.
       examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
         is saved as examples.png (examples-<task>.png). Arms that diverged are not among the states; a run of several
         processes, none of which holds all of a state, leaves it out.
@@ -202,6 +202,10 @@ class Experiment:
                     raise ValueError(
                         f"claim {claim.text!r} speaks of {name!r}: the arms are {', '.join(self.arms)}"
                     )
+
+    def of_stages(self) -> "Experiment":
+        """The experiment as a stage sees it: what is measured of a stage is its own, and is not summarised."""
+        return dataclasses.replace(self, summarise=None)
 
     def splits(self) -> tuple[str, ...]:
         """The splits that are evaluated at the end: all but "train"."""
