@@ -43,14 +43,13 @@ ARM = {
     "source": "offline",
     "prompts": 60,
     "generations": 1,
-    "steps": 0,  # 0 for as many as all
     "learning_rate": 2e-3,
     "decay": False,
     "weight_decay": 0.0,
 }
 
 METHODS = {
-    "start": {"source": "none", "steps": 1},
+    "start": {"source": "none"},
     "offline": {},
     "fewer_2": {"prompts": 30, "generations": 2},
     "fewer_5": {"prompts": 12, "generations": 5},
@@ -83,11 +82,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "seeds_by": "vmap",
             "mesh": {"seed": 0, "data": 1, "model": 1},
             "log_every": 100,
-            "eval_every": 200,
+            "eval_every": 100,  # one point of the curves that are judged
             "checkpoint_every": 800,
             "steps": 800,
             "batch_size": 32,
-            "copies": 10,  # of the student along the way, from which the curves of the test are drawn
             "test": True,  # False keeps the test split out of the run
             "vocab": 8,
             "length": 5,  # tokens of an answer
@@ -149,8 +147,8 @@ def _smoke(config: ConfigDict) -> None:
     config.minutes = 0.5
     config.seeds = 2
     config.vocab, config.length = 3, 3
-    config.steps, config.copies, config.batch_size = 4, 3, 4
-    config.log_every, config.eval_every, config.checkpoint_every = 2, 4, 4
+    config.steps, config.batch_size = 4, 4
+    config.log_every, config.eval_every, config.checkpoint_every = 2, 2, 4
     config.prompts = ConfigDict({"distil": 6, "val": 2, "test": 3, "sft": 8})
     config.oracle.generations = 1
     for name in ("oracle", "teacher", "student"):
@@ -185,7 +183,7 @@ def _paper(config: ConfigDict) -> None:
     config.oracle.update({"shape": _shape(256, 4, 8), "generations": 8})
     config.teacher.update({"shape": _shape(256, 4, 8), "examples": 96_000, "steps": 50_000})
     config.student.update({"shape": _shape(64, 2, 4), "examples": 96_000, "steps": 10_000})
-    config.steps, config.copies = 390_625, 30
+    config.steps = 390_625
     config.log_every, config.eval_every, config.checkpoint_every = 1000, 20_000, 20_000
     for arm in config.arms.values():
         arm.learning_rate, arm.prompts = 3e-4, 100 * arm.prompts

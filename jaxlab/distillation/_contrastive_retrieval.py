@@ -126,7 +126,7 @@ def dcd_loss(
     teacher_scores: jax.Array,
     *,
     temperature: float = 1.0,
-    alpha: float = 0.2,
+    alpha: float | jax.Array = 0.2,
     dynamic: bool = True,
     authors_code: bool = False,
     where: jax.Array | None = None,
@@ -144,7 +144,7 @@ def dcd_loss(
       student_scores: `[B, K]`, the match in column 0, any finite size.
       teacher_scores: `[B, K]`, of the same pairs in the same order (`scores_of`).
       temperature: T, a positive scalar; it cancels, as the difference is linear.
-      alpha: weight of the distillation, in [0, 1].
+      alpha: weight of the distillation, in [0, 1]; may be traced.
       dynamic: False weighs all rows alike.
       authors_code: the released code reduces the squared error to one mean before it weighs the rows, so that v does
         nothing; True does the same.
@@ -155,7 +155,7 @@ def dcd_loss(
       A scalar, float32 (float64 for float64 scores); 0 where no row exists.
 
     Raises:
-      ValueError: if the shapes differ or a hyper-parameter is out of range.
+      ValueError: if the shapes differ or a static hyper-parameter is out of range.
 
     Reference:
       DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022; distillation_loss of the released METER
@@ -171,7 +171,7 @@ def dcd_loss(
             f"student_scores {student.shape} and teacher_scores {teacher.shape} must have the same shape [B, K]"
         )
     check_positive("temperature", temperature)
-    if not 0 <= alpha <= 1:
+    if isinstance(alpha, int | float) and not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}: it must be between 0 and 1")
     keep = full_mask(where, student.shape[:1], "batch")
     student, teacher = (jnp.where(keep[:, None], x, 0.0) for x in (student, jax.lax.stop_gradient(teacher)))

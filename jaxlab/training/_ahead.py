@@ -81,7 +81,7 @@ class Programs:
         for name, stage in experiment.prepare.items():
             self.contexts[prefix + name] = context
             group = group_of(name, stage, experiment)
-            program = self._start(prefix, group, experiment, context, data, stage_salt(name))
+            program = self._start(prefix, group, experiment.of_stages(), context, data, stage_salt(name))
             shapes = _arrays(context) if program.on_host else program.place_shapes(context)
             context = {**context, name: program.exported(shapes, program.place_data(data)["train"])}
         for group in self.groups[task]:
@@ -101,7 +101,7 @@ class Programs:
             found = program.one_update(_arrays(context), splits, experiment.splits())
         else:
             found = self._trace(program, group, splits, context, experiment.splits())
-        along = experiment.splits_along() if group.steps else ()
+        along = experiment.splits_along()
         finals = {f"{split}/{metric}" for split in experiment.splits() for metric in found[split]}
         if experiment.summarise is not None:
             finals |= set(experiment.summarise(_empty_history(found, along, experiment, self._plan)))

@@ -134,9 +134,9 @@ class Experiment:
         one pass over the data or a sequence of tasks; the key depends on the seed alone. With neither the batch is
         None: learners that make their own experience.
       along: the splits evaluated during training; those whose name begins with "val" when None.
-      summarise: `history -> {name: [S]}`: final metrics made of what was measured on the way, on the host. The
-        history has `"step"` `[E]` and `[E, S]` for every metric of the rows with an evaluation. A NaN is a metric that
-        could not be had.
+      summarise: `history -> {name: [S]}`: final metrics of an arm made of what was measured on the way, on the host.
+        The history has `"step"` `[E]` and `[E, S]` for every metric of the rows with an evaluation. A NaN is a metric
+        that could not be had.
       resplit: `(test rows, training rows)` when every seed has a split of its own of one finite set: its test rows come
         back as another seed's training rows, which intervals have to know.
       examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
@@ -178,6 +178,10 @@ class Experiment:
         """How many draws of the data a run sees: one for every seed, where seeds have their own, or one."""
         leaves = jax.tree.leaves(dict(self.data), is_leaf=lambda leaf: isinstance(leaf, PerSeed))
         return len(plan.seeds) if any(isinstance(leaf, PerSeed) for leaf in leaves) else 1
+
+    def of_stages(self) -> "Experiment":
+        """The experiment as a stage sees it: what is measured of a stage is its own, and is not summarised."""
+        return dataclasses.replace(self, summarise=None)
 
     def splits(self) -> tuple[str, ...]:
         """The splits that are evaluated at the end: all but "train"."""

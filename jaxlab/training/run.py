@@ -163,7 +163,7 @@ class _Runner:
         for stage_name in experiment.prepare:
             name = f"{prefix}{stage_name}"
             program = self._programs.take(name)
-            ((facts, done),) = self.finish([name], program, task, experiment, context)
+            ((facts, done),) = self.finish([name], program, task, experiment.of_stages(), context)
             stages[name] = facts
             if done is None:
                 return {}, {**facts, "steps": 0, "diverged": {**facts["diverged"], "stage": name}}

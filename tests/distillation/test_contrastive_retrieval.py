@@ -61,6 +61,11 @@ def test_the_loss_is_that_of_the_equations(authors_code):
     np.testing.assert_allclose(dcd_loss(STUDENT, TEACHER, **options), expected, rtol=1e-5)
 
 
+def test_the_share_of_the_distillation_may_be_traced():
+    traced = jax.jit(lambda alpha: dcd_loss(STUDENT, TEACHER, alpha=alpha))(0.3)
+    np.testing.assert_allclose(traced, dcd_loss(STUDENT, TEACHER, alpha=0.3), rtol=1e-6)
+
+
 def test_the_released_row_weights_of_the_distillation_do_nothing():
     follow = functools.partial(dcd_loss, STUDENT, TEACHER, alpha=1.0)
     plain = jnp.square(STUDENT - TEACHER).mean()

@@ -85,6 +85,8 @@ def test_relative_weights_are_ratios_to_the_first_position_with_a_cap():
         relative_weights(logits, max_weight=10.0), [[1, 2, 4, 10], [1, 0.5, 0.25, 1 / 3]], rtol=1e-5
     )
     np.testing.assert_allclose(relative_weights(logits, max_weight=None)[0, 3], 500, rtol=1e-5)
+    traced = jax.jit(lambda cap: relative_weights(logits, max_weight=cap))(10.0)
+    np.testing.assert_allclose(traced, relative_weights(logits, max_weight=10.0), rtol=1e-6)
     np.testing.assert_allclose(relative_weights(logits + 7), relative_weights(logits), rtol=1e-5)
     assert not jax.grad(lambda x: relative_weights(x).sum())(logits).any()
     # Without the first document the second takes its part.
