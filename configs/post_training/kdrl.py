@@ -43,6 +43,17 @@ GRID = {
     "kdrl_k3": [{"beta": beta} for beta in (0.005, 0.02, 0.1, 0.3)],
 }
 
+# What each arm changes in GRPO, whatever its setting; a teacher's settings are those of `_teacher`.
+ARMS = {
+    "grpo": {},
+    "kd_rkl": {"advantage": "none", "teacher": {}},
+    "sft_teacher": {"imitate_teacher": True},
+    "kdrl": {"teacher": {}},
+    "kdrl_annealed": {"teacher": {"annealed": True}},
+    "kdrl_masked": {"teacher": {"keep": "response"}},
+    "kdrl_k3": {"teacher": {"kind": "k3", "clip": None}},
+}
+
 # The setting with the best mean validation accuracy in `:tune` (results/post_training/kdrl-tune.json).
 CHOSEN = {
     "grpo": 1,
@@ -133,10 +144,10 @@ def _claims() -> tuple[dict, ...]:
     )
 
 
-def arm(name: str, *, steps: int, learning_rate: float = 3e-4, beta: float = 0.0) -> dict:
-    """One arm's settings by the name of its method."""
+def arm(name: str, *, steps: int, learning_rate: float = 3e-4, beta: float = 1.0) -> dict:
+    """One arm's settings: GRPO's, and what `ARMS` changes."""
     settings = {
-        "advantage": "none" if name.startswith("kd_rkl") else "grpo",
+        "advantage": "grpo",
         "ratio": "token",
         "aggregation": "token-mean",
         "clip_low": 0.2,
@@ -146,22 +157,34 @@ def arm(name: str, *, steps: int, learning_rate: float = 3e-4, beta: float = 0.0
         "dynamic_sampling": False,
         "minibatches": 1,
         "passes": 1,
-        "imitate_teacher": name.startswith("sft_teacher"),
+        "imitate_teacher": False,
         "learning_rate": learning_rate,
         "max_grad_norm": 1.0,
+        **ARMS[name],
     }
-    if name.startswith("kd"):
-        annealed = name.startswith("kdrl_annealed")
-        settings["teacher"] = {
-            "beta": 1.0 if name.startswith("kd_rkl") else beta,
-            "beta_minimum": 0.2 * beta if annealed else 0.0,
-            "beta_decrement": 0.8 * beta / (0.3 * steps) if annealed else 0.0,
-            "kind": "k3" if name.startswith("kdrl_k3") else "k2",
-            "keep": "response" if name.startswith("kdrl_masked") else "none",
-            "denominator": "all",
-            "clip": 0.0 if name.startswith("kdrl_k3") else 20.0,  # bound on |R|, for k2; 0: none
-        }
+    if "teacher" in settings:
+        settings["teacher"] = _teacher(beta, steps, **settings["teacher"])
     return settings
+
+
+def _teacher(
+    beta: float,
+    steps: int,
+    *,
+    annealed: bool = False,
+    kind: str = "k2",
+    keep: str = "none",
+    clip: float | None = 20.0,
+) -> dict:
+    return {
+        "beta": beta,
+        "beta_minimum": 0.2 * beta if annealed else 0.0,
+        "beta_decrement": 0.8 * beta / (0.3 * steps) if annealed else 0.0,
+        "kind": kind,
+        "keep": keep,
+        "denominator": "all",
+        "clip": clip,  # bound on |R|, for k2; None: none
+    }
 
 
 def _tune(config: ConfigDict) -> None:
@@ -169,8 +192,13 @@ def _tune(config: ConfigDict) -> None:
     config.minutes = 30.0
     config.seeds, config.first_seed, config.test, config.claims = 2, 1000, False, ()
     config.steps, config.task.val, config.eval_every, config.checkpoint_every = 120, 256, 120, 120
-    settings = {f"{name}_{n}": setting for name, grid in GRID.items() for n, setting in enumerate(grid)}
-    config.arms = ConfigDict({name: arm(name, steps=120, **setting) for name, setting in settings.items()})
+    config.arms = ConfigDict(
+        {
+            f"{name}_{n}": arm(name, steps=120, **setting)
+            for name, grid in GRID.items()
+            for n, setting in enumerate(grid)
+        }
+    )
 
 
 def _keep(config: ConfigDict, names: tuple[str, ...]) -> None:

@@ -48,7 +48,7 @@ _SURE = [
     for rate in (6e-3, 1.2e-2)
 ]
 GRID = {
-    "supervised": [{"nets": _PAIR, "rule": "none", "contrast": 0.0, **rate} for rate in _RATES],
+    "supervised": [{"nets": _PAIR, "rule": "none", "contrast": None, **rate} for rate in _RATES],
     "contrastive": [
         {"nets": _PAIR, "rule": "none", "contrast": weight, "learning_rate": rate}
         for weight in (0.01, 0.03)
@@ -149,10 +149,10 @@ def _ablations(config: ConfigDict) -> None:
 
 
 def _arm(
-    nets: tuple[str, ...], rule: str, *, contrast: float = 0.03, weight: float = 1.0, learning_rate: float = 3e-3,
-    threshold: float = 0.5, min_agreement: float = 0.6,
+    nets: tuple[str, ...], rule: str, *, contrast: float | None = 0.03, weight: float = 1.0,
+    learning_rate: float = 3e-3, threshold: float = 0.5, min_agreement: float = 0.6,
 ) -> dict:  # fmt: skip
-    """An arm: which nets, which rule makes pseudo-labels, and its weights."""
+    """An arm: which nets, which rule makes pseudo-labels, and its weights; without contrast it is None."""
     return {"nets": nets, "rule": rule, "contrast": contrast, "weight": weight, "learning_rate": learning_rate,
             "threshold": threshold, "min_agreement": min_agreement}  # fmt: skip
 
@@ -200,4 +200,4 @@ def _paper(config: ConfigDict) -> None:
     config.log_every, config.eval_every, config.checkpoint_every = 250, 2_500, 2_500
     for arm in config.arms.values():
         arm.update({"learning_rate": 1e-4, "threshold": 0.6, "min_agreement": 0.7})
-        arm.contrast = 1.0 if arm.contrast else 0.0
+        arm.contrast = None if arm.contrast is None else 1.0

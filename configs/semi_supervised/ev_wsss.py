@@ -143,7 +143,7 @@ def _beats(kind: str, arm: str, versus: str) -> dict:
 def _arm(
     name: str, *, learning_rate: float, threshold: float = 0.5, region_threshold: float = 0.7,
 ) -> dict:  # fmt: skip
-    nothing = {"dual_weight": 0.0, "prototype_weight": 0.0, "distillation_weight": 0.0, "exchanged": True,
+    nothing = {"dual_weight": None, "prototype_weight": None, "distillation_weight": None, "exchanged": True,
                "reversed_stream": True, "dense": False, "authors_code": False}  # fmt: skip
     own = {"learning_rate": learning_rate, "threshold": threshold, "region_threshold": region_threshold}
     return {**nothing, **ARMS[name], **own}

@@ -52,7 +52,7 @@ ARM = {
     "perturb": "none",
     "passes": 1,
     "weight": 1.0,
-    "mix_weight": 0.0,
+    "mix_weight": None,  # None mixes nothing
     "mix_on": "probs",
     "ramp": "none",
     "ramp_length": 0.4,  # fraction of the steps

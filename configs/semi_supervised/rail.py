@@ -164,7 +164,7 @@ def _beats(kind: str, arm: str, versus: str) -> dict:
 
 def _arm(name: str, *, learning_rate: float, **weights: float) -> dict:
     nothing = {"mse_weight": 0.0, "kl_weight": 0.0, "restraint_weight": 0.0, "consistency_weight": 0.0,
-               "teacher_weight": 0.0, "mean_teacher_weight": 0.0, "cross_weight": 0.0, "all_labels": False,
+               "teacher_weight": 0.0, "mean_teacher_weight": None, "cross_weight": None, "all_labels": False,
                "instructive": False, "authors_code": False, "ramp": 0.4}  # fmt: skip
     return {**nothing, **ARMS[name], "learning_rate": learning_rate, **weights}
 

@@ -48,7 +48,7 @@ ARM = {
     "perturb": "moderate",
     "passes": 10,
     "weight": 2.0,
-    "mix_weight": 2.0,
+    "mix_weight": 2.0,  # None mixes nothing
     "mix_on": "probs",
     "ramp": "sine",
     "ramp_length": 1.0,
@@ -58,9 +58,9 @@ ARM = {
 }
 
 METHODS = {
-    "supervised": {"target": "none", "mix_weight": 0.0},
+    "supervised": {"target": "none", "mix_weight": None},
     "fixmatch": {
-        "teacher": "self", "target": "fixed", "perturb": "none", "passes": 1, "mix_weight": 0.0, "weight": 1.0,
+        "teacher": "self", "target": "fixed", "perturb": "none", "passes": 1, "mix_weight": None, "weight": 1.0,
         "ramp": "none", "warm_up": 0.0,
     },
     "no_perturbation": {"perturb": "none"},
@@ -68,7 +68,7 @@ METHODS = {
     "full_reverse": {"perturb": "reverse"},
     "hard_threshold": {"target": "fixed"},
     "sefar": {},
-    "all_labels": {"labels": "all", "target": "none", "mix_weight": 0.0},
+    "all_labels": {"labels": "all", "target": "none", "mix_weight": None},
 }  # fmt: skip
 
 # Four settings for every arm: the same effort for all. `:tune` trains each on seeds that decide nothing else.

@@ -32,7 +32,8 @@ def predictions(task: Task) -> Callable[[Mapping[str, Any], Mapping[str, Any]], 
 
         split = data.get("test", data["val"])
         inputs, label = split["input"][:512], np.asarray(split["label"][:512])
-        found = {arm: np.asarray(classify(state.teacher.value, inputs)) for arm, state in states.items()}
+        teachers = {arm: state.memory.teacher.value for arm, state in states.items()}
+        found = {arm: np.asarray(classify(params, inputs)) for arm, params in teachers.items()}
         figure = Figure(figsize=(16, 1.2 * _SHOWN), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
         _examples(left, np.asarray(inputs[:_SHOWN]), label, found)

@@ -102,11 +102,14 @@ def group_of(name: str, arm: Arm, experiment: Experiment) -> Group:
 
 
 def groups_of(experiment: Experiment) -> list[Group]:
-    """The arms of an experiment, those that can be one program together, in the order of their first."""
+    """The arms of an experiment, those that can be one program together, in the order of their first.
+
+    Learners that stay on the host (`jit=False`) have no program to share.
+    """
     found: dict[Any, Group] = {}
     for name, arm in experiment.arms.items():
         alone = group_of(name, arm, experiment)
-        key = _identity(name, arm)
+        key = _identity(name, arm) if alone.method().learner.jit else name
         if key in found:
             known = found[key]
             found[key] = known._replace(

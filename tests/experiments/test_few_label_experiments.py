@@ -8,6 +8,7 @@ import pytest
 
 from experiments._config import load
 from experiments.semi_supervised import classify
+from jaxlab.training._method import group_of, groups_of
 from tests.experiments.command import changed, finish
 
 MEAN_TEACHER, SEFAR = "configs/semi_supervised/mean_teacher.py", "configs/semi_supervised/sefar.py"
@@ -52,17 +53,31 @@ def test_settings_that_make_no_sense_are_named(path, changes, message):
 
 def test_every_seed_has_labels_of_its_own_and_every_arm_the_same():
     experiment = classify.build(changed(MEAN_TEACHER))
-    of = lambda arm, seed: jax.jit(experiment.arms[arm].learner.init)(jax.random.key(seed), {})
+    learner = lambda arm: group_of(arm, experiment.arms[arm], experiment).method().learner
+    of = lambda arm, seed: jax.jit(learner(arm).init)(jax.random.key(seed), {})
     first, same, other = of("fixmatch", 0), of("mean_teacher", 0), of("fixmatch", 1)
-    labelled = first.memory["labelled"]
+    labelled = first.memory.own["labelled"]
     assert np.bincount(labelled["label"]).tolist() == [3] * 10
-    np.testing.assert_array_equal(labelled["input"], same.memory["labelled"]["input"])
-    assert np.abs(labelled["input"] - other.memory["labelled"]["input"]).max() > 0
+    np.testing.assert_array_equal(labelled["input"], same.memory.own["labelled"]["input"])
+    assert np.abs(labelled["input"] - other.memory.own["labelled"]["input"]).max() > 0
     jax.tree.map(np.testing.assert_array_equal, first.params, same.params)
     # They are among the training images.
     train = np.asarray(experiment.data["train"]["input"]).reshape(-1, 64)
     for image in np.asarray(labelled["input"]).reshape(-1, 64):
         assert (train == image).all(1).any()
+
+
+def test_settings_that_are_numbers_share_a_program():
+    path = {
+        "arms__fixmatch__weight": 0.3,
+        "arms__mean_teacher": load(f"{MEAN_TEACHER}:smoke").config.arms.fixmatch,
+    }
+    groups = groups_of(classify.build(changed(MEAN_TEACHER, **path)))
+    assert {group.names: group.varying() for group in groups} == {
+        ("all_labels",): [],
+        ("fixmatch", "mean_teacher"): [("weight",)],
+        ("supervised",): [],
+    }
 
 
 def test_the_test_split_can_be_left_out():

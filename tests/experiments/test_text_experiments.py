@@ -40,7 +40,7 @@ def straight(tmp_path_factory):
 
 def test_smollm2_smoke_runs_without_the_model(straight):
     content = result(straight)
-    assert {name: arm["steps"] for name, arm in content["arms"].items()} == {"before": 1, "grpo": 4}
+    assert {name: arm["steps"] for name, arm in content["arms"].items()} == {"before": 0, "grpo": 4}
     assert [claim["arm"] for claim in content["claims"]] == ["grpo", "grpo"]
     metrics = content["arms"]["grpo"]["metrics"]
     assert {f"test/{name}" for name in ("accuracy", "format", "length", "reward")} <= set(metrics)
@@ -51,12 +51,13 @@ def test_smollm2_smoke_runs_without_the_model(straight):
 
 
 def test_checkpoints_hold_adapters_and_no_model(straight):
-    shapes = _record(straight / "checkpoints" / "before" / "1")
+    shapes = _record(straight / "checkpoints" / "before" / "0")
     assert shapes == {
         "float32[16, 2]": 8,
         "float32[2, 16]": 4,
         "float32[2, 8]": 4,
-    }  # two layers, two seeds: q, v
+        "int32[]": 2,
+    }  # two layers, two seeds: q, v, and the steps
 
 
 def _record(folder: pathlib.Path) -> dict[str, int]:
@@ -74,7 +75,7 @@ def test_reasoning_gym_smoke_runs(tmp_path, capsys):
     assert run.main([f"--config={GYM}:smoke", f"--workdir={tmp_path}"]) == 0
     content = result(tmp_path)
     steps = {name: arm["steps"] for name, arm in content["arms"].items()}
-    assert steps == {"start": 1, "sft": 4, "grpo": 4, "rloo": 4}
+    assert steps == {"start": 0, "sft": 4, "grpo": 4, "rloo": 4}
     assert content["prepare"]["pretrained"]["steps"] == 4
     assert [claim["text"] for claim in content["claims"]] == [
         "grpo beats start",
@@ -235,12 +236,12 @@ def test_an_evaluation_in_parts_is_the_whole(monkeypatch):
     task = text_task(config.task, test=True)
     policy = text_policy(config, task)
     split = _text_learning.examples(policy, task, max_new_tokens=3)["test"]
-    state = _text_learning.untouched(lambda key, context: policy.init(key)).init(jax.random.key(1), {})
+    state = _text_learning.untouched(lambda key, context: policy.init(key)).fn(jax.random.key(1), {}, None)
     # Whatever digit comes first is right for somebody: accuracy is then neither 0 nor 1.
     scorer = Scorer(_text_scorer, "whole", False)
     evaluate = lambda: _text_learning.text_evaluation(
         policy, scorer, max_new_tokens=3, temperature=1.0, seconds=10.0
-    )(state, split)
+    )(state, split, {})
     whole = evaluate()
     monkeypatch.setattr(_text_learning, "_ROWS", 4)
     parts = evaluate()

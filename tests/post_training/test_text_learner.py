@@ -50,7 +50,7 @@ def learner():
 def _train(learner, steps):
     state, rows = learner.init(jax.random.key(9), {}), []
     for step in range(steps):
-        state, metrics = learner.update(state, PROBLEMS, jax.random.key(step))
+        state, metrics = learner.update(state, PROBLEMS, jax.random.key(step), {})
         rows.append({name: float(value) for name, value in metrics.items()})
     return state, rows
 
@@ -80,7 +80,7 @@ def test_it_equals_the_compiled_learner_under_the_same_verifier(learner):
     found, rows = _train(learner, 2)
     state, update = pure.init(jax.random.key(9), {}), jax.jit(pure.update)
     for step in range(2):
-        state, metrics = update(state, PROBLEMS, jax.random.key(step))
+        state, metrics = update(state, PROBLEMS, jax.random.key(step), {})
         for name, value in metrics.items():
             np.testing.assert_allclose(rows[step][name], value, atol=1e-5, err_msg=name)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-4), found.params, state.params)
@@ -92,7 +92,7 @@ def test_each_completion_is_scored_as_an_answer_to_its_own_problem():
     for items, told in ((None, [3, 1, 0, 2]), ([7, 5, 1, 9], [9, 5, 7, 1])):
         learner = _learner(text_scorers.tenths, items=items, loss=tell)
         state = learner.init(jax.random.key(9), {})
-        r = learner.update(state, numbered, jax.random.key(1))[1]["rollouts"]
+        r = learner.update(state, numbered, jax.random.key(1), {})[1]["rollouts"]
         np.testing.assert_allclose(r.rewards, np.repeat(told, GROUP) / 10, rtol=1e-6)
         assert r.group.tolist() == np.repeat(range(4), GROUP).tolist()
 
@@ -100,13 +100,13 @@ def test_each_completion_is_scored_as_an_answer_to_its_own_problem():
 def test_a_scorer_that_fails_costs_its_own_answers_and_is_counted():
     learner = _learner(text_scorers.faulty, seconds=1.0)
     state = learner.init(jax.random.key(9), {})
-    state, metrics = learner.update(state, PROBLEMS, jax.random.key(1))
+    state, metrics = learner.update(state, PROBLEMS, jax.random.key(1), {})
     counts = {name: value for name, value in metrics.items() if name.startswith("verifier")}
     assert counts == {"verifier_raised": GROUP, "verifier_timed_out": GROUP, "verifier_not_finite": GROUP}
     assert metrics["reward"] == 0.25
     assert np.isfinite(metrics["loss"])
     healthy = PROBLEMS._replace(item=jnp.full(4, 3))
-    state, metrics = learner.update(state, healthy, jax.random.key(2))
+    state, metrics = learner.update(state, healthy, jax.random.key(2), {})
     assert (metrics["reward"], metrics["verifier_raised"]) == (1, 0)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
@@ -130,7 +130,7 @@ def test_adapters_alone_are_trained_and_kept():
         (),
         (),
     ]  # params, Adam's count and moments, step, mean
-    after, _ = learner.update(state, PROBLEMS, jax.random.key(1))
+    after, _ = learner.update(state, PROBLEMS, jax.random.key(1), {})
     _same(before, base)
     assert np.abs(after.params[0]["q"]["b"]).max() > 0
     assert np.abs(state.params[0]["q"]["b"]).max() == 0
@@ -142,13 +142,13 @@ def _draw(train, key):
 
 
 def _fit(learner, seen, folder=None, stop=lambda: False, rows=None):
-    def update(state, batch, key):
+    def update(state, batch, key, context):
         seen.append(batch.item.tolist())
-        return learner.update(state, batch, key)
+        return learner.update(state, batch, key, context)
 
     rows = [] if rows is None else rows
     plan = Plan(seeds=(0, 1), log_every=2, checkpoint_every=4)
-    evaluate = lambda state, split: {"norm": optax.tree.norm(state.params)}
+    evaluate = lambda state, split, context: {"norm": optax.tree.norm(state.params)}
     done = fit(
         learner._replace(update=update), data={"train": PROBLEMS, "val": PROBLEMS}, draw=_draw, steps=10, plan=plan,
         evaluate=evaluate, checkpoints=folder and Checkpoints(folder), stop=stop, log=rows.append, show=False,
