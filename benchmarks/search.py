@@ -18,7 +18,10 @@ import time
 def main(where: str = "configs/distillation/pld.py:tune", steps: str = "0", rounds: str = "1") -> None:
     """Alternate both ways and print the seconds of each round with their ratio."""
     for number in range(int(rounds)):
-        found = {way: _in_a_process(where, steps, way) for way in (("together", "apart"), ("apart", "together"))[number % 2]}
+        found = {
+            way: _in_a_process(where, steps, way)
+            for way in (("together", "apart"), ("apart", "together"))[number % 2]
+        }
         ratio = found["together"]["seconds"] / found["apart"]["seconds"]
         compiling = found["together"]["compiling"] / found["apart"]["compiling"]
         print(f"round {number + 1}: {found}; ratio {ratio:.3f}, of compiling {compiling:.3f}", flush=True)
@@ -26,7 +29,10 @@ def main(where: str = "configs/distillation/pld.py:tune", steps: str = "0", roun
 
 def _in_a_process(where: str, steps: str, way: str) -> dict:
     with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"XDG_CACHE_HOME": cache, "JAX_COMPILATION_CACHE_DIR": str(pathlib.Path(cache) / "xla")}
+        environment = os.environ | {
+            "XDG_CACHE_HOME": cache,
+            "JAX_COMPILATION_CACHE_DIR": str(pathlib.Path(cache) / "xla"),
+        }
         words = [sys.executable, "-m", "benchmarks.search", "one", where, steps, way]
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -75,7 +81,9 @@ def one(where: str, steps: str, way: str) -> None:
 
 
 def _with(experiment: object, *, steps: int) -> object:
-    shorter = lambda arms: {name: dataclasses.replace(arm, steps=min(arm.steps, steps)) for name, arm in arms.items()}
+    shorter = lambda arms: {
+        name: dataclasses.replace(arm, steps=min(arm.steps, steps)) for name, arm in arms.items()
+    }
     return dataclasses.replace(experiment, arms=shorter(experiment.arms), prepare=shorter(experiment.prepare))
 
 

@@ -59,7 +59,9 @@ class Programs:
         try:
             for task, experiment in tasks.items():
                 self._add(task, experiment)
-            check_claims(of_run({task: experiment.claims for task, experiment in tasks.items()}), self.metrics)
+            check_claims(
+                of_run({task: experiment.claims for task, experiment in tasks.items()}), self.metrics
+            )
         except BaseException:
             self.close()
             raise
