@@ -1,0 +1,271 @@
+"""The grammar of answers: lists, relations, sets, intervals, matrices, quantities and words, around expressions."""
+
+import itertools
+import re
+
+from jaxlab.language.tasks._answer_atoms import END
+from jaxlab.language.tasks._answer_expressions import Expressions
+from jaxlab.language.tasks._answer_tokens import Token, Unreadable, simplify, tokenize
+from jaxlab.language.tasks._answer_tree import Node, has_symbols, negative, number, scalar, times
+from jaxlab.language.tasks._answer_units import CURRENCIES, base, read_unit
+
+MAX_CHARACTERS = 1000
+_RELATIONS = {
+    "=": "=",
+    "\\approx": "=",
+    "<": "<",
+    ">": ">",
+    "\\le": "<=",
+    "\\ge": ">=",
+    "\\ne": "!=",
+    "\\in": "in",
+}
+_SEPARATORS = {",", ";", "and", "or", "\\lor", "\\land", "\\vee", "\\wedge"}
+_MATRICES = {"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"}
+_COUNT = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen twenty
+"""
+_NUMBER_WORDS = _COUNT.split()
+_REALS = {"all real numbers", "real numbers", "all reals", "all real", "the real numbers"}
+_CHOICE = re.compile(
+    r"(?:(?:option|choice)\s+)?(?:\(\s*([A-Ha-h])\s*\)|([A-Ha-df-h])\s*[).:]?)", re.IGNORECASE
+)
+_CHOICE_AND_MORE = re.compile(r"(?:\(\s*([A-Ha-h])\s*\)|([A-H])\s*[).:])\s*(.+)", re.DOTALL)
+_VERDICT = re.compile(r"(yes|no|true|false)\s*[,.;:!—–]", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:an?|the) ")
+
+
+class Answers(Expressions):
+    """The parser of whole answers."""
+
+    def answer(self) -> Node:
+        """All tokens as one answer."""
+        node = self.listing()
+        if self.peek() is not END:
+            raise Unreadable(f"{self.peek().value} behind the answer")
+        return node
+
+    def listing(self) -> Node:
+        """Answers with commas or words between them."""
+        items, words = [self._relation()], set()
+        while (word := self.take(*_SEPARATORS)) is not None:
+            while (more := self.take("and", "or")) is not None:
+                word = more
+            words.add(
+                {"\\lor": "or", "\\vee": "or", "\\land": "and", "\\wedge": "and", ";": ","}.get(word, word)
+            )
+            items.append(self._relation())
+        if len(items) == 1:
+            return items[0]
+        return Node("list", tuple(items), "or" if "or" in words else "and" if "and" in words else ",")
+
+    def _relation(self) -> Node:
+        sides, relations = [self._side()], []
+        if self.bars and (self.take("|", ":", "\\mid")):  # {x | x > 3}
+            return self.listing()
+        while self.peek().value in _RELATIONS:
+            relations.append(_RELATIONS[self.tokens[self.position].value])
+            self.position += 1
+            sides.append(self._side())
+        return Node("relation", tuple(sides), tuple(relations)) if relations else sides[0]
+
+    def _side(self) -> Node:
+        """One side of a relation; what stands on the left of an equals sign may be anything, as a name."""
+        start, tokens, bars, depth = self.position, list(self.tokens), self.bars, self.depth
+        try:
+            node = self._union()
+            if self.peek() is END or self.peek().value in _FOLLOWS:
+                return node
+            raise self.unexpected("the end of an expression")
+        except Unreadable:
+            self.tokens, self.position, self.bars, self.depth = tokens, start, bars, depth
+            name = list(itertools.takewhile(lambda token: token.value not in _NAME_ENDS, tokens[start:]))
+            end = start + len(name)
+            if bars or not name or end == len(tokens) or tokens[end].value not in ("=", "\\approx"):
+                raise
+            if any(token.value in _SEPARATORS for token in tokens) and any(map(_is_prose, name)):
+                raise
+            self.position = end
+            return Node("name", (), " ".join(token.value for token in name))
+
+    def _union(self) -> Node:
+        parts = [self._ratio()]
+        while (operator := self.take("\\cup", "\\setminus", "\\backslash", "-")) is not None:
+            other = self._ratio()
+            if operator == "\\cup":
+                parts.append(other)
+            else:
+                parts = [
+                    Node("difference", (Node("union", tuple(parts)) if len(parts) > 1 else parts[0], other))
+                ]
+        return parts[0] if len(parts) == 1 else Node("union", tuple(parts))
+
+    def _ratio(self) -> Node:
+        parts = [self._quantity()]
+        while not self.bars and self.take(":", "\\colon") is not None:
+            parts.append(scalar(self._quantity()))
+        return Node("ratio", tuple(parts)) if len(parts) > 1 else parts[0]
+
+    def _quantity(self) -> Node:
+        """An expression with a currency before it or a unit behind it; 1 h 30 min is one."""
+        total, dimensions = self._one_quantity(), None
+        parts = [total]
+        while total.kind == "quantity" and self.peek().kind == "number":
+            dimensions = total.value.dimensions
+            total = self._one_quantity()
+            if total.kind != "quantity" or total.value.dimensions != dimensions or not dimensions:
+                raise Unreadable("two numbers side by side")
+            parts.append(total)
+        return parts[0] if len(parts) == 1 else add_quantities(parts)
+
+    def _one_quantity(self) -> Node:
+        minus = self.peek().value == "-" and self.peek(1).value in CURRENCIES
+        self.position += minus
+        currency = self.take(*CURRENCIES)
+        node = self.expression()
+        node = negative(node) if minus else node
+        currency = currency or self.take(*CURRENCIES)
+        unit = base(CURRENCIES[currency]) if currency else None
+        found = read_unit(self.tokens, self.position) if self.units and not has_symbols(node) else None
+        if found and (unit is None or found[1].dimensions in ((), unit.dimensions)):
+            scale, named, self.position = found
+            node, unit = node if scale == 1 else times(number(scale), node), unit or named
+        if node.kind in ("degree", "percent"):
+            node, unit = node.parts[0], base(node.kind)
+        return node if unit is None or node.kind == "quantity" else Node("quantity", (scalar(node),), unit)
+
+    def atom(self) -> Node:
+        """What only answers have, or a part of an expression."""
+        if self.take("\\emptyset", "\\varnothing", "\\O"):
+            return Node("empty")
+        if self.peek().value == "\\{" and self.peek(1).value == "\\}":
+            self.position += 2
+            return Node("empty")
+        if self.take("\\mathbb"):
+            self.take("{")
+            self.expect("R")
+            self.take("}")
+            return Node("reals")
+        if self.take("\\begin"):
+            return self._matrix()
+        return super().atom()
+
+    def _matrix(self) -> Node:
+        name = self.braced()
+        if name not in _MATRICES:
+            raise Unreadable(f"the environment {name}")
+        if name == "array":
+            self.braced()
+        rows: list[list[Node]] = [[]]
+        while True:
+            rows[-1].append(self._relation())
+            if self.take("&"):
+                continue
+            if self.take("\\\\") and self.peek().value != "\\end":
+                rows.append([])
+                continue
+            self.expect("\\end")
+            if self.braced() != name:
+                raise Unreadable(f"{name} is not closed")
+            return Node("matrix", tuple(Node("row", tuple(row)) for row in rows))
+
+
+_FOLLOWS = _SEPARATORS | set(_RELATIONS) | {")", "]", "}", "\\}", "&", "\\\\", "\\end", "|", "\\rvert", "\\mid", ":",
+                                            "\\rfloor", "\\rceil", "\\rangle"}  # fmt: skip
+
+
+_NAME_ENDS = _SEPARATORS | set(_RELATIONS)
+
+
+def _is_prose(token: Token) -> bool:
+    return token.kind == "letters" and len(token.value) > 1 and re.search("[aeiouy]", token.value) is not None
+
+
+def add_quantities(parts: list[Node]) -> Node:
+    """The sum of quantities of one kind, in base units."""
+    terms = tuple(Node("multiply", (number(part.value.factor), part.parts[0])) for part in parts)
+    return Node("quantity", (Node("add", terms),), parts[0].value._replace(factor=number(1).value))
+
+
+def plain_words(text: str) -> str:
+    """A text answer without LaTeX, case, punctuation and article."""
+    text = re.sub(
+        r"\\(?:text\w*|mathrm|mathbf|mbox|operatorname|emph)\s*(?=\{)|[{}$*]|\\[,;:! ()]", " ", text
+    )
+    text = re.sub(r"(?<=[A-Za-z])\.(?=[A-Za-z]\b)", "", re.sub(r"[-_–—]", " ", text.replace("’", "'")))
+    text = " ".join(re.sub(r"[.,;:!?\"“”]", " ", text).casefold().split())
+    return _ARTICLE.sub("", text)
+
+
+def readings(text: str) -> list[Node]:
+    """Everything a text can mean as an answer, formulas first.
+
+    Raises:
+      Unreadable: it has no meaning in the grammar.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise Unreadable(f"it has more than {MAX_CHARACTERS} characters")
+    text = re.sub(r"^\s*(?:=|\\approx|≈)", "", text).strip()
+    text = text if text.endswith("...") else text.rstrip(".,;:").strip()
+    if not text:
+        raise Unreadable("it is empty")
+    found: list[Node] = []
+    words, error = plain_words(text), None
+    if words in _NUMBER_WORDS:
+        return [number(_NUMBER_WORDS.index(words)), Node("text", (), words)]
+    if words in _REALS:
+        return [Node("reals")]
+    try:
+        found += _formulas(text)
+    except Unreadable as problem:
+        error = problem
+    bare = re.sub(r"\\text\w*\s*|\\math\w+\s*|[{}$*]", "", text).strip()
+    if choice := _CHOICE.fullmatch(bare):
+        found.append(Node("choice", (), (choice[1] or choice[2]).upper()))
+    elif choice := _CHOICE_AND_MORE.fullmatch(bare):
+        found.append(Node("choice", (), (choice[1] or choice[2]).upper()))
+        found += _readings_or_none(choice[3])
+    if not found and re.search(r"[^\W\d_]{2}", words) and not re.search(r"[\\^_=<>+|]|\d\.\d", words):
+        found.append(Node("text", (), words))
+        if verdict := _VERDICT.match(text):
+            found.append(Node("text", (), verdict[1].lower()))
+    if not found:
+        raise error
+    return found
+
+
+def _readings_or_none(text: str) -> list[Node]:
+    try:
+        return readings(text)
+    except Unreadable:
+        return []
+
+
+def _formulas(text: str) -> list[Node]:
+    text = simplify(text)
+    if re.fullmatch(r"<[^<>]*,[^<>]*>", text):
+        text = f"\\langle {text[1:-1]} \\rangle"
+    ways = [(grouped, euler) for grouped in (True, False) for euler in (False, True)]
+    kept, found, first = [], [], None
+    for grouped, euler in ways:
+        tokens = tokenize(text, grouped=grouped, euler=euler)
+        if tokens in kept or (not grouped and _has_padded_number(tokens)):
+            continue
+        kept.append(tokens)
+        for units in (True, False):
+            try:
+                node = Answers(tokens, units=units).answer()
+            except Unreadable as problem:
+                first = first or problem
+                continue
+            if node not in found:
+                found.append(node)
+    if not found:
+        raise first or Unreadable("it is empty")
+    return found
+
+
+def _has_padded_number(tokens: list[Token]) -> bool:
+    """000 in 1,000 is no answer."""
+    return any(re.fullmatch(r"0\d+", token.value) for token in tokens if token.kind == "number")
