@@ -10,6 +10,7 @@ from jaxlab.language.tasks._answer_tree import (
     is_literal,
     is_whole,
     negative,
+    plus,
     scalar,
     times,
 )
@@ -29,9 +30,9 @@ class Expressions(Atoms):
     def expression(self) -> Node:
         """Terms with signs between them."""
         terms = [self._signed_term()]
-        while self.peek().value in _SIGNS and terms[0].kind in SCALARS:
+        while self.peek().value in _SIGNS and terms[0].kind in SCALARS | {"matrix"}:
             terms.append(self._signed_term())
-        return terms[0] if len(terms) == 1 else Node("add", tuple(map(scalar, terms)))
+        return plus(terms)
 
     def _signed_term(self) -> Node:
         signs = []

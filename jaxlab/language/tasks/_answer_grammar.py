@@ -5,14 +5,14 @@ import re
 
 from jaxlab.language.tasks._answer_atoms import END
 from jaxlab.language.tasks._answer_expressions import Expressions
-from jaxlab.language.tasks._answer_tokens import Token, Unreadable, simplify, tokenize
-from jaxlab.language.tasks._answer_tree import Node, has_symbols, negative, number, scalar, times
+from jaxlab.language.tasks._answer_tokens import Token, Unreadable, group_ends, simplify, tokenize
+from jaxlab.language.tasks._answer_tree import Node, has_symbols, is_name, negative, number, scalar, times
 from jaxlab.language.tasks._answer_units import CURRENCIES, base, read_unit
 
 MAX_CHARACTERS = 1000
 _RELATIONS = {
     "=": "=",
-    "\\approx": "=",
+    "\\approx": "~",
     "<": "<",
     ">": ">",
     "\\le": "<=",
@@ -39,26 +39,27 @@ _ARTICLE = re.compile(r"^(?:an?|the) ")
 class Answers(Expressions):
     """The parser of whole answers."""
 
+    fault: Unreadable | None = None  # the first one, which explains the others
+
     def answer(self) -> Node:
         """All tokens as one answer."""
         node = self.listing()
         if self.peek() is not END:
-            raise Unreadable(f"{self.peek().value} behind the answer")
+            raise self.fault or self.unexpected("the end of the answer")
         return node
 
     def listing(self) -> Node:
         """Answers with commas or words between them."""
-        items, words = [self._relation()], set()
+        items, between = [self._relation()], []
         while (word := self.take(*_SEPARATORS)) is not None:
             while (more := self.take("and", "or")) is not None:
                 word = more
-            words.add(
-                {"\\lor": "or", "\\vee": "or", "\\land": "and", "\\wedge": "and", ";": ","}.get(word, word)
-            )
+            between.append(_AS_WORDS.get(word, word))
             items.append(self._relation())
         if len(items) == 1:
             return items[0]
-        return Node("list", tuple(items), "or" if "or" in words else "and" if "and" in words else ",")
+        joint = "or" if "or" in between else "and" if "and" in between else ","
+        return Node("list", _grouped(items, between) or tuple(items), joint)
 
     def _relation(self) -> Node:
         sides, relations = [self._side()], []
@@ -78,14 +79,15 @@ class Answers(Expressions):
             if self.peek() is END or self.peek().value in _FOLLOWS:
                 return node
             raise self.unexpected("the end of an expression")
-        except Unreadable:
+        except Unreadable as problem:
+            self.fault = self.fault or problem
             self.tokens, self.position, self.bars, self.depth = tokens, start, bars, depth
             name = list(itertools.takewhile(lambda token: token.value not in _NAME_ENDS, tokens[start:]))
             end = start + len(name)
             if bars or not name or end == len(tokens) or tokens[end].value not in ("=", "\\approx"):
-                raise
+                raise self.fault from None
             if any(token.value in _SEPARATORS for token in tokens) and any(map(_is_prose, name)):
-                raise
+                raise self.fault from None
             self.position = end
             return Node("name", (), " ".join(token.value for token in name))
 
@@ -175,7 +177,18 @@ _FOLLOWS = _SEPARATORS | set(_RELATIONS) | {")", "]", "}", "\\}", "&", "\\\\", "
                                             "\\rfloor", "\\rceil", "\\rangle"}  # fmt: skip
 
 
+_AS_WORDS = {"\\lor": "or", "\\vee": "or", "\\land": "and", "\\wedge": "and"}
 _NAME_ENDS = _SEPARATORS | set(_RELATIONS)
+
+
+def _grouped(items: list[Node], between: list[str]) -> tuple[Node, ...] | None:
+    """x = 1, y = 2; x = 3, y = 4 are two answers of two values each."""
+    groups = [[items[0]]]
+    for item, word in zip(items[1:], between):
+        groups = [*groups[:-1], [*groups[-1], item]] if word == "," else [*groups, [item]]
+    named = [{part.parts[0] for part in group if part.kind == "relation"} for group in groups]
+    alike = all(len(each) == len(group) > 1 and each == named[0] for each, group in zip(named, groups))
+    return tuple(Node("list", tuple(group), ",") for group in groups) if len(groups) > 1 and alike else None
 
 
 def _is_prose(token: Token) -> bool:
@@ -246,6 +259,8 @@ def _formulas(text: str) -> list[Node]:
     text = simplify(text)
     if re.fullmatch(r"<[^<>]*,[^<>]*>", text):
         text = f"\\langle {text[1:-1]} \\rangle"
+    if group_ends(f"{{{text}}}").get(0) != len(text) + 2:
+        raise Unreadable("its braces are not balanced")
     ways = [(grouped, euler) for grouped in (True, False) for euler in (False, True)]
     kept, found, first = [], [], None
     for grouped, euler in ways:
@@ -259,11 +274,23 @@ def _formulas(text: str) -> list[Node]:
             except Unreadable as problem:
                 first = first or problem
                 continue
-            if node not in found:
-                found.append(node)
+            found += [each for each in _approximations(node) if each not in found]
     if not found:
         raise first or Unreadable("it is empty")
     return found
+
+
+def _approximations(node: Node) -> list[Node]:
+    """sqrt 2 = 1.414... written with a wavy sign is both of its sides; x and a number are an equation."""
+    if node.kind != "relation" or "~" not in node.value:
+        return [node]
+    if len(node.parts) == 2 and is_name(node.parts[0]):
+        return [node._replace(value=("=",))]
+    sides = node.parts[1:] if is_name(node.parts[0]) else node.parts
+    return [
+        side if sides == node.parts else Node("relation", (node.parts[0], side), ("=",))
+        for side in sides[-2:]
+    ]
 
 
 def _has_padded_number(tokens: list[Token]) -> bool:

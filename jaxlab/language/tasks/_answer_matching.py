@@ -1,16 +1,16 @@
 """Whether two answers are the same."""
 
 import itertools
+import math
 from fractions import Fraction
 from typing import Any
 
 from jaxlab.language.tasks._answer_grammar import add_quantities
 from jaxlab.language.tasks._answer_regions import region, same_region
-from jaxlab.language.tasks._answer_tree import SCALARS, Node, is_whole, number, symbols
+from jaxlab.language.tasks._answer_tree import SCALARS, Node, is_name, is_whole, number, symbols
 from jaxlab.language.tasks._answer_units import Unit
 from jaxlab.language.tasks._answer_values import constant, identical, ratio_at_a_point, within
 
-_SIGNIFICANT = 3
 _NONE = Unit(Fraction(1), ())
 _PERCENT, _DEGREE, _RADIAN = ((("percent", 1),), (("degree", 1),), (("radian", 1),))
 _OPPOSITE = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
@@ -62,8 +62,8 @@ def _spread(node: Node) -> Node:
     if node.kind in _COLLECTIONS:
         items = []
         for part in node.parts:
-            part = _spread(part)
-            items += part.parts if part.kind == "list" else (part,)
+            spread = _spread(part)
+            items += spread.parts if spread.kind == "list" != part.kind else (spread,)
         return node._replace(parts=tuple(items))
     if node.kind == "quantity" and _has_sign(node.parts[0]):
         return Node(
@@ -90,13 +90,17 @@ def _same_relation(found: Node, wanted: Node) -> bool:
     if len(set(wanted.value)) > 1 or (len(wanted.value) > 1 and wanted.value[0] != "="):
         return _same_chain(found, wanted)
     if found.kind != "relation":
-        if wanted.value[0] != "=" or not _is_name(wanted.parts[0]):
+        if wanted.value[0] != "=" or not is_name(wanted.parts[0]):
             return False
         found = _spread(found)
         return same(found, wanted.parts[-1])
     if wanted.value[0] == "=" and found.value[0] == "=":
         named, answered = _solved(wanted), _solved(found)
-        if named and (not symbols(named[1]) or named[0].kind == "name"):
+        if (
+            named
+            and named[0].kind in ("symbol", "name")
+            and (not symbols(named[1]) or named[0].kind == "name")
+        ):
             return bool(answered) and _same_name(answered[0], named[0]) and same(answered[1], named[1])
         if named and answered and _same_name(answered[0], named[0]) and same(answered[1], named[1]):
             return True
@@ -106,13 +110,9 @@ def _same_relation(found: Node, wanted: Node) -> bool:
 def _solved(node: Node) -> tuple[Node, Node] | None:
     """Name and value of x = 3 or 3 = x."""
     first, last = node.parts[0], node.parts[-1]
-    if _is_name(first):
+    if is_name(first):
         return first, last
-    return (last, first) if len(node.parts) == 2 and _is_name(last) and last.kind == "symbol" else None
-
-
-def _is_name(node: Node) -> bool:
-    return node.kind in ("symbol", "name") or _function_of(node) is not None
+    return (last, first) if len(node.parts) == 2 and is_name(last) and last.kind == "symbol" else None
 
 
 def _function_of(node: Node) -> str | None:
@@ -176,12 +176,20 @@ def _same_collection(found: Node, wanted: Node) -> bool:
     summed = [_summed(node) for node in (found, wanted)]
     if any(summed):
         return same(*(total or node for total, node in zip(summed, (found, wanted))))
+    if _is_named(wanted) and not any(part.kind == "relation" for part in found.parts):
+        return len(found.parts) == len(wanted.parts) and all(map(same, found.parts, wanted.parts))
     parts, targets = _elements(found), _elements(wanted)
     if len(parts) > 2 * len(targets) + 2:
         return False
     return all(any(same(a, b) for a in parts) for b in targets) and all(
         any(same(a, b) for b in targets) for a in parts
     )
+
+
+def _is_named(node: Node) -> bool:
+    """Whether it is a list of values of different things."""
+    named = [part.parts[0] for part in node.parts if part.kind == "relation" and part.value == ("=",)]
+    return node.kind == "list" and len(named) == len(node.parts) == len(set(named))
 
 
 def _elements(node: Node) -> tuple:
@@ -252,6 +260,8 @@ def _as_vector(node: Node, other: Node) -> Node:
 
 def _same_ratio(found: Node, wanted: Node) -> bool:
     """2:4 is 1:2, and of two parts also the quotient."""
+    if wanted.kind == "ratio" and _is_clock(wanted):
+        return False  # and it is not the same one
     if found.kind != wanted.kind:
         ratio, other = (found, wanted) if found.kind == "ratio" else (wanted, found)
         return (
@@ -261,6 +271,14 @@ def _same_ratio(found: Node, wanted: Node) -> bool:
         identical(Node("multiply", (a, wanted.parts[0])), Node("multiply", (b, found.parts[0])))
         for a, b in zip(found.parts, wanted.parts)
     )
+
+
+def _is_clock(node: Node) -> bool:
+    """12:30 and 1:00 are times, since a ratio would be in lowest terms."""
+    whole = [int(part.value) for part in node.parts if is_whole(part)]
+    if len(node.parts) != 2 or len(whole) != 2 or not (whole[0] < 24 and whole[1] < 60):
+        return False
+    return whole[1] == 0 or (whole[1] >= 10 and math.gcd(*whole) > 1)
 
 
 def _same_based(found: Node, wanted: Node) -> bool:
@@ -314,30 +332,40 @@ def _same_dimensions(unit: Unit, other: Unit) -> bool:
 
 
 def _same_value(value: Node, target: Node, factor: Any = 1, target_factor: Any = 1) -> bool:
-    """Exactly, or to the last place of a reference that is a decimal of three or more significant digits."""
+    """Exactly, or by rounding to the last place of a reference that is a decimal."""
     scaled, wanted = (_times(node, size) for node, size in ((value, factor), (target, target_factor)))
     if identical(scaled, wanted):
         return True
-    place = last_place(target)
-    if place is None or symbols(value):
-        return _has_degree(value) != _has_degree(target) and identical(_no_degree(scaled), _no_degree(wanted))
-    return within(scaled, wanted, place * target_factor / 2)
+    if not symbols(value) and _may_be_rounded(value, target):
+        return within(scaled, wanted, decimal(target)[0] * target_factor / 2)
+    return _has_degree(value) != _has_degree(target) and identical(_no_degree(scaled), _no_degree(wanted))
+
+
+def _may_be_rounded(value: Node, target: Node) -> bool:
+    """Three significant digits are enough, or two such as 0.67, unless the answer is a decimal hardly longer."""
+    shown, wanted = decimal(value), decimal(target)
+    if wanted is None or wanted[1] < 2:
+        return False
+    if wanted[1] == 2:
+        return wanted[2] <= Fraction(1, 100) and (shown is None or shown[0] * 100 <= wanted[0])
+    return True
 
 
 def _times(node: Node, factor: Any) -> Node:
     return node if factor == 1 else Node("multiply", (number(factor), node))
 
 
-def last_place(node: Node) -> Fraction | None:
-    """The last place of a decimal with enough significant digits, such as 1/100 of 3.14; None for anything else."""
+def decimal(node: Node) -> tuple[Fraction, int, Fraction] | None:
+    """Of a decimal its last place, the number of its significant digits, and the last place as it is written."""
     if node.kind == "number" and node.place is not None:
-        return node.place if abs(node.value) >= node.place * 10 ** (_SIGNIFICANT - 1) else None
-    if node.kind == "multiply" and is_whole(node.parts[0]):  # 2.53 million
-        place = last_place(node.parts[1])
-        return None if place is None else place * abs(node.parts[0].value)
-    if node.kind == "multiply" and node.parts[1].kind == "power" and node.parts[1].parts[0] == number(10):
-        place, scale = last_place(node.parts[0]), constant(node.parts[1])
-        return None if place is None or not isinstance(scale, Fraction) else place * scale
+        return node.place, len(str(abs(int(node.value / node.place)))), node.place
+    if node.kind != "multiply":
+        return None
+    for one, other in (node.parts, node.parts[::-1]):
+        is_power = one.kind == "power" and one.parts[0] == number(10)
+        scale = constant(one) if is_whole(one) or is_power else None  # 2.53 million, 6.02 * 10^23
+        if isinstance(scale, Fraction) and scale and (inner := decimal(other)):
+            return inner[0] * abs(scale), *inner[1:]
     return None
 
 

@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from jaxlab.language.tasks._answer_tree import Node, symbols
+from jaxlab.language.tasks._answer_tree import Node, is_name, symbols
 from jaxlab.language.tasks._answer_values import Evaluator, constant
 
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
@@ -61,11 +61,11 @@ def _interval(low: Node, high: Node, *, has_low: bool, has_high: bool) -> Region
 
 
 def _from_relation(node: Node) -> Region | None:
-    """x > 3, 1 < x <= 2, x in (1, 2], x != 3."""
+    """x > 3, 1 < x <= 2, x in (1, 2], x != 3, |x| < 1, 0 < f(x) < 1."""
     if node.value == ("in",) and node.parts[0].kind == "symbol":
         return region(node.parts[1])
-    at = [index for index, part in enumerate(node.parts) if part.kind == "symbol"]
-    if len(at) != 1:
+    at = [index for index, part in enumerate(node.parts) if symbols(part)]
+    if len(at) != 1 or not is_name(node.parts[at[0]]):
         return None
     found: Region = (LINE,)
     for index, relation in enumerate(node.value):
@@ -79,7 +79,13 @@ def _from_relation(node: Node) -> Region | None:
         if bound is None or relation not in _MIRRORED:
             return None
         found = intersect(found, _half_line(relation, bound))
-    return found
+    return _mirrored(found) if node.parts[at[0]].kind == "call" else found
+
+
+def _mirrored(pieces: Region) -> Region:
+    """The numbers whose absolute values are in it."""
+    right = intersect(pieces, (Piece(Fraction(0), True, math.inf, False),))
+    return merge([*right, *(Piece(-high, has_high, -low, has_low) for low, has_low, high, has_high in right)])
 
 
 def _half_line(relation: str, bound: Any) -> Region:

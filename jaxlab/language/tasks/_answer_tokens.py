@@ -48,7 +48,7 @@ _REWRITES: tuple[tuple[str, str | Callable], ...] = (
     (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])", ""),
     (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
     (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
-    (r"(?<=\d)\s*(?:\{,\}|\\,|\\!,|,\\!|\\ |\\thinspace)\s*(?=\d{3}(?!\d))", _JOIN),
+    (r"(?<=\d)\s*(?:\{\s*,\s*\}|\\,|\\!,|,\\!|\\ |\\thinspace)\s*(?=\d{3}(?!\d))", _JOIN),
     (r"\\(?:[hv]space\*?|phantom|color|tag|label)\s*\{[^{}]*\}", ""),
     (r"\\(?:displaystyle|textstyle|limits|nolimits|nonumber|hfill|hline)(?![A-Za-z])", ""),
     (r"(?<!\\)\\!", ""),
@@ -69,7 +69,7 @@ _REWRITES: tuple[tuple[str, str | Callable], ...] = (
 _COMPILED = tuple((re.compile(pattern), new) for pattern, new in _REWRITES)
 _SEGMENT = re.compile(
     r"\$\$(?P<a>(?:\\.|[^$\\])+)\$\$|(?<![\\$])\$(?!\$)(?P<b>(?:\\.|[^$\\])+)(?<!\\)\$(?!\d)"
-    r"|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]",
+    r"|\\\((?P<c>(?:(?!\\\().)+?)\\\)|\\\[(?P<d>(?:(?!\\\[).)+?)\\\]",
     re.DOTALL,
 )
 _AMOUNT_IN_PROSE = re.compile(r"\d[\d,.]*\s+[A-Za-z]{2,}.*\s", re.DOTALL)
@@ -81,20 +81,21 @@ def segments(text: str) -> list[tuple[int, int, str]]:
     return [(start, end, inside) for start, end, inside in found if not _AMOUNT_IN_PROSE.fullmatch(inside)]
 
 
-def group_end(text: str, start: int) -> int:
-    """Position after the brace that closes the one at `start`, or -1."""
-    depth, position = 0, start
-    while position < len(text):
-        char = text[position]
-        depth += (char == "{") - (char == "}")
-        if depth == 0:
-            return position + 1
-        position += 2 if char == "\\" else 1
-    return -1
+def group_ends(text: str) -> dict[int, int]:
+    """Of every brace that is closed, the position after the one that closes it."""
+    ends, opened = {}, []
+    for match in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif match[0] == "}" and opened:
+            ends[opened.pop()] = match.end()
+    return ends
 
 
 def simplify(text: str) -> str:
     """One spelling: no mathematics delimiters, ASCII and commands for Unicode, one command per meaning."""
+    if "\\begin" not in text:
+        text = text.replace("\\\\", "\\")  # escaped twice
     for start, end, inside in reversed(segments(text)):
         text = f"{text[:start]} {inside} {text[end:]}"
     text = re.sub(r"(?<!\\)\$(?=\s*[\d.])", r"\\$", text)
@@ -181,7 +182,7 @@ def _argument(text: str, position: int) -> tuple[str, int]:
         position += 1
     if text[position : position + 1] != "{":
         return text[position : position + 1], position + 1
-    end = group_end(text, position)
-    if end < 0:
+    end = group_ends(text[position:]).get(0)
+    if end is None:
         raise Unreadable("a brace is not closed")
-    return text[position + 1 : end - 1], end
+    return text[position + 1 : position + end - 1], position + end

@@ -79,6 +79,19 @@ def times(one: Node, other: Node) -> Node:
     return Node("multiply", (scalar(one), scalar(other)))
 
 
+def plus(terms: list[Node]) -> Node:
+    """A sum of numbers, or of matrices of one shape."""
+    if len(terms) == 1:
+        return terms[0]
+    if all(term.kind in ("matrix", "row") for term in terms):
+        if len({len(term.parts) for term in terms}) > 1:
+            raise Unreadable("a sum of matrices of different shapes")
+        return terms[0]._replace(
+            parts=tuple(plus(list(parts)) for parts in zip(*(term.parts for term in terms)))
+        )
+    return Node("add", tuple(map(scalar, terms)))
+
+
 def negative(node: Node) -> Node:
     """Minus the node."""
     if node.kind == "number":
@@ -103,6 +116,16 @@ def mentions(node: Node, name: str) -> bool:
     return (node.kind in ("call", "constant") and node.value == name) or any(
         mentions(p, name) for p in node.parts
     )
+
+
+def is_name(node: Node) -> bool:
+    """Whether it names something whose value is elsewhere: x, f(x), AB, |AB|, (x, y), P(3), words."""
+    if node.kind == "multiply":
+        first, other = node.parts
+        first = first.parts[0] if first.kind == "power" else first
+        return is_name(first) and (is_name(other) or other.kind == "number")
+    composite = node.kind in ("divide", "tuple", "ratio") or (node.kind, node.value) == ("call", "abs")
+    return node.kind in ("symbol", "name") or (composite and all(map(is_name, node.parts)))
 
 
 def is_whole(node: Node) -> bool:

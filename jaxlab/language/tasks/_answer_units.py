@@ -115,7 +115,7 @@ _WORDS = _table(
     ("1", "rupee", {"rupee": 1}),
     ("1", "degree", {"degree": 1}),
     ("1", "radian", {"radian": 1}),
-    ("1", "percent,pct", {"percent": 1}),
+    ("1", "percent,pct,percentage", {"percent": 1}),
     ("1", "unit", {}),
 )
 CURRENCIES = {"\\$": "dollar", "$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee"}

@@ -297,7 +297,7 @@ def identical(a: Node, b: Node) -> bool:
     variables = sorted(symbols(a) | symbols(b))
     try:
         if not variables:
-            return bool(_agree(a, b, {}, real=False))
+            return _agree(a, b, {}, real=False) is True
         strict = mentions(a, "abs") != mentions(b, "abs")
         points = _points(variables, whole=_is_discrete(a) or _is_discrete(b))
         real = not (mentions(a, "i") or mentions(b, "i"))
@@ -320,33 +320,38 @@ _ONE_SIDED = "one-sided"
 
 def _agree(a: Node, b: Node, point: Mapping[str, Fraction], *, real: bool) -> Any:
     """True or False; None where neither is defined, `_ONE_SIDED` where one is."""
-    digits = _DIGITS
-    while True:
-        evaluator = Evaluator(point, real=real, digits=digits)
-        values = []
-        for node in (a, b):
-            try:
-                values.append(evaluator.value(node))
-            except Undefined:
-                continue
-        if len(values) < 2:
-            return _ONE_SIDED if values else None
-        if all(isinstance(value, Fraction) for value in values):
-            return values[0] == values[1]
-        one, other = map(evaluator.lift, values)
-        difference, size = abs(one - other), max(abs(one), abs(other))
-        mp = evaluator.mp
-        room = 1 if size == 0 else int(mp.mag(size) * 0.302)
-        if room > 30 and digits == _DIGITS:  # digits before the point are no digits behind it
-            if room > _MAX_DIGITS:
-                raise TooLarge
-            digits += room
+    found = _gap(a, b, point, real=real, digits=_DIGITS)
+    if not isinstance(found, tuple):
+        return found
+    ten, room = _local.context.mpf(10), 0
+    if found[1] > ten**30:  # digits before the point are none behind it
+        room = int(math.log10(2) * _local.context.mag(found[1]))
+        if room > _MAX_DIGITS:
+            raise TooLarge
+        found = _gap(a, b, point, real=real, digits=_DIGITS + room)
+    gap, size = found
+    if gap <= size * ten ** -(_AGREE + room):
+        return True
+    if gap > ten ** -(_AGREE // 2):
+        return False
+    return _gap(a, b, point, real=real, digits=_MORE_DIGITS)[0] <= gap * ten**-_AGREE  # zero, or small?
+
+
+def _gap(a: Node, b: Node, point: Mapping[str, Fraction], *, real: bool, digits: int) -> Any:
+    """Difference and size of two values; for fractions whether they are equal; None or `_ONE_SIDED` without them."""
+    evaluator = Evaluator(point, real=real, digits=digits)
+    values = []
+    for node in (a, b):
+        try:
+            values.append(evaluator.value(node))
+        except Undefined:
             continue
-        if difference <= mp.mpf(10) ** -_AGREE * size:
-            return True
-        if difference > mp.mpf(10) ** -(_AGREE // 2) or digits >= _MORE_DIGITS:
-            return bool(difference < mp.mpf(10) ** -(_MORE_DIGITS - 50))
-        digits = _MORE_DIGITS  # zero, or small?
+    if len(values) < 2:
+        return _ONE_SIDED if values else None
+    if all(isinstance(value, Fraction) for value in values):
+        return values[0] == values[1]
+    one, other = map(evaluator.lift, values)
+    return abs(one - other), max(abs(one), abs(other))
 
 
 def _is_discrete(node: Node) -> bool:

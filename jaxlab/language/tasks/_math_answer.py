@@ -4,7 +4,7 @@ import functools
 import importlib.util
 from collections.abc import Sequence
 
-from jaxlab.language.tasks._answer_finding import candidates
+from jaxlab.language.tasks._answer_finding import candidates, choice
 from jaxlab.language.tasks._answer_grammar import readings
 from jaxlab.language.tasks._answer_matching import same
 from jaxlab.language.tasks._answer_tokens import Unreadable
@@ -20,8 +20,9 @@ def math_answer_matches(prediction: str, reference: str) -> bool:
     Unicode or plain text. Expressions are equal if their values are wherever both have a real one. Words are equal
     but for case, punctuation and an article.
 
-    Numbers are compared exactly. Only if the reference itself is a decimal of three or more significant digits, an
-    answer within half of its last place is right: 22/7 is 3.14, but 0.333 is not 1/3, and 2.51 is not 2.5.
+    Numbers are compared exactly. Only if the reference itself is a decimal of at least three digits, an answer that
+    rounds to it is right: 22/7 is 3.14 and 2/3 is 0.67, but 0.333 is not 1/3, and 2.51 is not 2.5. Where two of the
+    digits are significant, as in 0.67, a decimal has to show two more of them: 0.6667, not 0.668.
 
     What the answer leaves out is forgiven where the reference has it: the unit, the percent sign (50 or 0.5 for 50%),
     `x =`, brackets around a tuple, a number's base. Where both have it, it must agree; units are converted. An
@@ -53,7 +54,8 @@ def math_answer_matches(prediction: str, reference: str) -> bool:
     wanted = _wanted(reference)
     if prediction.strip() == reference.strip():
         return True
-    found = _found(prediction, words=all(node.kind in ("text", "choice") for node in wanted))
+    kinds = {node.kind for node in wanted}
+    found = _found(prediction, words=kinds <= {"text", "choice"}, letter="choice" in kinds)
     return any(same(one, other) for one in found for other in wanted)
 
 
@@ -142,8 +144,10 @@ def _wanted(reference: str) -> tuple[Node, ...]:
         raise ValueError(f"the reference {reference[:80]!r} cannot be read as an answer: {error}") from error
 
 
-def _found(prediction: str, *, words: bool) -> list[Node]:
+def _found(prediction: str, *, words: bool, letter: bool) -> list[Node]:
     """What the first readable piece of a text can mean."""
+    if letter and (chosen := choice(prediction)):
+        return readings(chosen)
     for candidate, decides in candidates(prediction):
         try:
             found = readings(candidate)
