@@ -360,7 +360,11 @@ class Atoms:
         self.expect("}" if opening == "{" else "\\}")
         if node.kind == "list":
             return Node("set", node.parts)
-        return node if opening == "{" or node.kind in ("relation", "empty") else Node("set", (node,))
+        return (
+            node
+            if opening == "{" or node.kind in ("relation", "empty", "intersection")
+            else Node("set", (node,))
+        )
 
 
 _READERS = {

@@ -32,7 +32,8 @@ class Expressions(Atoms):
         terms = [self._signed_term()]
         while self.peek().value in _SIGNS and terms[0].kind in SCALARS | {"matrix"}:
             terms.append(self._signed_term())
-        return plus(terms)
+        total = plus(terms)
+        return Node("divide", (scalar(total), scalar(self.expression()))) if self.take("\\over") else total
 
     def _signed_term(self) -> Node:
         signs = []

@@ -5,11 +5,19 @@ import re
 
 from jaxlab.language.tasks._answer_atoms import END
 from jaxlab.language.tasks._answer_expressions import Expressions
-from jaxlab.language.tasks._answer_tokens import Token, Unreadable, group_ends, simplify, tokenize
-from jaxlab.language.tasks._answer_tree import Node, has_symbols, is_name, negative, number, scalar, times
+from jaxlab.language.tasks._answer_tokens import Token, Unreadable
+from jaxlab.language.tasks._answer_tree import (
+    Node,
+    determinant,
+    has_symbols,
+    matrix,
+    negative,
+    number,
+    scalar,
+    times,
+)
 from jaxlab.language.tasks._answer_units import CURRENCIES, base, read_unit
 
-MAX_CHARACTERS = 1000
 _RELATIONS = {
     "=": "=",
     "\\approx": "~",
@@ -22,18 +30,6 @@ _RELATIONS = {
 }
 _SEPARATORS = {",", ";", "and", "or", "\\lor", "\\land", "\\vee", "\\wedge"}
 _MATRICES = {"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"}
-_COUNT = """
-zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-eighteen nineteen twenty
-"""
-_NUMBER_WORDS = _COUNT.split()
-_REALS = {"all real numbers", "real numbers", "all reals", "all real", "the real numbers"}
-_CHOICE = re.compile(
-    r"(?:(?:option|choice)\s+)?(?:\(\s*([A-Ha-h])\s*\)|([A-Ha-df-h])\s*[).:]?)", re.IGNORECASE
-)
-_CHOICE_AND_MORE = re.compile(r"(?:\(\s*([A-Ha-h])\s*\)|([A-H])\s*[).:])\s*(.+)", re.DOTALL)
-_VERDICT = re.compile(r"(yes|no|true|false)\s*[,.;:!—–]", re.IGNORECASE)
-_ARTICLE = re.compile(r"^(?:an?|the) ")
 
 
 class Answers(Expressions):
@@ -63,13 +59,15 @@ class Answers(Expressions):
 
     def _relation(self) -> Node:
         sides, relations = [self._side()], []
-        if self.bars and (self.take("|", ":", "\\mid")):  # {x | x > 3}
-            return self.listing()
         while self.peek().value in _RELATIONS:
             relations.append(_RELATIONS[self.tokens[self.position].value])
             self.position += 1
             sides.append(self._side())
-        return Node("relation", tuple(sides), tuple(relations)) if relations else sides[0]
+        node = Node("relation", tuple(sides), tuple(relations)) if relations else sides[0]
+        if self.bars and self.take("|", ":", "\\mid"):  # {x | x > 3}, {x in R | x > 3}
+            condition = self.listing()
+            return Node("intersection", (node, condition)) if relations else condition
+        return node
 
     def _side(self) -> Node:
         """One side of a relation; what stands on the left of an equals sign may be anything, as a name."""
@@ -155,7 +153,7 @@ class Answers(Expressions):
 
     def _matrix(self) -> Node:
         name = self.braced()
-        if name not in _MATRICES:
+        if name not in _MATRICES | {"vmatrix"}:
             raise Unreadable(f"the environment {name}")
         if name == "array":
             self.braced()
@@ -170,7 +168,7 @@ class Answers(Expressions):
             self.expect("\\end")
             if self.braced() != name:
                 raise Unreadable(f"{name} is not closed")
-            return Node("matrix", tuple(Node("row", tuple(row)) for row in rows))
+            return determinant(rows) if name == "vmatrix" else matrix(rows)
 
 
 _FOLLOWS = _SEPARATORS | set(_RELATIONS) | {")", "]", "}", "\\}", "&", "\\\\", "\\end", "|", "\\rvert", "\\mid", ":",
@@ -199,100 +197,3 @@ def add_quantities(parts: list[Node]) -> Node:
     """The sum of quantities of one kind, in base units."""
     terms = tuple(Node("multiply", (number(part.value.factor), part.parts[0])) for part in parts)
     return Node("quantity", (Node("add", terms),), parts[0].value._replace(factor=number(1).value))
-
-
-def plain_words(text: str) -> str:
-    """A text answer without LaTeX, case, punctuation and article."""
-    text = re.sub(
-        r"\\(?:text\w*|mathrm|mathbf|mbox|operatorname|emph)\s*(?=\{)|[{}$*]|\\[,;:! ()]", " ", text
-    )
-    text = re.sub(r"(?<=[A-Za-z])\.(?=[A-Za-z]\b)", "", re.sub(r"[-_–—]", " ", text.replace("’", "'")))
-    text = " ".join(re.sub(r"[.,;:!?\"“”]", " ", text).casefold().split())
-    return _ARTICLE.sub("", text)
-
-
-def readings(text: str) -> list[Node]:
-    """Everything a text can mean as an answer, formulas first.
-
-    Raises:
-      Unreadable: it has no meaning in the grammar.
-    """
-    if len(text) > MAX_CHARACTERS:
-        raise Unreadable(f"it has more than {MAX_CHARACTERS} characters")
-    text = re.sub(r"^\s*(?:=|\\approx|≈)", "", text).strip()
-    text = text if text.endswith("...") else text.rstrip(".,;:").strip()
-    if not text:
-        raise Unreadable("it is empty")
-    found: list[Node] = []
-    words, error = plain_words(text), None
-    if words in _NUMBER_WORDS:
-        return [number(_NUMBER_WORDS.index(words)), Node("text", (), words)]
-    if words in _REALS:
-        return [Node("reals")]
-    try:
-        found += _formulas(text)
-    except Unreadable as problem:
-        error = problem
-    bare = re.sub(r"\\text\w*\s*|\\math\w+\s*|[{}$*]", "", text).strip()
-    if choice := _CHOICE.fullmatch(bare):
-        found.append(Node("choice", (), (choice[1] or choice[2]).upper()))
-    elif choice := _CHOICE_AND_MORE.fullmatch(bare):
-        found.append(Node("choice", (), (choice[1] or choice[2]).upper()))
-        found += _readings_or_none(choice[3])
-    if not found and re.search(r"[^\W\d_]{2}", words) and not re.search(r"[\\^_=<>+|]|\d\.\d", words):
-        found.append(Node("text", (), words))
-        if verdict := _VERDICT.match(text):
-            found.append(Node("text", (), verdict[1].lower()))
-    if not found:
-        raise error
-    return found
-
-
-def _readings_or_none(text: str) -> list[Node]:
-    try:
-        return readings(text)
-    except Unreadable:
-        return []
-
-
-def _formulas(text: str) -> list[Node]:
-    text = simplify(text)
-    if re.fullmatch(r"<[^<>]*,[^<>]*>", text):
-        text = f"\\langle {text[1:-1]} \\rangle"
-    if group_ends(f"{{{text}}}").get(0) != len(text) + 2:
-        raise Unreadable("its braces are not balanced")
-    ways = [(grouped, euler) for grouped in (True, False) for euler in (False, True)]
-    kept, found, first = [], [], None
-    for grouped, euler in ways:
-        tokens = tokenize(text, grouped=grouped, euler=euler)
-        if tokens in kept or (not grouped and _has_padded_number(tokens)):
-            continue
-        kept.append(tokens)
-        for units in (True, False):
-            try:
-                node = Answers(tokens, units=units).answer()
-            except Unreadable as problem:
-                first = first or problem
-                continue
-            found += [each for each in _approximations(node) if each not in found]
-    if not found:
-        raise first or Unreadable("it is empty")
-    return found
-
-
-def _approximations(node: Node) -> list[Node]:
-    """sqrt 2 = 1.414... written with a wavy sign is both of its sides; x and a number are an equation."""
-    if node.kind != "relation" or "~" not in node.value:
-        return [node]
-    if len(node.parts) == 2 and is_name(node.parts[0]):
-        return [node._replace(value=("=",))]
-    sides = node.parts[1:] if is_name(node.parts[0]) else node.parts
-    return [
-        side if sides == node.parts else Node("relation", (node.parts[0], side), ("=",))
-        for side in sides[-2:]
-    ]
-
-
-def _has_padded_number(tokens: list[Token]) -> bool:
-    """000 in 1,000 is no answer."""
-    return any(re.fullmatch(r"0\d+", token.value) for token in tokens if token.kind == "number")

@@ -21,8 +21,9 @@ def same(found: Node, wanted: Node) -> bool:
     """Whether an answer is the one that is wanted."""
     if found == wanted:
         return True
-    if "choice" in (found.kind, wanted.kind) or "text" in (found.kind, wanted.kind):
-        return (found.kind, found.value) == (wanted.kind, wanted.value)
+    if {"choice", "letter", "text"} & {found.kind, wanted.kind}:
+        kind = "choice" if found.kind == "letter" else found.kind
+        return (kind, found.value) == (wanted.kind, wanted.value)
     if _is_region(found) or _is_region(wanted):
         regions = region(found), region(wanted)
         if None not in regions:
@@ -46,7 +47,7 @@ def _is_region(node: Node) -> bool:
     if node.kind in ("list", "relation"):
         inner = node.parts if node.kind == "list" else (node,)
         return all(part.kind == "relation" and set(part.value) - {"="} for part in inner)
-    return node.kind in ("union", "difference", "reals", "empty")
+    return node.kind in ("union", "difference", "intersection", "reals", "empty")
 
 
 def _alike(found: Node, wanted: Node) -> bool:
@@ -220,7 +221,11 @@ def _same_as_tuple(found: Node, wanted: Node) -> bool:
         if len({part.parts[0].value for part in ordered}) < len(ordered):
             return False
         parts = tuple(part.parts[-1] for part in ordered)
-    return wanted.value == "()" and len(parts) == len(wanted.parts) and all(map(same, parts, wanted.parts))
+    return (
+        _without_ends(wanted).value == "()"
+        and len(parts) == len(wanted.parts)
+        and all(map(same, parts, wanted.parts))
+    )
 
 
 def _summed(node: Node) -> Node | None:
@@ -239,12 +244,18 @@ def _same_structure(found: Node, wanted: Node) -> bool:
         return _same_ratio(found, wanted)
     if found.kind == "based" or wanted.kind == "based":
         return _same_based(found, wanted)
+    found, wanted = map(_without_ends, (found, wanted))
     found, wanted = _as_vector(found, wanted), _as_vector(wanted, found)
     if found.kind != wanted.kind or len(found.parts) != len(wanted.parts):
         return False
     if found.kind == "tuple" and found.value != wanted.value:
         return False
     return found.kind in ("tuple", "matrix", "row", "union") and all(map(same, found.parts, wanted.parts))
+
+
+def _without_ends(node: Node) -> Node:
+    """Square brackets say nothing where there are more than an interval's two ends."""
+    return node._replace(value="()") if node.kind == "tuple" and len(node.parts) > 2 else node
 
 
 def _as_vector(node: Node, other: Node) -> Node:

@@ -40,6 +40,9 @@ def region(node: Node) -> Region | None:
     if node.kind == "difference":
         whole, taken = map(region, node.parts)
         return None if None in (whole, taken) else intersect(whole, complement(taken))
+    if node.kind == "intersection":
+        both = [region(part) for part in node.parts]
+        return None if None in both else intersect(*both)
     if node.kind == "relation":
         return _from_relation(node)
     if node.kind == "list" and all(part.kind == "relation" and part.value != ("=",) for part in node.parts):

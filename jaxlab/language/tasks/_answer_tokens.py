@@ -46,7 +46,7 @@ _REWRITES: tuple[tuple[str, str | Callable], ...] = (
     (r"\\left\s*\|", r"\\lvert "),
     (r"\\right\s*\|", r"\\rvert "),
     (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])", ""),
-    (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+    (r"\\(?:[dtc]|s|nice|flat)frac(?![A-Za-z])", r"\\frac"),
     (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
     (r"(?<=\d)\s*(?:\{\s*,\s*\}|\\,|\\!,|,\\!|\\ |\\thinspace)\s*(?=\d{3}(?!\d))", _JOIN),
     (r"\\(?:[hv]space\*?|phantom|color|tag|label)\s*\{[^{}]*\}", ""),

@@ -92,6 +92,22 @@ def plus(terms: list[Node]) -> Node:
     return Node("add", tuple(map(scalar, terms)))
 
 
+def matrix(rows: list[list[Node]]) -> Node:
+    """A matrix."""
+    return Node("matrix", tuple(Node("row", tuple(row)) for row in rows))
+
+
+def determinant(rows: list[list[Node]]) -> Node:
+    """The determinant, by its first row."""
+    if len(rows) > 4 or any(len(row) != len(rows) for row in rows):
+        raise Unreadable("a determinant that is not square, or of more than 4 rows")
+    if len(rows) == 1:
+        return scalar(rows[0][0])
+    minors = [[row[:column] + row[column + 1 :] for row in rows[1:]] for column in range(len(rows))]
+    terms = [times(entry, determinant(minor)) for entry, minor in zip(rows[0], minors)]
+    return plus([negative(term) if column % 2 else term for column, term in enumerate(terms)])
+
+
 def negative(node: Node) -> Node:
     """Minus the node."""
     if node.kind == "number":

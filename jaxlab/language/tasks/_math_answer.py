@@ -5,8 +5,8 @@ import importlib.util
 from collections.abc import Sequence
 
 from jaxlab.language.tasks._answer_finding import candidates, choice
-from jaxlab.language.tasks._answer_grammar import readings
 from jaxlab.language.tasks._answer_matching import same
+from jaxlab.language.tasks._answer_readings import is_words, readings
 from jaxlab.language.tasks._answer_tokens import Unreadable
 from jaxlab.language.tasks._answer_tree import Node
 
@@ -54,8 +54,8 @@ def math_answer_matches(prediction: str, reference: str) -> bool:
     wanted = _wanted(reference)
     if prediction.strip() == reference.strip():
         return True
-    kinds = {node.kind for node in wanted}
-    found = _found(prediction, words=kinds <= {"text", "choice"}, letter="choice" in kinds)
+    words = all(is_words(node) or node.kind == "choice" for node in wanted)
+    found = _found(prediction, words=words, letter=any(node.kind == "choice" for node in wanted))
     return any(same(one, other) for one in found for other in wanted)
 
 
@@ -153,6 +153,6 @@ def _found(prediction: str, *, words: bool, letter: bool) -> list[Node]:
             found = readings(candidate)
         except Unreadable:
             found = []
-        if decides or (found and (words or any(node.kind != "text" for node in found))):
+        if decides or (found and (words or not all(map(is_words, found)))):
             return found
     return []
