@@ -18,10 +18,12 @@ _MARKER = re.compile(rf"####|\b(?:answer|solution|result|option|choice)s?{_IS}",
 _FINAL = re.compile(rf"\bfinal answers?{_IS}", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?:\\quad|\\[()\[\]]|\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|[\s,;.$])*")
 _SENTENCE = re.compile(r"[.!?](?=\s|$|\*|\")|\n")
+_NOT = re.compile(r"\b(?:not|than)\s*$")
 _LETTER = re.compile(r"(?![aAI]\b)[A-Za-z]'?")
 _FUNCTION = re.compile(r"-?(?:sin|cos|tan|ln|log|sqrt|exp|pi|abs)(?![a-z])")
 _MATHEMATICAL = re.compile(r"[\d=+*/^\\<>|√π∞≤≥±×÷−½¼¾²³°]|^[-(\[{]")
-_CHOSEN = re.compile(r"[\s*:]*\(?([A-H])\)?(?=[\s.,:;)*]|$)")
+_CHOSEN = re.compile(r"[\s*:]*(?:\(([A-Ha-h])\)|([A-H])(?=[\s.,:;)*]|$))")
+_NAMED = re.compile(r"\b(?:answer|option|choice)(?=\s*\(|\s+[A-H]\b)", re.IGNORECASE)
 _OFFERED = re.compile(r"\(([A-H])\)")
 _TRAILING = ".,;:!?*\"'"
 
@@ -46,7 +48,9 @@ def candidates(text: str) -> Iterator[tuple[str, bool]]:
     if len(lines) > 1:
         yield _bare(lines[-1]), False
     for sentence in reversed(_sentences(text)):
-        if found := segments(sentence):
+        if found := [
+            each for each in segments(sentence) if not _NOT.search(sentence, max(0, each[0] - 9), each[0])
+        ]:
             yield _joined(sentence, found), False
         yield from ((span, False) for span in reversed(spans(sentence)))
 
@@ -54,11 +58,13 @@ def candidates(text: str) -> Iterator[tuple[str, bool]]:
 def choice(text: str) -> str | None:
     """The letter that a text chooses: behind "answer is" or the like, or else the last one in parentheses."""
     text = _answer_part(text)
-    markers = [match for match in _MARKER.finditer(text) if _CHOSEN.match(text, match.end())]
     if boxed(text)[0]:
         return None
-    if markers:
-        return _CHOSEN.match(text, markers[-1].end())[1]
+    for marker in (_MARKER, _NAMED):
+        if chosen := [
+            found for match in marker.finditer(text) if (found := _CHOSEN.match(text, match.end()))
+        ]:
+            return (chosen[-1][1] or chosen[-1][2]).upper()
     return (_OFFERED.findall(text) or [None])[-1]
 
 
@@ -144,6 +150,8 @@ def spans(line: str) -> list[str]:
                 found, current = _ended(found, current, []), []
         elif current:
             found, current = _ended(found, current, words[place : place + 3]), []
+        if word in ("not", "than") and _looks_mathematical(following):
+            words[place + 1] = ""
     return _ended(found, current, []) if current else found
 
 

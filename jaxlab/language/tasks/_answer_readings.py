@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from jaxlab.language.tasks._answer_grammar import Answers
 from jaxlab.language.tasks._answer_tokens import Token, Unreadable, group_ends, simplify, tokenize
-from jaxlab.language.tasks._answer_tree import Node, is_name, number
+from jaxlab.language.tasks._answer_tree import SCALARS, Node, is_name, negative, number
 
 MAX_CHARACTERS = 1000
 _COUNT = """
@@ -28,6 +28,7 @@ _SMALL_LETTER = re.compile(rf"{_OPTION}([a-df-h])\s*[).:]?")
 _CHOICE_AND_MORE = re.compile(r"(?:\(\s*([A-Ha-h])\s*\)|([A-H])\s*[).:])\s*(.+)", re.DOTALL)
 _VERDICT = re.compile(r"(yes|no|true|false)\s*[,.;:!—–]", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:an?|the) ")
+_MINUS = re.compile(r"(?:minus|negative)\s+(?=\S)", re.IGNORECASE)
 _NO_WORDS = re.compile(r"[\\^_=<>+|]|\d\.\d")
 _LISTED = 3  # words of an item in a list of words
 
@@ -47,8 +48,8 @@ def readings(text: str) -> list[Node]:
     words = plain_words(text)
     if words in _REALS:
         return [Node("reals")]
-    if (value := _spelled_out(words)) is not None:
-        return [number(value), Node("text", (), words)]
+    if in_words := _numbers_in_words(text, words):
+        return [*in_words, Node("text", (), words)]
     error: Unreadable | None = None
     try:
         found = _formulas(text)
@@ -74,12 +75,41 @@ def plain_words(text: str) -> str:
     return _ARTICLE.sub("", text)
 
 
+def _numbers_in_words(text: str, words: str) -> list[Node]:
+    """`three`, `half an hour`, `minus 4`, `negative five dollars`."""
+    if (value := _spelled_out(words)) is not None:
+        return [number(value)]
+    if match := _MINUS.match(text):
+        try:
+            return [
+                negative(node)
+                for node in readings(text[match.end() :])
+                if node.kind in SCALARS | {"quantity"}
+            ]
+        except Unreadable:
+            return []
+    parts = text.split()
+    for count in range(len(parts) - 1, 0, -1):
+        if (value := _spelled_out(plain_words(" ".join(parts[:count])))) is not None:
+            unit = re.sub(r"^(?:an?|of)\s+", "", " ".join(parts[count:]))
+            try:
+                return [node for node in _formulas(f"{value} {unit}") if node.kind == "quantity"]
+            except Unreadable:
+                return []
+    return []
+
+
 def _spelled_out(words: str) -> Fraction | None:
     """The value of `twenty one`, `two hundred`, `three quarters`."""
     *before, last = words.split() or [""]
     denominator = _DENOMINATORS.get(last) or _DENOMINATORS.get(last.removesuffix("s"))
-    if denominator and len(before) == 1 and before[0] in _NUMBERS:
-        return Fraction(_NUMBERS[before[0]], denominator)
+    if (
+        denominator
+        and len(before) <= 1
+        and (not before or before[0] in _NUMBERS)
+        and (before or last == "half")
+    ):
+        return Fraction(_NUMBERS[before[0]] if before else 1, denominator)
     total, part = 0, 0
     for word in words.split():
         if word in ("hundred", "thousand") and part:
@@ -123,7 +153,7 @@ def _texts(text: str, words: str) -> list[Node]:
 
 
 def _formulas(text: str) -> list[Node]:
-    """The trees of a formula: with digits grouped by commas or not, e as a number or an exponent, m a unit or a name."""
+    """Its trees: with digits grouped by commas or not, e as a number or an exponent, m as a unit or a name."""
     text = simplify(text)
     if re.fullmatch(r"<[^<>]*,[^<>]*>", text):
         text = f"\\langle {text[1:-1]} \\rangle"

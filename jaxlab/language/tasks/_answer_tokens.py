@@ -61,6 +61,8 @@ _REWRITES: tuple[tuple[str, str | Callable], ...] = (
     (r"\\lt(?![A-Za-z])", "<"),
     (r"\\gt(?![A-Za-z])", ">"),
     (r"\*\*", "^"),
+    (r"\b(sq|cu|in|ft|yd|mi|lbs?|oz|sec|min|hr|hrs)\.(?!\d)", r"\1 "),
+    (r"(?<=[)\]}])\s*U\s*(?=[(\[\\{])", r"\\cup "),
     (r"(\d*\.\d*)\\(?:overline|bar|dot|widebar)\s*\{(\d+)\}", r"\\repeating{\1}{\2}"),
     (r"(\d*\.\d*)\\(?:overline|bar|dot)\s*(\d)", r"\\repeating{\1}{\2}"),
     (r"(\d*\.\d*?)(\d{1,9}?)\2+\s*(?:\.\.\.|\\[lc]?dots)", r"\\repeating{\1}{\2}"),
