@@ -84,7 +84,7 @@ class Atoms:
         """Whether a factor begins here."""
         token = self.peek()
         if token.kind == "letters":
-            return token.value not in ("and", "or")
+            return token.value not in ("and", "or", "choose")
         if token.kind == "text":
             return len(token.value) == 1 or token.value in FUNCTIONS
         if token.kind == "command":

@@ -33,7 +33,9 @@ class Expressions(Atoms):
         while self.peek().value in _SIGNS and terms[0].kind in SCALARS | {"matrix"}:
             terms.append(self._signed_term())
         total = plus(terms)
-        return Node("divide", (scalar(total), scalar(self.expression()))) if self.take("\\over") else total
+        if self.take("\\over"):
+            return Node("divide", (scalar(total), scalar(self.expression())))
+        return call("binomial", total, self.expression()) if self.take("\\choose", "choose") else total
 
     def _signed_term(self) -> Node:
         signs = []
@@ -66,7 +68,7 @@ class Expressions(Atoms):
             elif self.units and node.kind in SCALARS and self.unit_is_next(node):
                 return node
             elif self.starts_factor() or following.value == "\\begin":
-                node = times(node, self.power())
+                node = _product(node, self.power())
             else:
                 return node
 
@@ -130,6 +132,13 @@ class Expressions(Atoms):
     def _degrees(self, node: Node) -> Node:
         scale = self.take("C", "F")
         return Node("quantity", (node,), base(f"degree {scale}")) if scale else Node("degree", (node,))
+
+
+def _product(one: Node, other: Node) -> Node:
+    """Two factors side by side; C(5, 2) is a binomial coefficient."""
+    if one == Node("symbol", (), "C") and other.kind == "tuple" and len(other.parts) == 2:
+        return call("binomial", *other.parts)
+    return times(one, other)
 
 
 def _is_proper(part: Node) -> bool:

@@ -1,5 +1,6 @@
 """Where in a text its answer is."""
 
+import bisect
 import itertools
 import re
 from collections.abc import Iterator
@@ -113,8 +114,9 @@ def _bare(text: str) -> str:
 def _sentences(text: str) -> list[str]:
     """Cut at full stops and line ends that are not inside of a formula, and behind a formula that ends in one."""
     formulas = segments(text)
+    edges = [edge for start, stop, _ in formulas for edge in (start, stop)]
     ends = [match.end() for match in _SENTENCE.finditer(text)]
-    ends = [end for end in ends if not any(start < end <= stop for start, stop, _ in formulas)]
+    ends = [end for end in ends if bisect.bisect_left(edges, end) % 2 == 0]
     ends += [stop for _, stop, inside in formulas if inside.rstrip().endswith(".")]
     places = sorted({0, *ends, len(text)})
     return [text[start:end] for start, end in itertools.pairwise(places) if text[start:end].strip()]

@@ -28,7 +28,7 @@ _RELATIONS = {
     "\\ne": "!=",
     "\\in": "in",
 }
-_SEPARATORS = {",", ";", "and", "or", "\\lor", "\\land", "\\vee", "\\wedge"}
+_SEPARATORS = {",", ";", "&", "\\&", "and", "or", "\\lor", "\\land", "\\vee", "\\wedge"}
 _MATRICES = {"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"}
 
 
@@ -175,7 +175,7 @@ _FOLLOWS = _SEPARATORS | set(_RELATIONS) | {")", "]", "}", "\\}", "&", "\\\\", "
                                             "\\rfloor", "\\rceil", "\\rangle"}  # fmt: skip
 
 
-_AS_WORDS = {"\\lor": "or", "\\vee": "or", "\\land": "and", "\\wedge": "and"}
+_AS_WORDS = {"&": "and", "\\&": "and", "\\lor": "or", "\\vee": "or", "\\land": "and", "\\wedge": "and"}
 _NAME_ENDS = _SEPARATORS | set(_RELATIONS)
 
 

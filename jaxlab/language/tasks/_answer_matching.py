@@ -6,14 +6,13 @@ from fractions import Fraction
 from typing import Any
 
 from jaxlab.language.tasks._answer_grammar import add_quantities
-from jaxlab.language.tasks._answer_regions import region, same_region
+from jaxlab.language.tasks._answer_regions import MIRRORED, region, same_region
 from jaxlab.language.tasks._answer_tree import SCALARS, Node, is_name, is_whole, number, symbols
 from jaxlab.language.tasks._answer_units import Unit
 from jaxlab.language.tasks._answer_values import constant, identical, ratio_at_a_point, within
 
 _NONE = Unit(Fraction(1), ())
 _PERCENT, _DEGREE, _RADIAN = ((("percent", 1),), (("degree", 1),), (("radian", 1),))
-_OPPOSITE = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _COLLECTIONS = {"list", "set"}
 
 
@@ -97,11 +96,7 @@ def _same_relation(found: Node, wanted: Node) -> bool:
         return same(found, wanted.parts[-1])
     if wanted.value[0] == "=" and found.value[0] == "=":
         named, answered = _solved(wanted), _solved(found)
-        if (
-            named
-            and named[0].kind in ("symbol", "name")
-            and (not symbols(named[1]) or named[0].kind == "name")
-        ):
+        if named and (named[0].kind == "name" or (named[0].kind == "symbol" and not symbols(named[1]))):
             return bool(answered) and _same_name(answered[0], named[0]) and same(answered[1], named[1])
         if named and answered and _same_name(answered[0], named[0]) and same(answered[1], named[1]):
             return True
@@ -116,25 +111,17 @@ def _solved(node: Node) -> tuple[Node, Node] | None:
     return (last, first) if len(node.parts) == 2 and is_name(last) and last.kind == "symbol" else None
 
 
-def _function_of(node: Node) -> str | None:
+def _is_function(node: Node) -> bool:
     """f(x), which reads as a product of two symbols."""
-    if node.kind == "multiply" and all(part.kind == "symbol" for part in node.parts):
-        return node.parts[0].value
-    return None
+    return node.kind == "multiply" and all(part.kind == "symbol" for part in node.parts)
 
 
 def _same_name(found: Node, wanted: Node) -> bool:
     """y may stand for f(x), and words on the left are no part of the answer."""
     if found == wanted or "name" in (found.kind, wanted.kind):
         return True
-    functions = _function_of(found), _function_of(wanted)
-    symbols = (
-        found.value if found.kind == "symbol" else None,
-        wanted.value if wanted.kind == "symbol" else None,
-    )
-    return (functions[0] is not None and symbols[1] == "y") or (
-        functions[1] is not None and symbols[0] == "y"
-    )
+    function, other = (found, wanted) if _is_function(found) else (wanted, found)
+    return _is_function(function) and other == Node("symbol", (), "y")
 
 
 def _same_chain(found: Node, wanted: Node) -> bool:
@@ -142,7 +129,7 @@ def _same_chain(found: Node, wanted: Node) -> bool:
         return False
     parts, values = found.parts, found.value
     if values != wanted.value:
-        parts, values = parts[::-1], tuple(_OPPOSITE.get(value, value) for value in values[::-1])
+        parts, values = parts[::-1], tuple(MIRRORED.get(value, value) for value in values[::-1])
     return values == wanted.value and all(map(same, parts, wanted.parts))
 
 
@@ -155,7 +142,7 @@ def _proportional(found: Node, wanted: Node) -> bool:
     relation = found.value[0]
     ratio = ratio_at_a_point(one, other)
     for factor in (1, -1) if ratio is None else (ratio,):
-        direction = relation if factor > 0 else _OPPOSITE.get(relation, relation)
+        direction = relation if factor > 0 else MIRRORED.get(relation, relation)
         if direction == wanted.value[0] and identical(one, Node("multiply", (number(factor), other))):
             return True
     return False

@@ -30,6 +30,7 @@ _VERDICT = re.compile(r"(yes|no|true|false)\s*[,.;:!—–]", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 _MINUS = re.compile(r"(?:minus|negative)\s+(?=\S)", re.IGNORECASE)
 _NO_WORDS = re.compile(r"[\\^_=<>+|]|\d\.\d")
+_SPELLED = 12  # words of a number in words with its unit
 _LISTED = 3  # words of an item in a list of words
 
 
@@ -77,6 +78,9 @@ def plain_words(text: str) -> str:
 
 def _numbers_in_words(text: str, words: str) -> list[Node]:
     """`three`, `half an hour`, `minus 4`, `negative five dollars`."""
+    parts = text.split()
+    if len(parts) > _SPELLED:
+        return []
     if (value := _spelled_out(words)) is not None:
         return [number(value)]
     if match := _MINUS.match(text):
@@ -88,7 +92,6 @@ def _numbers_in_words(text: str, words: str) -> list[Node]:
             ]
         except Unreadable:
             return []
-    parts = text.split()
     for count in range(len(parts) - 1, 0, -1):
         if (value := _spelled_out(plain_words(" ".join(parts[:count])))) is not None:
             unit = re.sub(r"^(?:an?|of)\s+", "", " ".join(parts[count:]))
@@ -100,7 +103,12 @@ def _numbers_in_words(text: str, words: str) -> list[Node]:
 
 
 def _spelled_out(words: str) -> Fraction | None:
-    """The value of `twenty one`, `two hundred`, `three quarters`."""
+    """The value of `twenty one`, `two hundred`, `three quarters`, `3 and a half`."""
+    if match := re.fullmatch(r"(.+) and (?:an? )?(\w+(?: \w+)?)", words):
+        whole = Fraction(match[1]) if match[1].isascii() and match[1].isdigit() else _spelled_out(match[1])
+        part = _spelled_out(match[2])
+        if whole is not None and part is not None and part.denominator > 1:
+            return whole + part
     *before, last = words.split() or [""]
     denominator = _DENOMINATORS.get(last) or _DENOMINATORS.get(last.removesuffix("s"))
     if (

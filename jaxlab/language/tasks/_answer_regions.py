@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxlab.language.tasks._answer_tree import Node, is_name, symbols
 from jaxlab.language.tasks._answer_values import Evaluator, constant
 
-_MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
+MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
 
 
 class Piece(NamedTuple):
@@ -76,10 +76,10 @@ def _from_relation(node: Node) -> Region | None:
         if index == at[0]:
             bound, relation = _real(right), relation
         elif index + 1 == at[0]:
-            bound, relation = _real(left), _MIRRORED.get(relation)
+            bound, relation = _real(left), MIRRORED.get(relation)
         else:
             return None
-        if bound is None or relation not in _MIRRORED:
+        if bound is None or relation not in MIRRORED:
             return None
         found = intersect(found, _half_line(relation, bound))
     return _mirrored(found) if node.parts[at[0]].kind == "call" else found

@@ -27,7 +27,19 @@ class Token(NamedTuple):
 MAX_TOKENS = 300
 _JOIN = "\x1f"  # between the groups of a number whose separator can be nothing else
 _TEXT = {"text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "hbox", "emph"}
-_FONTS = {"mathrm", "mathbf", "mathit", "mathsf", "mathcal", "operatorname", "boldsymbol", "bm", "pmb", "rm"}
+_FONTS = {
+    "mathrm",
+    "mathbf",
+    "mathit",
+    "mathsf",
+    "mathcal",
+    "operatorname",
+    "mathop",
+    "boldsymbol",
+    "bm",
+    "pmb",
+    "rm",
+}
 _SCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉", "0123456789+-n"
 _CHARACTERS = str.maketrans(
     dict.fromkeys("−–—‒﹣－‐‑", "-")

@@ -65,7 +65,7 @@ class Evaluator:
                 raise Undefined
         if not self.mp.isfinite(value):
             raise Undefined
-        if self.mp.mag(value) > 10**7 if value else False:
+        if value and self.mp.mag(value) > 10**7:
             raise TooLarge
         return value
 

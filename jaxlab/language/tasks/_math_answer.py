@@ -24,8 +24,9 @@ def math_answer_matches(prediction: str, reference: str) -> bool:
     rounds to it is right: 22/7 is 3.14 and 2/3 is 0.67, but 0.333 is not 1/3, and 2.51 is not 2.5. Where two of the
     digits are significant, as in 0.67, a decimal has to show two more of them: 0.6667, not 0.668.
 
-    What the answer leaves out is forgiven where the reference has it: the unit, the percent sign (50 or 0.5 for 50%),
-    `x =`, brackets around a tuple, a number's base. Where both have it, it must agree; units are converted. An
+    A unit or `x =` that only one of the two has is forgiven; where both have it, it must agree, and units are
+    converted. The answer may leave out a percent sign (50 or 0.5 for 50%), brackets around a tuple and a number's
+    base; a percent sign that only the answer has means a hundredth, or nothing where the reference is above 1. An
     equation that names a value has to be solved; another may be rearranged.
 
     Nothing of a text is executed, and the time of a comparison has a bound, whatever is in it: numbers of more than

@@ -6,7 +6,7 @@ in issues and tests of public projects; the verdicts are ours. `LIMITS` are pair
 
 # fmt: off
 LATER: dict[str, dict[str, list[tuple[str, str, bool | None]]]] = {
-    "first": {
+    "second": {
         "fractions": [
             (r"\frac 34", "0.75", True), (r"-\dfrac{2}{3}", r"-\frac{2}{3}", True),
             (r"\frac{9\pi}{16}", r"\frac{9}{16}\pi", True), (r"9\pi/16", r"\frac{16\pi}{9}", False),

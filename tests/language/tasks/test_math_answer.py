@@ -14,9 +14,10 @@ import pytest
 from jaxlab.language.tasks import MathAnswers, math_answer_matches, math_score, verify_text
 from tests.language.tasks.answers import PAIRS
 from tests.language.tasks.answers_later import LATER, LIMITS
+from tests.language.tasks.answers_near import NEAR
 
 pytestmark = pytest.mark.skipif(not find_spec("mpmath"), reason="no mpmath")
-LISTS = {"grammar": PAIRS, **LATER}
+LISTS = {"grammar": PAIRS, **LATER, "near": NEAR}
 CATEGORIES = [(name, category) for name, pairs in LISTS.items() for category in pairs]
 
 
@@ -198,8 +199,8 @@ HOSTILE = [
     r"+\pm 1" * 90, ", ".join(f"x+{n}" for n in range(70)), "9" * 900, "0." + "3" * 900, "0." + "12" * 400 + "...",
     "|x" * 150, "5" + "!" * 200, r"\text{" * 200 + "}" * 200, "{" * 500 + "}" * 500, r"\boxed{" * 3000,
     r"\boxed{1} " * 3000, r"\(" * 9000, "$a " * 7000, "<answer>" * 3000, "answer is " * 3000, "1 " * 10000,
-    "(A)" * 7000, "x = 1\n" * 3000, "\x00\ud800\x1f", r"\begin{pmatrix}" * 90, r"\input{/etc/passwd}", "lambda: 1",
-    "[].__class__.__base__.__subclasses__()",
+    "one and " * 120, "(A)" * 7000, "x = 1\n" * 3000, "\x00\ud800\x1f", r"\begin{pmatrix}" * 90,
+    r"\input{/etc/passwd}", "lambda: 1", "[].__class__.__base__.__subclasses__()",
 ]  # fmt: skip
 
 
