@@ -108,8 +108,6 @@ class MathAnswers:
     1.0
     """
 
-    prepare = staticmethod(_load)
-
     def __init__(self, references: Sequence[str]):
         self.references = tuple(references)
         faults = []
@@ -133,6 +131,8 @@ class MathAnswers:
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} is not one of the {len(self)} references")
         return math_score(self.references[index], text)
+
+    score.prepare = _load
 
 
 @functools.lru_cache(maxsize=4096)

@@ -286,6 +286,7 @@ def test_under_a_limit_and_from_a_pickle():
     predictions, references, right = zip(*rows)
     answers = pickle.loads(pickle.dumps(MathAnswers(references)))
     for scorer, items in ((answers.score, range(len(rows))), (math_score, references)):
+        assert callable(scorer.prepare)  # imports mpmath before the clock runs
         rewards, counts = verify_text(scorer, items, predictions, seconds=5.0)
         assert rewards.tolist() == list(map(float, right))
         assert sum(counts.values()) == 0
