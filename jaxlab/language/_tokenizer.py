@@ -187,20 +187,17 @@ class Tokenizer:
                 "messages": plain_messages(messages),
                 "tools": plain_dicts("tools", tools),
                 "documents": plain_dicts("documents", documents),
-                "add_generation_prompt": add_generation_prompt,
+                "add_generation_prompt": bool(add_generation_prompt),
             },
         )
 
     def _template(self, given: str | None, tools: Any) -> str:
         known = self.chat_template
         if isinstance(known, Mapping):
-            name = "tool_use" if tools is not None and "tool_use" in known else "default"
-            given = known.get(name if given is None else given, given)
-            if given is None or "{" not in given:
-                raise ValueError(
-                    f"there is no chat template {given or name!r}: chat_template may be {sorted(known)}"
-                )
-            return given
+            name = given or ("tool_use" if tools is not None and "tool_use" in known else "default")
+            if name not in known and "{" not in name:
+                raise ValueError(f"there is no chat template {name!r}: chat_template may be {sorted(known)}")
+            return known.get(name, name)
         if known is None and given is None:
             raise ValueError("this tokenizer has no chat template")
         return known if given is None else given

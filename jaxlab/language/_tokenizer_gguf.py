@@ -95,7 +95,7 @@ def _byte_level_bpe(path: pathlib.Path, tokens: Sequence[str], merges: Sequence[
     library = require("tokenizers")
     if pre not in _CUTS:
         raise ValueError(
-            f"{path}: tokenizer.ggml.pre is {pre!r}: it must be 'smollm', 'gpt-2', 'qwen2' or 'llama-bpe'"
+            f"{path}: tokenizer.ggml.pre is {pre!r}: it must be 'smollm', 'gpt-2' or 'qwen2', or else 'llama-bpe'"
         )
     vocabulary = {token: i for i, token in enumerate(tokens)}
     pairs = [tuple(merge.split(" ", 1)) for merge in merges]
