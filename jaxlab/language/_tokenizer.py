@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.language._chat_template import plain, plain_dicts, plain_messages, render
+from jaxlab.language._texts import check_texts
 
 # What one gives to transformers' apply_chat_template to get tokens; in a template's hands it would do nothing.
 _NOT_OF_TEXT = (
@@ -201,17 +202,6 @@ class Tokenizer:
         if known is None and given is None:
             raise ValueError("this tokenizer has no chat template")
         return known if given is None else given
-
-
-def check_texts(texts: Any, name: str = "texts") -> list[str]:
-    """Several texts as a list; a single one, which is a sequence of its letters, is refused."""
-    if isinstance(texts, (str, bytes, Mapping)):
-        raise ValueError(f"{name} must be a list of texts, got {texts!r:.80}; one text is a list of one")
-    texts = list(texts)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"{name} must be a list of texts, got {text!r:.80} as number {row}")
-    return texts
 
 
 def _an_id(name: str, value: Any, vocab_size: int | None = None) -> int:
