@@ -66,7 +66,7 @@ class CharacterTokenizer:
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
-        """Every id that ends a sequence: 2 alone."""
+        """Every id that ends a sequence: this one only."""
         return (EOS,)
 
     @functools.cached_property

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def check_list(values: Any, name: str) -> list[Any]:
+    """Several of something as a list; a text is refused."""
+    if isinstance(values, (str, bytes, Mapping)):
+        raise ValueError(f"{name} must be a list, got {values!r:.80}; a single one is a list of one")
+    return list(values)
+
+
 def check_texts(texts: Any, name: str = "texts") -> list[str]:
-    """Several texts as a list; a single one, which is a sequence of its letters, is refused."""
-    if isinstance(texts, (str, bytes, Mapping)):
-        raise ValueError(f"{name} must be a list of texts, got {texts!r:.80}; one text is a list of one")
-    texts = list(texts)
+    """Several texts as a list."""
+    texts = check_list(texts, name)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"{name} must be a list of texts, got {text!r:.80} as number {row}")
