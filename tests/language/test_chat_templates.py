@@ -1,6 +1,7 @@
 """Chat templates render as transformers renders them, token by token, and fail where it does."""
 
 import dataclasses
+import datetime
 import enum
 import json
 import re
@@ -81,6 +82,32 @@ def test_templates_render_as_in_transformers(name, pair):
     for text in rendered - {None}:
         assert pair[0].encode(text) == pair[1].encode(text, add_special_tokens=False)
         assert pair[0].decode(pair[0].encode(text), special=True) == text
+
+
+def test_json_is_plain():
+    call = {"unit": "°C", "city": "Łódź", "note": "a<b & it's"}
+    chat, dumped = [{"role": "assistant", "call": call}], json.dumps(call, ensure_ascii=False)
+    for template, text in [
+        ("{{ messages[0].call | tojson }}", dumped),
+        (
+            "{{ '<|im_start|>' + (messages[0].call | tojson) + '<|im_end|>' }}",
+            f"<|im_start|>{dumped}<|im_end|>",
+        ),
+        ("{{ messages[0].call | tojson(indent=2) }}", json.dumps(call, ensure_ascii=False, indent=2)),
+        (
+            "{{ messages[0].call | tojson(ensure_ascii=true, sort_keys=true) }}",
+            json.dumps(call, sort_keys=True),
+        ),
+        ("{{ [1, none] | tojson(separators=(',', ':')) }}", "[1,null]"),
+        ("{{ '\u2028</script>' | tojson }}", '"\u2028</script>"'),
+    ]:
+        assert _tokenizer(template).chat(chat) == text
+
+
+def test_today_is_told():
+    today = lambda: datetime.datetime.now().strftime("%d %b %Y")
+    before = today()
+    assert _tokenizer("{{ strftime_now('%d %b %Y') }}").chat(CHATS["one"]) in (before, today())
 
 
 @pytest.mark.parametrize(
