@@ -25,7 +25,7 @@ class CharacterTokenizer:
         alphabet: the characters, each once, in the order of their ids.
 
     Raises:
-        ValueError: an empty alphabet, or a character that occurs twice.
+        ValueError: an alphabet that is no text or empty, or a character that occurs twice.
 
     Reference: character-level language models, Sutskever, Martens, Hinton, Generating Text with Recurrent Neural
     Networks, 2011.
@@ -40,6 +40,8 @@ class CharacterTokenizer:
     alphabet: str
 
     def __post_init__(self):
+        if not isinstance(self.alphabet, str):
+            raise ValueError(f"alphabet must be a text, got {self.alphabet!r:.80}")
         twice = sorted({c for c in self.alphabet if self.alphabet.count(c) > 1})
         if twice or not self.alphabet:
             raise ValueError(f"alphabet must hold each of its characters once, got {self.alphabet!r}")

@@ -156,6 +156,11 @@ def _with_special_ids(backend: Any, folder: pathlib.Path, padding: str | None) -
         if text not in added:
             backend.add_tokens([library.AddedToken(text, special=True)])
 
+    for key in SPECIAL_TOKENS:
+        given, text = config.get(f"{key}_id"), named.get(key)
+        if given is not None and (text is None or given != backend.token_to_id(text)):
+            raise ValueError(f"{file}: {key}_id is {given!r:.80}, but {key} is {text!r}")
+
     ends = _ends(folder)
     pad, bos, eos = (backend.token_to_id(named.get(f"{kind}_token", "")) for kind in ("pad", "bos", "eos"))
     if eos is None and not ends:

@@ -28,6 +28,7 @@ def _by_key(reasons: Mapping[str, str]) -> dict[str, str]:
 TOKENIZER_CONFIG = Keys(
     honoured=(
         *SPECIAL_TOKENS,
+        *(f"{name}_id" for name in SPECIAL_TOKENS),
         *("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"),
         *(
             "model_specific_special_tokens",
@@ -41,7 +42,7 @@ TOKENIZER_CONFIG = Keys(
             "tokenizer.json holds the outcome": "tokenizer_class tokenizer_type legacy from_slow use_fast backend "
             "sp_model_kwargs spaces_between_special_tokens trim_offsets normalization keep_accents never_split "
             "do_basic_tokenize tokenize_chinese_chars vocab_file merges_file tokenizer_file special_tokens_map_file "
-            "init_inputs tokenizer_version transformers_version",
+            "init_inputs tokenizer_version transformers_version vocab_size model_type",
             "only encode_batch(bos=True, eos=True) adds them": "add_bos_token add_eos_token",
             "every call says it": "padding_side padding pad_to_multiple_of model_input_names return_token_type_ids "
             "return_tensors",
@@ -52,7 +53,8 @@ TOKENIZER_CONFIG = Keys(
             "for readers of answers, not of prompts": "response_schema response_template chat_control_tokens",
             "the template of the file is used, never a default": "use_default_system_prompt",
             "where the files came from": "name_or_path _name_or_path _commit_hash _from_auto processor_class is_local "
-            "local_files_only files_loaded cache_dir revision subfolder device_map trust_remote_code verbose",
+            "local_files_only files_loaded cache_dir revision subfolder device_map trust_remote_code verbose "
+            "use_auth_token",
         }
     ),
     only={

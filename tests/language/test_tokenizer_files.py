@@ -146,7 +146,7 @@ HARMLESS = {
     "tokenizer_class": "LlamaTokenizer", "clean_up_tokenization_spaces": True, "sp_model_kwargs": {}, "truncation": 3,
     "use_default_system_prompt": True, "model_input_names": ["input_ids"], "add_prefix_space": False,
     "split_special_tokens": False, "errors": "replace", "unheard_of": None, "max_length": 2, "stride": 0,
-    "additional_special_tokens": ["<|im_start|>"], "unk_token": None, "name_or_path": "a/b",
+    "additional_special_tokens": ["<|im_start|>"], "unk_token": None, "name_or_path": "a/b", "eos_token_id": 2,
 }  # fmt: skip
 
 
@@ -180,6 +180,8 @@ def test_harmless_keys_change_nothing(tmp_path):
         ({"added_tokens_decoder": {"7": {"content": "<a>"}}}, "added_tokens_decoder[7] is '<a>', whose id is 300"),
         ({"added_tokens_decoder": {"0": {"content": "<|im_end|>"}}}, "[0] is '<|im_end|>', whose id is 2"),
         ({"added_tokens_decoder": {"0": "<|im_end|>"}}, "added_tokens_decoder[0] is '<|im_end|>': it must be a token"),
+        ({"bos_token_id": 2}, "bos_token_id is 2, but bos_token is '<|im_start|>'"),
+        ({"pad_token_id": 2}, "pad_token_id is 2, but pad_token is None"),
         ({"chat_template": 3}, "chat_template is 3: it must be a text"),
         ({"chat_template": [{"name": "a"}]}, "each needs name and template"),
     ],

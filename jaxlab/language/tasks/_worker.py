@@ -119,7 +119,7 @@ def _score_one(scorer, item, text) -> Result:
     except BaseException as error:  # a scorer may well raise SystemExit
         return _raised(error)
     try:
-        number = None if isinstance(value, (str, bytes)) else float(value)
+        number = None if isinstance(value, (str, bytes)) or getattr(value, "ndim", 0) else float(value)
     except BaseException:
         number = None
     kind = f"returned {type(value).__name__}"

@@ -49,6 +49,7 @@ def test_equal_by_alphabet():
     [
         (lambda: TOKENIZER.encode("abc"), "'c' is not in the alphabet 'ab[+] '"),
         (lambda: CharacterTokenizer("aba"), "each of its characters once, got 'aba'"),
+        (lambda: CharacterTokenizer(["a", "b"]), r"alphabet must be a text, got \['a', 'b'\]"),
         (lambda: CharacterTokenizer(""), "each of its characters once"),
         (lambda: TOKENIZER.encode_batch(["a", "ab+"], 2), "text 1 has 3 tokens, more than length 2"),
         (lambda: TOKENIZER.encode_batch(["a"], 1, eos=True), "text 0 has 2 tokens"),

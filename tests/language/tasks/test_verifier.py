@@ -155,6 +155,7 @@ def test_failures_are_shown_once_per_kind_with_the_scorers_traceback():
         (lambda completions, **kw: [1.0], r"missing 1|takes 1 positional .*called as scorer\(item, text\)"),
         (lambda item, text: None, "the scorer returned None: one number is due for one answer"),
         (lambda item, text: [0.5], r"the scorer returned \[0\.5\]: one number is due for one answer"),
+        (lambda item, text: np.ones(1), r"the scorer returned array\(\[1\.\]\): one number is due"),
         (lambda item, text: float("inf"), "the scorer returned inf"),
         (lambda item, text: time.sleep(60), r"the scorer took longer than 0\.5 s"),
     ],
