@@ -8,10 +8,11 @@ from typing import Any
 
 from jaxlab.language._extras import require
 from jaxlab.language._hugging_face_config import read_json, write_json
+from jaxlab.language._key_rules import check_keys, kept, rule_of
 from jaxlab.language._safetensors import replacing
 from jaxlab.language._tokenizer import Tokenizer
 from jaxlab.language._tokenizer_gguf import tokenizer_of_gguf
-from jaxlab.language._tokenizer_keys import SPECIAL_TOKENS, TOKENIZER_CONFIG, check_keys
+from jaxlab.language._tokenizer_keys import SPECIAL_TOKENS, TOKENIZER_KEYS
 
 _DEFAULT, _NAMED = "chat_template.jinja", "additional_chat_templates"
 _FLAGS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
@@ -91,7 +92,6 @@ def save_tokenizer(path: str | os.PathLike[str], tokenizer: Tokenizer) -> None:
 
     file = folder / "tokenizer_config.json"
     before = read_json(file) if file.is_file() else {"tokenizer_class": "PreTrainedTokenizerFast"}
-    kept = {key: value for key, value in before.items() if key in TOKENIZER_CONFIG.harmless}
     added = tokenizer.backend.get_added_tokens_decoder().items()
     decoder = {str(i): {flag: getattr(token, flag) for flag in _FLAGS} for i, token in added}
     named = tokenizer.special_tokens
@@ -102,7 +102,7 @@ def save_tokenizer(path: str | os.PathLike[str], tokenizer: Tokenizer) -> None:
         "extra_special_tokens": more,
         "clean_up_tokenization_spaces": False,
     }
-    write_json(file, {**kept, **own})
+    write_json(file, {**kept(before, TOKENIZER_KEYS), **own})
 
     _write_templates(folder, tokenizer.chat_template)
     file = folder / "generation_config.json"
@@ -139,7 +139,7 @@ def _with_special_ids(backend: Any, folder: pathlib.Path, padding: str | None) -
         for key in ("additional_special_tokens", "extra_special_tokens")
         for token in _listed(config, key)
     ]
-    check_keys(file, {key: value for key, value in config.items() if key not in named}, TOKENIZER_CONFIG)
+    check_keys(file, {key: value for key, value in config.items() if key not in named}, TOKENIZER_KEYS)
     if padding is not None and "pad_token" not in config:
         named["pad_token"] = padding
     _check_spaces(file, config, backend)
@@ -209,8 +209,8 @@ def _named_tokens(file: pathlib.Path, config: Mapping[str, Any]) -> dict[str, st
 
 
 def _is_own(key: str, value: Any) -> bool:
-    known = key in TOKENIZER_CONFIG.harmless or key in TOKENIZER_CONFIG.only
-    return key.endswith("_token") and not known and isinstance(_text(value), str)
+    """Whether a key names a token of this model alone."""
+    return key.endswith("_token") and rule_of(TOKENIZER_KEYS, key) is None and isinstance(_text(value), str)
 
 
 def _check_spaces(file: pathlib.Path, config: Mapping[str, Any], backend: Any) -> None:

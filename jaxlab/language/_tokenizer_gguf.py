@@ -6,8 +6,9 @@ from typing import Any
 
 from jaxlab.language._extras import require
 from jaxlab.language._gguf_file import read_gguf
+from jaxlab.language._key_rules import check_keys
 from jaxlab.language._tokenizer import Tokenizer
-from jaxlab.language._tokenizer_keys import TOKENIZER_GGUF, check_keys
+from jaxlab.language._tokenizer_keys import GGUF_TOKENIZER_KEYS
 
 # How text is cut before merging, by `tokenizer.ggml.pre`: one pattern after the other, each on what the former left.
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
@@ -47,8 +48,8 @@ def tokenizer_of_gguf(path: pathlib.Path) -> Tokenizer:
         raise ValueError(
             f"{path}: tokenizer.ggml.model is {get('model')!r}: only 'gpt2', byte-level BPE, is supported"
         )
-    templates, rest = _templates(metadata)
-    check_keys(path, rest, TOKENIZER_GGUF)
+    own = {key: value for key, value in metadata.items() if key.startswith("tokenizer.")}
+    check_keys(path, own, GGUF_TOKENIZER_KEYS)
     tokens, merges, kinds = get("tokens"), get("merges"), get("token_type") or []
     if not isinstance(tokens, list) or not isinstance(merges, list) or len(set(tokens)) < len(tokens):
         raise ValueError(f"{path}: tokenizer.ggml.tokens or merges are missing, or a token occurs twice")
@@ -66,21 +67,16 @@ def tokenizer_of_gguf(path: pathlib.Path) -> Tokenizer:
     named = {f"{_NAMES[kind]}_token": tokens[token] for kind, token in ids.items() if kind in _NAMES}
     ends = [ids[kind] for kind in ("eot", "eom") if kind in ids] + _ends(tokens, kinds)
     return Tokenizer(
-        backend, ids.get("padding", ids["eos"]), ids.get("bos"), ids["eos"], templates, ends, named
+        backend, ids.get("padding", ids["eos"]), ids.get("bos"), ids["eos"], _templates(own), ends, named
     )
 
 
-def _templates(metadata: Mapping[str, Any]) -> tuple[str | dict[str, str] | None, dict[str, Any]]:
-    """The chat templates, and what else the metadata say of the tokenizer."""
-    prefix = "tokenizer.chat_template."
+def _templates(metadata: Mapping[str, Any]) -> str | dict[str, str] | None:
+    prefix, default = "tokenizer.chat_template.", metadata.get("tokenizer.chat_template")
     named = {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
-    rest = {
-        key: metadata[key] for key in metadata if key.startswith("tokenizer.") and not key.startswith(prefix)
-    }
-    default = metadata.get("tokenizer.chat_template")
     if not named:
-        return default, rest
-    return named if default is None else {"default": default, **named}, rest
+        return default
+    return named if default is None else {"default": default, **named}
 
 
 def _ends(tokens: Sequence[str], kinds: Sequence[int]) -> list[int]:
