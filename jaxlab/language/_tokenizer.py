@@ -63,7 +63,8 @@ class Tokenizer:
             value = getattr(self, name)
             if value is not None or name != "bos_id":
                 put(name, _an_id(name, value, self.vocab_size))
-        others = [_an_id("eos_ids", value) for value in self.eos_ids]
+        others = self.eos_ids if np.ndim(self.eos_ids) else [self.eos_ids]
+        others = [_an_id("eos_ids", value) for value in others]
         put("eos_ids", tuple(dict.fromkeys([self.eos_id, *others])))
         if self.special_tokens is None:
             ids = {"pad_token": self.pad_id, "bos_token": self.bos_id, "eos_token": self.eos_id}

@@ -104,13 +104,13 @@ def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list
     Args:
       tokenizer: a `Tokenizer` or `CharacterTokenizer`.
       tokens: `[B, N]` integers.
-      mask: `[B, N]` bool, the tokens that were sampled.
+      mask: `[B, N]` bool or {0, 1}, the tokens that were sampled.
 
     Returns:
       B strings.
 
     Raises:
-      ValueError: shapes that disagree.
+      ValueError: shapes that disagree, a mask that is none.
 
     Reference: the text that a verifier judges, Lambert et al., Tulu 3 (2024), section 6.
 
@@ -118,10 +118,12 @@ def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list
     >>> completion_texts(CharacterTokenizer("0123456789"), jnp.array([[4, 5, 2, 7]]), jnp.ones((1, 4), bool))
     ['12']
     """
-    tokens, mask = np.asarray(tokens), np.asarray(mask, bool)
+    tokens, mask = np.asarray(tokens), np.asarray(mask)
     if tokens.ndim != 2 or tokens.shape != mask.shape:
         raise ValueError(f"tokens {tokens.shape} and mask {mask.shape} must both be [B, N]")
-    return [tokenizer.decode(row[keep]) for row, keep in zip(tokens, mask)]
+    if ((mask != 0) & (mask != 1)).any():
+        raise ValueError(f"mask must be bool or {{0, 1}}, got {mask.max()}")
+    return [tokenizer.decode(row[keep]) for row, keep in zip(tokens, mask.astype(bool))]
 
 
 def text_rlvr_learner(

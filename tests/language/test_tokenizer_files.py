@@ -95,6 +95,7 @@ def test_ids_may_be_integers_of_any_kind():
     tokenizer = Tokenizer(trained(), np.int64(0), jnp.int32(1), np.uint8(2), None, np.array([0, 2]))
     assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_ids) == (0, 1, (2, 0))
     assert all(type(token) is int for token in (tokenizer.pad_id, tokenizer.bos_id, *tokenizer.eos_ids))
+    assert Tokenizer(trained(), 0, 1, 2, eos_ids=0).eos_ids == (2, 0)
     assert CharacterTokenizer("ab").eos_ids == (2,)
 
 
@@ -140,6 +141,21 @@ def test_folders_of_the_older_kind(tmp_path):
         assert tokenizer.encode(text) == other.encode(text, add_special_tokens=False)
     shown = tokenizer.encode("a<new>b<plain>")
     assert tokenizer.decode(shown) == "ab<plain>" == other.decode(shown, skip_special_tokens=True)
+
+
+def test_a_folder_that_transformers_wrote(tmp_path):
+    named = [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]
+    other = theirs(write_folder(tmp_path, {**CONFIG, "image_token": "<|im_start|>", "chat_template": named}))
+    other.add_special_tokens({"pad_token": "<pad>", "extra_special_tokens": ["<extra>"]})
+    other.add_tokens(["<plain>"])
+    other.save_pretrained(tmp_path / "new")
+    ours = load_tokenizer(tmp_path / "new")
+    assert ours.special_tokens == other.special_tokens_map
+    assert (ours.pad_id, ours.chat_template) == (other.pad_token_id, {"default": "a", "tool_use": "b"})
+    for text in [*HARD, "a<pad>b<extra>c<plain>d"]:
+        ids = other.encode(text, add_special_tokens=False)
+        assert ours.encode(text) == ids
+        assert ours.decode(ids, special=True) == other.decode(ids)
 
 
 HARMLESS = {

@@ -305,6 +305,8 @@ def test_texts_end_with_the_sequence_and_skip_what_was_not_sampled():
     for other, where in ((tokens, mask[:2]), (tokens[0], mask[0]), (tokens, mask[:, :2])):
         with pytest.raises(ValueError, match=r"tokens \(.*\) and mask \(.*\) must both be \[B, N\]"):
             completion_texts(TOKENIZER, other, where)
+    with pytest.raises(ValueError, match=r"mask must be bool or \{0, 1\}, got 4"):
+        completion_texts(TOKENIZER, mask, tokens)
 
 
 def test_every_end_of_the_tokenizer_ends_a_completion():
