@@ -177,8 +177,9 @@ def sample(
     _check_lengths(model, prompts, prompt_mask, max_new_tokens, segment, num_samples)
     ends = jnp.asarray([] if eos is None else [eos] if isinstance(eos, int) else list(eos), jnp.int32)
     filters = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    params, (prompts, prompt_mask) = pack_for_decoding(gathered(params)), left_padded(prompts, prompt_mask)
+    params, prompt_mask = pack_for_decoding(gathered(params)), prompt_mask.astype(bool)
 
+    prompts, prompt_mask = left_padded(prompts, prompt_mask)
     length = prompts.shape[1]
     hidden, cache = model.prefill(params, prompts, None, prompt_mask)
     again = lambda x: jnp.repeat(x, num_samples, axis=0)
