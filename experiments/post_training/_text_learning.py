@@ -84,6 +84,8 @@ def text_evaluation(
         )  # fmt: skip
         return out.tokens, out.mask
 
+    shown: set[str] = set()  # the verifier's failures that were shown before
+
     def complete(params: Any, split: Examples, temperature: float) -> tuple[np.ndarray, np.ndarray]:
         rows = split.prompts.shape[0]
         size, parts = min(rows, _ROWS), []
@@ -100,7 +102,7 @@ def text_evaluation(
             tokens, mask[name] = complete(state.params, split, heat)
             ended[name] = ((tokens == policy.tokenizer.eos_id) & mask[name]).any(axis=1)
             texts[name] = completion_texts(policy.tokenizer, tokens, mask[name])
-            rewards[name], counts = verify_text(scorer, items, texts[name], seconds=seconds)
+            rewards[name], counts = verify_text(scorer, items, texts[name], seconds=seconds, shown=shown)
             failures += sum(counts.values())
         found = [scorer.find(text) is not None for text in texts["greedy"]]
         return {

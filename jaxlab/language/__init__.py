@@ -21,7 +21,7 @@ from jaxlab.language._sharding import sharding_rules
 from jaxlab.language._token_divergence import token_divergence
 from jaxlab.language._token_log_probs import token_log_probs, token_statistics
 from jaxlab.language._tokenizer import Tokenizer, check_vocabulary
-from jaxlab.language._tokenizer_files import load_tokenizer
+from jaxlab.language._tokenizer_files import load_tokenizer, save_tokenizer
 
 __all__ = [
     "Cache",
@@ -48,6 +48,7 @@ __all__ = [
     "sample",
     "save_hugging_face",
     "save_lora",
+    "save_tokenizer",
     "sharding_rules",
     "smollm2_path",
     "stack_layers",

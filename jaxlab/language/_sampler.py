@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxlab.core import MASKED_LOGIT, as_float
 from jaxlab.language._decoder import Cache, Decoder, Params, pack_for_decoding, token_positions
+from jaxlab.language._padding import left_padded
 from jaxlab.language._sharding import gathered
 
 
@@ -137,14 +138,13 @@ def sample(
 
     The distribution drawn from is `softmax(filter_logits(...))`; with `temperature=0` the likeliest token is taken
     and its log-probability is the unfiltered model's. With temperature 1 and no filter, `log_probs` are what
-    `token_log_probs` gives for the same tokens. A row ends with its first end-of-sequence token; a row whose last
-    prompt token is masked has no prompt and gets an empty completion. Nothing here is differentiated: it runs
-    inside jit, scan and vmap.
+    `token_log_probs` gives for the same tokens. A row ends with its first end-of-sequence token; a row without any
+    prompt token gets an empty completion. Nothing here is differentiated: it runs inside jit, scan and vmap.
 
     Args:
       model: the shape.
       params: its parameters, adapters attached or not.
-      prompts: `[B, T]` integers, padding on the left.
+      prompts: `[B, T]` integers, padding on either side.
       prompt_mask: `[B, T]` bool or {0, 1}.
       key: `jax.random.key`.
       max_new_tokens: N, the longest completion.
@@ -179,6 +179,7 @@ def sample(
     filters = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     params, prompt_mask = pack_for_decoding(gathered(params)), prompt_mask.astype(bool)
 
+    prompts, prompt_mask = left_padded(prompts, prompt_mask)
     length = prompts.shape[1]
     hidden, cache = model.prefill(params, prompts, None, prompt_mask)
     again = lambda x: jnp.repeat(x, num_samples, axis=0)
