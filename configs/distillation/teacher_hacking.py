@@ -22,16 +22,17 @@ counting.
 Variants: `:smoke` (seconds), `:tune` (learning rates for every arm on seeds of their own, validation only), `:paper`
 (longer answers over more tokens on the same code; the paper's T5-large, T5-base and XSum are not here).
 
-Found (8 seeds, nats on test prompts; the teacher is 0.583 from the truth, the student begins at 0.724). Offline,
-golden rises by 0.040 [-0.002, +0.083] from its best and proxy falls by 0.022 [-0.047, +0.091] meanwhile; golden rises
-in five of eight seeds, and nothing is decided. Five times fewer prompts make golden rise by 0.211 [+0.067, +0.354]
-more, but there proxy rises too (by 0.10): that is overfitting, not hacking. Fresh answers of the teacher or the
-student, half of them, or five stored answers for every prompt bring the student to 0.59 with rises of 0.006 to 0.013;
-offline it ends at 0.745, +0.158 [+0.104, +0.211] above online, and above its start. So the paper's remedies help, and
-what they heal is mostly lack of data. The power law is no sign of it here: online curves, which turn nowhere, stray
-the most (0.18 against 0.07). How sure: one shape of oracle and models of a few thousand parameters; 800 updates. The
-teacher, and after a first run in which golden turned in no arm (a student that had seen 200 of the oracle's answers)
-the student, were changed in view of pilots and of that run; the rate is the larger of two.
+Found (8 seeds, nats on test prompts, curves of ten points evenly spaced on a logarithmic axis; the teacher is 0.583
+from the truth, the student begins at 0.724). Offline, golden rises by 0.040 [-0.002, +0.083] from its best and proxy
+falls by 0.022 [-0.047, +0.091] meanwhile; golden rises in five of eight seeds, and nothing is decided. Five times fewer
+prompts make golden rise by 0.211 [+0.067, +0.354] more, but there proxy rises too (by 0.10): that is overfitting, not
+hacking. Fresh answers of the teacher or the student, half of them, or five stored answers for every prompt bring the
+student to 0.59 with rises of 0.006 to 0.013; offline it ends at 0.745, +0.158 [+0.104, +0.211] above online, and above
+its start. So the paper's remedies help, and what they heal is mostly lack of data. The power law is no sign of it here:
+online curves, which turn nowhere, stray the most (0.18 against 0.07). How sure: one shape of oracle and models of a few
+thousand parameters; 800 updates. The teacher, and after a first run in which golden turned in no arm (a student that
+had seen 200 of the oracle's answers) the student, were changed in view of pilots and of that run; the rate is the
+larger of two.
 """
 
 from ml_collections import ConfigDict
@@ -81,8 +82,8 @@ def get_config(variant: str | None = None) -> ConfigDict:
             "first_seed": 0,
             "seeds_by": "vmap",
             "mesh": {"seed": 0, "data": 1, "model": 1},
-            "log_every": 100,
-            "eval_every": 100,  # one point of the curves that are judged
+            "log_every": 50,
+            "eval_every": 50,  # a point of the curves from which `hacking`, `proxy_fall` and `deviation` are taken
             "checkpoint_every": 800,
             "steps": 800,
             "batch_size": 32,

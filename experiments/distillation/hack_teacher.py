@@ -45,8 +45,8 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     }
     if not config.test:
         del data["test"]
-    along = tuple(name for name in data if name != "train")
-    method = task.distilled
+    judged = "test" if config.test else "val"
+    method = task.distilled  # one object for all arms, by which they share programs
     return Experiment(
         data=data,
         draw=lambda train, key: {"row": jax.random.randint(key, (config.batch_size,), 0, 2**30)},
@@ -61,8 +61,8 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
             for name, arm in config.arms.items()
         },
         claims=tuple(Claim(**claim) for claim in config.claims),
-        along=along,
-        summarise=functools.partial(_over_training, along),
+        along=(judged,),
+        summarise=functools.partial(_over_training, judged),
     )
 
 
@@ -242,22 +242,19 @@ def _prompts(config: ConfigDict) -> dict[str, np.ndarray]:
     return dict(zip(counts, parts))
 
 
-def _over_training(splits: tuple[str, ...], history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of each split: how golden rose from its lowest, how proxy fell meanwhile, how it strayed from a power law."""
-    found = {}
-    for name in splits:
-        proxy, golden = history[f"{name}/proxy"].T, history[f"{name}/golden"].T
-        law, lowest = power_law_fit(history["step"], proxy), golden.argmin(-1)
-        at_lowest = np.take_along_axis(proxy, lowest[:, None], axis=-1)[:, 0]
-        own = {
-            "golden_best": golden.min(-1),
-            "hacking": hacking_score(golden),
-            "proxy_fall": at_lowest - proxy[:, -1],
-            "exponent": law.exponent,
-            "deviation": law.deviation,
-        }
-        found |= {f"{name}/{metric}": values for metric, values in own.items()}
-    return found
+def _over_training(split: str, history: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """How golden rose from its lowest, how proxy fell meanwhile, and how far it strayed from a power law."""
+    proxy, golden = history[f"{split}/proxy"].T, history[f"{split}/golden"].T
+    law, lowest = power_law_fit(history["step"], proxy), golden.argmin(-1)
+    at_lowest = np.take_along_axis(proxy, lowest[:, None], axis=-1)[:, 0]
+    found = {
+        "golden_best": golden.min(-1),
+        "hacking": hacking_score(golden),
+        "proxy_fall": at_lowest - proxy[:, -1],
+        "exponent": law.exponent,
+        "deviation": law.deviation,
+    }
+    return {f"{split}/{name}": values for name, values in found.items()}
 
 
 def _optimizer(spec: Any, steps: int) -> optax.GradientTransformation:

@@ -116,7 +116,7 @@ def test_hacking_by_hand():
         "val/proxy": np.array([[4.0, 4.0], [3.0, 2.0], [1.0, 1.0]]),
         "val/golden": np.array([[2.0, 3.0], [1.0, 2.0], [1.5, 1.0]]),
     }
-    found = hack_teacher._over_training(("val",), history)
+    found = hack_teacher._over_training("val", history)
     expected = {"hacking": [0.5, 0.0], "golden_best": [1.0, 1.0], "proxy_fall": [2.0, 0.0]}
     for name, values in expected.items():
         np.testing.assert_allclose(found[f"val/{name}"], values, rtol=1e-6)
