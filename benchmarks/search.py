@@ -1,8 +1,8 @@
 """A search with its settings as an axis of one program, against a program for each setting.
 
-`python -m benchmarks.search [config:variant] [steps] [rounds]`, by default `configs/distillation/pld.py:tune` at its own
-length. Every contender is a process of its own, with an empty compilation cache: the time of a search is compiling and
-running.
+`python -m benchmarks.search [config:variant] [steps] [rounds]`, by default `configs/distillation/pld.py:tune` at its
+own length. Every contender is a process of its own, with an empty compilation cache: the time of a search is compiling
+and running.
 """
 
 import dataclasses

@@ -139,25 +139,29 @@ def test_seeds_that_the_devices_do_not_divide_are_padded(devices):
 def test_stopping_anywhere_changes_no_bit(tmp_path):
     """One arm of the group diverges on the way; the run is stopped after every chunk."""
     experiment = toy.experiment(
-        slow=toy.arm(0.003), broken=toy.arm(0.03, nan_at=33.0), fast=toy.arm(0.1), other=alone(0.01)
+        slow=toy.arm(0.003, steps=40),
+        broken=toy.arm(0.03, nan_at=13.0, steps=40),
+        fast=toy.arm(0.1, steps=40),
     )
-    expected = go(tmp_path / "straight", experiment)
-    assert expected["arms"]["broken"]["diverged"] == {"step": 33, "seed": 0, "metric": "loss"}
+    plan = toy.plan(checkpoint_every=20)
+    expected = go(tmp_path / "straight", experiment, plan)
+    assert expected["arms"]["broken"]["diverged"] == {"step": 13, "seed": 0, "metric": "loss"}
     stops = 0
     while True:
         asked = iter(range(100))
         try:
-            found = go(tmp_path / "stopped", experiment, stop=lambda: next(asked) == 0)  # noqa: B023
+            found = go(tmp_path / "stopped", experiment, plan, stop=lambda: next(asked) == 0)  # noqa: B023
             break
         except PreemptedRun:
             stops += 1
-    assert stops >= 8
+    assert stops == 3
     assert found["arms"] == expected["arms"]
-    own = lambda folder, arm: [
-        row for row in read_rows(tmp_path / folder / "metrics.jsonl") if row["arm"] == arm
-    ]
     for arm in experiment.arms:
-        assert own("stopped", arm) == own("straight", arm)
+        straight, stopped = (
+            [row for row in read_rows(tmp_path / folder / "metrics.jsonl") if row["arm"] == arm]
+            for folder in ("straight", "stopped")
+        )
+        assert straight == stopped
 
 
 def test_a_lane_that_diverges_leaves_the_others_as_they_are(tmp_path):
