@@ -2,7 +2,7 @@
 
 Orbax's handlers are called without its `Checkpointer`, whose barriers leave the others waiting when one process fails.
 That a folder is whole or not there is seen to by `checkpoint.py`, for our file and orbax's alike. Orbax is imported
-when it is needed: a run of one process never is.
+where it is needed: a run of one process does not pay for it.
 """
 
 import contextlib
@@ -77,18 +77,21 @@ def _merge(folder: pathlib.Path) -> None:
 def _orbax() -> Iterator[Any]:
     """Orbax's handler, without its log: it has a line for every step, and tracebacks of what is raised here anyway."""
     import orbax.checkpoint as ocp
-    from orbax.checkpoint import type_handlers
 
+    kinds = ocp.type_handlers
     # Without its metadata of arrays, for whose folder the other processes would wait ten minutes if the first failed.
-    known = type_handlers.create_type_handler_registry(
-        (jax.Array, type_handlers.ArrayHandler(array_metadata_store=None, enable_write_sharding_file=False)),
-        (np.ndarray, type_handlers.NumpyHandler()),
+    known = kinds.create_type_handler_registry(
+        (jax.Array, kinds.ArrayHandler(array_metadata_store=None, enable_write_sharding_file=False)),
+        (np.ndarray, kinds.NumpyHandler()),
     )
     log = logging.getLogger("absl")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
     try:
-        yield ocp.PyTreeCheckpointHandler(type_handler_registry=known)
+        # With no limit on the bytes in flight all of a process is one transaction, which fails as one: of writes that
+        # fail one by one, all but the first print a traceback when orbax has stopped listening.
+        inner = ocp.BasePyTreeCheckpointHandler(save_concurrent_bytes=None, type_handler_registry=known)
+        yield ocp.PyTreeCheckpointHandler(type_handler_registry=known, handler_impl=inner)
     except Exception as error:
         raise OSError(f"orbax: {files.line(error)}") from error
     finally:

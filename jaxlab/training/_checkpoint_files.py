@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pathlib
+import re
 from typing import Any, BinaryIO, NamedTuple
 
 import jax
@@ -192,9 +193,11 @@ def alike(like: Any, array: Any, key: str | None) -> Any:
 
 
 def line(error: BaseException) -> str:
-    """An error in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+    """An error in one line, of a long one the beginning and the end, without what tensorstore appends for experts."""
+    text = re.sub(r" \[\w+='.*", "", str(error).strip().partition("\n")[0])
+    if len(text) > 250:
+        text = f"{text[:120]} ... {text[-120:]}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _is_key(leaf: Any) -> bool:

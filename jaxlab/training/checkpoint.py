@@ -192,7 +192,9 @@ class Checkpoints:
         except OSError as error:
             raise self._failure(step, error) from error
 
-    def _write(self, step: int, header: dict[str, Any], held: list[np.ndarray], spread: dict[str, Any]) -> None:
+    def _write(
+        self, step: int, header: dict[str, Any], held: list[np.ndarray], spread: dict[str, Any]
+    ) -> None:
         scratch = self._directory / f"{step}.tmp"
         first = jax.process_index() == 0
         try:
@@ -207,7 +209,9 @@ class Checkpoints:
             raise self._failure(step, error) from error
 
     def _failure(self, step: int, error: OSError) -> OSError:
-        return OSError(f"cannot write the checkpoint of step {step} under {self._directory}: {files.line(error)}")
+        return OSError(
+            f"cannot write the checkpoint of step {step} under {self._directory}: {files.line(error)}"
+        )
 
     def _commit(self, scratch: pathlib.Path, step: int) -> None:
         """Put a written folder in its place, and remove those that are too old."""
@@ -245,7 +249,9 @@ class Checkpoints:
             found = together(lambda: _read(folder, header, leaves), OSError)
         except OSError as error:
             raise OSError(f"cannot read the checkpoint {folder}: {files.line(error)}") from error
-        return Restored(jax.tree.unflatten(jax.tree.structure(abstract), found), step, json.loads(header["facts"]))
+        return Restored(
+            jax.tree.unflatten(jax.tree.structure(abstract), found), step, json.loads(header["facts"])
+        )
 
     def _check_structure(self, header: dict[str, Any], paths: list[str], kinds: list[str]) -> None:
         saved = dict(zip(header["paths"], header["kinds"]))
