@@ -1,8 +1,8 @@
-"""What a checkpoint is on disk: one file per process, each with a digest of all its bytes.
+"""Our file of a checkpoint: a header and whole arrays, with a digest of all its bytes.
 
-A file is 32 bytes of digest, 8 bytes that say how long the header is, the header as JSON, and the bytes of arrays one
-after another. The digest covers everything behind it, so nothing of a damaged file is ever parsed. An array is written
-in blocks: whole by the first process, or, where no process holds all of it, each part by one that does.
+It is 32 bytes of digest, 8 bytes that say how long the header is, the header as JSON, and the bytes of arrays one
+after another. The digest covers everything behind it, so nothing of a damaged file is ever parsed. Arrays that no
+process holds whole are orbax's (`_checkpoint_arrays.py`); the header has the digests of its files, and is the manifest.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import re
+from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,38 +29,15 @@ class OtherFormat(Exception):
     """A checkpoint written by another version of the library."""
 
 
-class Block(NamedTuple):
-    """A rectangle of one array, on the host.
-
-    Attributes:
-      leaf: the array's place among the leaves of the state.
-      start: where the rectangle begins, along each axis.
-      values: its content.
-    """
-
-    leaf: int
-    start: tuple[int, ...]
-    values: np.ndarray
-
-
 class _Form(NamedTuple):
     """Shape and dtype of what is written for a leaf."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    def size(self, shape: Sequence[int]) -> int:
-        """The bytes of a block."""
-        return math.prod(shape) * self.dtype.itemsize
-
-
-class _Stored(NamedTuple):
-    """A block in a file."""
-
-    file: pathlib.Path
-    offset: int
-    start: tuple[int, ...]
-    shape: tuple[int, ...]
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def kind(leaf: Any) -> str:
@@ -80,144 +57,147 @@ def key_kind(leaf: Any) -> str | None:
     return str(jax.random.key_impl(leaf)) if _is_key(leaf) else None
 
 
-def blocks(leaves: list[Any]) -> list[Block]:
-    """Copies of what this process has to write: the leaves may be given away afterwards."""
-    plain = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in leaves]
-    for leaf in plain:
-        if isinstance(leaf, jax.Array):
-            leaf.copy_to_host_async()
-    return [block for number, leaf in enumerate(plain) for block in _blocks(number, leaf)]
+def plain(leaf: Any) -> Any:
+    """What is written for a leaf: of random keys, their bits."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _blocks(number: int, leaf: Any) -> Iterator[Block]:
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        for shard in leaf.addressable_shards:
-            if shard.replica_id == 0:
-                start = tuple(axis.start or 0 for axis in shard.index)
-                yield Block(number, start, np.array(shard.data, order="C"))
-    elif jax.process_index() == 0:
-        yield Block(number, (0,) * np.ndim(leaf), np.array(leaf, order="C"))
+def copies(arrays: list[Any]) -> list[np.ndarray]:
+    """Copies on the host: the arrays may be given away afterwards."""
+    for array in arrays:
+        if isinstance(array, jax.Array):
+            array.copy_to_host_async()
+    return [_copy(array) for array in arrays]
 
 
-def encode(header: dict[str, Any], blocks: list[Block]) -> bytes:
-    """The header of this process's file."""
-    places = [[block.leaf, list(block.start), list(block.values.shape)] for block in blocks]
-    return json.dumps({**header, "format": _FORMAT, "blocks": places}).encode()
+def _copy(array: Any) -> np.ndarray:
+    if not np.size(array):
+        return np.empty(np.shape(array), array.dtype)
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.process_allgather(array, tiled=True)
+    return np.array(array, order="C")
 
 
-def write(folder: pathlib.Path, header: bytes, blocks: list[Block]) -> None:
-    """Write this process's file of a checkpoint; on return it is on the disk."""
-    digest = hashlib.blake2b(digest_size=_DIGEST)
-    path = folder / f"{jax.process_index()}-of-{jax.process_count()}"
+def write(path: pathlib.Path, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
+    """Write the file; on return it is on the disk."""
+    text = json.dumps({**header, "format": _FORMAT}).encode()
+    checksum = hashlib.blake2b(digest_size=_DIGEST)
     with path.open("wb") as file:
         file.write(bytes(_DIGEST))
-        for part in (len(header).to_bytes(_LENGTH, "little"), header, *(_bytes(b.values) for b in blocks)):
-            digest.update(part)
+        for part in (len(text).to_bytes(_LENGTH, "little"), text, *map(_bytes, arrays)):
+            checksum.update(part)
             file.write(part)
         file.seek(0)
-        file.write(digest.digest())
+        file.write(checksum.digest())
         file.flush()
         os.fsync(file.fileno())
 
 
-def find(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files of a checkpoint, those that are missing included.
-
-    Raises:
-      Damaged: there is none.
-      OtherFormat: the folder is of another version.
-    """
-    names = [path.name for path in folder.glob("*-of-*")]
-    counts = [count for name in names if (count := name.rpartition("-")[2]).isdecimal() and int(count)]
-    if not counts:
-        if (folder / "_CHECKPOINT_METADATA").exists():  # orbax wrote it
-            raise OtherFormat
-        raise Damaged("its files are missing")
-    return [folder / f"{number}-of-{counts[0]}" for number in range(int(counts[0]))]
+def digest(path: pathlib.Path) -> str:
+    """The digest of any file."""
+    with path.open("rb") as file:
+        return _digest(file)
 
 
-def check(path: pathlib.Path) -> None:
-    """Read a file and compare it with its digest.
+def check(path: pathlib.Path, expected: str | None = None) -> None:
+    """Read a file and compare it with its digest; None: with the one that our own file begins with.
 
     Raises:
       Damaged: the file is missing, cannot be read, or is not what was written.
     """
     try:
         with path.open("rb") as file:
-            expected = file.read(_DIGEST)
-            found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST)).digest()
+            expected = file.read(_DIGEST).hex() if expected is None else expected
+            found = _digest(file)
     except OSError as error:
         raise Damaged(f"{path.name}: {error.strerror}") from error
     if found != expected:
         raise Damaged(f"the bytes of {path.name} are not those that were written")
 
 
+def _digest(file: BinaryIO) -> str:
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST)).hexdigest()
+
+
+def sync(path: pathlib.Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def read_header(path: pathlib.Path) -> dict[str, Any]:
-    """The header of a file that was checked, and under "begin" the place behind it."""
+    """The header of a file, and under "begin" the place behind it.
+
+    Raises:
+      Damaged: the file was not checked, and has no header.
+      OtherFormat: another version of the library wrote it.
+    """
     with path.open("rb") as file:
         file.seek(_DIGEST)
-        header = json.loads(file.read(int.from_bytes(file.read(_LENGTH), "little")))
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        if length > path.stat().st_size:
+            raise Damaged("it ends in its header")
+        header = json.loads(file.read(length))
         header["begin"] = file.tell()
     if header["format"] != _FORMAT:
         raise OtherFormat
     return header
 
 
-def read(files: list[pathlib.Path], headers: list[dict[str, Any]], leaves: list[Any]) -> list[Any]:
-    """The leaves, each in the form of its like in `leaves`, its sharding included.
-
-    Raises:
-      Damaged: parts of an array are missing.
-    """
-    forms = [_form(leaf) for leaf in leaves]
-    stored: list[list[_Stored]] = [[] for _ in leaves]
-    for file, header in zip(files, headers):
-        offset = header["begin"]
-        for leaf, start, shape in header["blocks"]:
-            stored[leaf].append(_Stored(file, offset, tuple(start), tuple(shape)))
-            offset += forms[leaf].size(shape)
-    for form, parts in zip(forms, stored):
-        if sum(math.prod(part.shape) for part in parts) != math.prod(form.shape):
-            raise Damaged("parts of an array are missing")
-    return [_leaf(*one) for one in zip(leaves, forms, stored, headers[0]["keys"])]
+def read(path: pathlib.Path, begin: int, likes: list[Any]) -> list[Any]:
+    """The arrays of a file, each where its like wants it."""
+    found = []
+    for like in likes:
+        found.append(_read(path, begin, like))
+        begin += _form(like).size
+    return found
 
 
-def _leaf(like: Any, form: _Form, stored: list[_Stored], key: str | None) -> Any:
-    take = lambda index: _assemble(form, stored, index)
-    whole = (slice(None),) * len(form.shape)
-    if not hasattr(like, "dtype"):
-        return take(whole).item()
-    if isinstance(like, np.generic):
-        return take(whole)[()]
-    if isinstance(like, np.ndarray):
-        return take(whole)
-    sharding = like.sharding if getattr(like, "committed", True) else None
+def _read(path: pathlib.Path, offset: int, like: Any) -> Any:
+    form, sharding = _form(like), wanted_sharding(like)
+
+    def take(index: tuple[slice, ...]) -> np.ndarray:
+        ranges = [axis.indices(size) for axis, size in zip(index, form.shape)]
+        shape = tuple(stop - start for start, stop, _ in ranges)
+        if shape == form.shape or 0 in shape:
+            content = np.fromfile(path, np.uint8, math.prod(shape) * form.dtype.itemsize, offset=offset)
+            return content.view(form.dtype).reshape(shape)
+        content = np.memmap(path, np.uint8, "r", offset, (form.size,))
+        return np.array(content.view(form.dtype).reshape(form.shape)[index])
+
     if sharding is None:
-        array = jnp.asarray(take(whole))
-    else:
-        array = jax.make_array_from_callback(form.shape, sharding, take, dtype=form.dtype)
+        return take((slice(None),) * len(form.shape))
+    return jax.make_array_from_callback(form.shape, sharding, take, dtype=form.dtype)
+
+
+def wanted_sharding(like: Any) -> Any:
+    """Where a leaf has to lie; None: on the host, or on a device that nobody chose."""
+    return like.sharding if hasattr(like, "sharding") and getattr(like, "committed", True) else None
+
+
+def alike(like: Any, array: Any, key: str | None) -> Any:
+    """An array that was read, as a leaf of its like's type; `key` as `key_kind` gave it."""
+    if not hasattr(like, "dtype"):
+        return array.item()
+    if isinstance(like, np.generic):
+        return array[()]
+    if isinstance(like, np.ndarray):
+        return array
+    array = jnp.asarray(array)
     return array if key is None else jax.random.wrap_key_data(array, impl=key)
 
 
-def _assemble(form: _Form, stored: list[_Stored], index: tuple[slice, ...]) -> np.ndarray:
-    """The part of an array that a device asks for, out of the blocks that it overlaps."""
-    ranges = [axis.indices(size) for axis, size in zip(index, form.shape)]
-    start, stop = tuple(r[0] for r in ranges), tuple(r[1] for r in ranges)
-    shape = tuple(high - low for low, high in zip(start, stop))
-    for block in stored:
-        if (block.start, block.shape) == (start, shape):
-            content = np.fromfile(block.file, np.uint8, form.size(shape), offset=block.offset)
-            return content.view(form.dtype).reshape(shape)
-    out = np.empty(shape, form.dtype)
-    for block in stored:
-        low = [max(a, b) for a, b in zip(start, block.start)]
-        high = [min(a, b + size) for a, b, size in zip(stop, block.start, block.shape)]
-        if all(a < b for a, b in zip(low, high)):
-            here = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, start))
-            there = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, block.start))
-            content = np.memmap(block.file, np.uint8, "r", block.offset, (form.size(block.shape),))
-            out[here] = content.view(form.dtype).reshape(block.shape)[there]
-    return out
+def line(error: BaseException) -> str:
+    """An error in one line, of a long one the beginning and the end, without what tensorstore appends for experts."""
+    text = re.sub(r" \[\w+='.*", "", str(error).strip().partition("\n")[0])
+    if len(text) > 250:
+        text = f"{text[:120]} ... {text[-120:]}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _is_key(leaf: Any) -> bool:

@@ -1,25 +1,28 @@
 """Checkpoints that are never silently wrong: written in one motion, read back only when every byte is as it was.
 
-What does not match its digest is set aside with a warning, and the newest sound checkpoint is used. The files are our
-own (`_checkpoint_files.py`); they hold the state as it is whatever the devices, so a run of one process goes on with
-what several wrote, and the other way round.
+What does not match its digest is set aside with a warning, and the newest sound checkpoint is used. A checkpoint is a
+file of our own (`_checkpoint_files.py`), and beside it, where several processes share arrays, what orbax wrote
+(`_checkpoint_arrays.py`). Both hold the state as it is whatever the devices, so a run of one process goes on with what
+several wrote, and the other way round.
 """
 
-import os
+import json
 import pathlib
 import shutil
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxlab.training import _checkpoint_arrays as arrays
 from jaxlab.training import _checkpoint_files as files
-from jaxlab.training._checkpoint_files import Block, Damaged, OtherFormat
+from jaxlab.training._checkpoint_files import Damaged, OtherFormat
+from jaxlab.training._processes import together
 
-T = TypeVar("T")
+_FILE, _ARRAYS = "state", "arrays"
 
 
 class _Writer:
@@ -107,22 +110,23 @@ class Checkpoints:
         self.close()
         step = int(step)
         paths, leaves = _flatten(state)
-        first = jax.process_index() == 0
+        plain = {_name(number): files.plain(leaf) for number, leaf in enumerate(leaves)}
+        spread = {name: leaf for name, leaf in plain.items() if arrays.is_spread(leaf)}
         header = {
             "identity": self._identity,
             "step": step,
             "paths": paths,
             "kinds": [files.kind(leaf) for leaf in leaves],
             "keys": [files.key_kind(leaf) for leaf in leaves],
-            "facts": (facts or {}) if first else {},
+            "spread": sorted(spread),
+            "facts": json.dumps(facts or {}),  # now: they may change before they are written
         }
-        blocks = files.blocks(leaves)
-        encoded = files.encode(header, blocks)
+        held = files.copies([leaf for name, leaf in plain.items() if name not in spread])
         self._create(step)
         if jax.process_count() == 1:
-            self._writing = _WRITER.submit(lambda: self._write(step, encoded, blocks))
+            self._writing = _WRITER.submit(lambda: self._write(step, header, held, spread))
         else:
-            self._write(step, encoded, blocks)
+            self._write(step, header, held, spread)
 
     @property
     def newest(self) -> int | None:
@@ -134,9 +138,8 @@ class Checkpoints:
         """The facts of the newest checkpoint, which may still turn out to be damaged; none when there is none."""
         newest = self.newest
         try:
-            found = files.find(self._directory / str(newest))
-            return files.read_header(found[0])["facts"]
-        except (Damaged, OtherFormat, OSError, ValueError, KeyError):
+            return json.loads(files.read_header(self._directory / str(newest) / _FILE)["facts"])
+        except (Damaged, OtherFormat, OSError, ValueError, KeyError, TypeError):
             return {}
 
     def restore(self, abstract: Any, *, at_most: int | None = None) -> Restored | None:
@@ -185,33 +188,39 @@ class Checkpoints:
     def _create(self, step: int) -> None:
         """At once, so that a place that cannot be written is known before the next chunk."""
         try:
-            _together(lambda: self._directory.mkdir(parents=True, exist_ok=True), OSError)
+            together(lambda: self._directory.mkdir(parents=True, exist_ok=True), OSError)
         except OSError as error:
             raise self._failure(step, error) from error
 
-    def _write(self, step: int, header: bytes, blocks: list[Block]) -> None:
+    def _write(
+        self, step: int, header: dict[str, Any], held: list[np.ndarray], spread: dict[str, Any]
+    ) -> None:
         scratch = self._directory / f"{step}.tmp"
         first = jax.process_index() == 0
         try:
-            _together(lambda: first and (self._sweep(), scratch.mkdir()), OSError)
-            _together(lambda: files.write(scratch, header, blocks), OSError)
-            _together(lambda: first and self._commit(scratch, step), OSError)
+            together(lambda: first and (self._sweep(), scratch.mkdir()), OSError)
+            digests = arrays.save(scratch / _ARRAYS, spread) if spread else {}
+            header = {**header, "digests": digests}
+            together(lambda: first and files.write(scratch / _FILE, header, held), OSError)
+            together(lambda: first and self._commit(scratch, step), OSError)
         except OSError as error:
             if first:
                 shutil.rmtree(scratch, ignore_errors=True)
             raise self._failure(step, error) from error
 
     def _failure(self, step: int, error: OSError) -> OSError:
-        return OSError(f"cannot write the checkpoint of step {step} under {self._directory}: {_line(error)}")
+        return OSError(
+            f"cannot write the checkpoint of step {step} under {self._directory}: {files.line(error)}"
+        )
 
     def _commit(self, scratch: pathlib.Path, step: int) -> None:
         """Put a written folder in its place, and remove those that are too old."""
         final = self._directory / str(step)
         if final.exists():  # the same step again
             final.rename(final.with_name(f"{step}.old.tmp"))
-        _sync(scratch)
+        files.sync(scratch)
         scratch.rename(final)
-        _sync(self._directory)
+        files.sync(self._directory)
         older = [other for other in self._steps() if other < step]
         for other in older[: max(len(older) - self._keep + 1, 0)]:
             (self._directory / str(other)).rename(self._directory / f"{other}.old.tmp")
@@ -226,20 +235,23 @@ class Checkpoints:
         folder = self._directory / str(step)
         paths, leaves = _flatten(abstract)
         try:
-            found = _together(lambda: _sound(folder), Damaged)
-            headers = _together(lambda: [files.read_header(path) for path in found], Damaged)
+            header = _sound(folder)
         except OtherFormat:
             raise ValueError(
                 f"the checkpoints in {self._directory} are of another version of the code; start over with --fresh"
             ) from None
-        for header in headers:
-            if header["step"] != step:
-                raise Damaged(f"it says it is step {header['step']}")
-            if header["identity"] != self._identity:
-                raise Damaged("it belongs to another run")
-        self._check_structure(headers[0], paths, [files.kind(leaf) for leaf in leaves])
-        leaves = _together(lambda: files.read(found, headers, leaves), Damaged)
-        return Restored(jax.tree.unflatten(jax.tree.structure(abstract), leaves), step, headers[0]["facts"])
+        if header["step"] != step:
+            raise Damaged(f"it says it is step {header['step']}")
+        if header["identity"] != self._identity:
+            raise Damaged("it belongs to another run")
+        self._check_structure(header, paths, [files.kind(leaf) for leaf in leaves])
+        try:
+            found = together(lambda: _read(folder, header, leaves), OSError)
+        except OSError as error:
+            raise OSError(f"cannot read the checkpoint {folder}: {files.line(error)}") from error
+        return Restored(
+            jax.tree.unflatten(jax.tree.structure(abstract), found), step, json.loads(header["facts"])
+        )
 
     def _check_structure(self, header: dict[str, Any], paths: list[str], kinds: list[str]) -> None:
         saved = dict(zip(header["paths"], header["kinds"]))
@@ -257,50 +269,40 @@ class Checkpoints:
         number = 0
         while (aside := self._directory / f"damaged-{step}{f'-{number}' if number else ''}").exists():
             number += 1
-        _together(lambda: jax.process_index() == 0 and damaged.rename(aside), OSError)
+        together(lambda: jax.process_index() == 0 and damaged.rename(aside), OSError)
         after = "starting over" if last else "using the one before"
         warnings.warn(f"checkpoint {damaged} is damaged ({reason}); {after}", stacklevel=3)
 
 
-def _together(action: Callable[[], T], failure: type[Exception]) -> T:
-    """Do something in every process; where it fails in one, it fails in all."""
-    found, error = None, None
-    try:
-        found = action()
-    except Exception as problem:
-        error = problem
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        if not multihost_utils.process_allgather(np.asarray(error is None)).all() and error is None:
-            error = failure("another process says why")
-    if error is not None:
-        raise error
-    return found
+def _sound(folder: pathlib.Path) -> dict[str, Any]:
+    """The header of a checkpoint whose every byte was checked, each process its share of the files."""
+    index, count = jax.process_index(), jax.process_count()
+    own = folder / _FILE
+    if not own.exists() and (folder / "_CHECKPOINT_METADATA").exists():  # of the time when orbax wrote all
+        raise OtherFormat
+    together(lambda: index == 0 and files.check(own), Damaged)
+    header = together(lambda: files.read_header(own), Damaged)
+    digests = header["digests"]
+    share = sorted(digests)[index::count]
+    together(lambda: [files.check(folder / _ARRAYS / name, digests[name]) for name in share], Damaged)
+    return header
 
 
-def _sound(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files of a checkpoint, after this process has checked its share of them."""
-    found = files.find(folder)
-    for path in found[jax.process_index() :: jax.process_count()]:
-        files.check(path)
-    return found
+def _read(folder: pathlib.Path, header: dict[str, Any], leaves: list[Any]) -> list[Any]:
+    likes = {_name(number): leaf for number, leaf in enumerate(leaves)}
+    spread = {name: files.wanted_sharding(likes[name]) for name in header["spread"]}
+    held = {name: like for name, like in likes.items() if name not in spread}
+    found = dict(zip(held, files.read(folder / _FILE, header["begin"], list(held.values()))))
+    if spread:
+        found |= arrays.restore(folder / _ARRAYS, spread)
+    return [files.alike(like, found[name], key) for (name, like), key in zip(likes.items(), header["keys"])]
+
+
+def _name(number: int) -> str:
+    """What an array is called in orbax's files."""
+    return f"{number:05d}"
 
 
 def _flatten(tree: Any) -> tuple[list[str], list[Any]]:
     with_paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [jax.tree_util.keystr(path) for path, _ in with_paths], [leaf for _, leaf in with_paths]
-
-
-def _sync(folder: pathlib.Path) -> None:
-    """Have the names in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

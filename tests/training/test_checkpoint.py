@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import itertools
 import json
 import math
 import multiprocessing
@@ -24,11 +23,12 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxlab.training import _checkpoint_arrays as arrays
 from jaxlab.training import _checkpoint_files as files
 from jaxlab.training import make_mesh
 from jaxlab.training.checkpoint import Checkpoints
 
-FILE = "0-of-1"
+FILE = "state"
 
 
 def state_at(step: int):
@@ -229,44 +229,6 @@ def test_shardings_are_followed_and_any_devices_can_read(tmp_path, spec):
     assert all((np.asarray(part.data) == 2 * np.asarray(x)).all() for part in doubled.addressable_shards)
 
 
-def test_blocks_of_many_processes_make_one_array(tmp_path, monkeypatch):
-    """Any partition of an array among any number of processes, read in any other partition."""
-    rng = np.random.default_rng(0)
-    for attempt in range(12):
-        x = (
-            np.arange(7 * 12)
-            .reshape(7, 12)
-            .astype((jnp.float32, jnp.bfloat16, jnp.float8_e4m3fn)[attempt % 3])
-        )
-        count = int(rng.integers(1, 5))
-        rows = [0, *sorted(rng.choice(np.arange(1, 7), 2, replace=False)), 7]
-        columns = [0, *sorted(rng.choice(np.arange(1, 12), 3, replace=False)), 12]
-        cuts = [(a, b, c, d) for a, b in itertools.pairwise(rows) for c, d in itertools.pairwise(columns)]
-        owner = rng.integers(0, count, len(cuts))
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        monkeypatch.setattr(jax, "process_count", lambda count=count: count)
-        for process in range(count):
-            monkeypatch.setattr(jax, "process_index", lambda process=process: process)
-            own = [
-                files.Block(0, (int(a), int(c)), x[a:b, c:d].copy())
-                for (a, b, c, d), who in zip(cuts, owner)
-                if who == process
-            ]
-            files.write(folder, files.encode({"keys": [None]}, own), own)
-        monkeypatch.undo()
-        found = files.find(folder)
-        assert len(found) == count
-        headers = [files.read_header(path) for path in found]
-        mesh = make_mesh({"data": 4})
-        like = jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, P(None, "data")))
-        for one in (np.zeros_like(x), like):
-            np.testing.assert_array_equal(files.read(found, headers, [one])[0], x)
-        headers[owner[-1]]["blocks"].pop()
-        with pytest.raises(files.Damaged, match="parts of an array are missing"):
-            files.read(found, headers, [x])
-
-
 # Damage
 
 
@@ -311,8 +273,7 @@ DAMAGE = {
     **{f"truncated to {k}": lambda s, k=k: truncate(s / FILE, k)
        for k in (0.0, 0.0005, 0.002, 0.004, 0.03, 0.3, 0.7, 0.9999)},
     "file missing": lambda s: (s / FILE).unlink(),
-    "a second file expected": lambda s: (s / FILE).rename(s / "0-of-2"),
-    "a name that says nothing": lambda s: (s / FILE).rename(s / "x-of-y"),
+    "another name": lambda s: (s / FILE).rename(s / "State"),
     "a folder in place of the file": lambda s: ((s / FILE).unlink(), (s / FILE).mkdir()),
     "bytes behind the end": lambda s: change(s / FILE, lambda c: c + b"0"),
     "bytes before the beginning": lambda s: change(s / FILE, lambda c: b"0" + c),
@@ -357,6 +318,7 @@ def test_every_single_bit_of_a_file_shows(tmp_path):
                 os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), place)
                 with pytest.raises(files.Damaged):
                     files.check(path)
+                assert isinstance(checkpoints.peek(), dict)  # unchecked, it may be wrong and may not fail
             os.pwrite(file.fileno(), bytes([byte]), place)
     files.check(path)
 
@@ -499,6 +461,7 @@ def _save_on_and_on(folder: pathlib.Path, first: int) -> None:
     checkpoints = Checkpoints(folder)
     for step in range(first, first + 10_000):
         checkpoints.save(step, {"w": np.full(200_000, step)}, {"step": step})
+        assert "orbax" not in sys.modules  # a run of one process does not pay for it
 
 
 def test_kill_9_again_and_again(tmp_path):
@@ -605,46 +568,223 @@ def test_after_an_interrupted_save_the_next_call_works(tmp_path, monkeypatch, at
     assert sorted(path.name for path in tmp_path.iterdir()) == ["200", "300"]
 
 
+# What orbax writes, in one process
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Orbax writes every array on a device, as if it lay on those of several processes."""
+    monkeypatch.setattr(arrays, "is_spread", lambda array: isinstance(array, jax.Array) and array.size > 0)
+
+
+def test_orbax_keeps_every_dtype_and_refuses_what_we_say_it_does(tmp_path, capfd, caplog):
+    wide = {"int64", "uint64", "float64", "complex128"}
+    rng = np.random.default_rng(0)
+    sharding = NamedSharding(make_mesh({"data": 4}), P("data"))
+    host = {name: rng.integers(0, 2, (4, 3)).astype(jnp.dtype(name)) for name in DTYPES if name not in wide}
+    host |= {"scalar": np.float32(0.1), "odd": np.asarray([math.nan, -math.inf, -0.0, 1e-45], np.float32)}
+    refused = {name: host.pop(name) for name in arrays._REFUSED}
+    spread = {
+        name: jax.device_put(a, sharding if a.ndim else sharding.update(spec=P())) for name, a in host.items()
+    }
+    digests = arrays.save(tmp_path / "arrays", spread)
+    assert digests == {
+        path.relative_to(tmp_path / "arrays").as_posix(): files.digest(path)
+        for path in (tmp_path / "arrays").rglob("*")
+        if path.is_file()
+    }
+    on_host = arrays.restore(tmp_path / "arrays", dict.fromkeys(host))
+    on_devices = arrays.restore(tmp_path / "arrays", {name: a.sharding for name, a in spread.items()})
+    for name, array in host.items():
+        for found in (on_host[name], on_devices[name]):
+            assert files.kind(found) == files.kind(array)
+            assert np.asarray(found).tobytes() == array.tobytes()
+        assert isinstance(on_host[name], np.ndarray)
+        assert on_devices[name].sharding.is_equivalent_to(spread[name].sharding, array.ndim)
+    for name, array in refused.items():
+        with pytest.raises(OSError, match=f"orbax: .*{name}"):
+            arrays.save(tmp_path / name, {"array": jax.device_put(array, sharding)})
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_the_form_of_a_folder_is_seen_from_the_folder(tmp_path, monkeypatch, shared):
+    """Orbax's, ours and orbax's again; keys, empty arrays, host arrays and numbers in each."""
+    state = {
+        **state_at(1),
+        "none": jnp.zeros((0, 3)),
+        "host": np.arange(3.0),
+        "number": 7,
+        "scalar": np.int8(-3),
+    }
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    checkpoints.save(1, state, {"of": [0.1, math.inf]})
+    checkpoints.close()
+    monkeypatch.undo()
+    checkpoints.save(2, state)
+    checkpoints.close()
+    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["arrays", "state"]
+    assert [path.name for path in (tmp_path / "2").iterdir()] == ["state"]
+    mesh = make_mesh({"data": 4})
+    w = NamedSharding(mesh, P("data"))
+    on_host = {**state, "w": np.zeros((40, 50), np.float32), "flag": np.zeros(2, bool)}
+    on_devices = {**state, "w": jax.ShapeDtypeStruct((40, 50), jnp.float32, sharding=w)}
+    for step in (2, 1):
+        found = checkpoints.restore(on_devices, at_most=step)
+        assert found.step == step
+        assert same(found.state, state)
+        assert found.state["w"].sharding.is_equivalent_to(w, 2)
+        plain = checkpoints.restore(on_host, at_most=step).state
+        assert isinstance(plain["w"], np.ndarray)
+        np.testing.assert_array_equal(plain["w"], state["w"])
+    assert checkpoints.restore(state, at_most=1).facts == {"of": [0.1, math.inf]}
+
+
+def damages(step: pathlib.Path):
+    """What can be done to a file, or the whole, of what orbax wrote; each as a word and an action."""
+    for path in sorted((step / "arrays").rglob("*")):
+        if path.is_file():
+            for where in (0.0, 0.3, 0.7, 1.0):
+                yield f"a bit of {path}", lambda path=path, where=where: flip(path, where)
+            yield f"half of {path}", lambda path=path: truncate(path, 0.5)
+            yield f"no {path}", path.unlink
+    yield "no arrays", lambda: shutil.rmtree(step / "arrays")
+    yield "a bit of the manifest", lambda: flip(step / FILE, 0.5)
+    yield "no manifest", (step / FILE).unlink
+
+
+def test_nothing_damaged_is_read_by_orbax(tmp_path, monkeypatch, shared, capfd, caplog):
+    saved(tmp_path / "sound", 10, 20)
+    words = [word for word, _ in damages(tmp_path / "sound" / "20")]
+    assert len(words) > 20
+    restore_arrays, read = arrays.restore, []
+    monkeypatch.setattr(arrays, "restore", lambda *args: (read.append(args[0]), restore_arrays(*args))[1])
+    for number, word in enumerate(words):
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "sound", folder)
+        list(damages(folder / "20"))[number][1]()
+        with pytest.warns(UserWarning, match="20 is damaged") as told:
+            found = restore(folder)
+        assert len(told) == 1, word
+        assert found.step == 10, word
+        assert same(found.state, state_at(10)), word
+        assert read.pop() == folder / "10" / "arrays"
+        assert not read
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_a_kill_while_orbax_writes_leaves_the_old_or_the_new(tmp_path, monkeypatch, shared):
+    saved(tmp_path / "run", 1, 2)
+    checkpoints = Checkpoints(tmp_path / "run", identity="me")
+    with monkeypatch.context() as patch:
+        made = snapshots(patch, tmp_path / "run", tmp_path / "copies")
+        checkpoints.save(3, state_at(3))
+        checkpoints.close()
+    assert any((copy / "3.tmp" / "arrays").exists() for copy in made)
+    found = []
+    for copy in made:
+        with silence():
+            newest = restore(copy)
+        found.append(newest.step)
+        assert same(newest.state, state_at(newest.step))
+    assert found == sorted(found)
+    assert set(found) == {2, 3}
+    saved(made[len(made) // 2], 4)
+    assert "3.tmp" not in {path.name for path in made[len(made) // 2].iterdir()}
+
+
+def test_a_full_disk_under_orbax_is_one_clear_error(tmp_path, shared, capfd, caplog):
+    saved(tmp_path, 1, 2)
+    checkpoints = Checkpoints(tmp_path, identity="me")
+    with full_disk(2048):
+        checkpoints.save(3, state_at(3))
+        with pytest.raises(
+            OSError, match=r"cannot write the checkpoint of step 3 under .*File too large"
+        ) as told:
+            checkpoints.close()
+    assert "\n" not in str(told.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    with silence():
+        assert restore(tmp_path).step == 2
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_what_orbax_cannot_read_though_it_is_sound_stays_where_it_is(tmp_path, monkeypatch, shared):
+    """A disk that fails, or an orbax that has forgotten its format: no reason to train again from the beginning."""
+    saved(tmp_path, 1)
+    read = arrays.restore
+    monkeypatch.setattr(arrays, "restore", lambda folder, shardings: read(folder / "missing", shardings))
+    with pytest.raises(OSError, match=r"cannot read the checkpoint .*1: OSError: orbax: "), silence():
+        restore(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
 # Several processes
 
 _PROCESS = """
-import json, sys, warnings
+import json, os, resource, signal, sys, warnings
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from jaxlab.training import make_mesh
+from jaxlab.training import _checkpoint_arrays as arrays, make_mesh
 from jaxlab.training.checkpoint import Checkpoints
 
-address, number, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+address, number, folder, end = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 jax.distributed.initialize(address, num_processes=2, process_id=number)
 mesh = make_mesh({"data": 2})
+on = lambda shape, dtype, *spec: jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, P(*spec)))
 like = {
-    "w": jax.ShapeDtypeStruct((8, 4), jnp.float32, sharding=NamedSharding(mesh, P("data"))),
-    "b": jax.ShapeDtypeStruct((6,), jnp.bfloat16, sharding=NamedSharding(mesh, P())),
-    "keys": jax.ShapeDtypeStruct((4,), jax.random.key(0).dtype, sharding=NamedSharding(mesh, P("data"))),
+    "w": on((8, 4), jnp.float32, "data"),
+    "b": on((6,), jnp.bfloat16),
+    "keys": on((4,), jax.random.key(0).dtype, "data"),
+    "odd": on((4, 2), jnp.uint4, "data"),
+    "none": on((0, 4), jnp.float32, None, "data"),
+    "host": np.zeros(3),
+    "number": 0,
+    "scalar": np.int8(0),
 }
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
-    checkpoints = Checkpoints(folder, identity="me")
+    checkpoints = Checkpoints(folder, identity="me", keep=9)
     found = checkpoints.restore(like)
 told = [str(warning.message) for warning in told]
-assert all(found.state[name].sharding.is_equivalent_to(like[name].sharding, like[name].ndim) for name in like)
-double = jax.jit(lambda s: {**s, "w": s["w"] * 2, "b": s["b"] + 1})
-checkpoints.save(found.step + 1, double(found.state), {"of": number})
+for name, leaf in like.items():
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        assert found.state[name].sharding.is_equivalent_to(leaf.sharding, leaf.ndim), name
+state = {**found.state, **jax.jit(lambda w, b: {"w": w * 2, "b": b + 1})(found.state["w"], found.state["b"])}
+for step in range(found.step + 1, found.step + 4):
+    checkpoints.save(step, state, {"of": number})
 checkpoints.close()
-assert checkpoints.restore(like).step == found.step + 1
-print(json.dumps({"step": found.step, "told": told, "facts": found.facts}))
+again = checkpoints.restore(like)
+assert again.step == step
+local = checkpoints.restore({**like, "w": np.zeros((8, 4), np.float32)}).state  # all of it, in each process
+assert isinstance(local["w"], np.ndarray)
+assert all((local["w"][part.index] == part.data).all() for part in state["w"].addressable_shards)
+if number == (0 if end == "killed" else 1):  # no room left, for one of the two
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+try:
+    checkpoints.save(step + 1, state)
+except OSError as error:
+    failed = str(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
+print(json.dumps({"step": found.step, "told": told, "facts": found.facts, "failed": failed}), flush=True)
+if end == "killed":
+    write = arrays._write
+    arrays._write = lambda *args: (write(*args), os.kill(os.getpid(), signal.SIGKILL))
+    checkpoints.save(step + 1, state)
 jax.distributed.shutdown()
 """
 
 
-def _two_processes(folder) -> list[dict]:
+def _two_processes(folder, end: str = "closed") -> list[dict]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     env = {key: value for key, value in os.environ.items() if not key.startswith("XLA_")}
     both = [
         subprocess.Popen(
-            [sys.executable, "-c", _PROCESS, address, str(number), str(folder)],
+            [sys.executable, "-c", _PROCESS, address, str(number), str(folder), end],
             env={**env, "JAX_PLATFORMS": "cpu"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -653,35 +793,61 @@ def _two_processes(folder) -> list[dict]:
         for number in (0, 1)
     ]
     ended = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], ended
+    if end == "killed":
+        assert all(process.returncode < 0 for process in both), ended
+    else:
+        assert [process.returncode for process in both] == [0, 0], ended
+        assert all("Traceback" not in err and "orbax" not in err for _, err in ended), ended
     return [json.loads(out.splitlines()[-1]) for out, _ in ended]
 
 
 @pytest.mark.slow
 def test_one_process_then_two_then_one(tmp_path):
-    """And a file of the two is damaged: both go back to the same step, and both say so."""
+    """Files of either form are damaged: both go back to the same step, and both say so. Then both are killed."""
     w, b = np.arange(32, dtype=np.float32).reshape(8, 4), np.arange(6)
     at = lambda doubled: {
         "w": jnp.asarray(w * 2**doubled),
         "b": jnp.asarray(b + doubled, jnp.bfloat16),
         "keys": jax.random.split(jax.random.key(5), 4),
+        "odd": jnp.asarray(np.arange(8).reshape(4, 2), jnp.uint4),
+        "none": jnp.zeros((0, 4)),
+        "host": np.asarray([0.1, -0.0, math.inf]),
+        "number": 7,
+        "scalar": np.int8(-3),
     }
-    checkpoints = Checkpoints(tmp_path, identity="me")
+    checkpoints = Checkpoints(tmp_path, identity="me", keep=9)
     checkpoints.save(1, at(0), {"of": "one"})
     checkpoints.close()
-    assert _two_processes(tmp_path) == [{"step": 1, "told": [], "facts": {"of": "one"}}] * 2
-    assert sorted(path.name for path in (tmp_path / "2").iterdir()) == ["0-of-2", "1-of-2"]
+    both = _two_processes(tmp_path)
+    assert [(found["step"], found["told"], found["facts"]) for found in both] == [(1, [], {"of": "one"})] * 2
+    assert all("cannot write the checkpoint of step 5" in found["failed"] for found in both)
+    assert "another process says why" in both[0]["failed"]
+    assert "File too large" in both[1]["failed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3", "4"]
+    assert sorted(path.name for path in (tmp_path / "4").iterdir()) == ["arrays", "state"]
     with silence():
         found = checkpoints.restore(at(0))
-    assert (found.step, found.facts) == (2, {"of": 0})
+    assert (found.step, found.facts) == (4, {"of": 0})
     assert same(found.state, at(1))
-    checkpoints.save(3, found.state)
+    checkpoints.save(5, found.state)
     checkpoints.close()
-    flip(tmp_path / "3" / FILE, 0.7)
-    first, second = _two_processes(tmp_path)
-    assert first["step"] == second["step"] == 2
-    assert ["3 is damaged" in line for line in first["told"] + second["told"]] == [True, True]
-    assert same(checkpoints.restore(at(0)).state, at(2))
-    flip(tmp_path / "3" / "1-of-2", 0.9)
-    with pytest.warns(UserWarning, match="1-of-2 are not those that were written"):
-        assert checkpoints.restore(at(0)).step == 2
+    flip(tmp_path / "5" / FILE, 0.7)
+    of_second = lambda step: sorted((tmp_path / step / "arrays" / "ocdbt.process_1").glob("d/*"))
+    flip(max(of_second("4"), key=lambda path: path.stat().st_size), 0.5)
+    of_second("3")[-1].unlink()
+    both = _two_processes(tmp_path, "killed")
+    assert "File too large" in both[0]["failed"]
+    assert "another process says why" in both[1]["failed"]
+    for found in both:
+        assert (found["step"], len(found["told"])) == (2, 3)
+        for step, line in zip((5, 4, 3), found["told"]):
+            assert f"{step} is damaged" in line
+    assert (tmp_path / "6.tmp" / "arrays").is_dir()
+    with silence():
+        found = checkpoints.restore(at(0))
+    assert (found.step, found.facts) == (5, {"of": 0})
+    assert same(found.state, at(2))
+    checkpoints.save(6, found.state)
+    checkpoints.close()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*"123456", "damaged-3", "damaged-4", "damaged-5"}
