@@ -68,11 +68,9 @@ def test_every_seed_has_labels_of_its_own_and_every_arm_the_same():
 
 
 def test_settings_that_are_numbers_share_a_program():
-    path = {
-        "arms__fixmatch__weight": 0.3,
-        "arms__mean_teacher": load(f"{MEAN_TEACHER}:smoke").config.arms.fixmatch,
-    }
-    groups = groups_of(classify.build(changed(MEAN_TEACHER, **path)))
+    other = load(f"{MEAN_TEACHER}:smoke").config.arms.fixmatch
+    config = changed(MEAN_TEACHER, arms__mean_teacher=other, arms__fixmatch__weight=0.7)
+    groups = groups_of(classify.build(config))
     assert {group.names: group.varying() for group in groups} == {
         ("all_labels",): [],
         ("fixmatch", "mean_teacher"): [("weight",)],

@@ -15,6 +15,7 @@ from experiments._config import load
 from experiments.post_training import _text_learning, train_on_text
 from experiments.post_training._text_policies import text_policy
 from experiments.post_training._text_tasks import ANSWERS, Scorer, Sums, text_task
+from jaxlab.training._method import groups_of
 from jaxlab.training.metrics import read_rows
 from tests.experiments.command import ROOT, result, start
 
@@ -167,6 +168,13 @@ def test_open_questions_cannot_be_imitated():
     config.task.options = ConfigDict({})
     with pytest.raises(ValueError, match="graph_color has questions with many right answers"):
         train_on_text.build(config)
+
+
+def test_arms_on_the_host_train_by_themselves():
+    config = load(SMOKE).config.unlock()
+    config.arms.other = ConfigDict(config.arms.grpo.to_dict() | {"learning_rate": 1e-3})
+    names = [group.names for group in groups_of(train_on_text.build(config))]
+    assert names == [("before",), ("grpo",), ("other",)]
 
 
 def test_dry_run_names_the_arms_on_the_host(capsys):
