@@ -62,6 +62,11 @@ class CharacterTokenizer:
         """2, the id that ends a sequence."""
         return EOS
 
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Every id that ends a sequence: this one only."""
+        return (EOS,)
+
     @functools.cached_property
     def _ids(self) -> dict[str, int]:
         return {character: _SPECIAL + i for i, character in enumerate(self.alphabet)}

@@ -39,11 +39,17 @@ _SAMPLING = (
     "continuous_batching_config", "max_window_size",
 )  # fmt: skip
 _SAYS_SAMPLE = "how transformers samples: say it to `sample`"
-_OUTPUTS = ("return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "tie_last_hidden_states")
+_OUTPUTS = (
+    "return_dict",
+    "use_return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "tie_last_hidden_states",
+)
 _NOTES = (
     "transformers_version", "_name_or_path", "name_or_path", "_commit_hash", "_from_model_config",
     "transformers.js_config", "unsloth_version", "unsloth_fixed", "unsloth_optimized", "is_llama_config",
-    "model_name", "paddlenlp_version", "mlx_version",
+    "model_name", "paddlenlp_version", "mlx_version", "trust_remote_code",
 )  # fmt: skip
 _ENDS = honoured("ends of a sequence, one or several: `end_ids`, and kept at saving")
 _TOKENS = "an id of the tokenizer, kept at saving"
@@ -78,7 +84,6 @@ _COMMON: dict[str, Rule] = {
     "quantization_config": only(text="quantised weights"),
     "auto_map": only(text="code in the folder that replaces the architecture's; it is never run"),
     "is_encoder_decoder": only(False, text="an encoder"),
-    "is_decoder": only(False, True, text="nothing: these models are decoders"),
     "add_cross_attention": only(False, text="attention to an encoder"),
     "cross_attention_hidden_size": only(text="attention to an encoder"),
     "tie_encoder_decoder": only(False, text="an encoder"),
@@ -88,7 +93,8 @@ _COMMON: dict[str, Rule] = {
     **harmless("parameters have the type that is asked for: `dtype`", ("dtype", "torch_dtype", "use_bfloat16")),
     **harmless(
         "acts in training only",
-        ("attention_dropout", "hidden_dropout", "initializer_range", "gradient_checkpointing", "tf_legacy_loss",
+        ("attention_dropout", "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "attn_pdrop",
+         "embd_pdrop", "resid_pdrop", "initializer_range", "gradient_checkpointing", "tf_legacy_loss",
          "loss_type", "neftune_noise_alpha"),
     ),
     **harmless(
@@ -103,6 +109,8 @@ _COMMON: dict[str, Rule] = {
         ("id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params",
          "classifier_dropout"),
     ),
+    **harmless("these models are decoders", ("is_decoder",)),
+    **harmless("transformers does not read it: `max_position_embeddings` counts", ("max_sequence_length",)),
     **harmless("a note on where the file comes from", _NOTES),
     **harmless(_SAYS_SAMPLE, _SAMPLING),
 }  # fmt: skip
@@ -129,7 +137,9 @@ _ROPE: dict[str, Rule] = {
     **harmless("a note on how the model was trained", ("finetuned",)),
 }
 _FACTOR = {"factor": honoured("`factor`")}
-_ORIGINAL = {"original_max_position_embeddings": honoured("`original_context`; absent: `max_position_embeddings`")}
+_ORIGINAL = {
+    "original_max_position_embeddings": honoured("`original_context`; absent: `max_position_embeddings`")
+}
 _ATTENTION = {"attention_factor": honoured("`attention_factor`")}
 _UNREAD = harmless("not read for this `rope_type`", ("original_max_position_embeddings",))
 ROPE_KEYS: Mapping[str, Mapping[str, Rule]] = {
@@ -170,7 +180,7 @@ ROPE_KEYS: Mapping[str, Mapping[str, Rule]] = {
 GENERATION_KEYS: Mapping[str, Rule] = {
     "eos_token_id": _ENDS,
     "stop_strings": only(text="ends that are texts"),
-    **harmless(_TOKENS, ("bos_token_id", "pad_token_id", "decoder_start_token_id", "trust_remote_code")),
+    **harmless(_TOKENS, ("bos_token_id", "pad_token_id", "decoder_start_token_id")),
     **harmless("another way to compute the same", ("use_cache",)),
     **harmless("the form of transformers' outputs", _OUTPUTS),
     **harmless("a note on where the file comes from", _NOTES),

@@ -11,25 +11,27 @@ from jaxlab.language._hugging_face_config import architecture, read_json
 from jaxlab.language._key_rules import check_keys, shown
 
 GENERATION = "generation_config.json"
-# Tokens at which llama.cpp stops whatever the metadata says.
+# Control tokens at which llama.cpp stops whatever the metadata says.
 _GGUF_ENDS = (
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>", "_<EOT>",
-    "<|end_of_text|>",
+    "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>",
+    "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<EOT>", "_<EOT>", "[EOT]", "<end_of_utterance>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
 )  # fmt: skip
+_CONTROL = 3
 
 
 def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """The ids that end a sequence of a model: chat models have several, one for a turn and one for the text.
 
-    In a folder `generation_config.json` says it, and where that does not, `config.json` or the architecture's
-    default in transformers. In a GGUF file these are the ids for the ends of a sequence, a turn and a message, and
-    the tokens of the usual names (`<|im_end|>`, `<|eot_id|>`, ...), at which llama.cpp stops too.
+    In a folder these are what `generation_config.json` and `config.json` name, or where neither says anything the
+    architecture's default in transformers. In a GGUF file these are the ids for the ends of a sequence, a turn and a
+    message, and the control tokens of the usual names (`<|im_end|>`, `<|eot_id|>`, ...), at which llama.cpp stops too.
 
     Args:
       path: a folder written by `transformers`, or a GGUF file.
 
     Returns:
-      The ids, each once, for `eos` of `sample`; none if the files name none.
+      The ids, each once, for `eos` of `sample` and of the learners; none if the files name none.
 
     Raises:
       ValueError: a file that is missing or damaged, ids that are no whole numbers, a key of
@@ -46,13 +48,12 @@ def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
     path = pathlib.Path(path)
     if path.suffix == ".gguf":
         return _of_gguf(path)
-    said = read_generation(path).get("eos_token_id")
-    if said is not None:
-        return as_ids(path / GENERATION, "eos_token_id", said)
-    config = read_json(path / "config.json")
-    default = DEFAULTS[architecture(path / "config.json", config)]["eos_token_id"]
+    file = path / "config.json"
+    generation, config = read_generation(path).get("eos_token_id"), read_json(file)
+    ends = () if generation is None else as_ids(path / GENERATION, "eos_token_id", generation)
+    default = None if ends else DEFAULTS[architecture(file, config)]["eos_token_id"]
     said = config.get("eos_token_id", default)
-    return () if said is None else as_ids(path / "config.json", "eos_token_id", said)
+    return ends if said is None else tuple(dict.fromkeys(ends + as_ids(file, "eos_token_id", said)))
 
 
 def read_generation(folder: pathlib.Path) -> dict[str, Any]:
@@ -75,7 +76,8 @@ def _of_gguf(path: pathlib.Path) -> tuple[int, ...]:
     metadata: Mapping[str, Any] = read_gguf(path, tensors=False).metadata
     names = [f"tokenizer.ggml.{kind}_token_id" for kind in ("eos", "eot", "eom")]
     ids = [each for key in names if key in metadata for each in as_ids(path, key, metadata[key])]
-    tokens = metadata.get("tokenizer.ggml.tokens") or []
-    ids += [i for i, token in enumerate(tokens) if token in _GGUF_ENDS]
-    return tuple(dict.fromkeys(ids))
-
+    tokens, kinds = (metadata.get(f"tokenizer.ggml.{key}") or [] for key in ("tokens", "token_type"))
+    control = {token: i for i, (token, kind) in enumerate(zip(tokens, kinds)) if kind == _CONTROL}
+    if {"<|return|>", "<|call|>"} <= control.keys():
+        control.pop("<|end|>", None)  # where these two end a message, it does not
+    return tuple(dict.fromkeys(ids + [control[token] for token in _GGUF_ENDS if token in control]))

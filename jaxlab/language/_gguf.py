@@ -175,7 +175,11 @@ def _rope_scaling(path: pathlib.Path, file: GgufFile, head_dim: int) -> RopeScal
     each = tuple(factor * divisor for divisor in divisors or (1.0,) * (head_dim // 2))
     context = _whole(path, file, "context_length")
     return RopeScaling(
-        "longrope", original_context=context, attention_factor=attention, short_factors=each, long_factors=each
+        "longrope",
+        original_context=context,
+        attention_factor=attention,
+        short_factors=each,
+        long_factors=each,
     )
 
 

@@ -26,7 +26,9 @@ _ARCHITECTURE: dict[str, Rule] = {
     "rope.scale_linear": honoured("`factor`, where `rope.scaling.factor` is absent"),
     "rope.scaling.attn_factor": honoured("multiplies cosines and sines"),
     "rope.scaling.original_context_length": honoured("`original_context` of YaRN; absent: `context`"),
-    "rope.scaling.yarn_attn_factor": only(text="a number that the converter writes and llama.cpp does not read here"),
+    "rope.scaling.yarn_attn_factor": only(
+        text="a number that the converter writes and llama.cpp does not read here"
+    ),
     "rope.scaling.yarn_ext_factor": only(1.0, -1.0, text="a weaker ramp"),
     "rope.scaling.yarn_beta_fast": only(32.0, text="a number that llama.cpp does not read here"),
     "rope.scaling.yarn_beta_slow": only(1.0, text="a number that llama.cpp does not read here"),

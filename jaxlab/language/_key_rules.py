@@ -57,7 +57,9 @@ def check_keys(where: Any, content: Mapping[str, Any], rules: Rules) -> None:
                 f"{where}: {key} is {shown(value)}: this key is on no list of docs/model_files.md and may change what "
                 "the model computes; delete it from the file if it does not"
             )
-        if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in rule.values):
+        if not any(
+            value == each and isinstance(value, bool) == isinstance(each, bool) for each in rule.values
+        ):
             allowed = " or ".join(map(repr, rule.values))
             raise ValueError(
                 f"{where}: {key} is {shown(value)}: {f'only {allowed} is' if allowed else 'not'} supported"

@@ -23,7 +23,9 @@ def read_rope(
     kind = rope.get("rope_type", rope.get("type", "default"))
     kind = "default" if kind is None else kind
     if kind not in ROPE_KEYS or rope.get("type", kind) != kind:
-        raise ValueError(f"{where} is {shown(dict(rope))}: its rope_type must be one of {', '.join(ROPE_KEYS)}")
+        raise ValueError(
+            f"{where} is {shown(dict(rope))}: its rope_type must be one of {', '.join(ROPE_KEYS)}"
+        )
     check_keys(where, rope, ROPE_KEYS[kind])
     said = {key: value for key, value in rope.items() if value is not None}
     theta = said.get("rope_theta", config["rope_theta"])
@@ -124,7 +126,8 @@ def written_rope(model: Decoder) -> dict[str, Any]:
     if scaling.kind in ("yarn", "longrope") and scaling.attention_factor is not None:
         rope["attention_factor"] = scaling.attention_factor
     elif scaling.amplitude != 1 and scaling.kind not in ("yarn", "longrope"):
+        factor = scaling.attention_factor
         raise ValueError(
-            f"rope scaling {scaling.kind!r} with attention_factor {scaling.attention_factor} has no name in transformers"
+            f"rope scaling {scaling.kind!r} with attention_factor {factor} has no name in transformers"
         )
     return {"max_position_embeddings": context, "rope_theta": model.rope_base, "rope_scaling": rope}

@@ -94,9 +94,7 @@ class RopeScaling:
     @property
     def by_length(self) -> bool:
         """Whether the frequencies depend on the length of a sequence."""
-        return self.kind == "dynamic" or (
-            self.kind == "longrope" and self.short_factors != self.long_factors
-        )
+        return self.kind == "dynamic" or (self.kind == "longrope" and self.short_factors != self.long_factors)
 
     @property
     def amplitude(self) -> float:

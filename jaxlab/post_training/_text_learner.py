@@ -191,7 +191,7 @@ def text_rlvr_learner(
     def write(params: Any, base: Any, problems: TextProblems, key: jax.Array, step: jax.Array) -> Rollouts:
         return roll_out(
             model, attach(params, base), problems, key, step=step, group_size=group_size, temperature=temperature,
-            max_new_tokens=max_new_tokens, eos=tokenizer.eos_id, pad=tokenizer.pad_id, stop_early=True,
+            max_new_tokens=max_new_tokens, eos=tokenizer.eos_ids, pad=tokenizer.pad_id, stop_early=True,
         )  # fmt: skip
 
     def judge(rollouts: Rollouts, numbers: np.ndarray) -> tuple[Rollouts, dict[str, int]]:

@@ -213,7 +213,22 @@ def test_larger_blocks_are_read(kind, raw, value, tmp_path):
             "layer_norm_rms_epsilon is None: it must be a positive number",
         ),
         ({"rope.freq_base": float("inf")}, "llama.rope.freq_base is inf: it must be a positive number"),
-        ({"rope.scaling.type": "yarn"}, "llama.rope.scaling.type is 'yarn': only 'none' is supported"),
+        (
+            {"rope.scaling.type": "longrope"},
+            "llama.rope.scaling.type is 'longrope': it must be none, linear or yarn",
+        ),
+        ({"rope.scaling.factor": -1.0}, "llama.rope.scaling.factor is -1.0: it must be a positive number"),
+        ({"rope.scaling.yarn_attn_factor": 0.5}, "llama.rope.scaling.yarn_attn_factor is 0.5: not supported"),
+        ({"rope.scaling.yarn_beta_fast": 8.0}, "yarn_beta_fast is 8.0: only 32.0 is supported"),
+        ({"attention.sliding_window": 16}, "llama.attention.sliding_window is 16: only 0 is supported"),
+        ({"attention.scale": 0.5}, "llama.attention.scale is 0.5: only 0.0 is supported"),
+        ({"logit_scale": 2.0}, "llama.logit_scale is 2.0: only 0.0 or 1.0 is supported"),
+        ({"vocab_size": 31}, "llama.vocab_size is 31: only 32 is supported"),
+        ({"attention.value_length": 4}, "llama.attention.value_length is 4: only 8 is supported"),
+        (
+            {"hidden_activation": "gelu"},
+            "llama.hidden_activation is 'gelu': this key is on no list of docs/model",
+        ),
         ({"rope.dimension_count": 4}, "llama.rope.dimension_count is 4: only 8 is supported"),
         ({"expert_count": 8}, "llama.expert_count is 8: only 0 is supported"),
         ({"attention.head_count": 0}, "num_heads is 0: it must be at least 1"),
@@ -225,7 +240,12 @@ def test_metadata_that_do_not_fit_are_refused(metadata, message, tmp_path):
 
 def test_tensors_that_do_not_fit_are_refused(tmp_path):
     path, tensors = tmp_path / "model.gguf", tensors_of("llama")
-    write(path, tensors={**tensors, "rope_freqs.weight": np.ones(4, np.float32)})
+    write(path, tensors={**tensors, "rope_freqs.weight": np.ones(3, np.float32)})
+    assert_refused(path, "tensor rope_freqs.weight is (3,), the model's shape asks for (4,)")
+    with_freqs = {**tensors, "rope_freqs.weight": np.ones(4, np.float32)}
+    write(path, tensors=with_freqs, **{"rope.scaling.type": "yarn"})
+    assert_refused(path, "tensor rope_freqs.weight beside llama.rope.scaling.type 'yarn' is not supported")
+    write(path, "qwen2", tensors={**tensors_of("qwen2"), "rope_freqs.weight": np.ones(4, np.float32)})
     assert_refused(path, "tensor rope_freqs.weight has no place in this model (1 such)")
     write(path, tensors={name: x for name, x in tensors.items() if name != "token_embd.weight"})
     assert_refused(path, "tensor token_embd.weight is missing or not a matrix")

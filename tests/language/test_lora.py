@@ -154,24 +154,47 @@ def test_save_and_load_give_the_same_adapters(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"peft_type": "PREFIX_TUNING"}, "peft_type is 'PREFIX_TUNING': only 'LORA' is supported"),
+        ({"bias": "all"}, "adapter_config.json: bias is 'all': only 'none' is supported"),
+        ({"use_dora": True}, "use_dora is True: only False is supported"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save is ['lm_head']: only [] is supported"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights is 'pissa_niter_4': only True or False"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices is [1]"),
+        ({"lora_bias": True}, "lora_bias is True"),
         (
-            {"peft_type": "PREFIX_TUNING"},
-            "peft_type is 'PREFIX_TUNING' and bias 'none': only 'LORA' with 'none'",
+            {"rotation": 3},
+            "adapter_config.json: rotation is 3: this key is on no list of docs/model_files.md",
         ),
-        ({"bias": "all"}, "peft_type is 'LORA' and bias 'all'"),
-        ({"use_rslora": True}, "adapter_config.json: use_rslora is True: not supported"),
-        ({"use_dora": True}, "use_dora is True"),
-        ({"rank_pattern": {"q_proj": 3}}, "rank_pattern is {'q_proj': 3}"),
-        ({"r": "3"}, "r is '3' and lora_alpha 6.0: they must be a whole number and a number"),
+        ({"r": "3"}, "adapter_config.json: r is '3': it must be a whole number from 1"),
+        ({"lora_alpha": float("nan")}, "lora_alpha is nan: it must be a number other than 0"),
+        (
+            {"rank_pattern": {"q_proj": 0}},
+            "rank_pattern is {'q_proj': 0}: it must be whole numbers by module",
+        ),
+        ({"alpha_pattern": [2]}, "alpha_pattern is [2]: it must be numbers by module"),
+        ({"use_rslora": 1}, "use_rslora is 1: it must be true or false"),
+        ({"layers_to_transform": "1"}, "layers_to_transform is '1': it must be a number or a list of them"),
+        ({"target_modules": "(q"}, "target_modules holds '(q', no regular expression: "),
         ({"r": 4}, "lora_A.weight is (3, 16), the model's shape asks for (4, 16)"),
+        ({"rank_pattern": {"q_proj": 2}}, "lora_A.weight is (3, 16), the model's shape asks for (2, 16)"),
+        (
+            {"layers_to_transform": [1]},
+            "model.layers.0.self_attn.q_proj has adapters, and adapter_config.json says",
+        ),
+        ({"exclude_modules": ["down_proj"]}, "model.layers.0.mlp.down_proj has adapters"),
+        (
+            {"target_modules": ["q_proj", "k_proj", "o_proj", "down_proj", "v_proj"]},
+            "v_proj.lora_A.weight is missing",
+        ),
     ],
 )
 def test_other_adapters_are_refused(changes, message, tmp_path):
     save_lora(tmp_path, MODEL, trained(), alpha=6.0)
     file = tmp_path / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
         load_lora(tmp_path, MODEL)
+    assert "\n" not in str(error.value)
 
 
 def test_adapters_of_another_model_are_refused(tmp_path):
