@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlab.language._key_rules import Rule, harmless, honoured, only
+from jaxlab.language._key_rules import HARMLESS, Rule, harmless, honoured, only
 
 ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
 
@@ -115,14 +115,14 @@ _COMMON: dict[str, Rule] = {
     **harmless(_SAYS_SAMPLE, _SAMPLING),
 }  # fmt: skip
 
-_NO_WINDOW = harmless("read with `use_sliding_window` only", ("sliding_window", "max_window_layers"))
+_WINDOW = "read with `use_sliding_window` only"
 _LAYER_TYPES = honoured("each must be 'full_attention'")
 
 
 def _keys_of(kind: str) -> dict[str, Rule]:
     own = {"model_type": only(kind, text="another architecture's configuration"), "layer_types": _LAYER_TYPES}
-    window = {"sliding_window": only(text="attention to a window")} if kind == "llama" else _NO_WINDOW
-    return {**_COMMON, **own, **window}
+    window = only(text="attention to a window") if kind == "llama" else Rule(HARMLESS, _WINDOW)
+    return {**_COMMON, **own, **harmless(_WINDOW, ("max_window_layers",)), "sliding_window": window}
 
 
 # By `model_type`: every key of `config.json`.

@@ -23,9 +23,10 @@ _CONTROL = 3
 def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """The ids that end a sequence of a model: chat models have several, one for a turn and one for the text.
 
-    In a folder these are what `generation_config.json` and `config.json` name, or where neither says anything the
-    architecture's default in transformers. In a GGUF file these are the ids for the ends of a sequence, a turn and a
-    message, and the control tokens of the usual names (`<|im_end|>`, `<|eot_id|>`, ...), at which llama.cpp stops too.
+    In a folder `generation_config.json` says it; where that does not, `config.json`, or the architecture's default in
+    transformers. (`config.json` is no second source: transformers writes its defaults there.) In a GGUF file these
+    are the ids for the ends of a sequence, a turn and a message, and the control tokens of the usual names
+    (`<|im_end|>`, `<|eot_id|>`, ...), at which llama.cpp stops too.
 
     Args:
       path: a folder written by `transformers`, or a GGUF file.
@@ -48,12 +49,13 @@ def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
     path = pathlib.Path(path)
     if path.suffix == ".gguf":
         return _of_gguf(path)
+    said = read_generation(path).get("eos_token_id")
+    if said is not None:
+        return as_ids(path / GENERATION, "eos_token_id", said)
     file = path / "config.json"
-    generation, config = read_generation(path).get("eos_token_id"), read_json(file)
-    ends = () if generation is None else as_ids(path / GENERATION, "eos_token_id", generation)
-    default = None if ends else DEFAULTS[architecture(file, config)]["eos_token_id"]
-    said = config.get("eos_token_id", default)
-    return ends if said is None else tuple(dict.fromkeys(ends + as_ids(file, "eos_token_id", said)))
+    config = read_json(file)
+    said = config.get("eos_token_id", DEFAULTS[architecture(file, config)]["eos_token_id"])
+    return () if said is None else as_ids(file, "eos_token_id", said)
 
 
 def read_generation(folder: pathlib.Path) -> dict[str, Any]:

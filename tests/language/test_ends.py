@@ -49,7 +49,7 @@ def read(folder, name="config"):
     ("generation", "config", "expected"),
     [
         ({"eos_token_id": [2, 5]}, {"eos_token_id": 5}, (2, 5)),
-        ({"eos_token_id": 2}, {"eos_token_id": [5, 2, 6]}, (2, 5, 6)),
+        ({"eos_token_id": 2}, {"eos_token_id": [5, 2, 6]}, (2,)),
         ({"eos_token_id": 3}, {"eos_token_id": None}, (3,)),
         ({"temperature": 0.7, "top_k": 20, "repetition_penalty": 1.1}, {"eos_token_id": [4, 4]}, (4,)),
         ({}, {"eos_token_id": None}, ()),
