@@ -1,10 +1,10 @@
 """Language models as plain pytrees and pure functions."""
 
+from jaxlab.language._cache import Cache
 from jaxlab.language._characters import CharacterTokenizer
 from jaxlab.language._checkpoint_files import load_hugging_face, save_hugging_face
 from jaxlab.language._completions import completion_hidden
 from jaxlab.language._decoder import (
-    Cache,
     Decoder,
     output_matrix,
     pack_for_decoding,

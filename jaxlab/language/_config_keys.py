@@ -64,7 +64,7 @@ _COMMON: dict[str, Rule] = {
     "num_key_value_heads": honoured("`num_kv_heads`"),
     "head_dim": honoured("`head_dim`"),
     "max_position_embeddings": honoured(
-        "`context`; times the factor of dynamic, and at least the factor times the original of YaRN scaling"
+        "`context`; times the factor of linear or dynamic, at least the factor times the original of YaRN scaling"
     ),
     "rms_norm_eps": honoured("`norm_epsilon`"),
     "rope_theta": honoured("`rope_base`, unless `rope_scaling` or `rope_parameters` says it"),

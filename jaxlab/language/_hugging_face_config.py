@@ -95,7 +95,9 @@ def architecture(file: pathlib.Path, config: Mapping[str, Any]) -> str:
     if not names and config.get("model_type") in ARCHITECTURES.values():
         return config["model_type"]
     if names not in [[name] for name in ARCHITECTURES]:
-        raise ValueError(f"{file}: architectures is {names}: it must be one of {', '.join(ARCHITECTURES)}")
+        raise ValueError(
+            f"{file}: architectures is {shown(names)}: it must be one of {', '.join(ARCHITECTURES)}"
+        )
     return ARCHITECTURES[names[0]]
 
 

@@ -22,7 +22,7 @@ def read_rope(
         raise ValueError(f"{where} is {shown(rope)}: it must be a JSON object")
     kind = rope.get("rope_type", rope.get("type", "default"))
     kind = "default" if kind is None else kind
-    if kind not in ROPE_KEYS or rope.get("type", kind) != kind:
+    if kind not in list(ROPE_KEYS) or rope.get("type", kind) != kind:
         raise ValueError(
             f"{where} is {shown(dict(rope))}: its rope_type must be one of {', '.join(ROPE_KEYS)}"
         )
@@ -96,13 +96,12 @@ def _numbers(where: str, key: str, values: Any) -> tuple[float, ...]:
 def longest(context: int, scaling: RopeScaling | None) -> int:
     """The longest sequence, where the configuration's `max_position_embeddings` is `context`.
 
-    Dynamic scaling begins beyond that number, and YaRN is often switched on without raising it.
+    Linear and dynamic scaling stretch that number, and YaRN is often switched on without raising it.
     """
-    if scaling is not None and scaling.kind == "dynamic":
-        return max(context, int(scaling.factor * context))
-    if scaling is not None and scaling.kind == "yarn":
-        return max(context, int(scaling.factor * scaling.original_context))
-    return context
+    if scaling is None or scaling.kind not in ("linear", "dynamic", "yarn"):
+        return context
+    stretched = scaling.original_context if scaling.kind == "yarn" else context
+    return max(context, int(scaling.factor * stretched))
 
 
 def written_rope(model: Decoder) -> dict[str, Any]:
@@ -113,6 +112,8 @@ def written_rope(model: Decoder) -> dict[str, Any]:
     rope: dict[str, Any] = {"rope_type": scaling.kind, "factor": scaling.factor}
     if scaling.kind == "dynamic":
         context = scaling.original_context
+    if scaling.kind == "linear":
+        context = math.ceil(context / max(scaling.factor, 1.0) - 1e-9)
     if scaling.kind in ("yarn", "llama3", "longrope"):
         rope["original_max_position_embeddings"] = scaling.original_context
     if scaling.kind == "llama3":

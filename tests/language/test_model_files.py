@@ -6,16 +6,20 @@ import json
 import pathlib
 import re
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import pytest
 
 from jaxlab.language import Decoder, init_lora, load_lora, save_hugging_face, save_lora
+from jaxlab.language._adapter_config import module_name, read_adapter_config
 from jaxlab.language._adapter_keys import ADAPTER_KEYS
 from jaxlab.language._config_keys import CONFIG_KEYS, GENERATION_KEYS
 from jaxlab.language._gguf_keys import GGUF_KEYS
 from jaxlab.language._hugging_face_config import read_config
 from jaxlab.language._key_rules import HARMLESS, HONOURED, ONLY, check_keys, kept, only
 from tests.language.hugging_face import transformers
+from tests.test_fuzz import examples
 
 ROOT = pathlib.Path(__file__).parents[2]
 BASE = Decoder(vocab_size=7, width=8, num_layers=2, num_heads=2, num_kv_heads=1, mlp_width=12, context=16)
@@ -155,6 +159,52 @@ def test_harmless_keys_of_adapters_change_nothing(tmp_path):
     again, alpha = load_lora(tmp_path, BASE)
     assert alpha == 4.0
     jax.tree.map(lambda x, y: (x == y).all() or pytest.fail("changed"), again, adapters)
+
+
+ODD = st.recursive(
+    st.sampled_from((None, True, False, 0, 1, -3, 8, 10**30, 0.5, float("nan"), "", "yarn", "\u20ac")),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(("rope_type", "type", "factor", "rope_theta", "x")), inner, max_size=3
+        )
+    ),
+    max_leaves=4,
+)
+
+
+@examples(150)
+@hypothesis.given(
+    kind=st.sampled_from(sorted(MODELS)),
+    values=st.dictionaries(st.sampled_from([*OTHER, "model_type"]), ODD, max_size=3),
+)
+def test_any_configuration_gives_a_shape_or_one_line(kind, values, tmp_path_factory):
+    file = tmp_path_factory.mktemp("fuzz") / "config.json"
+    said = {"model_type": kind, "hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
+    file.write_text(json.dumps(said | values))
+    try:
+        assert isinstance(read_config(file), Decoder)
+    except ValueError as error:
+        assert str(file) in str(error)
+        assert "\n" not in str(error)
+        assert len(str(error)) < 600
+
+
+@examples(150)
+@hypothesis.given(values=st.dictionaries(st.sampled_from(sorted(ADAPTER_KEYS)), ODD, max_size=3))
+def test_any_adapter_configuration_says_which_or_one_line(values, tmp_path_factory):
+    file = tmp_path_factory.mktemp("fuzz") / "adapter_config.json"
+    file.write_text(json.dumps({"peft_type": "LORA"} | values))
+    try:
+        config = read_adapter_config(file)
+        for target in ("q", "down"):
+            name = module_name(1, target)
+            assert config.rank(name) >= 1
+            assert config.adapts(name) in (True, False, None)
+            assert abs(config.strength(name)) > 0
+    except ValueError as error:
+        assert str(file) in str(error)
+        assert "\n" not in str(error)
 
 
 def test_the_page_is_current():

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import json
 import math
 import re
 
@@ -21,6 +22,7 @@ from jaxlab.language import (
 from jaxlab.language._layers import rotary_angles
 from jaxlab.language._rope_scaling import scaled_frequencies
 from tests.language.hugging_face import logits_of, tiny, transformers
+from tests.language.test_weights import assert_refused, edit_config
 
 LONG = np.random.default_rng(1).integers(0, 32, (2, 50)).astype(np.int32)
 # What transformers says, and changes of the configuration beside it. All act within 50 positions.
@@ -166,6 +168,23 @@ def test_logits_are_those_of_transformers(kind, ours, tmp_path):
     np.testing.assert_allclose(logits_of(loaded, LONG, np.ones_like(LONG)), expected, rtol=1e-4, atol=5e-5)
 
 
+def test_the_longest_sequence_is_the_stretched_one_and_survives_saving(tmp_path):
+    for scaling, context, said in (
+        (RopeScaling("linear", 2.5), 50, 20),
+        (RopeScaling("linear", 1.1), 18, 17),
+        (RopeScaling("dynamic", 2.5, 20), 50, 20),
+        (RopeScaling("yarn", 4.0, 20), 80, 80),
+        (RopeScaling("llama3", 4.0, 20), 30, 30),
+    ):
+        model = dataclasses.replace(SMALL, context=context, rope_scaling=scaling)
+        save_hugging_face(tmp_path, model, small_params())
+        file = tmp_path / "config.json"
+        assert json.loads(file.read_text())["max_position_embeddings"] == said
+        assert load_hugging_face(tmp_path)[0] == model
+    edit_config(tmp_path, max_position_embeddings=20, rope_scaling={"type": "yarn", "factor": 4.0})
+    assert load_hugging_face(tmp_path)[0].context == 80  # switched on without raising the number beside it
+
+
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
 def test_token_by_token_is_transformers_with_a_cache(kind, ours):
     import torch
@@ -305,8 +324,6 @@ def test_scalings_that_cannot_be_are_named(call, message):
     ],
 )
 def test_what_a_folder_cannot_mean_is_refused(rope, message, tmp_path):
-    from tests.language.test_weights import assert_refused, edit_config
-
     plain = dataclasses.replace(SMALL, rope_scaling=None)
     save_hugging_face(tmp_path, plain, small_params())
     edit_config(tmp_path, rope_scaling=rope)
