@@ -175,10 +175,14 @@ def _ends(eos: Any, model: Decoder) -> int | list[int]:
 
 def _write_beside(folder: pathlib.Path, came_from: pathlib.Path, eos: int | list[int] | None) -> None:
     """The files that are not the model's, and the ends in `generation_config.json` if they were given."""
-    for name in _BESIDE if came_from.resolve() != folder.resolve() else ():
-        if (came_from / name).is_file():
-            with (came_from / name).open("rb") as old, replacing(folder / name) as new:
-                shutil.copyfileobj(old, new)
+    if came_from.resolve() != folder.resolve():
+        more = sorted(came_from.glob("additional_chat_templates/*.jinja"))
+        for old in (*(came_from / name for name in _BESIDE), *more):
+            if old.is_file():
+                new = folder / old.relative_to(came_from)
+                new.parent.mkdir(exist_ok=True)
+                with old.open("rb") as source, replacing(new) as target:
+                    shutil.copyfileobj(source, target)
     file = folder / GENERATION
     if eos is not None and file.is_file():
         write_json(file, {**read_json(file), "eos_token_id": eos})

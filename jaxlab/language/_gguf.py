@@ -1,5 +1,6 @@
 """Models in GGUF files, as llama.cpp reads them."""
 
+import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -166,10 +167,12 @@ def _rope_scaling(path: pathlib.Path, file: GgufFile, head_dim: int) -> RopeScal
             raise ValueError(f"{path}: tensor {_ROPE_FREQS} beside {name} 'yarn' is not supported")
         context = _whole(path, file, "context_length")
         original = _whole(path, file, "rope.scaling.original_context_length", context) or context
-        yarn = RopeScaling("yarn", factor, original)
-        return yarn if attention == 1 else RopeScaling(
-            "yarn", factor, original, attention_factor=attention * yarn.amplitude
-        )  # fmt: skip
+        plain = RopeScaling("yarn", factor, original)
+        return (
+            plain
+            if attention == 1
+            else dataclasses.replace(plain, attention_factor=attention * plain.amplitude)
+        )
     if divisors is None and attention == 1:
         return None if factor == 1 else RopeScaling("linear", factor)
     each = tuple(factor * divisor for divisor in divisors or (1.0,) * (head_dim // 2))

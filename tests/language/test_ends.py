@@ -138,6 +138,9 @@ def test_what_the_file_says_of_the_shape_is_written_anew(folder, params):
 def test_saving_elsewhere_takes_along_what_the_source_says(folder, params, tmp_path_factory):
     target = tmp_path_factory.mktemp("target") / "new"
     (folder / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tools.jinja").write_text("{{ tools }}")
+    (folder / "notes.txt").write_text("stays where it is")
     save_hugging_face(target, SMALL, params, source=folder)
     assert end_ids(target) == (2, 5)
     assert (read(target)["eos_token_id"], read(target)["bos_token_id"], read(target)["pad_token_id"]) == (
@@ -145,9 +148,11 @@ def test_saving_elsewhere_takes_along_what_the_source_says(folder, params, tmp_p
         1,
         0,
     )
-    for name in ("generation_config.json", "chat_template.jinja", "tokenizer_config.json"):
+    names = {"generation_config.json", "chat_template.jinja", "tokenizer_config.json"}
+    for name in (*names, "additional_chat_templates/tools.jinja"):
         assert (target / name).read_bytes() == (folder / name).read_bytes()
-    assert len(list(target.iterdir())) == 5
+    found = {path.name for path in target.iterdir()}
+    assert found == names | {"additional_chat_templates", "config.json", "model.safetensors"}
     save_hugging_face(target, SMALL, params)
     assert read(target)["eos_token_id"] == 5
     with pytest.raises(ValueError, match=r"absent/config\.json does not exist"):
