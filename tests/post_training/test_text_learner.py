@@ -71,23 +71,6 @@ def test_a_policy_learns_what_the_scorer_pays_for(learner):
     np.testing.assert_allclose(state.mean_reward, np.mean(rewards), rtol=1e-5)
 
 
-class _EndingEverywhere(CharacterTokenizer):
-    """Every id ends a sequence."""
-
-    @property
-    def eos_ids(self):
-        return tuple(range(self.vocab_size))
-
-
-def test_every_end_that_the_tokenizer_knows_ends_a_completion():
-    init = lambda key, context: MODEL.init(jax.random.key(0))
-    learner = text_rlvr_learner(
-        MODEL, _EndingEverywhere("abc="), init=init, scorer=text_scorers.has_a, seconds=10.0, **SETTINGS
-    )
-    _, (row,) = _train(learner, 1)
-    assert row["length"] == 1
-
-
 def test_it_equals_the_compiled_learner_under_the_same_verifier(learner):
     a = TOKENIZER.encode("a")[0]
     pure = pt.rlvr_learner(
