@@ -246,6 +246,37 @@ def test_filters_leave_something_to_draw(dtype, kind, seed, classes, temperature
         assert (probabilities[np.arange(3), best] > 0).all()
 
 
+ODD = st.sampled_from((None, 0.0, -1.0, 1e-30, 0.5, 1.0, 4.0, 1e9, float("inf"), float("nan")))
+
+
+@pytest.mark.slow
+@examples(150)
+@hypothesis.given(
+    kind=st.sampled_from(("linear", "dynamic", "yarn", "llama3", "longrope", "su")),
+    head_dim=st.sampled_from((2, 4, 8)), base=st.sampled_from((0.5, 1.0, 1.5, 1e4, 1e7)),
+    factor=ODD.filter(lambda value: value is not None),
+    context=st.sampled_from((None, 0, 1, 2, 30, 10**6)), low=ODD, high=ODD, strength=ODD, truncate=st.booleans(),
+)  # fmt: skip
+def test_rope_scalings_turn_or_refuse(kind, head_dim, base, factor, context, low, high, strength, truncate):
+    bounds = {name: value for name, value in (("low", low), ("high", high)) if value is not None}
+    names = {"low": ("low_frequency_factor", "beta_slow"), "high": ("high_frequency_factor", "beta_fast")}
+    own = {names[end][kind == "yarn"]: value for end, value in bounds.items() if kind in ("yarn", "llama3")}
+    factors = tuple(1.0 + i for i in range(head_dim // 2)) if kind == "longrope" else ()
+    scaling = _or_one_line(
+        lambda: language.RopeScaling(
+            kind, factor, context, truncate=truncate, attention_factor=strength, short_factors=factors,
+            long_factors=factors[::-1], **own,
+        )
+    )  # fmt: skip
+    shape = {"vocab_size": 5, "width": 2 * head_dim, "num_heads": 2, "rope_base": base, "context": 50}
+    model = scaling and _or_one_line(lambda: language.Decoder(**shape, rope_scaling=scaling))
+    if model:
+        cos, sin = (np.asarray(part, np.float64) for part in model.angle_table(50))
+        assert cos.shape == sin.shape == (50, head_dim // 2)
+        if scaling.amplitude < 1e4 and scaling.factor > 1e-9:  # frequencies that float32 can hold
+            np.testing.assert_allclose(cos**2 + sin**2, scaling.amplitude**2, rtol=1e-4, atol=1e-12)
+
+
 TASKS = {
     "addition": tasks.addition(2),
     "multiplication": tasks.multiplication(1),

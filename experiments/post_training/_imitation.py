@@ -1,6 +1,6 @@
 """Supervised stages: a policy's start, a teacher, and the arm that imitates a teacher's own samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -41,7 +41,7 @@ def sampled_from_teacher(
     optimizer: optax.GradientTransformation,
     num_samples: int,
     max_new_tokens: int,
-    eos: int,
+    eos: int | Sequence[int],
 ) -> Learner:
     """Sequence-level distillation: maximum likelihood of what the teacher writes for the same prompts."""
 

@@ -80,7 +80,7 @@ def text_evaluation(
     def write(params: Any, base: Any, prompts: Any, mask: Any, key: Any, *, temperature: float) -> Any:
         out = sample(
             policy.model, policy.attach(params, base), prompts, mask, key, max_new_tokens=max_new_tokens,
-            eos=policy.tokenizer.eos_id, pad=policy.tokenizer.pad_id, temperature=temperature,
+            eos=policy.tokenizer.eos_ids, pad=policy.tokenizer.pad_id, temperature=temperature,
         )  # fmt: skip
         return out.tokens, out.mask
 
@@ -100,7 +100,7 @@ def text_evaluation(
         rewards, texts, mask, ended = {}, {}, {}, {}
         for name, heat in (("greedy", 0.0), ("sampled", temperature)):
             tokens, mask[name] = complete(state.params, split, heat)
-            ended[name] = ((tokens == policy.tokenizer.eos_id) & mask[name]).any(axis=1)
+            ended[name] = (np.isin(tokens, policy.tokenizer.eos_ids) & mask[name]).any(axis=1)
             texts[name] = completion_texts(policy.tokenizer, tokens, mask[name])
             rewards[name], counts = verify_text(scorer, items, texts[name], seconds=seconds, shown=shown)
             failures += sum(counts.values())

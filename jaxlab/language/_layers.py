@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, vary_alike
+from jaxlab.language._rope_scaling import RopeScaling, scaled_frequencies
 
 
 class LowRank(NamedTuple):
@@ -73,14 +74,29 @@ def rms_norm(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
     return (normed * as_float(scale)).astype(x.dtype)
 
 
-def rotary_angles(positions: jax.Array, head_dim: int, base: float) -> tuple[jax.Array, jax.Array]:
+def rotary_angles(
+    positions: jax.Array,
+    head_dim: int,
+    base: float,
+    scaling: RopeScaling | None = None,
+    lengths: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """Cosines and sines `[..., head_dim / 2]` of the angles of `positions` `[...]`, in float32.
 
-    XLA fuses them into what uses them, so every layer computes them anew; rows of a table it only fetches.
+    `lengths`, of the same shape or one that broadcasts, is how long the sequence of each position is; None means that
+    it ends there. Only a `scaling` by length looks at it. XLA fuses the angles into what uses them, so every layer
+    computes them anew; rows of a table it only fetches.
     """
-    frequencies = base ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
+    if scaling is None:
+        frequencies = base ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
+    else:
+        lengths = positions + 1 if lengths is None else lengths
+        frequencies = scaled_frequencies(scaling, head_dim, base, lengths)
     angles = positions[..., None].astype(jnp.float32) * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    if scaling is None or scaling.amplitude == 1:
+        return cos, sin
+    return scaling.amplitude * cos, scaling.amplitude * sin
 
 
 def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array], pairs: str) -> jax.Array:

@@ -96,6 +96,8 @@ def attach_lora(params: Mapping[str, Any], adapters: Adapters, *, alpha: float) 
     """
     layers, stacked = params["layers"], isinstance(params["layers"], Mapping)
     if stacked and not isinstance(adapters, Mapping):
+        if len({jax.tree.structure(layer) for layer in adapters}) > 1:
+            raise ValueError("adapters differ from layer to layer: attach them to layers in a tuple")
         adapters = jax.tree.map(lambda *x: jnp.stack(x), *adapters)
     if stacked:
         return {**params, "layers": _attach(layers, adapters, alpha)}

@@ -1,7 +1,7 @@
 """Reinforcement from verifiable rewards as one pure update: sample, verify, score, improve."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,7 +32,7 @@ def rlvr_learner(
     optimizer: optax.GradientTransformation,
     group_size: int,
     max_new_tokens: int,
-    eos: int,
+    eos: int | Sequence[int],
     teacher: tuple[Decoder, Callable[[Any], Any]] | None = None,
     minibatches: int = 1,
     passes: int = 1,
@@ -59,7 +59,7 @@ def rlvr_learner(
       optimizer: any optax transformation.
       group_size: completions per prompt, G.
       max_new_tokens: N.
-      eos: id of the end of a completion.
+      eos: the id or ids that end a completion.
       teacher: the teacher's shape and `context -> params`; its log-probabilities enter `Rollouts`.
       minibatches: updates per pass; a divisor of the number of prompts.
       passes: passes over the batch.

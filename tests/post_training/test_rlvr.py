@@ -77,6 +77,11 @@ def test_minibatches_and_passes_see_whole_groups_and_learn_too():
     assert metrics["reward"][-3:].mean() > metrics["reward"][:3].mean()
 
 
+def test_several_ids_may_end_a_completion():
+    _, metrics = _train(_learner(eos=tuple(range(6))), 1)
+    assert metrics["length"].tolist() == [1.0]
+
+
 def _score(shape, params, r):
     hidden = completion_hidden(shape, params, PROBLEMS.prompts, PROBLEMS.prompt_mask, r.tokens, r.mask)
     return token_log_probs(hidden, output_matrix(params), r.tokens)
