@@ -5,6 +5,7 @@ from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema
 from jaxlab.core._gradient_learner import GradientState, gradient_learner
 from jaxlab.core._learner import Learner
 from jaxlab.core._mapped import data_devices, split_rows, vary_alike
+from jaxlab.core._master_weights import MasterWeightsState, master_weights
 from jaxlab.core._prototype import (
     PrototypeBank,
     bank_init,
@@ -25,12 +26,14 @@ from jaxlab.core._statistics import (
     pearson,
     top_k_accuracy,
 )
+from jaxlab.core._values import debug_checks
 
 __all__ = [
     "MASKED_LOGIT",
     "EmaState",
     "GradientState",
     "Learner",
+    "MasterWeightsState",
     "PrototypeBank",
     "Queue",
     "accuracy",
@@ -43,6 +46,7 @@ __all__ = [
     "cosine_similarity",
     "cross_entropy",
     "data_devices",
+    "debug_checks",
     "ema_init",
     "ema_update",
     "ema_value",
@@ -61,6 +65,7 @@ __all__ = [
     "masked_std",
     "masked_sum",
     "masked_var",
+    "master_weights",
     "normalize",
     "pearson",
     "prototype_logits",

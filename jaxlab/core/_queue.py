@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core._check import as_integers
 from jaxlab.core._reduce import AxisName, as_mask
 
 
@@ -39,7 +40,7 @@ def queue_init(capacity: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> Qu
       The queue.
 
     Raises:
-      ValueError: if `capacity` is below 1.
+      ValueError: if `capacity` is below 1, or `dtype` is no floating point type.
 
     Reference: see `queue_push`.
 
@@ -48,6 +49,8 @@ def queue_init(capacity: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> Qu
     """
     if capacity < 1:
         raise ValueError(f"capacity must be at least 1, got {capacity}")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype is {jnp.dtype(dtype)}: a queue holds floats, others would be cut off")
     items = jnp.zeros((capacity, dim), dtype)
     labels = jnp.full((capacity,), -1, jnp.int32)
     return Queue(items, labels, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
@@ -81,7 +84,7 @@ def queue_push(
       The new queue.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or `labels` are not of an integer type.
 
     Reference: Momentum Contrast for Unsupervised Visual Representation Learning, 2020, section 3.2; its code
       demands that K is a multiple of the batch, this one does not.
@@ -130,7 +133,8 @@ def _rows(
     if jnp.shape(labels) != rows:
         raise ValueError(f"labels {jnp.shape(labels)} must have shape [N] of items {items.shape}")
     items = jax.lax.stop_gradient(items).astype(queue.items.dtype)
-    return items, jnp.asarray(labels, jnp.int32), jnp.broadcast_to(as_mask(where, rows), rows)
+    labels = as_integers("labels", labels, "any numbers").astype(jnp.int32)
+    return items, labels, jnp.broadcast_to(as_mask(where, rows), rows)
 
 
 def queue_items(queue: Queue) -> tuple[jax.Array, jax.Array]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core._check import check_fits
+from jaxlab.core._check import as_bool, check_fits
 
 Axis = int | Sequence[int] | None
 AxisName = str | tuple[str, ...] | None
@@ -55,7 +55,7 @@ def as_mask(where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
     if where is None:
         return jnp.asarray(True)
     check_fits(where, shape, "where", "array it masks,")
-    return jnp.asarray(where).astype(bool)
+    return as_bool("where", where)
 
 
 def axes(axis: Axis, ndim: int) -> tuple[int, ...]:

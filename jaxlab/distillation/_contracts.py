@@ -7,6 +7,6 @@ from jaxlab.core._check import full_mask
 
 
 def class_mask(where: jax.Array | None, logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The classes `[..., C]` that count: none in a row to ignore, one whose label lies outside [0, C)."""
-    labelled = (labels >= 0) & (labels < logits.shape[-1])
+    """The classes `[..., C]` that count: none in a row to ignore, one whose label is no class."""
+    labelled = (labels >= 0) & (labels < jnp.shape(logits)[-1])
     return full_mask(where, jnp.shape(logits)) & labelled[..., None]

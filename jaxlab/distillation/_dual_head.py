@@ -142,7 +142,7 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
       gradient: g, the same structure and shapes: the gradient of the distillation loss.
 
     Returns:
-      The aligned g, leaves in the dtype of `gradient`; g itself where r is 0.
+      The aligned g, leaves in the dtype of `gradient` (float32 for integers); g itself where r is 0.
 
     Raises:
       ValueError: if structures or shapes differ.
@@ -163,7 +163,12 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
     square = sum(jnp.vdot(u, u) for u in unit)
     against = jnp.where(inner < 0, inner / jnp.where(square > 0, square, 1.0), 0.0)
     unit = jax.tree.unflatten(jax.tree.structure(gradient), unit)
-    return jax.tree.map(lambda g, u: (as_float(g) - against * u).astype(g.dtype), gradient, unit)
+
+    def project(g: jax.Array, u: jax.Array) -> jax.Array:
+        aligned, dtype = as_float(g) - against * u, jnp.result_type(g)
+        return aligned.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else aligned
+
+    return jax.tree.map(project, gradient, unit)
 
 
 def _check_same_tree(reference: Any, gradient: Any) -> None:

@@ -210,7 +210,7 @@ def state_consistency(codec: Codec, state: jax.Array, *, where: jax.Array | None
     [0.0]
     """
     if where is not None:
-        state = jnp.where(full_mask(where, jnp.shape(state)[:1], "batch")[:, None], state, 0.0)
+        state = jnp.where(full_mask(where, jnp.shape(state)[:1], "batch")[:, None], as_float(state), 0.0)
     again = decode_message(codec, encode_message(codec, state))
     return _distance(again, state, where, "decoded state", "state")
 

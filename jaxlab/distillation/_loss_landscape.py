@@ -77,7 +77,10 @@ def plane_losses(
         )
 
     def at(point: jax.Array) -> jax.Array:
-        place = lambda o, f, s: o + (point[0] * (f - o) + point[1] * (s - o)).astype(jnp.result_type(o))
+        def place(o: jax.Array, f: jax.Array, s: jax.Array) -> jax.Array:
+            step, dtype = point[0] * (f - o) + point[1] * (s - o), jnp.result_type(o)
+            return o + (step.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else step)
+
         return loss(jax.tree.map(place, origin, first, second))
 
     v, u = jnp.meshgrid(jnp.asarray(across), jnp.asarray(along), indexing="ij")

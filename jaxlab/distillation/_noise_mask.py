@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import betaln, digamma
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, masked_sum
-from jaxlab.core._check import fitted, full_mask
+from jaxlab.core._check import check_fraction, fitted, full_mask
 
 AxisName = str | tuple[str, ...] | None
 # Of a log-concentration: Beta(e^10, e^10) is a point to three digits, and no density overflows.
@@ -208,6 +208,7 @@ def render_mask(mask: jax.Array, *, size: int, kernel: int = 13, sigma: float = 
     >>> render_mask(jnp.array([[0.0, 1.0, 1.0, 0.0]]), size=4, kernel=1)[0, 0, :, 0].tolist()
     [0.0, 0.0, 1.0, 1.0]
     """
+    mask = as_float(mask)
     grid = round(np.sqrt(mask.shape[-1])) if mask.ndim == 2 else 0
     if mask.ndim != 2 or not grid or grid**2 != mask.shape[1]:
         raise ValueError(f"mask must be [B, g * g], got shape {mask.shape}")
@@ -217,8 +218,8 @@ def render_mask(mask: jax.Array, *, size: int, kernel: int = 13, sigma: float = 
             f"got {kernel} and {sigma}"
         )
     # Both steps are linear in the grid and separable: one small matrix per axis holds them.
-    spread = jnp.asarray(_blur(size, kernel, sigma) @ _nearest(size, grid), as_float(mask).dtype)
-    cells = as_float(mask).reshape(len(mask), grid, grid)
+    spread = jnp.asarray(_blur(size, kernel, sigma) @ _nearest(size, grid), mask.dtype)
+    cells = mask.reshape(len(mask), grid, grid)
     return jnp.einsum("yi,bij,xj->byx", spread, cells, spread)[..., None]
 
 
@@ -320,8 +321,7 @@ def reinforce_mask_loss(
 def _base_and_head(base: jax.Array, head: jax.Array, decay: float | jax.Array) -> tuple[jax.Array, jax.Array]:
     if jnp.ndim(head) != 2:
         raise ValueError(f"head must be [B, G], got shape {jnp.shape(head)}")
-    if isinstance(decay, int | float) and not 0 <= decay <= 1:
-        raise ValueError(f"decay must be in [0, 1], got {decay}")
+    check_fraction("decay", decay)
     head = as_float(head)
     return fitted(as_float(base), head.shape, "base", "head"), head
 

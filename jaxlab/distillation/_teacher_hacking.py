@@ -66,8 +66,8 @@ def sequence_kl(
     shape = jnp.shape(teacher_logits)
     length = _tree_depth(shape)
     keep = full_mask(where, shape[:-1], "prefixes")
-    student = jnp.where(keep[..., None], student_logits, 0.0)
-    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], teacher_logits, 0.0))
+    student = jnp.where(keep[..., None], as_float(student_logits), 0.0)
+    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], as_float(teacher_logits), 0.0))
     divergence = jnp.where(keep, forward_kl(student, teacher), 0.0)
     log_p = masked_log_softmax(teacher)
     reach, total, first = jnp.zeros_like(divergence[..., :1]), jnp.zeros_like(divergence[..., 0]), 0
@@ -118,8 +118,8 @@ def token_forward_kl(
     if jnp.ndim(teacher_logits) < 2:
         raise ValueError(f"logits {jnp.shape(teacher_logits)} must be [..., T, V], positions before tokens")
     keep = full_mask(where, jnp.shape(teacher_logits)[:-1], "positions")
-    student = jnp.where(keep[..., None], student_logits, 0.0)
-    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], teacher_logits, 0.0))
+    student = jnp.where(keep[..., None], as_float(student_logits), 0.0)
+    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], as_float(teacher_logits), 0.0))
     return masked_mean(forward_kl(student, teacher, temperature=temperature), where=keep, axis=-1)
 
 
@@ -152,8 +152,9 @@ def hacking_score(golden: jax.Array) -> jax.Array:
     if golden.shape[-1] == 0:
         return jnp.zeros(golden.shape[:-1], golden.dtype)
     # Compiled after other arithmetic, a number less itself may be a rounding error: what is the lowest did not rise.
-    turned = golden.argmin(axis=-1) < golden.shape[-1] - 1
-    return jnp.where(turned, jnp.maximum(golden[..., -1] - golden.min(axis=-1), 0.0), 0.0)
+    lowest = golden.min(axis=-1)
+    turned = (golden.argmin(axis=-1) < golden.shape[-1] - 1) | jnp.isnan(lowest)
+    return jnp.where(turned, jnp.maximum(golden[..., -1] - lowest, 0.0), 0.0)
 
 
 def power_law_fit(steps: jax.Array, values: jax.Array, *, where: jax.Array | None = None) -> PowerLaw:

@@ -57,7 +57,8 @@ def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
       coefficients: a scalar, `[K]`, or a pytree of the structure of `pretrained` whose leaves are scalars or `[K]`.
 
     Returns:
-      The pytree of `pretrained`, in its dtypes; sums are float32 (float64 where parameters are).
+      The pytree of `pretrained`, in its dtypes, integers as float32; sums are float32 (float64 where parameters are).
+      In half precision small changes round away: cast `pretrained` first where they matter.
 
     Raises:
       ValueError: if structures or shapes do not agree.
@@ -83,6 +84,7 @@ def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
                 f"coefficients {weights.shape} a scalar or [K] = ({count},)"
             )
         weights = jnp.broadcast_to(weights, (count,)).reshape((count,) + (1,) * start.ndim)
-        return (as_float(start) + jnp.sum(weights * as_float(taus), axis=0)).astype(start.dtype)
+        total = as_float(start) + jnp.sum(weights * as_float(taus), axis=0)
+        return total.astype(start.dtype) if jnp.issubdtype(start.dtype, jnp.floating) else total
 
     return jax.tree.map(add, pretrained, task_vectors, coefficients)

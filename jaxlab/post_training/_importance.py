@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import masked_mean
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_clip, check_least, check_tokens, zero_outside
+from jaxlab.core._check import check_least, full_mask
+from jaxlab.post_training._contracts import check_clip, check_tokens, zero_outside
 
 
 def log_ratio(logp: jax.Array, old_logp: jax.Array, where: jax.Array) -> jax.Array:

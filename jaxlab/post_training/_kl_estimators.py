@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_choice, check_least, check_tokens
+from jaxlab.core._check import check_choice, check_least, full_mask
+from jaxlab.post_training._contracts import check_tokens
 from jaxlab.post_training._importance import log_ratio
 
 KINDS = ("k1", "abs", "k2", "k3", "k1+", "k3+")

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import reverse_kl
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_least, check_tokens
+from jaxlab.core._check import check_least, full_mask
+from jaxlab.post_training._contracts import check_tokens
 from jaxlab.post_training._importance import log_ratio
 from jaxlab.post_training._kl_estimators import kl_estimate
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, master_weights
 from jaxlab.language import Decoder, check_vocabulary
 from jaxlab.language.tasks import verify_text
 from jaxlab.post_training._policy_step import (
@@ -182,6 +182,7 @@ def text_rlvr_learner(
         microbatches=microbatches,
     )  # fmt: skip
     check_vocabulary(model, tokenizer)
+    optimizer = master_weights(optimizer)
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         params = init(key, context)

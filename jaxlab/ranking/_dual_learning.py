@@ -1,13 +1,12 @@
 """The dual learning algorithm: a ranker and a model of examination, each weighted by the other's inverse estimate."""
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core._check import fitted
+from jaxlab.core._check import check_least, fitted
 from jaxlab.core._reduce import AxisName
 from jaxlab.ranking._contracts import check_lists, list_mask
 from jaxlab.ranking._softmax_loss import softmax_loss
@@ -48,8 +47,7 @@ def relative_weights(
     >>> relative_weights(jnp.log(jnp.array([0.8, 0.4, 0.001]))).round(2).tolist()
     [1.0, 2.0, 100.0]
     """
-    if max_weight is not None and not max_weight >= 1:
-        raise ValueError(f"max_weight must be at least 1 or None, got {max_weight}")
+    check_least("max_weight", max_weight, 1)
     if not jnp.ndim(logits):
         raise ValueError(f"logits {jnp.shape(logits)} must have shape [..., L]")
     valid = list_mask(where, jnp.shape(logits))
@@ -57,7 +55,7 @@ def relative_weights(
     first = jnp.take_along_axis(logits, valid.argmax(-1, keepdims=True), axis=-1) if logits.size else logits
     gap = first - logits
     if max_weight is not None:
-        gap = jnp.minimum(gap, math.log(max_weight))
+        gap = jnp.minimum(gap, jnp.log(max_weight))
     return jnp.where(valid, jnp.exp(gap), 0.0)
 
 

@@ -16,13 +16,13 @@ def ndcg_at_k(
 
     Args:
       scores: `[..., L]`; equal ones keep the order of their indices.
-      labels: `[..., L]` grades, at least 0.
+      labels: `[..., L]` grades, at least 0, of any size.
       k: how many documents are looked at, at least 1; None for all.
       where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; None means all.
 
     Returns:
-      `[...]` in [0, 1], float32 (float64 for float64 scores); 0 where no document has a gain. A NaN score that counts
-      makes its list NaN.
+      `[...]` in [0, 1], float32 (float64 for float64 scores); 0 where no document has a gain. A NaN score or grade
+      that counts makes its list NaN.
 
     Raises:
       ValueError: if shapes do not agree or `k` is below 1.
@@ -34,9 +34,12 @@ def ndcg_at_k(
     0.6309
     """
     valid, scores, labels = _prepared(scores, labels, k, where)
-    gain = jnp.where(valid, jnp.exp2(labels) - 1, 0.0)
+    # The ratio does not change with the best grade taken out, and nothing overflows.
+    highest = jnp.max(jnp.where(valid, labels, 0.0), axis=-1, keepdims=True, initial=0.0)
+    gain = jnp.where(valid, jnp.exp2(labels - highest) - jnp.exp2(-highest), 0.0)
     best = _cumulated(gain, _ranks(labels, valid), k)
-    return _with_nans(_cumulated(gain, _ranks(scores, valid), k) / jnp.where(best == 0, 1.0, best), scores)
+    found = _cumulated(gain, _ranks(scores, valid), k) / jnp.where(best == 0, 1.0, best)
+    return _with_nans(found, scores + labels)
 
 
 def mrr(
@@ -54,7 +57,7 @@ def mrr(
 
     Returns:
       `[...]` in [0, 1], float32 (float64 for float64 scores); 0 without a relevant document among the first k. A NaN
-      score that counts makes its list NaN.
+      score or grade that counts makes its list NaN.
 
     Raises:
       ValueError: if shapes do not agree or `k` is below 1.
@@ -67,7 +70,7 @@ def mrr(
     valid, scores, labels = _prepared(scores, labels, k, where)
     rank = _ranks(scores, valid)
     hit = valid & (labels >= 1) & (rank <= (k or rank.shape[-1]))
-    return _with_nans(jnp.max(jnp.where(hit, 1 / rank, 0.0), axis=-1, initial=0.0), scores)
+    return _with_nans(jnp.max(jnp.where(hit, 1 / rank, 0.0), axis=-1, initial=0.0), scores + labels)
 
 
 def relative_examination_error(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxlab.core import as_float
 from jaxlab.core._check import full_mask
+from jaxlab.core._values import check_no_nan
 
 _FORMS = (4, 5)
 _TINY = 1e-20  # an area or a gap below it is none: its inverse, in a gradient, would overflow
@@ -27,8 +28,8 @@ def _area(boxes: jax.Array) -> jax.Array:
 
 def _ratio(overlap: jax.Array, boxes: jax.Array, others: jax.Array) -> jax.Array:
     union = _area(boxes)[..., :, None] + _area(others)[..., None, :] - overlap
-    exists = union > _TINY
-    return jnp.where(exists, overlap / jnp.where(exists, union, 1.0), 0.0)
+    nothing = union <= _TINY  # not its negation by >, so that a NaN stays one
+    return jnp.where(nothing, 0.0, overlap / jnp.where(nothing, 1.0, union))
 
 
 def axis_aligned_iou(boxes: jax.Array, others: jax.Array) -> jax.Array:
@@ -157,8 +158,8 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
       `[..., P, N]` bool.
 
     Raises:
-      ValueError: if the leading axes differ, `boxes` are neither `[..., N, 4]` nor `[..., N, 5]`, or `where` does not
-        broadcast to the points.
+      ValueError: if the leading axes differ, `boxes` are neither `[..., N, 4]` nor `[..., N, 5]`, `where` does not
+        broadcast to the points, or a point that counts or a box holds NaN.
 
     Reference:
       Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023: points of uncertain boxes
@@ -171,6 +172,8 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
     if min(len(p), len(b)) < 2 or p[-1] < 2 or b[-1] not in _FORMS or p[:-2] != b[:-2]:
         raise ValueError(f"points {p} must be [..., P, 2 or more] and boxes {b} must be [..., N, 4 or 5]")
     exists = full_mask(where, p[:-1], "points [..., P]")
+    check_no_nan("points", as_float(points)[..., :2], where=exists[..., None])
+    check_no_nan("boxes", boxes)
     points, boxes = as_float(points)[..., :, None, :2], as_float(boxes)[..., None, :, :]
     local = points - boxes[..., :2]
     if b[-1] == 5:

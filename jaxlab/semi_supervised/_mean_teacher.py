@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxlab.core import EmaState, Learner, ema_init, ema_update, ramp_up_decay
+from jaxlab.core import EmaState, Learner, ema_init, ema_update, master_weights, ramp_up_decay
 from jaxlab.core._check import check_decay
 
 Loss = Callable[
@@ -57,7 +57,7 @@ def mean_teacher_learner(
       init: `(key, context) -> (params, memory)`.
       loss: `(params, teacher_params, memory, batch, step, key) -> (scalar, (memory, metrics))`; metrics are float32
         scalars, and the memory keeps its structure.
-      optimizer: any optax transformation.
+      optimizer: any optax transformation; parameters in half precision learn in float32, see `master_weights`.
       decay: the largest decay, in [0, 1].
       warm_up: steps, at least 0.
 
@@ -83,6 +83,7 @@ def mean_teacher_learner(
     check_decay(decay)
     if warm_up < 0:
         raise ValueError(f"warm_up is {warm_up}: it must be at least 0")
+    optimizer = master_weights(optimizer)
     ramp = ramp_up_decay(decay)
     schedule = lambda count: ramp(jnp.maximum(count - warm_up, 0))
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, normalize
-from jaxlab.core._check import check_positive, full_mask
+from jaxlab.core._check import check_positive, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
 
 
@@ -89,7 +89,7 @@ def pixel_cross_entropy(
       `[B]` float32 (float64 for float64 maps) in nats per pixel; 0 where no pixel counts.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or known values lie outside [0, 1].
 
     Reference:
       Guo et al., Dual Mean-Teacher, 2023: the supervised loss H(G, P).
@@ -99,6 +99,8 @@ def pixel_cross_entropy(
     """
     check_maps("maps", maps, "targets", targets)
     mask = full_mask(where, jnp.shape(maps), "maps")
+    check_probabilities("maps", maps, where=mask)
+    check_probabilities("targets", targets, where=mask)
     inside = jnp.clip(jnp.where(mask, as_float(maps), 0.5), eps, 1.0 - eps)
     targets = jax.lax.stop_gradient(jnp.where(mask, as_float(targets), 0.0))
     loss = -(targets * jnp.log(inside) + (1.0 - targets) * jnp.log1p(-inside))
