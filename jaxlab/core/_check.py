@@ -100,7 +100,7 @@ def _check_range(name: str, x: Any, size: int, where: Any, ignore: str | None, a
 
     if where is None:
         check_values(find, x)
-    elif _fits(where, jnp.shape(x)):  # a mask that does not has a line of its own, later
+    elif _fits(where, np.shape(x)):  # a mask that does not has a line of its own, later
         check_values(find, x, where)
 
 
@@ -119,7 +119,7 @@ def as_labels(
 
     `where` `[...]` masks labels that may be anything; `also` holds further numbers that mean "ignore".
     """
-    given, shape = jnp.shape(labels), jnp.shape(logits)
+    given, shape = np.shape(labels), np.shape(logits)
     if not shape or given != shape[:-1]:
         one_hot = ": class indices, not one-hot, so labels.argmax(-1)" if given == shape and shape else ""
         raise ValueError(
@@ -132,7 +132,7 @@ def as_labels(
 
 def check_same_logits(student_logits: jax.Array, teacher_logits: jax.Array) -> None:
     """Student and teacher logits share one shape `[..., C]`."""
-    student, teacher = jnp.shape(student_logits), jnp.shape(teacher_logits)
+    student, teacher = np.shape(student_logits), np.shape(teacher_logits)
     if not student or student != teacher:
         raise ValueError(
             f"student_logits {student} and teacher_logits {teacher} must have the same shape [..., C]"
@@ -171,12 +171,12 @@ def as_bool(name: str, x: Any) -> jax.Array:
 def check_fits(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> None:
     """The array `name` broadcasts to exactly `shape`, that of the array `target`."""
     if not _fits(x, shape):
-        raise ValueError(f"{name} {jnp.shape(x)} must broadcast to the {target} {tuple(shape)}")
+        raise ValueError(f"{name} {np.shape(x)} must broadcast to the {target} {tuple(shape)}")
 
 
 def _fits(x: Any, shape: tuple[int, ...]) -> bool:
     try:
-        return jnp.broadcast_shapes(jnp.shape(x), shape) == tuple(shape)
+        return jnp.broadcast_shapes(np.shape(x), shape) == tuple(shape)
     except ValueError:
         return False
 

@@ -8,6 +8,7 @@ class has probability 0 on both sides, exactly as a logit of -inf on its own sid
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import as_labels, check_fraction, check_positive, check_same_logits
 from jaxlab.core._reduce import as_float, as_mask
@@ -230,8 +231,8 @@ def entropy(
     >>> round(entropy(jnp.zeros(4)).item(), 4)  # log 4
     1.3863
     """
-    if not jnp.ndim(logits):
-        raise ValueError(f"logits {jnp.shape(logits)} must have shape [..., C]")
+    if not np.ndim(logits):
+        raise ValueError(f"logits {np.shape(logits)} must have shape [..., C]")
     check_positive("temperature", temperature)
     p, log_p, _ = _distribution(logits, temperature, where)
     return -_expected_log_ratio(p, log_p, jnp.zeros_like(log_p))

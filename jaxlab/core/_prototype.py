@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import IGNORED, as_integers, check_decay, check_positive
 from jaxlab.core._reduce import AxisName, as_float, as_mask
@@ -114,8 +115,8 @@ def class_means(
 def _check_rows(features: jax.Array, labels: jax.Array, weights: jax.Array | None) -> None:
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(f"features {features.shape} must be [N, D] and labels {labels.shape} [N]")
-    if weights is not None and jnp.shape(weights) != labels.shape:
-        raise ValueError(f"weights {jnp.shape(weights)} must have the shape of labels {labels.shape}")
+    if weights is not None and np.shape(weights) != labels.shape:
+        raise ValueError(f"weights {np.shape(weights)} must have the shape of labels {labels.shape}")
 
 
 def bank_init(num_classes: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> PrototypeBank:
@@ -207,7 +208,7 @@ def prototype_logits(
     >>> prototype_logits(jnp.array([0.0, 2.0]), jnp.array([[3.0, 0.0], [0.0, 1.0]]), temperature=0.5).tolist()
     [0.0, 2.0]
     """
-    f, p = jnp.shape(features), jnp.shape(prototypes)
+    f, p = np.shape(features), np.shape(prototypes)
     if not f or len(p) != 2 or f[-1] != p[1]:
         raise ValueError(f"features {f} must be [..., D] and prototypes {p} [C, D]")
     check_positive("temperature", temperature)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import as_integers
 from jaxlab.core._reduce import AxisName, as_mask
@@ -130,8 +131,8 @@ def _rows(
     rows = items.shape[:1]
     if labels is None:
         labels = jnp.full(rows, -1, jnp.int32)
-    if jnp.shape(labels) != rows:
-        raise ValueError(f"labels {jnp.shape(labels)} must have shape [N] of items {items.shape}")
+    if np.shape(labels) != rows:
+        raise ValueError(f"labels {np.shape(labels)} must have shape [N] of items {items.shape}")
     items = jax.lax.stop_gradient(items).astype(queue.items.dtype)
     labels = as_integers("labels", labels, "any numbers").astype(jnp.int32)
     return items, labels, jnp.broadcast_to(as_mask(where, rows), rows)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import as_bool, check_fits
 
@@ -149,7 +150,7 @@ def masked_mean(
     2.0
     """
     total = masked_sum(x, where=where, axis=axis, keepdims=keepdims, axis_name=axis_name)
-    count = _count(where, jnp.shape(x), axis, keepdims, axis_name)
+    count = _count(where, np.shape(x), axis, keepdims, axis_name)
     return total / jnp.maximum(count, 1)
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import as_labels
 from jaxlab.core._prototype import normalize
@@ -225,5 +226,5 @@ def expected_calibration_error(
 
 
 def _check_same_shape(x: jax.Array, y: jax.Array) -> None:
-    if jnp.shape(x) != jnp.shape(y):
-        raise ValueError(f"x {jnp.shape(x)} and y {jnp.shape(y)} must have the same shape")
+    if np.shape(x) != np.shape(y):
+        raise ValueError(f"x {np.shape(x)} and y {np.shape(y)} must have the same shape")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import (
     as_float,
@@ -103,8 +104,8 @@ def ema_centroids(
     if min_count < 1:
         raise ValueError(f"min_count must be at least 1, got {min_count}")
     probs = as_float(probs)
-    if jnp.shape(centroids) != probs.shape[-1:] * 2:
-        raise ValueError(f"centroids {jnp.shape(centroids)} must be [C, C], probs are {probs.shape}")
+    if np.shape(centroids) != probs.shape[-1:] * 2:
+        raise ValueError(f"centroids {np.shape(centroids)} must be [C, C], probs are {probs.shape}")
     centroids, probs = jax.lax.stop_gradient((centroids, probs))
     means, mass = class_means(probs, labels, num_classes=probs.shape[-1], where=where, axis_name=axis_name)
     moved = decay * as_float(centroids) + (1 - decay) * means
@@ -147,8 +148,8 @@ def cmi_terms(
     """
     logits, labels = as_float(logits), as_labels(logits, labels)
     classes = logits.shape[-1]
-    if jnp.shape(centroids) != (classes, classes):
-        raise ValueError(f"centroids {jnp.shape(centroids)} must be [C, C], logits are {logits.shape}")
+    if np.shape(centroids) != (classes, classes):
+        raise ValueError(f"centroids {np.shape(centroids)} must be [C, C], logits are {logits.shape}")
     exists = class_mask(where, logits, labels)
     valid = exists & (exists & (labels[..., None] == jnp.arange(classes))).any(-1, keepdims=True)
     rows = as_float(jax.lax.stop_gradient(centroids))[jnp.clip(labels, 0, max(classes - 1, 0))]
@@ -225,8 +226,8 @@ def matching_temperature(
     >>> round(matching_temperature(3 * z, z).item(), 3)
     3.0
     """
-    if jnp.shape(logits) != jnp.shape(reference_logits) or not jnp.ndim(logits):
-        shapes = f"logits {jnp.shape(logits)} and reference_logits {jnp.shape(reference_logits)}"
+    if np.shape(logits) != np.shape(reference_logits) or not np.ndim(logits):
+        shapes = f"logits {np.shape(logits)} and reference_logits {np.shape(reference_logits)}"
         raise ValueError(f"{shapes} must have the same shape [..., C]")
     in_order = lambda lowest, highest: (lowest > 0) & (lowest < highest)
     check_together(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, normalize
 from jaxlab.core._check import as_integers, check_fraction, check_least, full_mask
@@ -213,18 +214,18 @@ def _remember(memory, index, valid, embedding, momentum):
 
 def _check_crd(state, student_embedding, teacher_embedding, index, negatives, where):
     """Index and negatives as arrays; a row that `where` masks may have any."""
-    shape = jnp.shape(student_embedding)
+    shape = np.shape(student_embedding)
     width = state.student_memory.shape[-1]
-    if len(shape) != 2 or jnp.shape(teacher_embedding) != shape or shape[1] != width:
+    if len(shape) != 2 or np.shape(teacher_embedding) != shape or shape[1] != width:
         raise ValueError(
-            f"student_embedding {shape} and teacher_embedding {jnp.shape(teacher_embedding)} "
+            f"student_embedding {shape} and teacher_embedding {np.shape(teacher_embedding)} "
             f"must both be [B, {width}], as wide as the memory"
         )
-    if jnp.shape(index) != shape[:1]:
-        raise ValueError(f"index {jnp.shape(index)} must be [B] = {shape[:1]}")
-    if jnp.ndim(negatives) != 2 or jnp.shape(negatives)[0] != shape[0] or jnp.shape(negatives)[1] < 1:
+    if np.shape(index) != shape[:1]:
+        raise ValueError(f"index {np.shape(index)} must be [B] = {shape[:1]}")
+    if np.ndim(negatives) != 2 or np.shape(negatives)[0] != shape[0] or np.shape(negatives)[1] < 1:
         raise ValueError(
-            f"negatives {jnp.shape(negatives)} must be [B, K] with B = {shape[0]} and K at least 1"
+            f"negatives {np.shape(negatives)} must be [B, K] with B = {shape[0]} and K at least 1"
         )
     rows, size = None if where is None else jnp.asarray(where), state.student_memory.shape[0]
     per_row = rows if rows is None or not rows.ndim else rows[:, None]

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, entropy, masked_mean, masked_sum, top_k_accuracy
 from jaxlab.core._check import as_integers, check_fraction, check_positive, full_mask
@@ -32,7 +33,7 @@ def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Arr
     >>> select_hard(jnp.array([[0.0, 3.0, 1.0, 2.0]]), num_negatives=2).tolist()
     [[0, 1, 3]]
     """
-    shape = jnp.shape(teacher_scores)
+    shape = np.shape(teacher_scores)
     if not shape or not 0 <= num_negatives < shape[-1]:
         raise ValueError(
             f"num_negatives is {num_negatives}: it must be between 0 and one less than the candidates of "
@@ -212,15 +213,15 @@ def recall_at_k(scores: jax.Array, *, k: int = 1, where: jax.Array | None = None
     >>> recall_at_k(jnp.array([[2.0, 1.0], [2.0, 1.0]]), k=1).item()
     0.5
     """
-    shape = jnp.shape(scores)
+    shape = np.shape(scores)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"scores {shape} must be [N, N], query i matching candidate i")
     return top_k_accuracy(scores, jnp.arange(shape[0]), k=k, where=where)
 
 
 def _rows(scores: jax.Array, name: str) -> jax.Array:
-    if jnp.ndim(scores) != 2 or jnp.shape(scores)[1] == 0:
-        raise ValueError(f"{name} {jnp.shape(scores)} must be [B, K] with at least one candidate")
+    if np.ndim(scores) != 2 or np.shape(scores)[1] == 0:
+        raise ValueError(f"{name} {np.shape(scores)} must be [B, K] with at least one candidate")
     return as_float(scores)
 
 

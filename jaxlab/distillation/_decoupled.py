@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_logsumexp
 from jaxlab.core._check import as_labels, check_positive, check_same_logits
@@ -151,7 +152,7 @@ def _split(student_logits, teacher_logits, labels, *, temperature, where):
     check_positive("temperature", temperature)
     labels = as_labels(student_logits, labels)
     valid = class_mask(where, student_logits, labels)
-    is_target = labels[..., None] == jnp.arange(jnp.shape(student_logits)[-1])
+    is_target = labels[..., None] == jnp.arange(np.shape(student_logits)[-1])
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
     return (
         as_float(student_logits) / temperature,

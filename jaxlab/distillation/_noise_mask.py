@@ -123,7 +123,7 @@ def beta_log_prob(
     >>> round(beta_log_prob(jnp.array(0.5), jnp.log(2.0), jnp.log(2.0)).item(), 4)  # density 6 m (1 - m)
     0.4055
     """
-    shapes = [jnp.shape(x) for x in (mask, log_alpha, log_beta)]
+    shapes = [np.shape(x) for x in (mask, log_alpha, log_beta)]
     if len(set(shapes)) > 1:
         raise ValueError(f"mask, log_alpha and log_beta must have the same shape, got {shapes}")
     a, b = (jnp.exp(jnp.clip(as_float(x), -_LARGEST, _LARGEST)) for x in (log_alpha, log_beta))
@@ -159,9 +159,9 @@ def sample_mask(key: jax.Array, log_alpha: jax.Array, log_beta: jax.Array, *, tr
     >>> round(masks.mean().item(), 1)
     0.7
     """
-    if jnp.shape(log_alpha) != jnp.shape(log_beta) or tries < 1:
+    if np.shape(log_alpha) != np.shape(log_beta) or tries < 1:
         raise ValueError(
-            f"log_alpha {jnp.shape(log_alpha)} and log_beta {jnp.shape(log_beta)} must have the same shape, and "
+            f"log_alpha {np.shape(log_alpha)} and log_beta {np.shape(log_beta)} must have the same shape, and "
             f"tries be at least 1, got {tries}"
         )
     both = jnp.stack([as_float(log_alpha), as_float(log_beta)])
@@ -319,15 +319,15 @@ def reinforce_mask_loss(
 
 
 def _base_and_head(base: jax.Array, head: jax.Array, decay: float | jax.Array) -> tuple[jax.Array, jax.Array]:
-    if jnp.ndim(head) != 2:
-        raise ValueError(f"head must be [B, G], got shape {jnp.shape(head)}")
+    if np.ndim(head) != 2:
+        raise ValueError(f"head must be [B, G], got shape {np.shape(head)}")
     check_fraction("decay", decay)
     head = as_float(head)
     return fitted(as_float(base), head.shape, "base", "head"), head
 
 
 def _mask_rows(log_prob: jax.Array, other: jax.Array, name: str, where: jax.Array | None) -> jax.Array:
-    shape, given = jnp.shape(log_prob), jnp.shape(other)
+    shape, given = np.shape(log_prob), np.shape(other)
     if len(shape) != 2 or given != shape[:1]:
         raise ValueError(f"log_prob {shape} must be [B, G] and {name} {given} its [B]")
     return full_mask(where, given, "images")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, normalize
 from jaxlab.core._check import IGNORED, as_integers, full_mask
@@ -120,7 +121,7 @@ def norm_loss(
     [0.75]
     """
     _check_pair(student_features, teacher_features)
-    counts = full_mask(where, jnp.shape(student_features)[:-1], "examples")
+    counts = full_mask(where, np.shape(student_features)[:-1], "examples")
     s = jnp.where(counts[..., None], as_float(student_features), 0.0)
     t = jnp.where(counts[..., None], as_float(jax.lax.stop_gradient(teacher_features)), 0.0)
     own, goal = _length(s), _length(t)
@@ -133,12 +134,12 @@ def _towards(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Features, the unit vector of the class mean of each, and which count; 0 where they do not."""
     _check_centers(features, labels, centers)
-    classes = jnp.shape(centers)[0]
+    classes = np.shape(centers)[0]
     labels = as_integers("labels", labels, "class indices in [0, C)", classes, where=where, ignore=IGNORED)
-    counts = full_mask(where, jnp.shape(labels), "labels") & (labels >= 0) & (labels < classes)
+    counts = full_mask(where, np.shape(labels), "labels") & (labels >= 0) & (labels < classes)
     directions = normalize(jax.lax.stop_gradient(centers))
     row = jnp.where(counts, labels, 0)
-    toward = directions[row] if classes else jnp.zeros(jnp.shape(features), directions.dtype)
+    toward = directions[row] if classes else jnp.zeros(np.shape(features), directions.dtype)
     keep = counts[..., None]
     return jnp.where(keep, as_float(features), 0.0), jnp.where(keep, toward, 0.0), counts
 
@@ -151,7 +152,7 @@ def _length(x: jax.Array) -> jax.Array:
 
 
 def _check_pair(student_features: jax.Array, teacher_features: jax.Array) -> None:
-    student, teacher = jnp.shape(student_features), jnp.shape(teacher_features)
+    student, teacher = np.shape(student_features), np.shape(teacher_features)
     if not student or student != teacher:
         raise ValueError(
             f"student_features {student} and teacher_features {teacher} must have the same shape [..., D]; "
@@ -160,10 +161,10 @@ def _check_pair(student_features: jax.Array, teacher_features: jax.Array) -> Non
 
 
 def _check_centers(features: jax.Array, labels: jax.Array, centers: jax.Array) -> None:
-    shape, means = jnp.shape(features), jnp.shape(centers)
+    shape, means = np.shape(features), np.shape(centers)
     if not shape or len(means) != 2 or means[1] != shape[-1]:
         raise ValueError(f"centers {means} must be [C, D] with the width D of features [..., D] {shape}")
-    if jnp.shape(labels) != shape[:-1]:
+    if np.shape(labels) != shape[:-1]:
         raise ValueError(
-            f"labels {jnp.shape(labels)} must have the leading shape of features [..., D] {shape}"
+            f"labels {np.shape(labels)} must have the leading shape of features [..., D] {shape}"
         )

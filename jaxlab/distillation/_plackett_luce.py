@@ -215,7 +215,7 @@ def plackett_luce_nll(
     0.6931
     """
     ranking = _as_ranking(student_logits, ranking)
-    shape = jnp.shape(student_logits)
+    shape = np.shape(student_logits)
     valid = jnp.take_along_axis(full_mask(where, shape), ranking, axis=-1)
     ordered = jnp.take_along_axis(as_float(student_logits), ranking, axis=-1)
     costs = _choice_costs(jnp.where(valid, ordered, 0.0), valid)
@@ -266,14 +266,14 @@ def _teacher_probabilities(teacher_logits, temperature, valid):
 
 
 def _is_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return jnp.asarray(labels)[..., None] == jnp.arange(jnp.shape(logits)[-1])
+    return jnp.asarray(labels)[..., None] == jnp.arange(np.shape(logits)[-1])
 
 
 def _as_ranking(student_logits: jax.Array, ranking: jax.Array) -> jax.Array:
-    shape = jnp.shape(student_logits)
-    if not shape or jnp.shape(ranking) != shape:
+    shape = np.shape(student_logits)
+    if not shape or np.shape(ranking) != shape:
         raise ValueError(
-            f"ranking {jnp.shape(ranking)} must have the same shape [..., C] as student_logits {shape}"
+            f"ranking {np.shape(ranking)} must have the same shape [..., C] as student_logits {shape}"
         )
     ranking = as_integers("ranking", ranking, "class indices best first")
 

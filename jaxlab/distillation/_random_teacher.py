@@ -86,7 +86,7 @@ def local_init(
     [2.0]
     """
     check_fraction("alpha", alpha)
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (teacher, fresh)]
+    shapes = [jax.tree.map(np.shape, tree) for tree in (teacher, fresh)]
     if shapes[0] != shapes[1]:
         raise ValueError("teacher and fresh must be trees of the same shapes, got two different ones")
     scale = jnp.sqrt(alpha**2 + (1.0 - alpha) ** 2) if keep_variance else 1.0
@@ -279,8 +279,8 @@ def _check_probe(
     _check_features(features, train_features)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    if jnp.shape(labels) != jnp.shape(train_features)[:1]:
+    if np.shape(labels) != np.shape(train_features)[:1]:
         raise ValueError(
-            f"train_labels {jnp.shape(labels)} must be [N] of train_features {jnp.shape(train_features)}"
+            f"train_labels {np.shape(labels)} must be [N] of train_features {np.shape(train_features)}"
         )
     return as_integers("train_labels", labels, "class indices", num_classes, where=where, ignore=IGNORED)

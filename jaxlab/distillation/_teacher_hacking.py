@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_log_softmax, masked_mean
 from jaxlab.core._check import check_positive, check_same_logits, fitted, full_mask
@@ -63,7 +64,7 @@ def sequence_kl(
     0.0654
     """
     check_same_logits(student_logits, teacher_logits)
-    shape = jnp.shape(teacher_logits)
+    shape = np.shape(teacher_logits)
     length = _tree_depth(shape)
     keep = full_mask(where, shape[:-1], "prefixes")
     student = jnp.where(keep[..., None], as_float(student_logits), 0.0)
@@ -115,9 +116,9 @@ def token_forward_kl(
     """
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    if jnp.ndim(teacher_logits) < 2:
-        raise ValueError(f"logits {jnp.shape(teacher_logits)} must be [..., T, V], positions before tokens")
-    keep = full_mask(where, jnp.shape(teacher_logits)[:-1], "positions")
+    if np.ndim(teacher_logits) < 2:
+        raise ValueError(f"logits {np.shape(teacher_logits)} must be [..., T, V], positions before tokens")
+    keep = full_mask(where, np.shape(teacher_logits)[:-1], "positions")
     student = jnp.where(keep[..., None], as_float(student_logits), 0.0)
     teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], as_float(teacher_logits), 0.0))
     return masked_mean(forward_kl(student, teacher, temperature=temperature), where=keep, axis=-1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_softmax
 from jaxlab.core._check import as_labels, check_fraction, check_positive, fitted
@@ -86,8 +87,8 @@ def trilateral_state(
         raise ValueError(f"{shapes} must have the same shape [..., C]")
     labels = as_labels(student_probs, labels)
     classes = student_probs.shape[-1]
-    if jnp.shape(class_means) != (classes, classes):
-        raise ValueError(f"class_means {jnp.shape(class_means)} must be [C, C] = {(classes, classes)}")
+    if np.shape(class_means) != (classes, classes):
+        raise ValueError(f"class_means {np.shape(class_means)} must be [C, C] = {(classes, classes)}")
     label = labels[..., None] == jnp.arange(classes)
     rows = as_float(class_means)[jnp.clip(labels, 0, max(classes - 1, 0))]
     mean = jnp.where(label.any(-1, keepdims=True), rows, 0.0)

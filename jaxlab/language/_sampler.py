@@ -306,6 +306,6 @@ def _check_ids(
         return f"prompt {row} is padded on the right: pad on the left (padding_side='left'), so that all end together"
 
     check_values(find, mask)
-    some = eos is not None and jnp.size(eos) > 0
+    some = eos is not None and np.size(eos) > 0
     ends = jnp.ravel(ids("eos", eos)) if some else jnp.zeros(0, jnp.int32)
     return prompts, mask, ends, ids("pad", pad)

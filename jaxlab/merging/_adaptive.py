@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, entropy, masked_mean
 from jaxlab.core._check import check_together
@@ -39,8 +40,8 @@ def adamerging_loss(
     >>> round(adamerging_loss(jnp.zeros((2, 3, 4))).item(), 4)  # two tasks, log 4 each
     2.7726
     """
-    if jnp.ndim(logits) != 3:
-        raise ValueError(f"logits {jnp.shape(logits)} must be [K, B, C]: tasks, inputs, classes")
+    if np.ndim(logits) != 3:
+        raise ValueError(f"logits {np.shape(logits)} must be [K, B, C]: tasks, inputs, classes")
     logits = as_float(logits)
     valid = jnp.broadcast_to(as_mask(where, logits.shape[:-1]), logits.shape[:-1])
     safe = jnp.where(valid[..., None], logits, 0.0)

@@ -40,8 +40,10 @@ def ties_select(task_vectors: Any, *, keep: float = 0.2, authors_code: bool = Fa
     >>> ties_select(jnp.array([[3.0, -1.0, 0.1], [-2.0, -1.0, 0.2]]), keep=0.67).tolist()
     [[3.0, -1.0, 0.0], [0.0, -1.0, 0.0]]
     """
-    if concrete(keep) is None or not 0 < keep <= 1:
-        raise ValueError(f"keep must be a static number in (0, 1], got {keep}")
+    if concrete(keep) is None:
+        raise ValueError("keep must be static, not traced: it says how many entries there are to keep")
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep must be in (0, 1], got {keep}")
     count = stack_size(task_vectors)
     floats = jax.tree.map(as_float, task_vectors)
     threshold, signs, majority = _election(floats, count, keep, authors_code)

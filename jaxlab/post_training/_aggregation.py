@@ -63,7 +63,7 @@ def aggregate(
         raise ValueError(f"normalizer belongs to mode 'constant', got mode {mode!r}")
     check_positive("normalizer", normalizer)
     _check_not_swapped(values)
-    keep = full_mask(mask, jnp.shape(values), "values", name="mask")
+    keep = full_mask(mask, np.shape(values), "values", name="mask")
     if mode == "token-mean":
         return masked_mean(values, where=keep, axis_name=axis_name)
     if mode == "constant":
@@ -112,7 +112,7 @@ def top_entropy_mask(
     """
     check_tokens(entropy=entropy, mask=mask)
     check_fraction("fraction", fraction)
-    keep = full_mask(mask, jnp.shape(entropy), "entropy", name="mask")
+    keep = full_mask(mask, np.shape(entropy), "entropy", name="mask")
     check_no_nan("entropy", entropy, where=keep)
     entropy = jax.lax.stop_gradient(zero_outside(keep, entropy))
     every, valid = entropy.ravel(), keep.ravel()

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
 from jaxlab.core._check import check_least
@@ -9,17 +10,17 @@ from jaxlab.core._check import check_least
 
 def check_rows(**arrays: jax.Array) -> None:
     """Arrays with one number a response share one shape `[B]`, that of the first."""
-    first, shape = next((name, jnp.shape(array)) for name, array in arrays.items())
+    first, shape = next((name, np.shape(array)) for name, array in arrays.items())
     if len(shape) != 1:
         raise ValueError(f"{first} {shape} must be [B], one number per response")
     for name, array in arrays.items():
-        if jnp.shape(array) != shape:
-            raise ValueError(f"{name} {jnp.shape(array)} must have the shape [B] of {first} {shape}")
+        if np.shape(array) != shape:
+            raise ValueError(f"{name} {np.shape(array)} must have the shape [B] of {first} {shape}")
 
 
 def check_tokens(**arrays: jax.Array) -> None:
     """Arrays per token share one shape `[..., T]`."""
-    shapes = {name: jnp.shape(array) for name, array in arrays.items()}
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
     if () in shapes.values() or len(set(shapes.values())) > 1:
         given = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"{given} must have one shape [..., T]")

@@ -6,6 +6,7 @@ receives a gradient.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import as_bool, check_choice, check_least, full_mask
@@ -116,7 +117,7 @@ def kdrl_loss(
     """
     check_tokens(logp=logp, old_logp=old_logp, teacher_logp=teacher_logp, mask=mask)
     check_choice("denominator", denominator, ("all", "kept"))
-    valid = full_mask(mask, jnp.shape(logp), "logp", name="mask")
+    valid = full_mask(mask, np.shape(logp), "logp", name="mask")
     kept = valid & _kept(keep, valid)
     ratio = token_importance_ratio(logp, old_logp, where=valid)
     policy = ppo_clip_loss(ratio, advantage, where=valid, clip_low=clip_low, clip_high=clip_high)
@@ -168,7 +169,7 @@ def kd_shaped_advantage(
     [[0.25]]
     """
     check_tokens(logp=logp, teacher_logp=teacher_logp)
-    valid = full_mask(where, jnp.shape(logp), "logp")
+    valid = full_mask(where, np.shape(logp), "logp")
     reward = kd_reward(logp, teacher_logp, where=valid & _kept(keep, valid), clip=clip)
     return per_token(advantage, valid, "advantage") + jax.lax.stop_gradient(beta) * reward
 

@@ -42,7 +42,7 @@ def pass_at_k(num_samples: jax.Array, num_correct: jax.Array, k: int) -> jax.Arr
     """
     if not isinstance(k, int | np.integer) or k < 1:
         raise ValueError(f"k must be a static integer of at least 1, got {k}")
-    n, c = jnp.shape(num_samples), jnp.shape(num_correct)
+    n, c = np.shape(num_samples), np.shape(num_correct)
     try:
         jnp.broadcast_shapes(n, c)
     except ValueError:
@@ -77,8 +77,8 @@ def avg_at_n(correct: jax.Array, *, where: jax.Array | None = None) -> jax.Array
     >>> avg_at_n(jnp.array([[1, 0, 0, 1], [1, 1, 1, 1]])).tolist()
     [0.5, 1.0]
     """
-    if not jnp.ndim(correct):
-        raise ValueError(f"correct {jnp.shape(correct)} must be [..., n]")
+    if not np.ndim(correct):
+        raise ValueError(f"correct {np.shape(correct)} must be [..., n]")
     return masked_mean(correct, where=where, axis=-1)
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_sum
 from jaxlab.core._check import check_least, check_together, full_mask
@@ -125,6 +126,6 @@ def kl_in_reward(
     """
     check_tokens(token_rewards=token_rewards, logp=logp, ref_logp=ref_logp)
     check_least("beta", beta, 0)
-    keep = full_mask(where, jnp.shape(token_rewards), "token_rewards")
+    keep = full_mask(where, np.shape(token_rewards), "token_rewards")
     penalty = kl_estimate(logp, ref_logp, kind=kind, where=keep)
     return jax.lax.stop_gradient(zero_outside(keep, token_rewards) - beta * penalty)

@@ -8,6 +8,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import check_least, full_mask
@@ -23,7 +24,7 @@ def _ratio_and_advantage(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Both as floats `[..., T]`, 1 and 0 outside the mask, and the mask."""
     check_tokens(ratio=ratio)
-    keep = full_mask(where, jnp.shape(ratio), "ratio")
+    keep = full_mask(where, np.shape(ratio), "ratio")
     return jnp.where(keep, as_float(ratio), 1.0), per_token(advantage, keep, "advantage"), keep
 
 
@@ -157,7 +158,7 @@ def gpg_loss(logp: jax.Array, advantage: jax.Array, *, where: jax.Array | None =
     [[0.5, 1.0]]
     """
     check_tokens(logp=logp)
-    keep = full_mask(where, jnp.shape(logp), "logp")
+    keep = full_mask(where, np.shape(logp), "logp")
     return -per_token(advantage, keep, "advantage") * zero_outside(keep, logp)
 
 
@@ -200,7 +201,7 @@ def gmpo_loss(
     ratio = geometric_importance_ratio(
         logp, old_logp, advantage, where=where, clip_low=clip_low, clip_high=clip_high, log_clip=log_clip
     )
-    answered = jnp.any(full_mask(where, jnp.shape(logp), "logp"), axis=-1)
+    answered = jnp.any(full_mask(where, np.shape(logp), "logp"), axis=-1)
     return -jax.lax.stop_gradient(zero_outside(answered, advantage)) * ratio
 
 

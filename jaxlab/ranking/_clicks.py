@@ -112,9 +112,9 @@ def trust_bias_click_probability(
     >>> [round(x, 3) for x in trust_bias_click_probability(jnp.array([1.0, 0.0, 0.0])).tolist()]
     [0.98, 0.325, 0.217]
     """
-    if not jnp.ndim(relevance):
-        raise ValueError(f"relevance {jnp.shape(relevance)} must have shape [..., L]")
-    length = jnp.shape(relevance)[-1]
+    if not np.ndim(relevance):
+        raise ValueError(f"relevance {np.shape(relevance)} must have shape [..., L]")
+    length = np.shape(relevance)[-1]
     check_fraction("trust", trust)
     check_fraction("doubt times L + 1", doubt * (length + 1))
     check_probabilities("relevance", relevance)
@@ -147,7 +147,7 @@ def sample_clicks(
     >>> sample_clicks(jax.random.key(0), jnp.ones((2, 3)), jnp.array([1.0, 1.0, 0.0])).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
     """
-    shape = jnp.shape(probabilities)
+    shape = np.shape(probabilities)
     examination, valid = fitted(examination, shape, "examination", "lists"), list_mask(where, shape)
     for name, x in (("probabilities", probabilities), ("examination", examination)):
         check_probabilities(name, x, where=valid)
@@ -190,7 +190,7 @@ def sample_cascade_clicks(
     >>> sample_cascade_clicks(jax.random.key(0), always, after_click=0.0, after_skip=1.0).tolist()
     [[1.0, 0.0, 0.0]]
     """
-    shape = jnp.shape(probabilities)
+    shape = np.shape(probabilities)
     _check_going_on(after_click, after_skip, shape)
     valid = list_mask(where, shape)
     check_probabilities("probabilities", probabilities, where=valid)
@@ -234,7 +234,7 @@ def cascade_examination(
     >>> [round(x, 2) for x in cascade_examination(jnp.array([1.0, 0.5, 0.0])).tolist()]
     [1.0, 0.3, 0.18]
     """
-    shape = jnp.shape(probabilities)
+    shape = np.shape(probabilities)
     _check_going_on(after_click, after_skip, shape)
     valid = list_mask(where, shape)
     check_probabilities("probabilities", probabilities, where=valid)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_sum
 from jaxlab.core._check import check_least, fitted
@@ -48,9 +49,9 @@ def relative_weights(
     [1.0, 2.0, 100.0]
     """
     check_least("max_weight", max_weight, 1)
-    if not jnp.ndim(logits):
-        raise ValueError(f"logits {jnp.shape(logits)} must have shape [..., L]")
-    valid = list_mask(where, jnp.shape(logits))
+    if not np.ndim(logits):
+        raise ValueError(f"logits {np.shape(logits)} must have shape [..., L]")
+    valid = list_mask(where, np.shape(logits))
     logits = jnp.where(valid, jax.lax.stop_gradient(as_float(logits)), 0.0)
     first = jnp.take_along_axis(logits, valid.argmax(-1, keepdims=True), axis=-1) if logits.size else logits
     gap = first - logits
@@ -96,7 +97,7 @@ def weighted_list_loss(
     0.6931
     """
     check_lists(scores, labels, "scores", "labels")
-    shape = jnp.shape(scores)
+    shape = np.shape(scores)
     gains = as_float(labels) * fitted(1.0 if weights is None else weights, shape, "weights", "lists")
     gains = jax.lax.stop_gradient(gains)
     total = masked_sum(gains, where=list_mask(where, shape), axis_name=axis_name)
@@ -147,7 +148,7 @@ def dla_losses(
     (0.6931, 1.6094)
     """
     check_lists(scores, clicks, "scores", "clicks")
-    logits = fitted(as_float(propensity_logits), jnp.shape(scores), "propensity_logits", "lists")
+    logits = fitted(as_float(propensity_logits), np.shape(scores), "propensity_logits", "lists")
     options = {"max_weight": max_weight, "where": where}
     seen, relevant = relative_weights(logits, **options), relative_weights(scores, **options)
     return DlaLosses(

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.ranking._contracts import check_lists, list_mask
@@ -102,7 +103,7 @@ def relative_examination_error(
     1.0397
     """
     check_lists(propensity_logits, examination, "propensity_logits", "examination")
-    valid = list_mask(where, jnp.shape(examination))[..., 1:]
+    valid = list_mask(where, np.shape(examination))[..., 1:]
     guess, truth = as_float(propensity_logits), as_float(examination)
     truth = jnp.log(jnp.maximum(truth, jnp.finfo(truth.dtype).tiny))
     gap = (guess[..., 1:] - guess[..., :1]) - (truth[..., 1:] - truth[..., :1])
@@ -115,7 +116,7 @@ def _prepared(
     check_lists(scores, labels, "scores", "labels")
     if k is not None and k < 1:
         raise ValueError(f"k is {k}: it must be at least 1, or None for all")
-    valid = list_mask(where, jnp.shape(scores))
+    valid = list_mask(where, np.shape(scores))
     floats = (jnp.where(valid, jax.lax.stop_gradient(as_float(x)), 0.0) for x in (scores, labels))
     return valid, *floats
 

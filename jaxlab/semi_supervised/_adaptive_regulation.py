@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_std
 from jaxlab.core._check import (
@@ -68,8 +69,8 @@ def teacher_stats(logits: jax.Array) -> TeacherStats:
     (0, 0.8, 0.1414)
     """
     check_class_axis("logits", logits)
-    if jnp.ndim(logits) < 2 or not jnp.shape(logits)[0]:
-        raise ValueError(f"logits {jnp.shape(logits)} must have shape [R, ..., K] with at least one pass")
+    if np.ndim(logits) < 2 or not np.shape(logits)[0]:
+        raise ValueError(f"logits {np.shape(logits)} must have shape [R, ..., K] with at least one pass")
     probs = masked_softmax(jax.lax.stop_gradient(logits))
     mean, std = masked_mean(probs, axis=0), masked_std(probs, axis=0, ddof=1)
     label = jnp.argmax(mean, axis=-1).astype(jnp.int32)
@@ -104,9 +105,9 @@ def adaptive_weight(confidence: jax.Array, spread: jax.Array) -> jax.Array:
     >>> [round(x, 4) for x in weight.tolist()]
     [1.0, 0.2361]
     """
-    if jnp.shape(confidence) != jnp.shape(spread):
+    if np.shape(confidence) != np.shape(spread):
         raise ValueError(
-            f"confidence {jnp.shape(confidence)} and spread {jnp.shape(spread)} must have one shape"
+            f"confidence {np.shape(confidence)} and spread {np.shape(spread)} must have one shape"
         )
     check_probabilities("confidence", confidence)
     p, s = (jax.lax.stop_gradient(as_float(x)) for x in (confidence, spread))
@@ -158,11 +159,11 @@ def mixed_target_loss(
     >>> mixed_target_loss(logits, teacher, jnp.ones(2), jnp.array([1, 0]), 1.0).tolist()
     [0.25, 0.25]
     """
-    shape = jnp.shape(mixed_logits)
-    if len(shape) != 2 or jnp.shape(teacher_probs) != shape or jnp.shape(weight) != shape[:1]:
+    shape = np.shape(mixed_logits)
+    if len(shape) != 2 or np.shape(teacher_probs) != shape or np.shape(weight) != shape[:1]:
         raise ValueError(
-            f"mixed_logits {shape} and teacher_probs {jnp.shape(teacher_probs)} must be [B, K], "
-            f"weight {jnp.shape(weight)} [B]"
+            f"mixed_logits {shape} and teacher_probs {np.shape(teacher_probs)} must be [B, K], "
+            f"weight {np.shape(weight)} [B]"
         )
     check_choice("mix_on", mix_on, ("probs", "logits"))
     check_fraction("ratio", ratio)
@@ -174,7 +175,7 @@ def mixed_target_loss(
 
     def blend(x: jax.Array) -> jax.Array:
         # What does not exist is no part of a mixture: it must not reach its partner, not even times 0.
-        x = jnp.where(exists.reshape(-1, *[1] * (jnp.ndim(x) - 1)), as_float(x), 0.0)
+        x = jnp.where(exists.reshape(-1, *[1] * (np.ndim(x) - 1)), as_float(x), 0.0)
         return jax.lax.stop_gradient(ratio * x + (1.0 - ratio) * x[partner])
 
     target, trust = blend(teacher_probs), blend(weight)
@@ -184,8 +185,8 @@ def mixed_target_loss(
 
 def _pairs(partner: jax.Array, exists: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Each row's partner, and whether both of them exist."""
-    if jnp.shape(partner) != exists.shape:
-        raise ValueError(f"partner {jnp.shape(partner)} must be [B] {exists.shape}")
+    if np.shape(partner) != exists.shape:
+        raise ValueError(f"partner {np.shape(partner)} must be [B] {exists.shape}")
     partner = as_integers("partner", partner, "rows of the batch", exists.shape[0], where=exists)
     return partner, exists & exists[partner]
 
@@ -264,7 +265,7 @@ def sefar_loss(
     stats = teacher_stats(teacher_logits)
     check_same_logits(strong_logits, stats.probs)
     labels = as_labels(labelled_logits, labels)
-    known = (labels >= 0) & (labels < jnp.shape(labelled_logits)[-1])
+    known = (labels >= 0) & (labels < np.shape(labelled_logits)[-1])
     mean = lambda x, mask: masked_mean(x, where=mask, axis_name=axis_name)
     exists = full_mask(where, stats.label.shape, "unlabelled rows")
     weight = jnp.where(exists, adaptive_weight(stats.confidence, stats.spread), 0.0)

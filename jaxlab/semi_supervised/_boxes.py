@@ -6,6 +6,7 @@ and the angle in radians from the x axis to its length, counter-clockwise.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
 from jaxlab.core._check import full_mask
@@ -16,7 +17,7 @@ _TINY = 1e-20  # an area or a gap below it is none: its inverse, in a gradient, 
 
 
 def _check_boxes(boxes: jax.Array, others: jax.Array, forms: tuple[int, ...]) -> None:
-    a, b = jnp.shape(boxes), jnp.shape(others)
+    a, b = np.shape(boxes), np.shape(others)
     if min(len(a), len(b)) < 2 or a[-1] not in forms or a[-1] != b[-1] or a[:-2] != b[:-2]:
         forms = " or ".join(map(str, forms))
         raise ValueError(f"boxes {a} and others {b} must be [..., N, D] and [..., M, D] with D {forms}")
@@ -168,7 +169,7 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
     >>> points_in_boxes(jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[0.0, 0.0, 2.0, 1.0]])).tolist()
     [[True], [False]]
     """
-    p, b = jnp.shape(points), jnp.shape(boxes)
+    p, b = np.shape(points), np.shape(boxes)
     if min(len(p), len(b)) < 2 or p[-1] < 2 or b[-1] not in _FORMS or p[:-2] != b[:-2]:
         raise ValueError(f"points {p} must be [..., P, 2 or more] and boxes {b} must be [..., N, 4 or 5]")
     exists = full_mask(where, p[:-1], "points [..., P]")
@@ -208,8 +209,8 @@ def transform_points(
     >>> transform_points(jnp.array([[1.0, 2.0]]), flip=True, scale=2.0).tolist()
     [[2.0, -4.0]]
     """
-    if jnp.ndim(points) < 2 or jnp.shape(points)[-1] < 2:
-        raise ValueError(f"points {jnp.shape(points)} must be [..., P, 2 or more]")
+    if np.ndim(points) < 2 or np.shape(points)[-1] < 2:
+        raise ValueError(f"points {np.shape(points)} must be [..., P, 2 or more]")
     points = as_float(points)
     flip, rotation, scale = _per_scene(points, flip, rotation, scale)
     spatial = min(points.shape[-1], 3)
@@ -244,7 +245,7 @@ def transform_boxes(
     >>> transform_boxes(jnp.array([[1.0, 2.0, 4.0, 2.0, 0.5]]), flip=True, scale=2.0).tolist()
     [[2.0, -4.0, 8.0, 4.0, -0.5]]
     """
-    shape = jnp.shape(boxes)
+    shape = np.shape(boxes)
     if len(shape) < 2 or shape[-1] not in (*_FORMS, 7):
         raise ValueError(f"boxes {shape} must be [..., N, 4], [..., N, 5] or [..., N, 7]")
     if shape[-1] == 4 and not (isinstance(rotation, int | float) and rotation == 0):

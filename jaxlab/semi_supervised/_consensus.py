@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import as_bool, check_fraction, check_probabilities, full_mask
@@ -73,7 +74,7 @@ def teacher_consensus(
     check_maps("maps_a", maps_a, "maps_b", maps_b)
     check_fraction("threshold", threshold)
     check_fraction("min_agreement", min_agreement)
-    mask = full_mask(where, jnp.shape(maps_a), "maps")
+    mask = full_mask(where, np.shape(maps_a), "maps")
     check_probabilities("maps_a", maps_a, where=mask)
     check_probabilities("maps_b", maps_b, where=mask)
     unknown = jnp.any(mask & jnp.isnan(as_float(maps_a) + as_float(maps_b)), axis=(1, 2))
@@ -127,11 +128,11 @@ def dual_teacher_loss(
     >>> round(dual_teacher_loss(half, one, half, one, jnp.array([True, False])).item(), 4)
     1.0397
     """
-    if jnp.shape(accepted) != jnp.shape(unlabelled_maps)[:1]:
+    if np.shape(accepted) != np.shape(unlabelled_maps)[:1]:
         raise ValueError(
-            f"accepted {jnp.shape(accepted)} must be [N] of unlabelled_maps {jnp.shape(unlabelled_maps)}"
+            f"accepted {np.shape(accepted)} must be [N] of unlabelled_maps {np.shape(unlabelled_maps)}"
         )
-    exists = full_mask(where, jnp.shape(accepted), "unlabelled examples [N]")
+    exists = full_mask(where, np.shape(accepted), "unlabelled examples [N]")
     kept = as_bool("accepted", accepted) & exists
     supervised = masked_mean(pixel_cross_entropy(labelled_maps, box_maps), axis_name=axis_name)
     each = pixel_cross_entropy(unlabelled_maps, pseudo_maps, where=kept[:, None, None])

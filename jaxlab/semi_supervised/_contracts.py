@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import as_labels
 
@@ -13,8 +13,8 @@ VOID = 255
 
 def check_class_axis(name: str, x: jax.Array) -> None:
     """`x` has a class axis with at least one class."""
-    if not jnp.ndim(x) or not jnp.shape(x)[-1]:
-        raise ValueError(f"{name} {jnp.shape(x)} must have shape [..., K] with at least one class")
+    if not np.ndim(x) or not np.shape(x)[-1]:
+        raise ValueError(f"{name} {np.shape(x)} must have shape [..., K] with at least one class")
 
 
 def as_dense_labels(
@@ -25,4 +25,4 @@ def as_dense_labels(
     A negative one, and 255, mark an element to ignore; what `where` masks may be anything.
     """
     labels = as_labels(logits, labels, name=name, where=where, also=(VOID,))
-    return labels, (labels >= 0) & (labels < jnp.shape(logits)[-1])
+    return labels, (labels >= 0) & (labels < np.shape(logits)[-1])

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import as_bool, as_integers, check_fraction, full_mask
@@ -63,9 +64,9 @@ def match_detections(
     ([-1, 0], [0, 1])
     """
     check_fraction("threshold", threshold)
-    shape = jnp.shape(iou)
-    if len(shape) < 2 or jnp.shape(scores) != shape[:-1]:
-        raise ValueError(f"iou {shape} must be [..., K, M] and scores {jnp.shape(scores)} must be [..., K]")
+    shape = np.shape(iou)
+    if len(shape) < 2 or np.shape(scores) != shape[:-1]:
+        raise ValueError(f"iou {shape} must be [..., K, M] and scores {np.shape(scores)} must be [..., K]")
     possible = full_mask(allowed, shape, "pairs [..., K, M]")
     check_no_nan("iou", iou, where=possible)
     check_no_nan("scores", scores, where=jnp.any(possible, axis=-1))
@@ -121,9 +122,9 @@ def average_precision(
     >>> round(average_precision(jnp.array([0.9, 0.8, 0.7]), jnp.array([1, 0, 1]), 2).item(), 4)
     0.8333
     """
-    if jnp.ndim(scores) != 1 or jnp.shape(correct) != jnp.shape(scores):
-        raise ValueError(f"scores {jnp.shape(scores)} and correct {jnp.shape(correct)} must be [N]")
-    exists = full_mask(where, jnp.shape(scores), "detections [N]")
+    if np.ndim(scores) != 1 or np.shape(correct) != np.shape(scores):
+        raise ValueError(f"scores {np.shape(scores)} and correct {np.shape(correct)} must be [N]")
+    exists = full_mask(where, np.shape(scores), "detections [N]")
     scores = jax.lax.stop_gradient(as_float(scores))
     order = jnp.argsort(jnp.where(exists, -scores, jnp.inf), stable=True)
     hit = (as_bool("correct", correct) & exists)[order].astype(scores.dtype)
@@ -175,12 +176,12 @@ def mean_average_precision(
     >>> scores.mean.item(), scores.occurs.tolist()
     (1.0, [False, True, False])
     """
-    shape = jnp.shape(iou)
+    shape = np.shape(iou)
     scene, truth = shape[:2], (*shape[:1], *shape[2:])
-    if len(shape) != 3 or jnp.shape(classes) != scene or jnp.shape(truth_classes) != truth:
+    if len(shape) != 3 or np.shape(classes) != scene or np.shape(truth_classes) != truth:
         raise ValueError(
-            f"iou {shape} must be [S, K, M], classes {jnp.shape(classes)} [S, K], "
-            f"truth_classes {jnp.shape(truth_classes)} [S, M]"
+            f"iou {shape} must be [S, K, M], classes {np.shape(classes)} [S, K], "
+            f"truth_classes {np.shape(truth_classes)} [S, M]"
         )
     exists = full_mask(where, scene, "detections [S, K]")
     true = full_mask(truth_where, truth, "true boxes [S, M]")

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import Queue, as_float, exchange, masked_mean, normalize
 from jaxlab.core._check import as_integers, full_mask
@@ -89,8 +90,8 @@ def classes_in_labels(labels: jax.Array, *, num_classes: int, where: jax.Array |
     >>> classes_in_labels(jnp.array([[2, 0, 1]]), num_classes=3, where=jnp.array([[1, 1, 0]])).tolist()
     [[True, False, True]]
     """
-    if not jnp.ndim(labels):
-        raise ValueError(f"labels {jnp.shape(labels)} must be [B, ...]")
+    if not np.ndim(labels):
+        raise ValueError(f"labels {np.shape(labels)} must be [B, ...]")
     ignored = {"where": where, "ignore": "a pixel without label", "also": (VOID,)}
     labels = as_integers("labels", labels, "class indices", num_classes, **ignored)
     mask = full_mask(where, labels.shape, "labels")

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, linear_ramp_up
 from jaxlab.core._check import as_integers, check_fraction, full_mask
@@ -65,10 +66,10 @@ def box_levels(
 
 
 def _check_measures(measures: jax.Array, classes: jax.Array, thresholds: jax.Array) -> None:
-    shape, limits = jnp.shape(measures), jnp.shape(thresholds)
-    if not shape or jnp.shape(classes) != shape[:-1] or len(limits) != 3 or limits[1:] != (shape[-1], 2):
+    shape, limits = np.shape(measures), np.shape(thresholds)
+    if not shape or np.shape(classes) != shape[:-1] or len(limits) != 3 or limits[1:] != (shape[-1], 2):
         raise ValueError(
-            f"measures {shape} must be [..., N, Q], classes {jnp.shape(classes)} [..., N], "
+            f"measures {shape} must be [..., N, Q], classes {np.shape(classes)} [..., N], "
             f"thresholds {limits} [C, Q, 2]"
         )
 
@@ -77,7 +78,7 @@ def _levels(
     measures: jax.Array, classes: jax.Array, thresholds: jax.Array, where: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """Levels as `box_levels` has them, and the boxes of which a NaN hides the level."""
-    limits, none = jnp.shape(thresholds), "a place without a box"
+    limits, none = np.shape(thresholds), "a place without a box"
     classes = as_integers("classes", classes, "class indices", limits[0], where=where, ignore=none)
     exists = full_mask(where, classes.shape, "boxes [..., N]") & (classes >= 0) & (classes < limits[0])
     own = as_float(thresholds)[jnp.clip(classes, 0, limits[0] - 1)]
@@ -137,12 +138,10 @@ def hierarchical_supervision(
     [2 1 0 0] [1.   0.25 0.   0.  ] [False False  True False]
     """
     check_fraction("removal_score", removal_score)
-    if jnp.ndim(measures) < 2 or jnp.shape(measures)[-1] != 3:
-        raise ValueError(
-            f"measures {jnp.shape(measures)} must be [..., N, 3]: score, objectness, consistency"
-        )
+    if np.ndim(measures) < 2 or np.shape(measures)[-1] != 3:
+        raise ValueError(f"measures {np.shape(measures)} must be [..., N, 3]: score, objectness, consistency")
     measures = jax.lax.stop_gradient(as_float(measures))
-    exists = full_mask(where, jnp.shape(classes), "boxes [..., N]")
+    exists = full_mask(where, np.shape(classes), "boxes [..., N]")
     lost = jnp.zeros(exists.shape, bool)
     if label_overlap is not None:
         overlap = _like(label_overlap, classes, "label_overlap")
@@ -162,8 +161,8 @@ def hierarchical_supervision(
 
 
 def _like(x: jax.Array, classes: jax.Array, name: str) -> jax.Array:
-    if jnp.shape(x) != jnp.shape(classes):
-        raise ValueError(f"{name} {jnp.shape(x)} must have the shape of classes {jnp.shape(classes)}")
+    if np.shape(x) != np.shape(classes):
+        raise ValueError(f"{name} {np.shape(x)} must have the shape of classes {np.shape(classes)}")
     return jax.lax.stop_gradient(jnp.asarray(x))
 
 
@@ -248,10 +247,10 @@ def store_append(
     [[-1, -1], [0, 2]]
     """
     scenes, capacity, dim = store.boxes.shape
-    shape = jnp.shape(boxes)
-    if len(shape) != 3 or shape[-1] != dim or jnp.shape(classes) != shape[:2] or jnp.shape(rows) != shape[:1]:
+    shape = np.shape(boxes)
+    if len(shape) != 3 or shape[-1] != dim or np.shape(classes) != shape[:2] or np.shape(rows) != shape[:1]:
         raise ValueError(
-            f"rows {jnp.shape(rows)}, boxes {shape}, classes {jnp.shape(classes)} must be [B], [B, N, {dim}], [B, N]"
+            f"rows {np.shape(rows)}, boxes {shape}, classes {np.shape(classes)} must be [B], [B, N, {dim}], [B, N]"
         )
     rows = as_integers("rows", rows, "scenes", scenes, ignore="a scene to leave out")
     classes = as_integers("classes", classes, "class indices")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import check_fraction, full_mask
@@ -28,8 +29,8 @@ def min_max_normalize(maps: jax.Array) -> jax.Array:
     >>> min_max_normalize(jnp.array([[1.0, 3.0], [2.0, 1.0]])).tolist()
     [[0.0, 1.0], [0.5, 0.0]]
     """
-    if jnp.ndim(maps) < 2:
-        raise ValueError(f"maps {jnp.shape(maps)} must be [..., H, W]")
+    if np.ndim(maps) < 2:
+        raise ValueError(f"maps {np.shape(maps)} must be [..., H, W]")
     maps = as_float(maps)
     low = jnp.min(maps, axis=(-2, -1), keepdims=True, initial=jnp.inf)
     spread = jnp.max(maps, axis=(-2, -1), keepdims=True, initial=-jnp.inf) - low

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import (
     Queue,
@@ -217,18 +218,18 @@ def prototype_cross_entropy(
     >>> round(loss.item(), 4)  # log(1 + exp(-1))
     0.3133
     """
-    classes = (*jnp.shape(prototypes), 0)[0]
+    classes = (*np.shape(prototypes), 0)[0]
     ignored = {"where": where, "ignore": "a pixel to ignore", "also": (VOID,)}
     labels = as_integers("labels", labels, "class indices", classes, **ignored)
     mask = full_mask(where, labels.shape, "labels") & (labels >= 0) & (labels < classes)
     if seen is not None:
         seen = as_bool("seen", seen)
-        if seen.shape != jnp.shape(prototypes)[:1]:
-            raise ValueError(f"seen {seen.shape} must be [K] for prototypes [K, D] {jnp.shape(prototypes)}")
+        if seen.shape != np.shape(prototypes)[:1]:
+            raise ValueError(f"seen {seen.shape} must be [K] for prototypes [K, D] {np.shape(prototypes)}")
         mask = mask & seen[jnp.clip(labels, 0, max(seen.shape[0] - 1, 0))]
-    if jnp.shape(features)[:-1] != labels.shape:
+    if np.shape(features)[:-1] != labels.shape:
         raise ValueError(
-            f"labels {labels.shape} must have the leading shape of features {jnp.shape(features)}"
+            f"labels {labels.shape} must have the leading shape of features {np.shape(features)}"
         )
     features = jnp.where(mask[..., None], as_float(features), 0.0)
     logits = prototype_logits(features, prototypes, temperature=temperature, where=seen)
@@ -258,7 +259,7 @@ def feature_distance(features: jax.Array, target: jax.Array, *, where: jax.Array
     >>> feature_distance(jnp.array([0.0, 3.0]), jnp.array([2.0, 0.0])).item()
     1.0
     """
-    f, g = jnp.shape(features), jnp.shape(target)
+    f, g = np.shape(features), np.shape(target)
     if not f or f != g:
         raise ValueError(f"features {f} and target {g} must have the same shape [..., D]")
     mask = full_mask(where, f[:-1], "pixels")[..., None]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_mean, masked_softmax
 from jaxlab.core._check import as_bool, check_fraction, check_positive, check_probabilities, full_mask
@@ -218,8 +219,8 @@ def pseudo_label_quality(
     >>> [x.item() for x in pseudo_label_quality(pseudo, jnp.array([0, 0]))]
     [1.0, 0.5]
     """
-    if jnp.shape(truth) != jnp.shape(pseudo.label):
-        raise ValueError(f"truth {jnp.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
+    if np.shape(truth) != np.shape(pseudo.label):
+        raise ValueError(f"truth {np.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
     counted = full_mask(where, pseudo.label.shape, "pseudo-labels")
     right = masked_mean(
         pseudo.label == jnp.asarray(truth), where=counted & pseudo.accepted, axis_name=axis_name

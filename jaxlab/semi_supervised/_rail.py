@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import (
@@ -133,7 +134,7 @@ def disagreement_supervision_loss(
     >>> round(loss.item(), 4)  # the first voxel alone: 0.5 * 0.25 + log 2
     0.8181
     """
-    kl_mode, error_mask = _faults(authors_code, kl_mode, error_mask, jnp.shape(logits))
+    kl_mode, error_mask = _faults(authors_code, kl_mode, error_mask, np.shape(logits))
     labels, known = as_dense_labels(logits, labels, where=where)
     logits = as_float(logits)
     mask = full_mask(where, labels.shape, "labels") & known
@@ -175,9 +176,9 @@ def _differs(logits: jax.Array, prediction: jax.Array, best: jax.Array) -> jax.A
 
 
 def _as_prediction(logits: jax.Array, best: jax.Array, where: jax.Array) -> jax.Array:
-    if jnp.shape(best) != logits.shape[:-1]:
+    if np.shape(best) != logits.shape[:-1]:
         raise ValueError(
-            f"best_prediction {jnp.shape(best)} must have the leading shape of logits {logits.shape}"
+            f"best_prediction {np.shape(best)} must have the leading shape of logits {logits.shape}"
         )
     return as_integers("best_prediction", best, "class indices", logits.shape[-1], where=where)
 
@@ -308,8 +309,8 @@ def rail_student_loss(
     1.0265
     """
     labels, known = as_dense_labels(labelled_logits, labels)
-    if jnp.shape(labelled_logits)[-1] != 2:
-        raise ValueError(f"labelled_logits {jnp.shape(labelled_logits)} must have shape [L, ..., 2]")
+    if np.shape(labelled_logits)[-1] != 2:
+        raise ValueError(f"labelled_logits {np.shape(labelled_logits)} must have shape [L, ..., 2]")
     for student, other in (
         (labelled_logits, best_labelled_logits),
         (unlabelled_logits, best_unlabelled_logits),
@@ -326,7 +327,7 @@ def rail_student_loss(
         target = sharpen(jax.nn.softmax(frozen(logits)), temperature=temperature)
         return mean(jnp.square(probs - target))
 
-    foreground = jax.nn.softmax(as_float(labelled_logits))[..., 1]
+    foreground = jax.nn.softmax(jnp.where(known[..., None], as_float(labelled_logits), 0.0))[..., 1]
     terms = RailTerms(
         segmentation=mean(masked_cross_entropy(labelled_logits, labels), known)
         + mean(dice_loss(foreground, labels == 1, where=known), labelled),

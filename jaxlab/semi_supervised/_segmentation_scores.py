@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import as_bool, as_integers, check_positive, check_probabilities, full_mask
@@ -62,7 +63,7 @@ def class_overlap(
     >>> [round(x, 2) for x in overlap.iou.tolist()], overlap.occurs.tolist()
     ([0.5, 0.67, 0.0], [True, True, False])
     """
-    shapes = jnp.shape(prediction), jnp.shape(labels)
+    shapes = np.shape(prediction), np.shape(labels)
     if shapes[0] != shapes[1]:
         raise ValueError(f"prediction {shapes[0]} and labels {shapes[1]} must have the same shape")
     ignored = {"where": where, "ignore": "a pixel to ignore", "also": (VOID,)}
@@ -103,11 +104,10 @@ def dice_score(prediction: jax.Array, target: jax.Array, *, where: jax.Array | N
     >>> dice_score(jnp.array([[1, 1, 0, 0]]), jnp.array([[0, 1, 1, 0]])).item()
     0.5
     """
+    shapes = np.shape(prediction), np.shape(target)
+    if not shapes[1] or shapes[0] != shapes[1]:
+        raise ValueError(f"prediction {shapes[0]} and target {shapes[1]} must have the same shape [B, ...]")
     prediction, target = as_bool("prediction", prediction), as_bool("target", target)
-    if not target.ndim or prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction {prediction.shape} and target {target.shape} must have the same shape [B, ...]"
-        )
     mask = full_mask(where, target.shape, "target")
     total = lambda x: jnp.sum(as_float(x & mask), axis=tuple(range(1, target.ndim)))
     size = total(prediction) + total(target)
@@ -143,7 +143,7 @@ def dice_loss(
     >>> round(dice_loss(jnp.array([[1.0, 1.0, 0.0]]), jnp.array([[1, 0, 0]])).item(), 4)  # 1 - 2 / 3
     0.3333
     """
-    p, y = jnp.shape(probs), jnp.shape(target)
+    p, y = np.shape(probs), np.shape(target)
     if not p or p != y:
         raise ValueError(f"probs {p} and target {y} must have the same shape [B, ...]")
     check_positive("smooth", smooth)

@@ -104,10 +104,10 @@ def take_levels(clips: jax.Array, indices: Sequence[jax.Array]) -> tuple[jax.Arr
     >>> [level.tolist() for level in take_levels(clips, (jnp.array([[0, 2]]), jnp.array([[1, 3]])))]
     [[[10, 30]], [[20, 40]]]
     """
-    clips, shape = jnp.asarray(clips), jnp.shape(clips)
+    clips, shape = jnp.asarray(clips), np.shape(clips)
     for index in indices:
-        if len(shape) < 2 or jnp.ndim(index) != 2 or jnp.shape(index)[0] != shape[0]:
-            raise ValueError(f"clips {shape} must be [B, T, ...] and indices [B, n], got {jnp.shape(index)}")
+        if len(shape) < 2 or np.ndim(index) != 2 or np.shape(index)[0] != shape[0]:
+            raise ValueError(f"clips {shape} must be [B, T, ...] and indices [B, n], got {np.shape(index)}")
     indices = [as_integers("indices", index, "frames of the clips", shape[1]) for index in indices]
     rows = jnp.arange(shape[0])[:, None]
     return tuple(clips[rows, index] for index in indices)
@@ -185,7 +185,7 @@ def shuffle_levels(key: jax.Array, levels: Sequence[jax.Array]) -> tuple[jax.Arr
     frames = jnp.concatenate(levels, axis=1)
     order = jax.random.uniform(key, frames.shape[:2]).argsort(axis=1)
     dealt = frames[jnp.arange(len(frames))[:, None], order]
-    return tuple(jnp.split(dealt, np.cumsum([jnp.shape(level)[1] for level in levels])[:-1], axis=1))
+    return tuple(jnp.split(dealt, np.cumsum([np.shape(level)[1] for level in levels])[:-1], axis=1))
 
 
 def tube_mask(key: jax.Array, num_tokens: int, ratio: float | jax.Array) -> jax.Array:
@@ -242,8 +242,8 @@ def tube_mix(tokens: jax.Array, partner: jax.Array, mask: jax.Array) -> jax.Arra
     >>> tube_mix(tokens, jnp.array([1, 0]), jnp.array([1, 0, 1])).tolist()
     [[[1, 5, 3]], [[4, 2, 6]]]
     """
-    tokens, shape = jnp.asarray(tokens), jnp.shape(tokens)
-    shapes = shape, jnp.shape(partner), jnp.shape(mask)
+    tokens, shape = jnp.asarray(tokens), np.shape(tokens)
+    shapes = shape, np.shape(partner), np.shape(mask)
     if len(shape) < 3 or shapes[1] != shape[:1] or shapes[2] != shape[2:3]:
         raise ValueError(
             f"tokens must be [B, T, P, ...], partner [B] and mask [P], got {shapes[0]}, {shapes[1]}, {shapes[2]}"

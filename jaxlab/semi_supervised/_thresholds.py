@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum
 from jaxlab.core._check import as_integers, check_decay, check_fraction, check_probabilities, full_mask
@@ -92,9 +93,9 @@ def curriculum_update(
     """
     check_fraction("threshold", threshold)
     check_class_axis("probs", probs)
-    if jnp.shape(index) != jnp.shape(probs)[:-1] or jnp.ndim(index) != 1:
-        raise ValueError(f"index {jnp.shape(index)} must be [B] for probs [B, K] {jnp.shape(probs)}")
-    rows = full_mask(where, jnp.shape(index), "index")
+    if np.shape(index) != np.shape(probs)[:-1] or np.ndim(index) != 1:
+        raise ValueError(f"index {np.shape(index)} must be [B] for probs [B, K] {np.shape(probs)}")
+    rows = full_mask(where, np.shape(index), "index")
     size = len(state.last_label)
     index = as_integers("index", index, "unlabelled examples", size, where=rows, ignore="a row to ignore")
     check_no_nan("probs", probs, where=rows[:, None])
@@ -241,9 +242,9 @@ def adaptive_update(
     """
     check_decay(decay)
     classes = state.class_probs.shape[0]
-    if not jnp.ndim(probs) or jnp.shape(probs)[-1] != classes:
+    if not np.ndim(probs) or np.shape(probs)[-1] != classes:
         raise ValueError(
-            f"probs {jnp.shape(probs)} must have shape [..., K] with the state's {classes} classes"
+            f"probs {np.shape(probs)} must have shape [..., K] with the state's {classes} classes"
         )
     probs = jax.lax.stop_gradient(as_float(probs))
     mask = full_mask(where, probs.shape[:-1], "elements [...]")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import as_integers, full_mask
@@ -37,9 +38,9 @@ def two_means(x: jax.Array, *, where: jax.Array | None = None) -> tuple[jax.Arra
     >>> round(high.item(), 4), round(low.item(), 4)
     (0.85, 0.25)
     """
-    if not jnp.ndim(x):
-        raise ValueError(f"x must be [..., N], got shape {jnp.shape(x)}")
-    mask = full_mask(where, jnp.shape(x), "numbers")
+    if not np.ndim(x):
+        raise ValueError(f"x must be [..., N], got shape {np.shape(x)}")
+    mask = full_mask(where, np.shape(x), "numbers")
     x = jax.lax.stop_gradient(jnp.where(mask, as_float(x), 0.0))
     count = jnp.sum(mask, axis=-1, keepdims=True).astype(x.dtype)
     mean = masked_mean(x, where=mask, axis=-1, keepdims=True)
@@ -132,9 +133,9 @@ def dual_thresholds(
     >>> dual_thresholds(measures, jnp.zeros(4, int), num_classes=2, default=((0.5, 0.5),))[:, 0].tolist()
     [[0.75, 0.25], [0.5, 0.5]]
     """
-    shape = jnp.shape(measures)
-    if len(shape) != 2 or jnp.shape(classes) != shape[:1]:
-        raise ValueError(f"measures {shape} must be [N, Q] and classes {jnp.shape(classes)} must be [N]")
+    shape = np.shape(measures)
+    if len(shape) != 2 or np.shape(classes) != shape[:1]:
+        raise ValueError(f"measures {shape} must be [N, Q] and classes {np.shape(classes)} must be [N]")
     measures = jax.lax.stop_gradient(as_float(measures))
     classes = as_integers(
         "classes", classes, "class indices", num_classes, where=where, ignore="a box to ignore"
