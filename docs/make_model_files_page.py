@@ -8,14 +8,16 @@ from jaxlab.language._adapter_keys import ADAPTER_KEYS
 from jaxlab.language._config_keys import CONFIG_KEYS, GENERATION_KEYS, ROPE_KEYS
 from jaxlab.language._gguf_keys import GGUF_KEYS
 from jaxlab.language._key_rules import HARMLESS, HONOURED, ONLY, Rule, Rules
+from jaxlab.language._tokenizer_keys import GGUF_TOKENIZER_KEYS, TOKENIZER_KEYS
 
 PAGE = pathlib.Path(__file__).resolve().parent / "model_files.md"
 INTRODUCTION = """\
 # What of your folder is honoured
 
-`load_hugging_face`, `load_lora`, `load_gguf` and `end_ids` judge every key of the files they read. A key is honoured,
-or it is known to change nothing, or the file is refused in one line that names the key and its value. A key that is on
-no list is refused too: it may change what the model computes. If you know that it does not, delete it from the file.
+`load_hugging_face`, `load_lora`, `load_gguf`, `load_tokenizer` and `end_ids` judge every key of the files they read. A
+key is honoured, or it is known to change nothing, or the file is refused in one line that names the key and its value. A
+key that is on no list is refused too: it may change what the model computes. If you know that it does not, delete it
+from the file.
 A key that is null asks for nothing. Where a key is absent, the default of transformers, PEFT or llama.cpp is taken.
 
 In the folder also count: `adapter_config.json` beside a model is refused, since transformers would attach it; an
@@ -70,7 +72,9 @@ def page() -> str:
         section("`rope_scaling` and `rope_parameters` in it, by `rope_type`", by_variant(ROPE_KEYS)),
         section("`generation_config.json`", plain(GENERATION_KEYS)),
         section("`adapter_config.json` of PEFT", plain(ADAPTER_KEYS)),
+        section("`tokenizer_config.json` and `special_tokens_map.json`", plain(TOKENIZER_KEYS)),
         section("Metadata of a GGUF file; {arch} is llama, qwen2 or qwen3", plain(gguf)),
+        section("Metadata of a GGUF file that is the tokenizer's", plain(GGUF_TOKENIZER_KEYS)),
     )
     return "\n".join((INTRODUCTION, *sections))
 

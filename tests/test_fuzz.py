@@ -1,4 +1,4 @@
-"""Fuzz of every public function on arrays: finite value and gradient, or one clear line.
+"""Fuzz of every public function on arrays: finite value and gradient, or one clear line; and what becomes of a NaN.
 
 Hypothesis chooses shapes, dtypes, a pattern of values and a pattern of masks. What a function is called with stands
 in `CALLS`; a test makes sure that no public function of the rooms of mathematics is left out.
@@ -686,6 +686,95 @@ def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, s
 @inputs
 def test_families_are_finite_or_say_why(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
+
+
+# A call that compares a float, or takes the largest, before the function sees it: there a NaN ends. What remembers
+# integers alone, and what takes pseudo-labels, which a NaN never becomes, are refused or say so by themselves.
+ENDS_IN = {
+    **dict.fromkeys(
+        ("avg_at_n", "unlabelled_fraction", "curriculum_update", "curriculum_thresholds"), ("s",)
+    ),
+    **dict.fromkeys(("class_overlap", "mean_overlap", "dice_score"), ("s", "t")),
+    "dice_loss": ("t",),
+    "dual_teacher_loss": ("v",),
+    "prototype_exchange_loss": ("s", "bank"),
+}
+
+# A call that spreads a NaN over its row, by a softmax or a product, before a mask can stop it.
+SPREADS = {"class_centroids", "ema_centroids", "class_mean_teacher", "pixel_cross_entropy", "dual_teacher_loss",
+           "codec_init", "encode_message", "decode_message", "interaction_round", "message_consistency",
+           "state_consistency", "talking_loss"}  # fmt: skip
+
+
+class _Asked(dict):
+    """Arguments that know which of them were asked for."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.names = set()
+
+    def __getitem__(self, name):
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
+def _masked(name, floats, rest):
+    """Which entries of each float a mask hides from the function, or a label that marks a row to ignore."""
+    seen = set()
+
+    def ask(floats, rest):
+        arguments = _Asked({**floats, **rest})
+        out = CALLS[name](arguments)
+        seen.update(arguments.names)
+        return out
+
+    jax.eval_shape(ask, floats, rest)
+    rows = np.zeros(len(floats["v"]), bool)
+    rows |= ~rest["rows"] if "rows" in seen else False
+    rows |= (rest["y"] < 0) | (rest["y"] >= floats["s"].shape[1]) if "y" in seen else False
+    rows |= (rest["labels3"] < 0) | (rest["labels3"] >= 3) if "labels3" in seen else False
+    where = rest["where"] if "where" in seen else np.ones(floats["s"].shape, bool)
+    entries = rows[:, None] | ~where
+    nothing = np.zeros(floats["bank"].shape, bool)
+    return {"s": entries, "t": entries, "v": rows | ~where.any(axis=1), "bank": nothing}
+
+
+def _planted(name, floats, rest, key, at, number):
+    array = np.array(floats[key])
+    array[at] = number
+    (_, leaves), grads = _compiled(name)({**floats, key: array}, rest)
+    return [np.asarray(leaf, np.float32) for leaf in leaves], grads
+
+
+def _same(some, others):
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(some, others, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CALLS))
+@pytest.mark.parametrize("mask", ["all", "some"])
+def test_a_nan_acts_where_a_number_does_and_nowhere_else(name, mask):
+    """Planted where another number would change the result it comes out; behind a mask it leaves no trace."""
+    rng = np.random.default_rng(len(name))
+    floats, rest = _arguments(4, 5, "float32", "normal", mask, len(name))
+    hidden = _masked(name, floats, rest)
+    for key, array in floats.items():
+        for _ in range(3):
+            at = tuple(int(rng.integers(size)) for size in array.shape)
+            plant = functools.partial(_planted, name, floats, rest, key, at)
+            plain, _ = plant(array[at])
+            matters = not all(_same(plain, plant(number)[0]) for number in (-1e4, -0.7, 0.3, 7.0, 1e4))
+            values, grads = plant(np.nan)
+            if matters:
+                out = any(np.isnan(value).any() for value in values)
+                assert out or key in ENDS_IN.get(name, ()), (name, key, at, "a NaN became a number")
+            elif hidden[key][at]:
+                assert _same(plain, values), (name, key, at, "a masked NaN shows in the value")
+                for other, grad in grads.items():
+                    finite = np.isfinite(np.array(grad))
+                    if other == key:  # what is done with the entry itself, or its row, is the caller's affair
+                        finite[at[:1] if name in SPREADS else at] = True
+                    assert finite.all(), (name, key, at, "a masked NaN shows in the gradient of", other)
 
 
 @pytest.mark.parametrize("name", ["masked_mean", "masked_softmax", "forward_kl", "kd_loss", "dist_loss", "dkd_loss",

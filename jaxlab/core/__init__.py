@@ -5,6 +5,7 @@ from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema
 from jaxlab.core._gradient_learner import TrainState, gradient_learner
 from jaxlab.core._learner import Computed, Learner, computed
 from jaxlab.core._mapped import data_devices, split_rows, vary_alike
+from jaxlab.core._master_weights import MasterWeightsState, master_weights
 from jaxlab.core._permutation import pass_rows, permute_index
 from jaxlab.core._prototype import (
     PrototypeBank,
@@ -27,12 +28,14 @@ from jaxlab.core._statistics import (
     top_k_accuracy,
 )
 from jaxlab.core._until import UntilState, until
+from jaxlab.core._values import debug_checks
 
 __all__ = [
     "MASKED_LOGIT",
     "Computed",
     "EmaState",
     "Learner",
+    "MasterWeightsState",
     "PrototypeBank",
     "Queue",
     "TrainState",
@@ -48,6 +51,7 @@ __all__ = [
     "cosine_similarity",
     "cross_entropy",
     "data_devices",
+    "debug_checks",
     "ema_init",
     "ema_update",
     "ema_value",
@@ -66,6 +70,7 @@ __all__ = [
     "masked_std",
     "masked_sum",
     "masked_var",
+    "master_weights",
     "normalize",
     "pass_rows",
     "pearson",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxlab.core._learner import Batch, Context, Learner, Metrics
+from jaxlab.core._master_weights import master_weights
 
 
 class TrainState(NamedTuple):
@@ -44,7 +45,7 @@ def gradient_learner(
       init: `(key, context) -> (params, memory)`; a method that remembers nothing has the memory None.
       loss: `(params, memory, batch, step, key, context) -> (scalar, (memory, metrics))`. `step` counts the updates
         before this one; the memory keeps its structure; metrics are float32 scalars.
-      optimizer: any optax transformation.
+      optimizer: any optax transformation; parameters in half precision learn in float32, see `master_weights`.
       after: `(params, memory, step) -> memory`, called with the new parameters and the number of updates taken, for
         what follows the step, such as a moving average.
 
@@ -60,6 +61,8 @@ def gradient_learner(
     >>> float(state.params), float(metrics["loss"])
     (3.0, 9.0)
     """
+
+    optimizer = master_weights(optimizer)
 
     def begin(key: jax.Array, context: Context) -> TrainState:
         params, memory = init(key, context)

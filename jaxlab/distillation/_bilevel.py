@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, master_weights
 from jaxlab.core._check import check_positive
 
 
@@ -97,7 +97,7 @@ def bilevel_learner(
       init: `key -> (params, controller)`.
       lower: `(params, controller, batch, context) -> (scalar, metrics)`; metrics are float32 scalars.
       upper: `(params, batch, context) -> scalar`, on another part of the batch than `lower`.
-      optimizer: the student's.
+      optimizer: the student's; parameters in half precision learn in float32, see `master_weights`.
       controller_optimizer: the controller's; with None the controller stays as it began, and `upper` is not used.
       learning_rate: eta of the virtual step.
       virtual: the lower loss of the virtual step; None takes `lower`.
@@ -124,6 +124,9 @@ def bilevel_learner(
     """
     check_positive("learning_rate", learning_rate)
     virtual = lower if virtual is None else virtual
+    optimizer = master_weights(optimizer)
+    if controller_optimizer is not None:
+        controller_optimizer = master_weights(controller_optimizer)
 
     def begin(key: jax.Array, context: Any) -> BilevelState:
         params, controller = init(key)

@@ -399,6 +399,9 @@ def pack_for_decoding(params: Params) -> dict[str, Any]:
     """Parameters for `decode`: adapters merged, q, k and v joined, gate and up joined.
 
     Fewer, larger products; worth it once per rollout. Not for training: the backward pass of the joined gate is slower.
+    What an adapter is merged into is float32 then, whatever the type of the weights, and so is what it is joined with:
+    in bfloat16 most of a young adapter would round away, and what is sampled would come from another policy than the
+    one that learns.
 
     Args:
       params: a `Decoder`'s, adapters attached or not.

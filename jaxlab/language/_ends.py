@@ -79,7 +79,15 @@ def _of_gguf(path: pathlib.Path) -> tuple[int, ...]:
     names = [f"tokenizer.ggml.{kind}_token_id" for kind in ("eos", "eot", "eom")]
     ids = [each for key in names if key in metadata for each in as_ids(path, key, metadata[key])]
     tokens, kinds = (metadata.get(f"tokenizer.ggml.{key}") or [] for key in ("tokens", "token_type"))
+    return tuple(dict.fromkeys(ids + control_ends(tokens, kinds)))
+
+
+def control_ends(tokens: Sequence[str], kinds: Sequence[int]) -> list[int]:
+    """Control tokens of a GGUF vocabulary that end a turn by their very name.
+
+    `<|end|>` ends only a message where `<|return|>` and `<|call|>` are there too.
+    """
     control = {token: i for i, (token, kind) in enumerate(zip(tokens, kinds)) if kind == _CONTROL}
     if {"<|return|>", "<|call|>"} <= control.keys():
-        control.pop("<|end|>", None)  # where these two end a message, it does not
-    return tuple(dict.fromkeys(ids + [control[token] for token in _GGUF_ENDS if token in control]))
+        control.pop("<|end|>", None)
+    return [control[token] for token in _GGUF_ENDS if token in control]

@@ -133,7 +133,8 @@ def merge_lora(params: Mapping[str, Any]) -> dict[str, Any]:
       params: from `attach_lora`; layers as a tuple or stacked. Without adapters they come back as they are.
 
     Returns:
-      Parameters of plain arrays, in the type of the weights.
+      Parameters of plain arrays; those that had an adapter in float32 or wider. Cast to half precision, they keep
+      little of a small correction.
 
     Reference: LoRA: Low-Rank Adaptation of Large Language Models (2021), section 4.1, no additional inference latency.
 

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxlab.language._ends import as_ids
 from jaxlab.language._extras import require
 from jaxlab.language._hugging_face_config import read_json, write_json
 from jaxlab.language._key_rules import check_keys, kept, rule_of
@@ -246,15 +247,12 @@ def _add_tokens(file: pathlib.Path, backend: Any, decoder: Mapping[str, Any]) ->
 
 
 def _ends(folder: pathlib.Path) -> list[int]:
-    """The ends that the model's own files name."""
-    found = []
+    """The ends that the model's own files name: those of `config.json` where generation has none of its own."""
     for name in ("generation_config.json", "config.json"):
-        ends = read_json(folder / name).get("eos_token_id") if (folder / name).is_file() else None
-        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        if not all(type(end) is int and end >= 0 for end in ends):
-            raise ValueError(f"{folder / name}: eos_token_id is {ends}: it must be an id or a list of them")
-        found += ends
-    return found
+        said = read_json(folder / name).get("eos_token_id") if (folder / name).is_file() else None
+        if said is not None:
+            return list(as_ids(folder / name, "eos_token_id", said))
+    return []
 
 
 def _chat_template(

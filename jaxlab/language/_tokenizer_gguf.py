@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxlab.language._ends import control_ends
 from jaxlab.language._extras import require
 from jaxlab.language._gguf_file import read_gguf
 from jaxlab.language._key_rules import check_keys
@@ -27,12 +28,6 @@ _CUTS = {
 _CUTS |= {"gpt2": _CUTS["gpt-2"], "deepseek-r1-qwen": _CUTS["qwen2"], "llama3": _CUTS["llama-bpe"]}
 _CUTS |= {"llama-v3": _CUTS["llama-bpe"], None: _DEFAULT}
 
-# Control tokens that llama.cpp takes for ends whatever the metadata say.
-_ENDS = (
-    "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>",
-    "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<EOT>", "_<EOT>", "[EOT]", "<end_of_utterance>",
-    "<\uff5cend\u2581of\u2581sentence\uff5c>",
-)  # fmt: skip
 _NAMES = {
     "bos": "bos", "eos": "eos", "unknown": "unk", "seperator": "sep", "separator": "sep", "padding": "pad",
     "cls": "cls", "mask": "mask",
@@ -65,7 +60,7 @@ def tokenizer_of_gguf(path: pathlib.Path) -> Tokenizer:
     backend = _byte_level_bpe(path, tokens, merges, get("pre"))
     _add_special(backend, tokens, kinds)
     named = {f"{_NAMES[kind]}_token": tokens[token] for kind, token in ids.items() if kind in _NAMES}
-    ends = [ids[kind] for kind in ("eot", "eom") if kind in ids] + _ends(tokens, kinds)
+    ends = [ids[kind] for kind in ("eot", "eom") if kind in ids] + control_ends(tokens, kinds)
     return Tokenizer(
         backend, ids.get("padding", ids["eos"]), ids.get("bos"), ids["eos"], _templates(own), ends, named
     )
@@ -77,14 +72,6 @@ def _templates(metadata: Mapping[str, Any]) -> str | dict[str, str] | None:
     if not named:
         return default
     return named if default is None else {"default": default, **named}
-
-
-def _ends(tokens: Sequence[str], kinds: Sequence[int]) -> list[int]:
-    """Control tokens that end a turn by their very name; `<|end|>` ends only a message beside those of harmony."""
-    control = {token: i for i, (token, kind) in enumerate(zip(tokens, kinds)) if kind == _CONTROL}
-    if {"<|return|>", "<|call|>"} <= control.keys():
-        control.pop("<|end|>", None)
-    return [control[token] for token in _ENDS if token in control]
 
 
 def _byte_level_bpe(path: pathlib.Path, tokens: Sequence[str], merges: Sequence[str], pre: str | None) -> Any:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, master_weights
 from jaxlab.language import Decoder
 from jaxlab.post_training._policy_step import (
     Advantage,
@@ -56,7 +56,7 @@ def rlvr_learner(
       verify: `(problems, tokens [B, N], mask [B, N]) -> [B]`, rewards; `problems` has its rows repeated to match.
       advantage: `Rollouts -> [B]` or `[B, N]`. A new estimator is one function: `lambda r: r.rewards - 0.5`.
       loss: `(log_probs [B, N], rollouts, advantage) -> (scalar, metrics)`; `log_probs` carry the gradient.
-      optimizer: any optax transformation.
+      optimizer: any optax transformation; parameters in half precision learn in float32, see `master_weights`.
       group_size: completions per prompt, G.
       max_new_tokens: N.
       eos: the id or ids that end a completion.
@@ -97,6 +97,7 @@ def rlvr_learner(
             "scoring the policy's tokens needs the same one"
         )
 
+    optimizer = master_weights(optimizer)
     score = functools.partial(completion_scores, temperature=temperature)
 
     def begin(key: jax.Array, context: Any) -> PolicyState:

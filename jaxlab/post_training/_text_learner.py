@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, master_weights
 from jaxlab.language import Decoder, check_vocabulary
 from jaxlab.language._texts import check_list, check_texts
 from jaxlab.language.tasks import verify_text
@@ -205,6 +205,7 @@ def text_rlvr_learner(
     if isinstance(items, (str, bytes)):
         raise ValueError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
     scored, shown = False, set()  # whether the scorer has ever worked, and which of its failures were shown
+    optimizer = master_weights(optimizer)
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         params = init(key, context)

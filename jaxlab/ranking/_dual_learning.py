@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core._check import fitted
+from jaxlab.core._check import check_least, fitted
 from jaxlab.core._reduce import AxisName
 from jaxlab.ranking._contracts import check_lists, list_mask
 from jaxlab.ranking._softmax_loss import softmax_loss
@@ -47,11 +48,10 @@ def relative_weights(
     >>> relative_weights(jnp.log(jnp.array([0.8, 0.4, 0.001]))).round(2).tolist()
     [1.0, 2.0, 100.0]
     """
-    if isinstance(max_weight, int | float) and not max_weight >= 1:
-        raise ValueError(f"max_weight must be at least 1 or None, got {max_weight}")
-    if not jnp.ndim(logits):
-        raise ValueError(f"logits {jnp.shape(logits)} must have shape [..., L]")
-    valid = list_mask(where, jnp.shape(logits))
+    check_least("max_weight", max_weight, 1)
+    if not np.ndim(logits):
+        raise ValueError(f"logits {np.shape(logits)} must have shape [..., L]")
+    valid = list_mask(where, np.shape(logits))
     logits = jnp.where(valid, jax.lax.stop_gradient(as_float(logits)), 0.0)
     first = jnp.take_along_axis(logits, valid.argmax(-1, keepdims=True), axis=-1) if logits.size else logits
     gap = first - logits
@@ -97,7 +97,7 @@ def weighted_list_loss(
     0.6931
     """
     check_lists(scores, labels, "scores", "labels")
-    shape = jnp.shape(scores)
+    shape = np.shape(scores)
     gains = as_float(labels) * fitted(1.0 if weights is None else weights, shape, "weights", "lists")
     gains = jax.lax.stop_gradient(gains)
     total = masked_sum(gains, where=list_mask(where, shape), axis_name=axis_name)
@@ -148,7 +148,7 @@ def dla_losses(
     (0.6931, 1.6094)
     """
     check_lists(scores, clicks, "scores", "clicks")
-    logits = fitted(as_float(propensity_logits), jnp.shape(scores), "propensity_logits", "lists")
+    logits = fitted(as_float(propensity_logits), np.shape(scores), "propensity_logits", "lists")
     options = {"max_weight": max_weight, "where": where}
     seen, relevant = relative_weights(logits, **options), relative_weights(scores, **options)
     return DlaLosses(

@@ -49,7 +49,7 @@ def mean_teacher_learner(
       init: `(key, context) -> (params, memory)`.
       loss: `(params, teacher_params, memory, batch, step, key, context) -> (scalar, (memory, metrics))`; metrics are
         float32 scalars, and the memory keeps its structure.
-      optimizer: any optax transformation.
+      optimizer: any optax transformation; parameters in half precision learn in float32, see `core.master_weights`.
       decay: the largest decay, in [0, 1].
       warm_up: steps, at least 0.
 

@@ -42,7 +42,7 @@ MISTAKES = {
     "no value": ([CONFIG, "--config.seeds"], "--config.seeds=VALUE"),
     "negative steps": (
         [CONFIG, "--config.tasks.digits.student.steps=-5"],
-        "steps is -5: an arm needs at least 1",
+        "steps is -5: it must be a whole number, at least 0",
     ),
     "zero seeds": ([CONFIG, "--config.seeds=0"], "config.seeds is 0: at least 1 seed is needed"),
     "negative seed": ([CONFIG, "--config.first_seed=-1"], "seed -1 is out of range"),
@@ -63,10 +63,6 @@ MISTAKES = {
     "mesh does not divide the batch": (
         [CONFIG, "--config.mesh.data=7"],
         "mesh.data is 7: it must divide the batch",
-    ),
-    "mesh does not divide the seeds": (
-        [CONFIG, "--config.seeds=3", "--config.mesh.seed=2"],
-        "mesh.seed is 2: it must divide the 3 seeds",
     ),
     "zero devices": ([CONFIG, "--config.mesh.data=0"], "mesh.data is 0"),
     "rhythm": ([CONFIG, "--config.eval_every=7"], "eval_every is 7: it must be a multiple of log_every, 5"),

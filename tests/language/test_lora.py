@@ -11,16 +11,21 @@ from jaxlab.language import (
     Decoder,
     LowRank,
     attach_lora,
+    completion_hidden,
     convert_rope_pairs,
     init_lora,
     load_hugging_face,
     load_lora,
     merge_lora,
+    output_matrix,
     pack_for_decoding,
+    sample,
     save_lora,
     stack_layers,
+    token_log_probs,
 )
 from jaxlab.language._adapter_config import module_name, read_adapter_config
+from jaxlab.language._layers import linear
 from tests.language.hugging_face import MASK, TOKENS, logits_of, transformers
 from tests.language.test_weights import DATA, GOLDEN
 
@@ -307,3 +312,61 @@ def test_calls_that_cannot_be_are_named():
     message = "adapter of q: a (24, 3) @ b (3, 16) must be like the weight, (16, 16)"
     with pytest.raises(ValueError, match=re.escape(message)):
         attach_lora(PARAMS, swapped, alpha=1.0)
+
+
+HALF = jax.tree.map(lambda x: x.astype(jnp.bfloat16), PARAMS)
+
+
+def young(size):
+    """Adapters whose b is what some Adam steps of 1e-4 have made of it."""
+    adapters = init_lora(jax.random.key(0), MODEL, rank=4, targets=("q", "v", "down"))
+    key = jax.random.key(1)
+    return jax.tree.map(lambda x: x + size * jax.random.normal(key, x.shape) * (x == 0), adapters)
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-3])
+@pytest.mark.parametrize("merge", [pack_for_decoding, merge_lora])
+def test_an_adapter_keeps_its_effect_when_merged_into_bfloat16(size, merge):
+    tuned = attach_lora(HALF, young(size), alpha=8.0)
+    merged = merge(tuned)["layers"][0]
+    q = merged["qkv"][:, : MODEL.width] if "qkv" in merged else merged["q"]
+    adapter = young(size)[0]["q"]
+    wanted = 2.0 * adapter["a"] @ adapter["b"]
+    got = q.astype(jnp.float32) - HALF["layers"][0]["q"].astype(jnp.float32)
+    np.testing.assert_allclose(jnp.vdot(got, wanted) / jnp.vdot(wanted, wanted), 1, atol=5e-3)
+    assert merged["down"].dtype == jnp.float32
+    assert merged["gate_up" if "gate_up" in merged else "gate"].dtype == jnp.bfloat16  # without an adapter
+
+
+def test_a_product_with_an_adapter_is_rounded_once():
+    # 1 + 1/512 + 1/512 is 1 + 1/256 + 0, a number of bfloat16's: neither half is, and 1 + 1/512 rounds to 1.
+    weight, a = jnp.ones((1, 1), jnp.bfloat16), jnp.ones((1, 1))
+    matrix = LowRank(weight, a, jnp.full((1, 1), 2.0**-9), jnp.float32(1.0))
+    x = jnp.array([[1.0 + 2.0**-7]], jnp.bfloat16)
+    exact = (1.0 + 2.0**-7) * (1.0 + 2.0**-9)
+    assert linear(x, matrix).dtype == jnp.bfloat16
+    assert linear(x, matrix)[0, 0] == jnp.bfloat16(exact)
+    np.testing.assert_array_equal(linear(x, matrix.merged()), linear(x, matrix))
+
+
+def test_what_is_sampled_in_bfloat16_comes_from_the_policy_that_learns():
+    """The sampler's log-probabilities move with an adapter as the learner's do, though neither moves by a unit."""
+    prompts, mask = jnp.asarray(TOKENS), jnp.asarray(MASK)[:, ::-1] > 0  # padding on the left
+
+    @jax.jit
+    def both(params):
+        out = sample(
+            MODEL, params, prompts, mask, jax.random.key(3), max_new_tokens=6, eos=None, num_samples=8
+        )
+        hidden = completion_hidden(MODEL, params, prompts, mask, out.tokens, out.mask)
+        return out, token_log_probs(hidden, output_matrix(params), out.tokens)
+
+    for adapters in (trained(), young(1e-3)):
+        tuned = attach_lora(HALF, jax.tree.map(lambda x: x.astype(jnp.bfloat16), adapters), alpha=8.0)
+        out, learned = both(tuned)
+        gap = jnp.where(out.mask, out.log_probs - learned, 0.0)
+        # As near to each other as without adapters, where only the order of sums differs.
+        plain, of_plain = both(HALF)
+        noise = jnp.where(plain.mask, plain.log_probs - of_plain, 0.0)
+        assert jnp.sqrt(jnp.mean(gap**2)) < 2 * jnp.sqrt(jnp.mean(noise**2)) + 1e-3
+        assert abs(gap.mean()) < 0.01

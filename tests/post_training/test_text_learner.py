@@ -129,7 +129,7 @@ def test_a_scorer_that_never_works_stops_the_first_batch(scorer, message):
     with pytest.raises(
         RuntimeError, match=f"(?s)the scorer failed on every answer.*16 of 16 answers.*{message}"
     ):
-        learner.update(state, PROBLEMS, jax.random.key(1))
+        learner.update(state, PROBLEMS, jax.random.key(1), {})
 
 
 def test_later_failures_cost_their_answers_and_are_shown_once(capsys):
@@ -139,7 +139,7 @@ def test_later_failures_cost_their_answers_and_are_shown_once(capsys):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             problems = PROBLEMS._replace(item=jnp.array(items))
-            state, metrics = learner.update(state, problems, jax.random.key(1))
+            state, metrics = learner.update(state, problems, jax.random.key(1), {})
         shown.append([str(warning.message) for warning in caught])
     assert [len(messages) for messages in shown] == [0, 1, 1]
     assert 'raise ValueError("no")' in shown[1][0]
@@ -155,7 +155,7 @@ def test_prompts_padded_on_the_right_are_answered_alike(learner):
     )
     right = PROBLEMS._replace(prompts=turn(PROBLEMS.prompts), prompt_mask=turn(PROBLEMS.prompt_mask))
     for problems in (PROBLEMS, right):
-        found.append(learner.update(state, problems, jax.random.key(1)))
+        found.append(learner.update(state, problems, jax.random.key(1), {}))
     _same(*found)
     assert found[0][1]["length"] > 0
 
@@ -170,10 +170,10 @@ def test_prompts_padded_on_the_right_are_answered_alike(learner):
 )
 def test_items_that_are_not_there_are_named(items, message):
     with pytest.raises(ValueError, match=message):
-        _learner(items=items).update(None, PROBLEMS, jax.random.key(1))
+        _learner(items=items).update(None, PROBLEMS, jax.random.key(1), {})
     learner = _learner(items=["a"] * 9)
     with pytest.raises(ValueError, match="item -1 is asked about: there are 9 items"):
-        learner.update(None, PROBLEMS._replace(item=jnp.array([0, 1, -1, 2])), jax.random.key(1))
+        learner.update(None, PROBLEMS._replace(item=jnp.array([0, 1, -1, 2])), jax.random.key(1), {})
 
 
 def test_adapters_alone_are_trained_and_kept():
@@ -317,7 +317,7 @@ def test_every_end_of_the_tokenizer_ends_a_completion():
         MODEL, Two("abc="), init=lambda key, context: MODEL.init(jax.random.key(0)), scorer=text_scorers.tenths,
         **SETTINGS | {"loss": lambda log_probs, r, advantage: (jnp.sum(log_probs), {"rollouts": r})},
     )  # fmt: skip
-    r = learner.update(learner.init(jax.random.key(9), {}), PROBLEMS, jax.random.key(1))[1]["rollouts"]
+    r = learner.update(learner.init(jax.random.key(9), {}), PROBLEMS, jax.random.key(1), {})[1]["rollouts"]
     ended = np.isin(r.tokens[:, 0], Two.eos_ids)
     assert 0 < ended.sum() < 16
     np.testing.assert_array_equal(r.mask[:, 1], ~ended)

@@ -176,7 +176,7 @@ def test_devices_return_the_global_losses_although_they_hold_unequal_clicks(asse
         (lambda: softmax_loss(SCORES, CLICKS, where=jnp.ones(3)), r"where \(3,\) must broadcast"),
         (lambda: dla_losses(SCORES, jnp.zeros(4), CLICKS), r"propensity_logits \(4,\) must broadcast"),
         (lambda: dla_losses(SCORES, LOGITS, CLICKS[0]), r"scores \(6, 5\) and clicks \(5,\)"),
-        (lambda: relative_weights(SCORES, max_weight=0.5), "max_weight must be at least 1 or None, got 0.5"),
+        (lambda: relative_weights(SCORES, max_weight=0.5), "max_weight must be at least 1, got 0.5"),
         (lambda: relative_weights(jnp.float32(0)), r"must have shape \[..., L\]"),
     ],
 )
