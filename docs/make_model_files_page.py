@@ -15,8 +15,8 @@ INTRODUCTION = """\
 # What of your folder is honoured
 
 `load_hugging_face`, `load_lora`, `load_gguf`, `load_tokenizer` and `end_ids` judge every key of the files they read. A
-key is honoured, or it is known to change nothing, or the file is refused in one line that names the key and its value. A
-key that is on no list is refused too: it may change what the model computes. If you know that it does not, delete it
+key is honoured, or it is known to change nothing, or the file is refused in one line that names the key and its value.
+A key that is on no list is refused too: it may change what the model computes. If you know that it does not, delete it
 from the file.
 A key that is null asks for nothing. Where a key is absent, the default of transformers, PEFT or llama.cpp is taken.
 

@@ -50,6 +50,9 @@ def computed(fn: Callable[[jax.Array, Context, Any], State], *, jit: bool = True
       fn: `(key, context, train) -> state`, pure if `jit`.
       jit: False runs it on the host.
 
+    Returns:
+      What an arm or a stage takes for a method.
+
     >>> mean = computed(lambda key, context, train: train.mean())
     >>> mean.jit
     True
