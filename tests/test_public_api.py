@@ -1,4 +1,4 @@
-"""Every public name: documented with shapes and source, with an example that runs, and touched by a test of its room."""
+"""Every public name: documented with shapes and source, an example that runs, and a test of its room that names it."""
 
 import doctest
 import importlib
