@@ -135,7 +135,10 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         raise BadInput(str(error)) from None
     if args.dry_run:
-        print(dry_run(tasks, plan))
+        try:
+            print(dry_run(tasks, plan))
+        except ValueError as error:
+            raise BadInput(str(error)) from None
         return 0
     described = {
         "config": loaded.name,

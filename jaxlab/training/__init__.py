@@ -1,5 +1,6 @@
 """The engine: runs any learner over many seeds and devices, and decides claims. The only room that writes."""
 
+from jaxlab.training._ahead import trial
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.claims import Claim, check_claims
@@ -31,4 +32,5 @@ __all__ = [
     "qualified",
     "run",
     "state_shardings",
+    "trial",
 ]

@@ -23,6 +23,26 @@ def stage_salt(name: str) -> int:
     return zlib.crc32(name.encode()) | 1
 
 
+def trial(tasks: Mapping[str, Experiment] | Experiment, plan: Plan) -> dict[str, set[str] | None]:
+    """Trace a whole comparison without compiling or training it: does it fit together?
+
+    Structures of states, scalar metrics, every split's evaluation, the summary of an empty history, and that every
+    claim speaks of something that there is. `run` does the same before its first step.
+
+    Args:
+      tasks: experiments by task name, or one experiment.
+      plan: how it would run.
+
+    Returns:
+      The names of the final metrics, by arm.
+
+    Raises:
+      ValueError: claims that cannot be decided, updates that change a state's structure, and whatever a method raises.
+    """
+    tasks = {"": tasks} if isinstance(tasks, Experiment) else tasks
+    return Programs(tasks, plan, compiles=False).metrics
+
+
 class Programs:
     """The programs of a run's stages and groups of arms, in the order of their use.
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlab.core import Computed
+from jaxlab.training._batches import batch_of, check_batches
 from jaxlab.training._method import Group, Method
 from jaxlab.training._placed import Layout, PlacedData, Split, pad
 from jaxlab.training.experiment import Plan
@@ -36,13 +37,6 @@ def turn_key(seed: jax.Array, salt: int, step: jax.Array) -> jax.Array:
     """The key of the turn after `step` updates."""
     root = jax.random.fold_in(jax.random.key(seed), salt)
     return jax.random.fold_in(jax.random.fold_in(root, _TURN_SALT), step)
-
-
-def batch_of(group: Group, train: Any, key: jax.Array, step: jax.Array) -> Any:
-    """The batch of one step, by whichever way the group has; None when it has none."""
-    if group.stream is not None:
-        return group.stream(train, key, step)
-    return None if group.draw is None else group.draw(train, jax.random.fold_in(key, step))
 
 
 def make_program(group: Group, plan: Plan, *, salt: int = 0) -> Any:
@@ -178,6 +172,10 @@ class CompiledProgram:
         self, context: Any, data: Mapping[str, Split], counts: tuple[int, ...], along: tuple[str, ...]
     ) -> None:
         """Trace all that a run of these chunks needs, from shapes alone; mistakes of the method appear here."""
+        train = data["train"]
+        if counts:
+            own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), train.own)
+            check_batches(self.group, train.of_seed(own, train.shared), jax.random.key(0))
         self._trace("init", None, context, data["train"])
         state = self.abstract_state(context, data["train"])
         for count in counts:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.core import Learner
-from jaxlab.training import Arm, Workdir, fit
+from jaxlab.core import Learner, computed
+from jaxlab.training import Arm, Workdir, fit, trial
 from jaxlab.training._ahead import Programs
 from jaxlab.training._program import CompiledProgram
 from jaxlab.training.run import PreemptedRun, run
@@ -112,3 +112,90 @@ def test_arms_compile_before_the_stage_that_they_begin_from_has_trained():
         programs.close()
     assert trace["loss"].shape == (3, 1, 10)
     assert jax.tree.leaves(state)[0].shape[0] == 3
+
+
+def test_a_trial_says_what_there_is_and_trains_nothing():
+    experiment = dataclasses.replace(
+        toy.experiment(
+            first=toy.arm(0.1),
+            second=toy.arm(0.2),
+            solved=Arm(computed(lambda k, c, train: {"w": train[0][0]})),
+        ),
+        claims=(),
+        evaluate=lambda state, split, context: {"mse": toy.mse(getattr(state, "params", state), split)},
+        summarise=lambda history: {"best": history["val/mse"].min(axis=0)},
+    )
+    found = trial(experiment, toy.plan())
+    assert found == dict.fromkeys(("first", "second", "solved"), {"val/mse", "test/mse", "best"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metric": "test/msee"}, "fast has no metric 'test/msee', it has"),
+        ({"arm": "fats"}, "speaks of 'fats': the arms are fast, slow"),
+        ({"needs": ("roomy",)}, "needs 'roomy': there is no premise or room claim"),
+    ],
+)
+def test_a_misspelt_claim_is_refused_before_the_first_step(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        good = toy.experiment()
+        claims = tuple(dataclasses.replace(claim, **changes) for claim in good.claims)
+        go(tmp_path, dataclasses.replace(good, claims=claims))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        (lambda s, b, k, c: (s[:1], {"loss": 0.0}), r"is int32\[\] before and absent after"),
+        (
+            lambda s, b, k, c: ((s[0].astype("bfloat16"), s[1]), {"loss": 0.0}),
+            r"float32\[2\] before and bfloat16\[2\] after",
+        ),
+        (lambda s, b, k, c: (s, {"loss": s[0]}), r"metric 'loss' has the shape \(2,\): metrics are scalars"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_line(update, message):
+    learner = Learner(lambda key, context: (jnp.zeros(2), jnp.int32(0)), update)
+    evaluate = lambda state, split, context: {"mse": 0.0}
+    with pytest.raises(ValueError, match=message):
+        trial(toy.experiment(fast=Arm(learner, steps=10, evaluate=evaluate)), toy.plan())
+
+
+GENERATOR = np.random.default_rng(0)
+FIXED = np.arange(8.0, dtype=np.float32)
+
+
+def by_numpy(train, key):
+    """A batch from a generator of the host: traced once, the same for ever."""
+    rows = GENERATOR.integers(0, 400, 8)
+    return train[0][rows], train[1][rows]
+
+
+def from_outside(train, key):
+    """A loader of one's own: an array that neither the data nor the key decides."""
+    return toy.draw(train, key)[0], jnp.asarray(FIXED)
+
+
+def whole(train, key):
+    """All rows, and a mask that is the same at every step: a full-batch method."""
+    return train[0], train[1] + 0 * jnp.ones(len(train[1]))
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (by_numpy, "draw takes other numbers from outside each time: it is traced once"),
+        (from_outside, r"draw: the batch\[1\] depends on neither the data nor the key"),
+    ],
+)
+def test_a_batch_that_would_never_change_is_refused(draw, message):
+    with pytest.raises(ValueError, match=message):
+        trial(dataclasses.replace(toy.experiment(fast=toy.arm(), slow=toy.arm(0.2)), draw=draw), toy.plan())
+
+
+def test_full_batches_are_no_mistake():
+    assert trial(
+        dataclasses.replace(toy.experiment(fast=toy.arm(), slow=toy.arm(0.2)), draw=whole), toy.plan()
+    )
