@@ -8,12 +8,12 @@ Fashion-MNIST (16 units; fetch it once with `--download`): PLD's tasks with wide
 too much from seed to seed. `ce` has no teacher, `smoothing` replaces it by a constant. Where a loss may stand beside
 cross-entropy, two of its four settings say how much; ListMLE and PLD hold the label themselves.
 
-KD (2015, arXiv 1503.02531), reverse KL (MiniLLM, 2023, arXiv 2306.08543), JSD (GKD, 2023, arXiv 2306.13649), DKD (2022,
-arXiv 2203.08679), DIST (2022, arXiv 2205.10536), BinaryKL (DHKD, 2024, arXiv 2411.08937), ListMLE (2008), PLD (2025,
-arXiv 2506.12542).
+KD (2015, arXiv 1503.02531), reverse KL (MiniLLM, 2023, arXiv 2306.08543), JSD (GKD, 2023, arXiv 2306.13649), DKD
+(2022, arXiv 2203.08679), DIST (2022, arXiv 2205.10536), BinaryKL (DHKD, 2024, arXiv 2411.08937), ListMLE (2008), PLD
+(2025, arXiv 2506.12542).
 """
 
-from configs._comparison import benchmark, comparison, grid
+from configs._comparison import TWO_VALUES, benchmark, comparison, grid
 from configs.distillation import pld
 
 DIGITS, HIERARCHY = pld.BASE["tasks"]["digits"], pld.BASE["tasks"]["hierarchy"]
@@ -116,6 +116,7 @@ GRID = {
     "pld": grid({"learning_rate": RATES, "options.temperature": (1.0, 4.0)}),
 }
 LOSSES = [name for name in METHODS if name not in ("ce", "smoothing", "kd")]
+EDGES = {"*": TWO_VALUES}
 CLAIMS = (
     *(benchmark(loss, versus) for versus in ("smoothing", "kd") for loss in LOSSES),
     benchmark("kd", "smoothing"),
@@ -125,6 +126,5 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("digits",), "arms": ("smoothing", "kd", "reverse_kl", "jsd"), "tasks.digits.student.steps": 20,
            "tasks.digits.teacher.options": {"features": (16,)}, "tasks.digits.teacher.steps": 20},
-    tune={"minutes": 15.0, "seeds": 3},
-    long=("tasks.*.student.steps",),
+    tune={"minutes": 15.0, "seeds": 3}, long=("tasks.*.student.steps",),
 )  # fmt: skip

@@ -6,17 +6,17 @@ DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022, arXiv 2207
     python -m experiments.run --config=configs/distillation/dcd.py:tune     # the search behind ARMS
 
 Procedural pairs of two non-linear views of one latent, in groups of eight near-duplicates. The teacher is a
-cross-encoder trained on 2,048 pairs; the student a bi-encoder that has 512 of them. Of 32 candidate texts for an image,
-the match among them, every arm scores eight: the match with seven drawn ones (`random`), or with the seven that the
-teacher scores highest (`hard`). Rows weigh the same (`uniform`) or by the teacher's entropy (`dynamic`). `released` is
-the authors' code, whose row weights of the distillation do nothing and whose teacher scores belong to other pairs
-wherever the match is not ranked first; `alone` and `alone_hard` have no distillation loss. R@1 is the mean of both
-directions; the ceiling is the teacher, stage `teacher` of the result.
-Other than in the paper: procedural views for COCO's photographs and captions, small encoders for transformers, and 8 of
-32 candidates where it keeps 8 of 16.
+cross-encoder trained on 2,048 pairs; the student a bi-encoder that has 512 of them. Of 32 candidate texts for an
+image, the match among them, every arm scores eight: the match with seven drawn ones (`random`), or with the seven that
+the teacher scores highest (`hard`). Rows weigh the same (`uniform`) or by the teacher's entropy (`dynamic`).
+`released` is the authors' code, whose row weights of the distillation do nothing and whose teacher scores belong to
+other pairs wherever the match is not ranked first; `alone` and `alone_hard` have no distillation loss. R@1 is the mean
+of both directions; the ceiling is the teacher, stage `teacher` of the result.
+Other than in the paper: procedural views for COCO's photographs and captions, small encoders for transformers, and 8
+of 32 candidates where it keeps 8 of 16.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, secondary
 
 BASE = {
     "experiment": "distillation.retrieve",
@@ -56,6 +56,7 @@ ARMS = {
 ALONE = grid({"learning_rate": (1e-3, 3e-3), "weight_decay": (1e-2, 1.0)})
 DISTIL = grid({"learning_rate": (1e-3, 3e-3), "alpha": (0.05, 0.2)})
 GRID = {name: ALONE if name.startswith("alone") else DISTIL for name in METHODS}
+EDGES = {"*": TWO_VALUES}
 CLAIMS = (
     headline("hard_dynamic", "random_dynamic", "hard pairs beat random ones at an equal number"),
     headline("hard_dynamic", "hard_uniform", "dynamic weights beat uniform ones"),
@@ -70,6 +71,5 @@ get_config, VARIANTS = comparison(
     smoke={"arms": ("alone", "hard_dynamic", "released"), "log_every": 3, "eval_every": 6, "checkpoint_every": 6,
            "batch_size": 4, "candidates": 8, "num_negatives": 3, "data.train": 32, "data.student_pairs": 16,
            "data.val": 8, "data.test": 16, "teacher.steps": 6, "student.steps": 6},
-    tune={"minutes": 5.0},
-    long=("student.steps",),
+    tune={"minutes": 5.0}, long=("student.steps",),
 )  # fmt: skip

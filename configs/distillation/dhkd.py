@@ -7,15 +7,15 @@ Dual-Head Knowledge Distillation: Enhancing Logits Utilization with an Auxiliary
 
 Arms: cross-entropy (`ce`) and BinaryKL-Norm (`binary`), each on its only head; both on one head (`one_head`); on two
 heads of which the auxiliary one is dropped after training (`two_heads`); the same with aligned gradients (`aligned`);
-KD. The paper says that both losses on one head are worse than either alone, that the second head mends it, and that the
-conflict sits in the classifier: `classifier_agreement` and `body_agreement` in metrics.jsonl are the cosines of the two
-gradients there and below.
-Other than in the paper: MLPs on 300 digits and on twenty procedural classes; the auxiliary head is linear (the authors'
-`head_features = (200,)` lacks dropout and batch normalisation here); AdamW with cosine decay. The paper: CIFAR-100,
-ResNet-56 to ResNet-20, 240 epochs of batches of 64, SGD 0.05 with steps, weight 1, temperature 2 (KD: 4).
+KD. The paper says that both losses on one head are worse than either alone, that the second head mends it, and that
+the conflict sits in the classifier: `classifier_agreement` and `body_agreement` in metrics.jsonl are the cosines of
+the two gradients there and below.
+Other than in the paper: MLPs on 300 digits and on twenty procedural classes; the auxiliary head is linear (the
+authors' `head_features = (200,)` lacks dropout and batch normalisation here); AdamW with cosine decay. The paper:
+CIFAR-100, ResNet-56 to ResNet-20, 240 epochs of batches of 64, SGD 0.05 with steps, weight 1, temperature 2 (KD: 4).
 """
 
-from configs._comparison import ablation, comparison, grid, headline, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, secondary
 
 MLP = {"net": "mlp", "options": {"features": (256, 256)}, "learning_rate": 1e-3, "weight_decay": 1e-4}
 BASE = {
@@ -77,6 +77,7 @@ GRID = {
     "aligned": WEIGHTED,
     "kd": grid({"learning_rate": (3e-3, 1e-2), ("ce_weight", "weight"): ((0.5, 0.5), (0.1, 0.9))}),
 }
+EDGES = {"*": TWO_VALUES, "binary": "3e-2 is the highest rate, best on the hierarchy: not widened"}
 CLAIMS = (
     headline("two_heads", "one_head", "two heads beat one"),
     secondary("ce", "one_head", "cross-entropy alone beats both losses on one head"),
@@ -92,6 +93,5 @@ get_config, VARIANTS = comparison(
            "log_every": 3, "eval_every": 6, "checkpoint_every": 6, "tasks.digits.teacher.steps": 6,
            "tasks.digits.teacher.options": {"features": (16,)}, "tasks.digits.student.steps": 6,
            "tasks.digits.student.options": {"features": (8,)}},
-    tune={"minutes": 5.0, "seeds": 6},
-    long=("tasks.*.student.steps",),
+    tune={"minutes": 5.0, "seeds": 6}, long=("tasks.*.student.steps",),
 )  # fmt: skip

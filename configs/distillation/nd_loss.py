@@ -6,13 +6,13 @@ Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 20
     python -m experiments.run --config=configs/distillation/nd_loss.py:tune     # the search behind ARMS
 
 Arms: cross-entropy (`ce`); that and KD at temperature 4 (`kd`); to this the cosine to the teacher's class mean
-(`kd_direction`), the reward of length up to the teacher's (`kd_norm`), or both in one term (`kd_nd`). `feature_norm` is
-the mean length of what the student's classifier reads. Twenty procedural classes, a teacher of width 64 before its
+(`kd_direction`), the reward of length up to the teacher's (`kd_norm`), or both in one term (`kd_nd`). `feature_norm`
+is the mean length of what the student's classifier reads. Twenty procedural classes, a teacher of width 64 before its
 classifier, a student of the same width and a narrow one of 32, where a feature term brings a linear projector that is
 dropped after training.
 Other than in the paper: MLPs; the projector has no batch normalisation and no dropout; AdamW with cosine decay. The
-paper: CIFAR-100, ResNet-56 to ResNet-20, 240 epochs of batches of 128, SGD 0.1 with steps, weights 1 for KD and 2 for ND.
-As there, the weight of KD grows over the first twelfth of the steps (the paper: per epoch) and that of ND does not.
+paper: CIFAR-100, ResNet-56 to ResNet-20, 240 epochs of batches of 128, SGD 0.1 with steps, weights 1 for KD and 2 for
+ND. As there, only the weight of KD grows over the first twelfth (the paper: per epoch).
 """
 
 from configs._comparison import ablation, comparison, grid, headline, premise
@@ -26,7 +26,8 @@ TASK = {
 STUDENT = {"net": "mlp", "steps": 1000}
 BASE = {
     "experiment": "distillation.train_student",
-    "paper": "ND: Improving Knowledge Distillation via Regularizing Feature Norm and Direction (2023, arXiv 2305.17007)",
+    "paper": "ND: Improving Knowledge Distillation via Regularizing Feature Norm and Direction (2023, "
+    "arXiv 2305.17007)",
     "scale": "toy (MLPs of 32 and 64 units, procedural classes)",
     "batch_size": 64,
     "augment": "none",  # "crop_flip" shifts by up to four pixels and mirrors
@@ -77,6 +78,7 @@ GRID = {
     "kd_norm": FEATURES,
     "kd_nd": FEATURES,
 }
+EDGES = dict.fromkeys(("weight", "feature_weight"), "mostly the largest, once the smallest: not widened")
 CLAIMS = (
     headline("kd_nd", "kd", "norm and direction beat kd"),
     ablation("kd_nd", "kd_direction", "norm and direction beat direction alone"),
@@ -94,6 +96,5 @@ get_config, VARIANTS = comparison(
            "tasks.narrow.data.test": 20, "tasks.narrow.teacher.options": {"features": (16,)},
            "tasks.narrow.teacher.steps": 6, "tasks.narrow.student.options": {"features": (8,)},
            "tasks.narrow.student.steps": 6},
-    tune={"minutes": 5.0, "seeds": 6},
-    long=("tasks.*.student.steps",),
+    tune={"minutes": 5.0, "seeds": 6}, long=("tasks.*.student.steps",),
 )  # fmt: skip

@@ -12,11 +12,11 @@ Beta(1, 1); `bases`: masks from what the released loss has learned in a run of i
 budget), the same for all images; `released`: the authors' loss, whose factor is the log of the *sum* of the cells'
 densities and multiplies the classifier's loss as well; `reinforce`: the policy gradient with a baseline, the mean of
 the other images' rewards. A reward is minus the image's cross-entropy, so both policies learn legible masks.
-Other than in the paper: no batch normalisation in the policy; a small ConvNet. The paper: RadImageNet, grid 64 on crops
-of 224 pixels, kernel 13, sigma 6, batches of 256, SGD 0.1 and 0.01, 90 + 10 epochs.
+Other than in the paper: no batch normalisation in the policy; a small ConvNet. The paper: RadImageNet, grid 64 on
+crops of 224 pixels, kernel 13, sigma 6, batches of 256, SGD 0.1 and 0.01, 90 + 10 epochs.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, secondary
 
 BEFORE = {"masks": "released", "schedule": "restart", "learning_rate": 0.03, "finetune_rate": 0.03}
 BASE = {
@@ -24,8 +24,7 @@ BASE = {
     "paper": "Policy Gradient-Driven Noise Mask (2024, arXiv 2406.14568)",
     "scale": "toy (a small ConvNet, 300 digits)",
     "seeds_by": "map",
-    "eval_every": 1000,
-    "checkpoint_every": 1000,
+    "eval_every": 1000, "checkpoint_every": 1000,
     "steps": 1000,
     "masked_fraction": 0.9,
     "batch_size": 32,
@@ -38,7 +37,7 @@ BASE = {
     "net": {"channels": (8, 16), "policy": (32,)},
     "mask": {"grid": 4, "kernel": 3, "sigma": 1.0, "base_decay": 0.9, "update_decay": 0.99},
     "bases": BEFORE,  # the run that the arm `bases` has them from: `released`, as below
-}
+}  # fmt: skip
 ARM = {"masks": "none", "schedule": "restart", "finetune_rate": 0.01}
 METHODS = {
     "clean": {"schedule": "single"},
@@ -55,6 +54,7 @@ ARMS = {
 }
 RESTART = grid({"learning_rate": (0.03, 0.1), "finetune_rate": (0.003, 0.03)})
 GRID = dict.fromkeys(METHODS, RESTART) | {"clean": grid({"learning_rate": (0.01, 0.03, 0.1, 0.3)})}
+EDGES = {"*": TWO_VALUES}
 CLAIMS = (
     headline("released", "clean", "the released method beats clean training"),
     secondary("released", "uniform", "the released method beats masks that know nothing"),
@@ -69,6 +69,5 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"arms": ("uniform", "released", "reinforce"), "log_every": 2, "eval_every": 4, "checkpoint_every": 4,
            "steps": 4, "masked_fraction": 0.5, "batch_size": 8, "net": {"channels": (4,), "policy": (8,)}},
-    tune={"minutes": 5.0},
-    long=("steps",),
+    tune={"minutes": 5.0}, long=("steps",),
 )  # fmt: skip

@@ -21,8 +21,7 @@ BASE = {
     "paper": "Random Teachers are Good Teachers (2023, arXiv 2302.12091)",
     "scale": "toy (three convolutions, procedural classes)",
     "seeds_by": "map",
-    "eval_every": 600,
-    "checkpoint_every": 600,
+    "eval_every": 600, "checkpoint_every": 600,
     "steps": 600,
     "batch_size": 64,
     "data": {"source": "hierarchy", "split_seed": 0, "train": 4000, "val": 2000, "test": 2000,
@@ -60,8 +59,16 @@ ARMS = {
     "pixels": {"probe_decay": 0.0},
 }
 UNTRAINED = grid({"probe_decay": (0.0, 1e-3, 1e-2)})
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 1e-3, 3e-3)})) | {"teacher": UNTRAINED, "pixels": UNTRAINED}
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 1e-3, 3e-3)})) | {
+    "teacher": UNTRAINED,
+    "pixels": UNTRAINED,
+}
 AS_GOOD = {"relation": "equivalent", "sesoi": 0.02}
+EDGES = {
+    "learning_rate": "3e-3 is the highest: not widened",
+    "teacher": "1e-2 is the highest: not widened",
+    "pixels": "0 is the least there is",
+}
 CLAIMS = (
     headline("near", "teacher", "a student probes better than its untrained teacher"),
     secondary("near", "pixels", "it probes better than the raw pixels"),
@@ -86,7 +93,6 @@ get_config, VARIANTS = comparison(
            "steps": 4, "batch_size": 8, "data": {"source": "digits", "split_seed": 0}, "net.channels": (4,),
            "net.projector": (8,), "net.bottleneck": 4, "net.outputs": 8, "probe.train_examples": 64,
            "probe.steps": 5, "probe.neighbors": 3, "landscape.images": 8, "landscape.points": 5},
-    tune={"minutes": 5.0},
-    long=("steps",),
+    tune={"minutes": 5.0}, long=("steps",),
     variants={"paper": PAPER},
 )  # fmt: skip

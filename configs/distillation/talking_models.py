@@ -9,14 +9,15 @@ takes the place of its lower layers' state; all weights; and the task, as the pa
     python -m experiments.run --config=configs/distillation/talking_models.py           # about 2 minutes on 2 CPU cores
     python -m experiments.run --config=configs/distillation/talking_models.py:tune      # the search behind ARMS
 
-The teacher names upright digits and is frozen. The student is given a few digits, turned by up to 40 degrees, and tells
-odd from even. Arms: the labels alone (`ce`); the teacher's answers grouped into odd and even (`kd`); its hidden state
-through a linear regressor (`hint`, FitNet), which only this arm has; `one_way`, where the teacher reports its state as a
-message; `two_way` with one and two rounds, where it answers the student's. These three have the same codecs, losses and
-parameters. `all_labels`, the labels of all training images, is the ceiling. The student is scored alone.
+The teacher names upright digits and is frozen. The student is given a few digits, turned by up to 40 degrees, and
+tells odd from even. Arms: the labels alone (`ce`); the teacher's answers grouped into odd and even (`kd`); its hidden
+state through a linear regressor (`hint`, FitNet), which only this arm has; `one_way`, where the teacher reports its
+state as a message; `two_way` with one and two rounds, where it answers the student's. These three have the same
+codecs, losses and parameters. `all_labels`, the labels of all training images, is the ceiling. The student is scored
+alone.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, room, secondary
 
 BASE = {
     "experiment": "distillation.talk",
@@ -73,6 +74,7 @@ GRID = {
     "two_way_2": TALK,
     "all_labels": LABELS,
 }
+EDGES = {"*": TWO_VALUES}
 CLAIMS = (
     headline("two_way_1", "one_way", "two-way talk beats a one-way codec of equal size"),
     secondary("two_way_2", "two_way_1", "a second round helps"),
@@ -87,6 +89,5 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"arms": ("ce", "one_way", "two_way_1"), "log_every": 3, "eval_every": 6, "checkpoint_every": 6,
            "steps": 6, "teacher.steps": 6, "batch_size": 8},
-    tune={"minutes": 5.0},
-    long=("steps",),
+    tune={"minutes": 5.0}, long=("steps",),
 )  # fmt: skip

@@ -5,21 +5,22 @@ On Teacher Hacking in Language Model Distillation, 2025, arXiv 2502.02671.
     python -m experiments.run --config=configs/distillation/teacher_hacking.py          # about 3 minutes on 2 CPU cores
     python -m experiments.run --config=configs/distillation/teacher_hacking.py:tune     # both rates for every arm
 
-A random decoder is the truth (oracle): prompts of 3 tokens, answers of 5, of 8 tokens in all. The teacher is trained on
-1,600 of its answers, the smaller student for fewer steps on the same, as in the paper; then the student is distilled on
-60 other prompts with the forward KL per token, for as many updates in every arm. `offline`: one stored answer of the
-teacher per prompt; `fewer_2`, `fewer_5`: so many times fewer prompts with as many more answers; `more_5`: five stored
-answers for every prompt; `online_teacher`, `online_student`: answers sampled anew; `mixed`: half a batch stored, half
-the student's own; `start`: no update, the zero of the changes.
+A random decoder is the truth (oracle): prompts of 3 tokens, answers of 5, of 8 tokens in all. The teacher is trained
+on 1,600 of its answers, the smaller student for fewer steps on the same, as in the paper; then the student is
+distilled on 60 other prompts with the forward KL per token, for as many updates in every arm. `offline`: one stored
+answer of the teacher per prompt; `fewer_2`, `fewer_5`: so many times fewer prompts with as many more answers;
+`more_5`: five stored answers for every prompt; `online_teacher`, `online_student`: answers sampled anew; `mixed`: half
+a batch stored, half the student's own; `start`: no update, the zero of the changes.
 Metrics on held-out prompts: `proxy`, KL(teacher || student), and `golden`, KL(oracle || student), exact over whole
 answers. `hacking` is how far golden ends above its lowest value, `proxy_fall` how far proxy fell since then: hacking
 needs both above 0, as a proxy that rises as well is overfitting. `deviation` is how far proxy strays from a power law,
-the paper's sign that needs no oracle. 0.02 nats, the smallest effect of interest, keep a single late wobble from counting.
-Other than in the paper: procedural models for T5-large and T5-base on XSum, distances that are exact for distances that
-are estimated, 800 updates for 390,625.
+the paper's sign that needs no oracle. 0.02 nats, the smallest effect of interest, keep a single late wobble from
+counting.
+Other than in the paper: procedural models for T5-large and T5-base on XSum, distances that are exact for distances
+that are estimated, 800 updates for 390,625.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, secondary
 
 SHAPE = {"num_layers": 1, "num_heads": 2}
 WIDE, NARROW = SHAPE | {"width": 24, "mlp_width": 48}, SHAPE | {"width": 16, "mlp_width": 32}
@@ -42,7 +43,14 @@ BASE = {
     "teacher": TRAINED | {"shape": WIDE, "steps": 600},
     "student": TRAINED | {"shape": NARROW, "steps": 400},
 }
-ARM = {"source": "offline", "prompts": 60, "generations": 1, "learning_rate": 2e-3, "decay": False, "weight_decay": 0.0}
+ARM = {
+    "source": "offline",
+    "prompts": 60,
+    "generations": 1,
+    "learning_rate": 2e-3,
+    "decay": False,
+    "weight_decay": 0.0,
+}
 ARMS = {
     "start": {"source": "none"},
     "offline": {},
@@ -55,6 +63,9 @@ ARMS = {
 }
 GRID = {name: grid({"learning_rate": (1e-3, 2e-3)}) for name in ARMS if name != "start"}
 HACKING = {"metric": "hacking", "sesoi": 0.02}
+EDGES = {"*": TWO_VALUES}
+JUDGE = "-val/proxy"  # of `online_teacher`
+WHY = dict.fromkeys(("fewer_2", "fewer_5"), "one rate for all arms, since when golden turns depends on it")
 CLAIMS = (
     headline("offline", "start", "offline, golden rises from its best", **HACKING),
     premise("offline", "start", "offline, proxy still falls meanwhile", metric="proxy_fall", sesoi=0.02),
@@ -77,6 +88,5 @@ get_config, VARIANTS = comparison(
            "prompts": {"distil": 6, "val": 2, "test": 3, "sft": 8}, "oracle.generations": 1, "oracle.shape": TINY,
            "teacher.shape": TINY, "teacher.examples": 8, "teacher.steps": 2, "student.shape": TINY,
            "student.examples": 8, "student.steps": 2},
-    tune={"minutes": 5.0},
-    long=("steps",),
+    tune={"minutes": 5.0}, long=("steps",),
 )  # fmt: skip

@@ -6,18 +6,18 @@ Less or More From Teacher: Exploiting Trilateral Geometry For Knowledge Distilla
     python -m experiments.run --config=configs/distillation/tgeo_kd.py:tune     # the search behind ARMS
     python -m experiments.run --config=configs/distillation/tgeo_kd.py:digits   # 400 real images, the same settings
 
-A hierarchy of twenty procedural classes, a teacher that has learned labels of which a fifth were flipped, a student that
-sees clean ones. Arms: the labels alone (`ce`), the best of three constant shares of the teacher (`fixed`), a random
-controller that never learns (`random`: all that the released code does), one learned share for all (`one`), the learned
-controller of each example (`tgeo`), and the same with the mean of its ratios in the student's loss (`mean_of_each`). In
-the last three a tenth of the images judges the student one step ahead; their students train on the other nine tenths and
-take a second, virtual gradient per step. `trust_gap` is the mean share where the teacher is right less that where it is
-wrong, on the students' training images.
+A hierarchy of twenty procedural classes, a teacher that has learned labels of which a fifth were flipped, a student
+that sees clean ones. Arms: the labels alone (`ce`), the best of three constant shares of the teacher (`fixed`), a
+random controller that never learns (`random`: all that the released code does), one learned share for all (`one`), the
+learned controller of each example (`tgeo`), and the same with the mean of its ratios in the student's loss
+(`mean_of_each`). In the last three a tenth of the images judges the student one step ahead; their students train on
+the other nine tenths and take a second, virtual gradient per step. `trust_gap` is the mean share where the teacher is
+right less that where it is wrong, on the students' training images.
 Other than in the paper: MLPs, wrong labels, answers of the teacher that are computed once. The paper: CIFAR-100,
 ResNet-56 to ResNet-20, no label flipped; its recipe was not seen.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, secondary
 
 TASK = {
     "flipped": 0.2,
@@ -70,6 +70,7 @@ GRID = {
     "mean_of_each": LEARNED,
     "tgeo": LEARNED,
 }
+EDGES = {"*": TWO_VALUES, "fixed": "0.1 is the smallest share; none at all is the arm `ce`"}
 CLAIMS = (
     secondary("tgeo", "ce", "fusing beats the labels alone"),
     headline("tgeo", "fixed", "tgeo beats the best constant share"),
@@ -95,7 +96,6 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"scale": "toy (8-unit MLP, digits)", "tasks": {"digits": DIGITS | SMALL},
            "arms": ("fixed", "mean_of_each", "tgeo"), "batch_size": 8, "upper_batch": 8, "controller": (4,)},
-    tune={"minutes": 5.0},
-    long=("tasks.*.student.steps",),
+    tune={"minutes": 5.0}, long=("tasks.*.student.steps",),
     variants={"digits": {"scale": "toy (8-unit MLP, digits)", "tasks": {"digits": DIGITS}}},
 )  # fmt: skip

@@ -11,24 +11,22 @@ and columns and disagree in the first as well. One classifier serves all tasks a
 digits fall into four disjoint parts: for pre-training and fine-tuning, for what an arm adapts on, and two for scores.
 Floor: the pre-trained model; ceiling: each task's own fine-tuned one.
 `task_arithmetic` (0.3 everywhere) and `ties` see no labels; `global_labels` and `ties_labels` search one coefficient
-among 31 with the labels of `adapt`, `layer_wise_labels` learns all coefficients from them. `task_wise`, `layer_wise` and
-`layer_wise_pp` (on what TIES leaves of each task vector) see inputs alone. `layer_wise_transductive` is the paper's own
-protocol: its entropy is that of the inputs on which it is scored; logged as `transductive_entropy`, all others as
-`disjoint_entropy`.
-Other than in the paper: digits and MLPs for eight sets of photographs and CLIP's ViT-B/32; the learning rate is searched
-(the paper: 1e-3).
+among 31 with the labels of `adapt`, `layer_wise_labels` learns all coefficients from them. `task_wise`, `layer_wise`
+and `layer_wise_pp` (on what TIES leaves of each task vector) see inputs alone. `layer_wise_transductive` is the
+paper's own protocol: its entropy is that of the inputs on which it is scored; logged as `transductive_entropy`, all
+others as `disjoint_entropy`.
+Other than in the paper: digits and MLPs for eight sets of photographs and CLIP's ViT-B/32; the learning rate is
+searched (the paper: 1e-3).
 """
 
-from configs._comparison import ablation, comparison, grid, headline, room, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, room, secondary
 
 CORNERS = ("top_left", "top_right", "bottom_left", "bottom_right")
 BASE = {
     "experiment": "merging.merge_models",
     "paper": "AdaMerging: Adaptive Model Merging for Multi-Task Learning (2023, arXiv 2310.02575)",
     "scale": "toy (64-64-unit MLPs, digits)",
-    "log_every": 50,
-    "eval_every": 250,
-    "checkpoint_every": 250,
+    "log_every": 50, "eval_every": 250, "checkpoint_every": 250,
     "split_seed": 0,
     "fractions": (0.4, 0.2, 0.1, 0.3),  # train, adapt, val, test
     "features": (64, 64),
@@ -39,7 +37,7 @@ BASE = {
     "batch_size": 32,  # per task; the authors take two batches of 16
     "log_classes": True,  # the share of inputs that each class is given, step by step
     "tasks": {"apart": {"domains": CORNERS, "canvas": 16}, "overlapping": {"domains": CORNERS, "canvas": 14}},
-}
+}  # fmt: skip
 ARM = {
     "vectors": "plain",
     "keep": 0.2,  # share of entries that TIES keeps of each task
@@ -64,7 +62,7 @@ METHODS = {
     "layer_wise_labels": {"learn": "labels", "per": "layer"},
 }
 # The first four have no setting: the two ends of the scale, and the rivals that one number makes.
-SAME = dict.fromkeys(("pretrained", "individual", "task_arithmetic", "global_labels"), {}) | {
+SAME = {name: {} for name in ("pretrained", "individual", "task_arithmetic", "global_labels")} | {
     "task_wise": {"learning_rate": 1e-3},
     "layer_wise": {"learning_rate": 1e-3},
     "layer_wise_pp": {"keep": 0.2, "learning_rate": 1e-2},
@@ -86,6 +84,13 @@ GRID = {
     "layer_wise_transductive": RATES,
     "layer_wise_labels": RATES,
 }
+EDGES = {
+    "*": TWO_VALUES,
+    "learning_rate": "1e-3 is the paper's own rate; not widened",
+    "layer_wise_labels": "1e-2 is the highest: not widened",
+    "ties": "0.3, the smallest, where models overlap",
+    "ties_labels": "0.5, the largest, where they do not",
+}
 CLAIMS = (
     headline("layer_wise", "task_arithmetic", "layer-wise coefficients without labels beat 0.3 everywhere"),
     ablation("layer_wise", "global_labels", "they beat one coefficient tuned with labels"),
@@ -105,6 +110,5 @@ get_config, VARIANTS = comparison(
            "claims": (ablation("layer_wise_transductive", "task_arithmetic", "learned beats 0.3"),),
            "log_classes": False, "features": (8,), "pretrain.steps": 5, "finetune.steps": 10, "batch_size": 8,
            "steps": 10, "search_steps": 5},
-    tune={"minutes": 5.0, "log_classes": False},
-    long=("steps",),
+    tune={"minutes": 5.0, "log_classes": False}, long=("steps",),
 )  # fmt: skip

@@ -7,12 +7,12 @@ DeepSeekMath (2024, arXiv 2402.03300), Understanding R1-Zero-Like Training (2025
     python -m experiments.run --config=configs/post_training/grpo.py:tune   # the learning rates behind ARMS
 
 Sorting 6 to 8 digits (10 for the harder set) by a decoder of two layers, 48 wide, fitted to demonstrations until it is
-right in about a quarter of samples. Then 200 batches of 16 problems, 8 completions each, four updates per batch. DAPO is
-its four pieces together; none of the arms has a KL term.
-Other than in the papers: everything but the losses. `:paper` has the scale of DAPO, Qwen2.5-32B's shape and 512 prompts x
-16 responses of up to 20,480 tokens, for a pod; its problems are not here, so the task is the library's chain of sums, in
-the first tokens of the vocabulary. Weights: `--config.student.weights=FOLDER`; without them the parameters are random,
-which serves `--dry_run`.
+right in about a quarter of samples. Then 200 batches of 16 problems, 8 completions each, four updates per batch. DAPO
+is its four pieces together; none of the arms has a KL term.
+Other than in the papers: everything but the losses. `:paper` has the scale of DAPO, Qwen2.5-32B's shape and 512
+prompts x 16 responses of up to 20,480 tokens, for a pod; its problems are not here, so the task is the library's chain
+of sums, in the first tokens of the vocabulary. Weights: `--config.student.weights=FOLDER`; without them the parameters
+are random, which serves `--dry_run`.
 """
 
 from configs._comparison import benchmark, comparison, grid
@@ -22,9 +22,7 @@ BASE = {
     "paper": "DeepSeekMath's GRPO and its variants: Dr. GRPO, RLOO, DAPO, GSPO (2024-2025)",
     "scale": "toy (a decoder 48 wide, sorting digits)",
     "minutes": 12.0,
-    "log_every": 10,
-    "eval_every": 50,
-    "checkpoint_every": 50,
+    "log_every": 10, "eval_every": 50, "checkpoint_every": 50,
     "task": {
         "name": "sorting",
         "train": (6, 8),  # difficulties, both ends included
@@ -73,8 +71,9 @@ METHODS = {
     "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},
     "gspo_wide": {"ratio": "sequence"},
 }
-ARMS = dict.fromkeys(METHODS, {"learning_rate": 2e-4}) | {"gspo_wide": {"learning_rate": 1e-4}}
+ARMS = {name: {"learning_rate": 2e-4} for name in METHODS} | {"gspo_wide": {"learning_rate": 1e-4}}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (1e-4, 2e-4, 4e-4)}))
+EDGES = {"gspo_wide": "1e-4 is the lowest: not widened, as no claim speaks of this arm"}
 CLAIMS = tuple(benchmark(name, "grpo") for name in METHODS if name not in ("grpo", "gspo_wide"))
 
 SMALL = {

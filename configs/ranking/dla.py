@@ -6,18 +6,19 @@ Unbiased Learning to Rank with Unbiased Propensity Estimation, SIGIR 2018, arXiv
     python -m experiments.run --config=configs/ranking/dla.py:tune      # the search behind ARMS
 
 Procedural queries of ten documents with grades 0 to 4, shown in the order of a weak linear ranker, and four kinds of
-users: `eta1` and `eta2` follow the position-based model that the method assumes, with the measured bias and its square;
-`cascade` read from the top and may stop after each document; `trust` follow the position-based model but click on much
-that merely stands high. Arms: `naive` takes clicks as they are; `ipw_true` divides by the true examination (in `cascade`
-by its mean over the training lists), `ipw_wrong` by that of another eta; `dla` learns it; `labels` learns from the
-grades (the ceiling) and `initial` is the ranker whose lists are shown (the floor). `max_weight` caps every weight. The
-settings are those that are best over `eta1` and `eta2`: nobody who learns from clicks knows which users they came from.
+users: `eta1` and `eta2` follow the position-based model that the method assumes, with the measured bias and its
+square; `cascade` read from the top and may stop after each document; `trust` follow the position-based model but click
+on much that merely stands high. Arms: `naive` takes clicks as they are; `ipw_true` divides by the true examination (in
+`cascade` by its mean over the training lists), `ipw_wrong` by that of another eta; `dla` learns it; `labels` learns
+from the grades (the ceiling) and `initial` is the ranker whose lists are shown (the floor). `max_weight` caps every
+weight. The settings are those that are best over `eta1` and `eta2`: nobody who learns from clicks knows which users
+they came from.
 Other than in the paper: its documents, Yahoo's and Istella's, are not here; the propensity model is one number per
-position with a rate of its own, where the authors have a small net. The paper: nets of 512-256-128 units, 10,000 steps of
-256 lists, Adagrad at 0.05.
+position with a rate of its own, where the authors have a small net. The paper: nets of 512-256-128 units, 10,000 steps
+of 256 lists, Adagrad at 0.05.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, room, secondary
 
 USERS = {"user": "position", "eta": 1.0, "noise": 0.1, "trust": 0.65, "after_click": 0.3, "after_skip": 0.9}
 BASE = {
@@ -58,6 +59,11 @@ RATES = grid({"learning_rate": (0.02, 0.05, 0.1, 0.2)})
 CAPS = grid({"learning_rate": (0.05, 0.1), "max_weight": (20.0, 200.0)})
 DUAL = grid({"learning_rate": (0.05, 0.1), "propensity_rate": (0.3, 1.0)})
 GRID = {"naive": RATES, "ipw_true": CAPS, "ipw_wrong": CAPS, "dla": DUAL, "labels": RATES}
+EDGES = {
+    "*": TWO_VALUES,
+    "naive": "0.2 is the highest: not widened",
+    "labels": "0.2 is the highest: not widened",
+}
 CLAIMS = (
     headline("dla", "naive", "dla beats clicks as they are"),
     secondary("dla", "ipw_true", "dla is as good as the true propensities", relation="not_worse"),
@@ -73,6 +79,5 @@ get_config, VARIANTS = comparison(
     smoke={"tasks": ("eta1", "cascade"), "arms": ("initial", "ipw_true", "dla"), "steps": 10, "batch_size": 8,
            "features": (4,), "data.train": 40, "data.val": 10, "data.test": 10, "data.documents": 5,
            "data.features": 4},
-    tune={"tasks": ("eta1", "eta2"), "minutes": 4.0, "steps": 500},
-    long=("steps",),
+    tune={"tasks": ("eta1", "eta2"), "minutes": 4.0, "steps": 500}, long=("steps",),
 )  # fmt: skip

@@ -8,18 +8,18 @@ Dual Mean-Teacher: An Unbiased Semi-Supervised Framework for Audio-Visual Source
     python -m experiments.run --config=configs/semi_supervised/dual_mean_teacher.py:tune        # the search behind ARMS
 
 Procedural frames of 24 x 24 pixels in which one of several objects is heard; 20 of 700 have the box of the one that
-sounds. AP50 is the share of frames whose map covers the box with an IoU of one half. All arms start from one warm-up on
-the boxes and take as many steps; an arm with two nets predicts by the mean of its teachers. Arms: `supervised`, the boxes
-alone, with two nets; `mean_teacher` and `mean_teacher_wide`, one teacher and one of about twice the parameters, believed
-where they are confident; `dmt`, the intersection of two teachers on frames on which both are confident and agree;
-`ceiling`, all boxes. `:ablations`: `contrastive`, the boxes and the match of frame and sound, and other rules for two
-teachers: `union_all` (all of either's map), `union` (on the same frames as `dmt`) and `filter_only` (the same frames, each
-student follows its own teacher).
+sounds. AP50 is the share of frames whose map covers the box with an IoU of one half. All arms start from one warm-up
+on the boxes and take as many steps; an arm with two nets predicts by the mean of its teachers. Arms: `supervised`, the
+boxes alone, with two nets; `mean_teacher` and `mean_teacher_wide`, one teacher and one of about twice the parameters,
+believed where they are confident; `dmt`, the intersection of two teachers on frames on which both are confident and
+agree; `ceiling`, all boxes. `:ablations`: `contrastive`, the boxes and the match of frame and sound, and other rules
+for two teachers: `union_all` (all of either's map), `union` (on the same frames as `dmt`) and `filter_only` (the same
+frames, each student follows its own teacher).
 Other than in the paper: procedural frames and sounds for Flickr-SoundNet and VGG-SS (144,000 pairs, 4,250 with boxes),
 small nets for ResNet-18 and VGGish. No code was released: the paper's thresholds (0.6, 0.7) are our recollection.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, secondary
 
 BASE = {
     "experiment": "semi_supervised.localize",
@@ -85,7 +85,10 @@ GRID = {
     "dmt": SURE,
     "ceiling": RATES,
 }
-beats = lambda kind, versus, metric="ap50": kind("dmt", versus, f"dmt beats {versus} on {metric}", metric=metric)
+beats = lambda kind, versus, metric="ap50": kind(
+    "dmt", versus, f"dmt beats {versus} on {metric}", metric=metric
+)
+EDGES = {"*": TWO_VALUES}
 CLAIMS = (
     beats(secondary, "supervised"),
     beats(ablation, "contrastive"),
@@ -94,7 +97,9 @@ CLAIMS = (
     beats(ablation, "union_all"),
     beats(ablation, "union"),
     beats(ablation, "filter_only"),
-    beats(premise, "mean_teacher", "pseudo_iou_half"),  # pseudo-labels, on the half of the scenes trusted most
+    beats(
+        premise, "mean_teacher", "pseudo_iou_half"
+    ),  # pseudo-labels, on the half of the scenes trusted most
     beats(secondary, "mean_teacher", "ap50_small"),
 )
 
@@ -103,7 +108,6 @@ get_config, VARIANTS = comparison(
     smoke={"arms": ("supervised", "mean_teacher", "dmt"), "log_every": 3, "eval_every": 6, "checkpoint_every": 6,
            "data.train": 40, "data.labelled": 8, "data.val": 20, "data.test": 20, "warm_up.steps": 6, "steps": 6,
            "labelled_batch": 4, "unlabelled_batch": 6},
-    tune={"minutes": 15.0, "seeds": 2},
-    long=("steps",),
+    tune={"minutes": 15.0, "seeds": 2}, long=("steps",),
     variants={"ablations": {"arms": ("contrastive", "union_all", "union", "filter_only", "dmt")}},
 )  # fmt: skip

@@ -8,15 +8,15 @@ RAIL: Region-Aware Instructive Learning for Semi-Supervised Tooth Segmentation i
     python -m experiments.run --config=configs/semi_supervised/rail.py:tune         # the search behind ARMS
 
 Slices of procedural volumes: a curved row of touching blobs, blurred, in grey structure of nearly the same brightness,
-with lone spots that do not belong to it; scans differ in gain, blur and noise. Three slices are labelled. All arms train
-the same four students (two architectures, two groups that take turns) for as many steps and predict by the mean of the
-four, so none wins by its ensemble. Arms: `supervised`, the labelled slices alone (the floor); `mean_teacher`, each student
-follows its own slow average; `cross`, cross pseudo supervision within a group; `rail`, the whole method; `no_dfs` and
-`no_cal`, without its supervision of disagreement and without its restraint; `rail_code`, with the faults of the authors'
-masks, KL term and double softmax; `full`, every slice labelled (the ceiling). `:volumes` is the same on whole volumes,
-about twenty times the work, never run.
-Other than in the paper: procedural slices for CBCT scans, predicted whole and not by a sliding window; small U-Nets with
-Adam. The paper: 13 of 120 volumes of 112 x 112 x 80 labelled, SGD 0.01, 16,000 steps, turns of 120.
+with lone spots that do not belong to it; scans differ in gain, blur and noise. Three slices are labelled. All arms
+train the same four students (two architectures, two groups that take turns) for as many steps and predict by the mean
+of the four, so none wins by its ensemble. Arms: `supervised`, the labelled slices alone (the floor); `mean_teacher`,
+each student follows its own slow average; `cross`, cross pseudo supervision within a group; `rail`, the whole method;
+`no_dfs` and `no_cal`, without its supervision of disagreement and without its restraint; `rail_code`, with the faults
+of the authors' masks, KL term and double softmax; `full`, every slice labelled (the ceiling). `:volumes` is the same
+on whole volumes, about twenty times the work, never run.
+Other than in the paper: procedural slices for CBCT scans, predicted whole and not by a sliding window; small U-Nets
+with Adam. The paper: 13 of 120 volumes of 112 x 112 x 80 labelled, SGD 0.01, 16,000 steps, turns of 120.
 """
 
 from configs._comparison import ablation, comparison, grid, headline, room, secondary
@@ -25,13 +25,9 @@ BASE = {
     "experiment": "semi_supervised.segment",
     "paper": "RAIL: Region-Aware Instructive Learning (2025, arXiv 2505.03538)",
     "scale": "toy (small U-Nets, procedural slices)",
-    "minutes": 6.0,
-    "seeds": 6,
-    "seeds_by": "map",
+    "minutes": 6.0, "seeds": 6, "seeds_by": "map",
     "shown": "rail",  # the arm whose pseudo-labels the figure shows
-    "log_every": 50,
-    "eval_every": 200,
-    "checkpoint_every": 200,
+    "log_every": 50, "eval_every": 200, "checkpoint_every": 200,
     "steps": 400,
     "batch_size": 4,  # labelled, and as many unlabelled
     "period": 1,  # steps of a group's turn
@@ -87,8 +83,8 @@ ARMS = {
     "rail_code": RAIL,
     "full": {"learning_rate": 1e-2},
 }
-INSTRUCTIVE = grid({("learning_rate", "consistency_weight", "teacher_weight"):
-                    ((3e-3, 20.0, 10.0), (3e-3, 5.0, 2.5), (3e-3, 1.0, 0.5), (1e-3, 5.0, 2.5), (3e-4, 5.0, 2.5))})  # fmt: skip
+INSTRUCTIVE = grid({("learning_rate", "consistency_weight", "teacher_weight"): (
+    (3e-3, 20.0, 10.0), (3e-3, 5.0, 2.5), (3e-3, 1.0, 0.5), (1e-3, 5.0, 2.5), (3e-4, 5.0, 2.5))})  # fmt: skip
 GRID = {
     "supervised": grid({"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}),
     "mean_teacher": grid({("learning_rate", "mean_teacher_weight"):
@@ -100,6 +96,10 @@ GRID = {
     "no_cal": INSTRUCTIVE,
     "full": grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}),
 }  # fmt: skip
+EDGES = {
+    "cross": "the lowest rate and the smallest weight: not widened",
+    "learning_rate": "3e-3 is the highest beside a weight: not widened",
+}
 CLAIMS = (
     headline("rail", "supervised"),
     headline("rail", "mean_teacher"),
@@ -115,8 +115,7 @@ get_config, VARIANTS = comparison(
     smoke={"arms": ("supervised", "rail", "full"), "minutes": 0.5, "log_every": 4, "eval_every": 4,
            "checkpoint_every": 8, "steps": 8, "batch_size": 2, "net.channels": (4, 6), "task.labelled": 3,
            "task.unlabelled": 6, "task.val": 4, "task.test": 4, "task.options.size": (16, 16, 8)},
-    tune={"minutes": 10.0, "seeds": 2},
-    long=("steps",),
+    tune={"minutes": 10.0, "seeds": 2}, long=("steps",),
     variants={
         "ablations": {"arms": ("rail", "no_dfs", "no_cal"), "minutes": 4.0},
         "code": {"arms": ("rail", "rail_code"), "minutes": 3.0},

@@ -1,36 +1,34 @@
 """SeFAR: fine-grained actions from few labelled clips, by moderate perturbation of time and adaptive regulation.
 
-SeFAR: Semi-supervised Fine-grained Action Recognition with Temporal Perturbation and Learning Stabilization, 2025, arXiv
-2501.01245.
+SeFAR: Semi-supervised Fine-grained Action Recognition with Temporal Perturbation and Learning Stabilization, 2025,
+arXiv 2501.01245.
 
     python -m experiments.run --config=configs/semi_supervised/sefar.py         # about 5 minutes on 2 CPU cores
     python -m experiments.run --config=configs/semi_supervised/sefar.py:quick   # swings that frames often miss
     python -m experiments.run --config=configs/semi_supervised/sefar.py:tune    # the search behind ARMS
 
 Procedural clips of a limb that swings in three directions; the order of the swings is the class, so that a clip played
-backwards belongs to another class and a shuffled one to none. Three in a hundred clips have a label. SeFAR looks at two
-pairs of frames and a context of four, reverses the pairs for the student, weighs pseudo-labels by the mean and spread of
-ten passes of a teacher with dropout, and mixes clips. The arms take it apart: FixMatch (a fixed threshold, no averaged
-teacher, no mixing), no perturbation of time, everything reversed, everything shuffled, a hard threshold in the place of
-the weights. Floor: `supervised`; ceiling: `all_labels`.
+backwards belongs to another class and a shuffled one to none. Three in a hundred clips have a label. SeFAR looks at
+two pairs of frames and a context of four, reverses the pairs for the student, weighs pseudo-labels by the mean and
+spread of ten passes of a teacher with dropout, and mixes clips. The arms take it apart: FixMatch (a fixed threshold,
+no averaged teacher, no mixing), no perturbation of time, everything reversed, everything shuffled, a hard threshold in
+the place of the weights. Floor: `supervised`; ceiling: `all_labels`.
 Other than in the paper: procedural clips and a small net for FineGym and TimeSformer (30 epochs, 5 of them warm-up,
-batches of 8, decay 0.9999). The teacher's probabilities are compared with the student's on mixtures (`mix_on` "probs");
-the authors' code compares them with its logits, which cost between 0.07 and 0.56 of validation accuracy in a first
-search. The floor gained 0.2 there from strong views of its few labels, so that every arm may have them.
+batches of 8, decay 0.9999). The teacher's probabilities are compared with the student's on mixtures (`mix_on`
+"probs"); the authors' code compares them with its logits, which cost between 0.07 and 0.56 of validation accuracy in a
+first search. The floor gained 0.2 there from strong views of its few labels, so that every arm may have them.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, room, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, room, secondary
 
-VIEW = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "shear": 0.0, "gain": 0.0, "noise": 0.0, "hole": 0}
+VIEW = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "shear": 0.0, "gain": 0.0, "noise": 0.0,
+        "hole": 0}  # fmt: skip
 BASE = {
     "experiment": "semi_supervised.classify",
     "paper": "SeFAR: Semi-supervised Fine-grained Action Recognition (2025, arXiv 2501.01245)",
     "scale": "toy (a small net, procedural clips)",
-    "minutes": 5.0,
-    "seeds": 6,
-    "seeds_by": "map",
-    "eval_every": 400,
-    "checkpoint_every": 400,
+    "minutes": 5.0, "seeds": 6, "seeds_by": "map",
+    "eval_every": 400, "checkpoint_every": 400,
     "steps": 1200,
     "labels_per_class": 3,
     "label_pool": 50,  # of how many per class each seed chooses
@@ -88,6 +86,7 @@ ARMS = {
 PLAIN = grid({"strong_labels": (False, True), "learning_rate": (1e-3, 3e-3)})
 MIXED = grid({"strong_labels": (False, True), ("weight", "mix_weight"): ((1.0, 1.0), (2.0, 2.0))})
 GRID = dict.fromkeys(METHODS, MIXED) | dict.fromkeys(("supervised", "fixmatch", "all_labels"), PLAIN)
+EDGES = {"*": TWO_VALUES}
 CLAIMS = (
     secondary("sefar", "supervised", "SeFAR beats the few labels alone"),
     headline("sefar", "fixmatch", "SeFAR beats FixMatch"),
@@ -104,7 +103,6 @@ get_config, VARIANTS = comparison(
            "minutes": 0.5, "log_every": 3, "eval_every": 6, "checkpoint_every": 6, "steps": 6,
            "labels_per_class": 2, "label_pool": 4, "labelled_batch": 4, "unlabelled_batch": 4, "data.train": 60,
            "data.val": 24, "data.test": 24, "net.frame": (8,), "net.level": 8, "net.fused": 8, "net.views": 2},
-    tune={"minutes": 12.0, "seeds": 4},
-    long=("steps",),
+    tune={"minutes": 12.0, "seeds": 4}, long=("steps",),
     variants={"quick": {"data.burst": (0.6, 1.0)}},
 )  # fmt: skip
