@@ -601,19 +601,25 @@ IMPERFECT_TEACHERS = {
 CALLS |= IMPERFECT_TEACHERS
 
 # Types, constants, and what only makes or reads a state that a call above goes through.
-COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
+COVERED_BY = {"EmaState", "TrainState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
               "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems",
               "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",
-              "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "MeanTeacherState",
+              "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "TeacherMemory",
               "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
               "curriculum_init", "BoxLevels", "Consensus", "DEFAULT_THRESHOLDS", "DetectionScores",
               "LabelStore", "store_init", "BilevelState", "fusion_controller_init",
-              "DlaLosses", "PowerLaw", "Exchange"}  # fmt: skip
+              "DlaLosses", "PowerLaw", "Exchange", "MasterWeightsState", "UntilState", "Computed"}  # fmt: skip
 
 # Learners and their texts take models and problems; tests/post_training/ has their faults one by one. What only says
 # where arrays live changes no number: tests/core/test_mapped.py.
 NOT_ARRAYS = {
+    "computed",
+    "debug_checks",
+    "master_weights",
+    "pass_rows",
+    "permute_index",
+    "until",
     "data_devices",
     "split_rows",
     "vary_alike",
@@ -688,22 +694,25 @@ def test_families_are_finite_or_say_why(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
 
 
-# A call that compares a float, or takes the largest, before the function sees it: there a NaN ends. What remembers
-# integers alone, and what takes pseudo-labels, which a NaN never becomes, are refused or say so by themselves.
+# A call that compares a float, or takes the largest, before the function sees it: there a NaN ends. And what remembers
+# integers alone: there it is refused, where it can be seen.
 ENDS_IN = {
     **dict.fromkeys(
         ("avg_at_n", "unlabelled_fraction", "curriculum_update", "curriculum_thresholds"), ("s",)
     ),
     **dict.fromkeys(("class_overlap", "mean_overlap", "dice_score"), ("s", "t")),
-    "dice_loss": ("t",),
+    **dict.fromkeys(("confidence_restraint_loss", "disagreement_supervision_loss", "dice_loss"), ("t",)),
     "dual_teacher_loss": ("v",),
-    "prototype_exchange_loss": ("s", "bank"),
 }
 
 # A call that spreads a NaN over its row, by a softmax or a product, before a mask can stop it.
 SPREADS = {"class_centroids", "ema_centroids", "class_mean_teacher", "pixel_cross_entropy", "dual_teacher_loss",
            "codec_init", "encode_message", "decode_message", "interaction_round", "message_consistency",
-           "state_consistency", "talking_loss"}  # fmt: skip
+           "state_consistency", "talking_loss", "sample_clicks", "sample_cascade_clicks", "cascade_examination",
+           "relative_examination_error", "mean_average_precision", "match_detections"}  # fmt: skip
+
+# Functions whose first float is what a masked set is applied to.
+UNMASKED_FIRST = {"linear_probe", "knn_probe", "standardize"}
 
 
 class _Asked(dict):
@@ -731,12 +740,23 @@ def _masked(name, floats, rest):
     jax.eval_shape(ask, floats, rest)
     rows = np.zeros(len(floats["v"]), bool)
     rows |= ~rest["rows"] if "rows" in seen else False
-    rows |= (rest["y"] < 0) | (rest["y"] >= floats["s"].shape[1]) if "y" in seen else False
+    labelled = "y" in seen and name not in POST_TRAINING  # there they number groups
+    classes = (
+        np.inf if name == "pseudo_label_quality" else floats["s"].shape[1]
+    )  # which does not know how many
+    rows |= (rest["y"] < 0) | (rest["y"] >= classes) if labelled else False
     rows |= (rest["labels3"] < 0) | (rest["labels3"] >= 3) if "labels3" in seen else False
     where = rest["where"] if "where" in seen else np.ones(floats["s"].shape, bool)
     entries = rows[:, None] | ~where
-    nothing = np.zeros(floats["bank"].shape, bool)
-    return {"s": entries, "t": entries, "v": rows | ~where.any(axis=1), "bank": nothing}
+    if name in SPREADS:
+        entries = np.repeat(entries.all(axis=1, keepdims=True), entries.shape[1], axis=1)
+    of = {
+        "s": entries,
+        "t": entries,
+        "v": rows | ~where.any(axis=1),
+        "bank": np.zeros(floats["bank"].shape, bool),
+    }
+    return of | ({"s": np.zeros_like(entries)} if name in UNMASKED_FIRST else {})
 
 
 def _planted(name, floats, rest, key, at, number):

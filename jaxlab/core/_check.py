@@ -139,17 +139,16 @@ def check_same_logits(student_logits: jax.Array, teacher_logits: jax.Array) -> N
         )
 
 
-def check_probabilities(name: str, probs: Any, *, where: Any = True) -> None:
+def check_probabilities(name: str, probs: Any, *, where: Any = True, meaning: str = "probabilities") -> None:
     """Known probabilities lie in [0, 1], up to rounding; `where` broadcasts to them and masks what does not count."""
+    hint = ": apply softmax to logits first" if meaning == "probabilities" else ""
 
     def find(probs: np.ndarray, where: np.ndarray) -> str | None:
         probs = probs.astype(np.float64)
         bad = ((probs < -_ROUNDING) | (probs > 1 + _ROUNDING)) & where.astype(bool)
         if not bad.any():
             return None
-        return (
-            f"{name} must be probabilities in [0, 1], got {probs[bad][0]:.4g}: apply softmax to logits first"
-        )
+        return f"{name} must be {meaning} in [0, 1], got {probs[bad][0]:.4g}{hint}"
 
     check_values(find, probs, where)
 

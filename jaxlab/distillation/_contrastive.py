@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, normalize
-from jaxlab.core._check import as_integers, check_fraction, check_least, full_mask
+from jaxlab.core._check import as_integers, check_fraction, check_together, full_mask
 
 
 class CrdState(NamedTuple):
@@ -230,11 +230,12 @@ def _check_crd(state, student_embedding, teacher_embedding, index, negatives, wh
     rows, size = None if where is None else jnp.asarray(where), state.student_memory.shape[0]
     per_row = rows if rows is None or not rows.ndim else rows[:, None]
     return (
-        as_integers("index", index, "training examples", size, where=rows),
-        as_integers("negatives", negatives, "training examples", size, where=per_row),
+        as_integers("index", index, "training examples in [0, n)", size, where=rows),
+        as_integers("negatives", negatives, "training examples in [0, n)", size, where=per_row),
     )
 
 
 def _check_hyperparameters(temperature, momentum):
-    check_least("temperature, with which exp(1 / T) has to fit float32,", temperature, 0.02)
+    allowed = "temperature must be at least 0.02 so that exp(1 / T) fits float32"
+    check_together(allowed, lambda temperature: temperature >= 0.02, temperature=temperature)
     check_fraction("momentum", momentum)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_softmax
-from jaxlab.core._check import as_labels, check_fraction, check_positive, fitted
+from jaxlab.core._check import as_labels, check_positive, check_probabilities, fitted
 from jaxlab.distillation._conditional_information import class_centroids
 from jaxlab.distillation._contracts import class_mask
 from jaxlab.distillation._soft_targets import kd_loss
@@ -208,7 +208,7 @@ def fused_kd_loss(
     """
     check_positive("temperature", temperature)
     labels = as_labels(student_logits, labels)
-    check_fraction("alpha", alpha)
+    check_probabilities("alpha", alpha, meaning="shares")
     alpha = fitted(as_float(alpha), labels.shape, "alpha", "labels")
     mask = class_mask(where, student_logits, labels)
     alpha = jnp.where(jnp.any(mask, axis=-1), alpha, 0.0)

@@ -19,6 +19,7 @@ from jaxlab.semi_supervised._prototype_memory import (
 )
 from jaxlab.semi_supervised._pseudo_labels import (
     PseudoLabels,
+    accepted_mean,
     class_filtered_probs,
     masked_cross_entropy,
     pseudo_label,
@@ -110,7 +111,7 @@ def _dual(a: EvWsssBranch, b: EvWsssBranch, pseudo_a: PseudoLabels, pseudo_b: Ps
 
     def one(logits: jax.Array, pseudo: PseudoLabels) -> jax.Array:
         loss = masked_cross_entropy(logits, pseudo.label, where=pseudo.accepted)
-        return masked_mean(loss, where=pseudo.accepted, axis_name=axis_name)
+        return accepted_mean(loss, pseudo, pseudo.accepted, axis_name)
 
     total = one(a.logits, pseudo_b) + one(b.logits, pseudo_a)
     if not authors_code:
@@ -174,7 +175,7 @@ def prototype_exchange_loss(
             temperature=temperature,
             where=counted,
         )
-        return masked_mean(loss, where=counted, axis_name=axis_name)
+        return accepted_mean(loss, pseudo, counted, axis_name)
 
     total = one(*own) if received is None else 0.5 * (one(*own) + one(*received))
     return jnp.where(own[1][-1], total, 0.0) if authors_code else total

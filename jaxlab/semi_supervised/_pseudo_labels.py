@@ -10,13 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_mean, masked_softmax
-from jaxlab.core._check import as_bool, check_fraction, check_positive, check_probabilities, full_mask
+from jaxlab.core._check import (
+    as_bool,
+    as_integers,
+    check_fraction,
+    check_positive,
+    check_probabilities,
+    full_mask,
+)
 from jaxlab.core._reduce import AxisName
 from jaxlab.semi_supervised._contracts import as_dense_labels, check_class_axis
 
 
 class PseudoLabels(NamedTuple):
-    """Labels that a model gave, with how sure it was.
+    """Labels that a model gave, with how sure it was: NaN where its probabilities are.
 
     Attributes:
       label: int32 `[...]`, the most probable class; the lowest index of a tie.
@@ -176,6 +183,12 @@ def masked_cross_entropy(
     return cross_entropy(logits, jnp.where(mask & counted, labels, -1))
 
 
+def accepted_mean(loss: jax.Array, pseudo: PseudoLabels, where: jax.Array, axis_name: AxisName) -> jax.Array:
+    """Mean of a loss on pseudo-labels over the elements `where`, NaN where a confidence is: a teacher that diverged."""
+    lost = jnp.isnan(pseudo.confidence)
+    return masked_mean(jnp.where(lost, jnp.nan, loss), where=where | lost, axis_name=axis_name)
+
+
 class PseudoLabelQuality(NamedTuple):
     """How good a set of pseudo-labels is, each a float32 scalar in [0, 1]; see `pseudo_label_quality`.
 
@@ -196,13 +209,14 @@ def pseudo_label_quality(
 ) -> PseudoLabelQuality:
     """Accuracy and coverage of a batch of pseudo-labels, a diagnostic where the truth is known.
 
-    A threshold trades one for the other, so neither says much alone. No gradient passes.
+    A threshold trades one for the other, so neither says much alone. Both are NaN if a confidence that counts is. No
+    gradient passes.
 
         accuracy = #{accepted and right} / #{accepted},  coverage = #{accepted} / #{elements}
 
     Args:
       pseudo: pseudo-labels of shape `[...]`.
-      truth: integers `[...]`.
+      truth: integers `[...]`; a negative one marks an element to ignore.
       where: bool or {0, 1}, broadcastable to `[...]`, the elements that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global shares.
 
@@ -210,7 +224,8 @@ def pseudo_label_quality(
       float32 scalars; 0 for the accuracy when nothing was accepted, 0 for both without elements.
 
     Raises:
-      ValueError: if `truth` lacks the shape of the pseudo-labels, or `where` does not broadcast to it.
+      ValueError: if `truth` is not of integers or lacks the shape of the pseudo-labels, or `where` does not broadcast
+        to it.
 
     Reference:
       Sohn et al., FixMatch, 2020, which reports the impurity, 1 - accuracy, in its ablation of the threshold.
@@ -221,8 +236,11 @@ def pseudo_label_quality(
     """
     if np.shape(truth) != np.shape(pseudo.label):
         raise ValueError(f"truth {np.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
-    counted = full_mask(where, pseudo.label.shape, "pseudo-labels")
-    right = masked_mean(
-        pseudo.label == jnp.asarray(truth), where=counted & pseudo.accepted, axis_name=axis_name
+    truth = as_integers("truth", truth, "class indices")
+    counted = full_mask(where, pseudo.label.shape, "pseudo-labels") & (truth >= 0)
+    lost = jnp.isnan(pseudo.confidence)
+    share = lambda holds, where: masked_mean(
+        jnp.where(lost, jnp.nan, holds), where=counted & where, axis_name=axis_name
     )
-    return PseudoLabelQuality(right, masked_mean(pseudo.accepted, where=counted, axis_name=axis_name))
+    right = share(pseudo.label == truth, pseudo.accepted | lost)
+    return PseudoLabelQuality(right, share(pseudo.accepted, True))

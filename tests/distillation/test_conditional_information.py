@@ -158,7 +158,10 @@ def test_the_matching_temperature_matches():
         (lambda: ema_centroids(CENTROIDS, PROBS, LABELS, decay=1.5), "decay must be in"),
         (lambda: ema_centroids(CENTROIDS, PROBS, LABELS, min_count=0), "min_count must be at least 1, got 0"),
         (lambda: matching_temperature(LOGITS, LOGITS[:3]), r"\(8, 4\) and reference_logits \(3, 4\)"),
-        (lambda: matching_temperature(LOGITS, LOGITS, lowest=0.0), "above 0 and in order, got 0.0 and 100.0"),
+        (
+            lambda: matching_temperature(LOGITS, LOGITS, lowest=0.0),
+            "and in order, got lowest 0.0, highest 100.0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):
