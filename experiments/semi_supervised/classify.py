@@ -97,16 +97,17 @@ def _learner(task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: A
     if arm.mix_weight is not None and task.mix is None:
         raise ValueError(f"mix_weight is {arm.mix_weight}: images are not mixed, it must be None")
 
+    classes, count = task.num_classes, config.labels_per_class
+
     def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
         params_key, label_key = jax.random.split(key)
-        classes, count = task.num_classes, config.labels_per_class
         chosen = data.few_labels(label_key, pool["label"], num_classes=classes, per_class=count)
-        labelled = data.take(pool, jnp.flatnonzero(chosen, size=classes * count))
-        thresholds = {
-            "curriculum": lambda: semi.curriculum_init(len(task.splits["train"]["label"])),
-            "adaptive": lambda: semi.adaptive_init(classes),
-        }
-        return task.init(params_key), {"labelled": labelled, "thresholds": thresholds.get(arm.target, dict)()}
+        labelled, thresholds = data.take(pool, jnp.flatnonzero(chosen, size=classes * count)), {}
+        if arm.target == "curriculum":
+            thresholds = semi.curriculum_init(len(task.splits["train"]["label"]))
+        elif arm.target == "adaptive":
+            thresholds = semi.adaptive_init(classes)
+        return task.init(params_key), {"labelled": labelled, "thresholds": thresholds}
 
     warm_up = round(arm.warm_up * config.steps)
     optimizer = optax.adamw(
