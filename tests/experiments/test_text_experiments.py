@@ -1,7 +1,6 @@
 """The comparisons on text: they build, run, refuse what cannot be, keep their splits apart and survive a kill."""
 
 import importlib.util
-import json
 import pathlib
 import time
 
@@ -15,6 +14,7 @@ from experiments._config import load
 from experiments.post_training import _text_learning, train_on_text
 from experiments.post_training._text_policies import text_policy
 from experiments.post_training._text_tasks import ANSWERS, Scorer, Sums, text_task
+from jaxlab.training import _checkpoint_files as files
 from jaxlab.training._method import groups_of
 from jaxlab.training.metrics import read_rows
 from tests.experiments.command import ROOT, result, start
@@ -62,12 +62,7 @@ def test_checkpoints_hold_adapters_and_no_model(straight):
 
 
 def _record(folder: pathlib.Path) -> dict[str, int]:
-    found = [
-        path
-        for path in (folder / "record").rglob("*")
-        if path.is_file() and "kinds" in path.read_text("latin1")
-    ]
-    kinds = json.loads(found[0].read_text())["content"]["kinds"]
+    kinds = files.read_header(folder / "state")["kinds"]
     return {kind: kinds.count(kind) for kind in kinds}
 
 

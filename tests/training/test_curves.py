@@ -22,7 +22,7 @@ def claim(text, verdict="inconclusive"):
     return {
         "text": text,
         "metric": "test/accuracy",
-        "difference": 0.1,
+        "effect": 0.1,
         "ci95": (-0.1, 0.3),
         "verdict": verdict,
     }

@@ -17,7 +17,7 @@ def test_arms_are_summarised_and_stages_are_not(tmp_path):
         toy.experiment(trained=Arm(toy.learner(0.1), steps=40), start=start),
         prepare={"mean": stage},
         summarise=lambda history: {"val/rise": history["val/mse"][-1] - history["val/mse"].min(0)},
-        claims=(Claim("training rises from its best", "val/rise", "trained", "start"),),
+        claims=(Claim("rises", "training rises from its best", "val/rise", "trained", "start"),),
     )
     workdir = Workdir(tmp_path, {"toy": 1})
     with workdir.opened():
