@@ -83,7 +83,8 @@ def comparison(
             change = {"grid": _search, "map": _map}.get(key, _put)
             (_select if key in ("tasks", "arms") and isinstance(value, tuple) else change)(config, key, value)
             _complete(config, arm or {}, methods or {})
-        config["claims"] = tuple({"metric": metric, **said} for said in config["claims"])
+        own = lambda said: {} if "terms" in said else {"metric": metric}
+        config["claims"] = tuple(own(said) | said for said in config["claims"])
         return ConfigDict(config)
 
     return get_config, tuple(known)
@@ -102,12 +103,14 @@ def grid(values: Mapping[str | tuple[str, ...], Sequence[Any]]) -> list[dict[str
     return [functools.reduce(lambda one, other: one | other, parts) for parts in itertools.product(*axes)]
 
 
-def claim(kind: str, arm: str, versus: str, text: str = "", **more: Any) -> dict[str, Any]:
+def claim(kind: str, arm: str = "", versus: str | float = "", text: str = "", **more: Any) -> dict[str, Any]:
     """A claim, "arm beats versus" unless the text says otherwise; what else it takes: `jaxlab.training.Claim`.
 
     A metric other than the comparison's is in the name, and of the test split unless it names another; `tasks` are
-    those that the claim is about, where not all are.
+    those that the claim is about, where not all are. A claim with `terms` has a name and a text, and no arm.
     """
+    if "terms" in more:
+        return {"kind": kind, "text": text, **more}
     name, metric = f"{arm}_over_{versus}", more.get("metric")
     if metric:
         name = f"{name}_{metric.rpartition('/')[2]}"

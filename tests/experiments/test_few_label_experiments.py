@@ -82,18 +82,6 @@ def test_the_test_split_can_be_left_out():
     assert set(classify.build(changed(MEAN_TEACHER, test=False)).data) == {"train", "val"}
 
 
-@pytest.mark.parametrize("path", [MEAN_TEACHER, SEFAR])
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
-    assert len(set(counts.values())) == 1 < min(counts.values())
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize(("path", "variant"), [(MEAN_TEACHER, "fashion"), (MEAN_TEACHER, "paper"), (SEFAR, "quick"),
-                                               (SEFAR, "paper")])  # fmt: skip
-def test_the_other_variants_are_complete(path, variant):
-    config = load(f"{path}:{variant}").config
-    assert set(config.keys()) == set(load(path).config.keys())
-    classify._check(config)
+@pytest.mark.parametrize(("path", "variant"), [(MEAN_TEACHER, "fashion"), (SEFAR, "quick")])
+def test_the_other_variants_make_sense(path, variant):
+    classify._check(load(f"{path}:{variant}").config)

@@ -73,23 +73,6 @@ def test_settings_that_make_no_sense_are_named(path, changes, message):
         make_all(DRIVERS[path].build(changed(path, **changes)))
 
 
-@pytest.mark.parametrize("path", METRICS)
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
-    counts.pop("start", None)  # nothing to tune: it takes no update
-    assert len(set(counts.values())) == 1
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", METRICS)
-def test_the_paper_variant_is_complete(path):
-    config = load(f"{path}:paper").config
-    assert set(config.keys()) == set(load(path).config.keys())
-    DRIVERS[path]._check(config)
-
-
 def test_the_tree_of_a_decoder_is_what_it_says_of_whole_sequences():
     config = changed(HACKING)
     task = hack_teacher._Task(config)

@@ -73,20 +73,6 @@ def test_settings_that_make_no_sense_are_named(driver, path, changes, message):
         make_all(driver.build(changed(path, **changes)))
 
 
-@pytest.mark.parametrize("path", [RANDOM, MASK])
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
-    assert len(set(counts.values())) == 1 < min(counts.values())
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", [RANDOM, MASK])
-def test_the_paper_variant_is_complete(path):
-    assert set(load(f"{path}:paper").config.keys()) == set(load(path).config.keys())
-
-
 def test_arms_share_the_teacher_and_the_fresh_draw():
     experiment = distill_random_teacher.build(
         changed(RANDOM, arms__near_noise__alpha=1.0, arms__near__alpha=0.3)

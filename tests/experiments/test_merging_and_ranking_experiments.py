@@ -123,28 +123,6 @@ def test_one_step_of_dual_learning_moves_both_models_and_no_other_arm_its_propen
                        != state.params["ranker"]["params"]["classifier"]["kernel"])  # fmt: skip
 
 
-@pytest.mark.parametrize("path", DRIVERS)
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    loaded = load(f"{path}:tune")
-    config, default = loaded.config, load(path).config
-    for task in config.tasks.values():
-        arms = task.get("arms", config.get("arms"))
-        counts = {name: sum(key.rpartition("_")[0] == name for key in arms) for name in loaded.module.GRID}
-        assert len(set(counts.values())) == 1
-        assert counts.popitem()[1] >= 3
-        assert len(arms) == len(loaded.module.GRID) * counts.popitem()[1]
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", DRIVERS)
-@pytest.mark.parametrize("variant", ["smoke", "tune", "paper"])
-def test_every_variant_has_the_keys_of_the_default_and_is_sound(path, variant):
-    config, default = load(f"{path}:{variant}").config, load(path).config
-    assert set(config) == set(default)
-    DRIVERS[path]._check(config)
-
-
 def test_settings_that_differ_in_numbers_alone_are_one_program():
     """How much TIES keeps is the size of a selection, and no number that a program is given."""
     both = programs(merge_models.build(load(f"{ADAMERGING}:tune").config))

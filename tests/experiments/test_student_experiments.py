@@ -168,30 +168,9 @@ def test_settings_that_make_no_sense_are_named(path, arm, changes, message):
         make_all({"": _changed(path, arm, changes)})
 
 
-@pytest.mark.parametrize("path", [DHKD, ND])
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    for name, task in config.tasks.items():
-        arms = default.tasks[name].arms
-        counts = {arm: sum(key.rpartition("_")[0] == arm for key in task.arms) for arm in arms}
-        assert len(set(counts.values())) == 1
-        assert min(counts.values()) >= 3
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
 def test_settings_that_differ_in_numbers_alone_are_one_program():
     """Digits of DHKD's search: four settings for each of six arms."""
     config = load(f"{DHKD}:tune").config
     with config.unlocked():
         del config.tasks["hierarchy"]
     assert programs(train_student.build(config)) == {"digits": (24, 6)}
-
-
-@pytest.mark.parametrize("path", [DHKD, ND])
-def test_the_paper_variant_has_the_arms_of_the_default(path):
-    paper, default = load(f"{path}:paper").config, load(path).config
-    for task in default.tasks.values():
-        assert set(paper.tasks.cifar100.arms) == set(task.arms)
-    for name, arm in paper.tasks.cifar100.arms.items():
-        assert set(arm) == set(task.arms[name])

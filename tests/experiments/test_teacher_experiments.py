@@ -158,25 +158,3 @@ def test_settings_that_differ_in_numbers_alone_are_one_program():
         config.tasks.hierarchy.data = smoke.tasks.digits.data
         config.batch_size, config.upper_batch = 8, 8
     assert programs(fuse_teacher.build(config)) == {"hierarchy": (24, 5)}
-
-
-@pytest.mark.parametrize("path", DRIVERS)
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    for name, task in config.tasks.items():
-        tuned = {arm.rpartition("_")[0] for arm in task.arms}
-        assert {sum(arm.rpartition("_")[0] == one for arm in task.arms) for one in tuned} == {4}
-        assert tuned == set(default.tasks[name].arms) - {
-            "lambda_05",
-            "lambda_25",
-        }  # which take those of lambda_15
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", DRIVERS)
-def test_the_paper_variant_is_complete(path):
-    config, default = load(f"{path}:paper").config, load(path).config
-    assert set(config.keys()) == set(default.keys())
-    keys = {frozenset(task.keys()) for task in (*config.tasks.values(), *default.tasks.values())}
-    assert len(keys) == 1

@@ -198,14 +198,6 @@ def test_every_variant_reads_and_others_are_refused(path, capsys):
     assert "has no variant 'smok'; did you mean smoke?" in capsys.readouterr().err
 
 
-def test_tuning_sees_no_test_and_its_own_seeds():
-    config, tune = load(GYM).config, load(f"{GYM}:tune").config
-    assert not tune.test
-    assert not tune.claims
-    assert tune.first_seed >= config.first_seed + config.seeds
-    assert len(tune.arms) == 9
-
-
 @pytest.mark.parametrize(
     ("rule", "text", "answer"),
     [
