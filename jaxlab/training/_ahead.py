@@ -24,7 +24,7 @@ def stage_salt(name: str) -> int:
 
 
 def trial(tasks: Mapping[str, Experiment] | Experiment, plan: Plan) -> dict[str, set[str] | None]:
-    """Trace a whole comparison without compiling or training it: does it fit together?
+    """Trace a whole comparison, without compiling or training it, to see whether it fits together.
 
     Structures of states, scalar metrics, every split's evaluation, the summary of an empty history, and that every
     claim speaks of something that there is. `run` does the same before its first step.
