@@ -727,7 +727,7 @@ class _Asked(dict):
         return super().__getitem__(name)
 
 
-def _masked(name, floats, rest):
+def _hidden(name, floats, rest):
     """Which entries of each float a mask hides from the function, or a label that marks a row to ignore."""
     seen = set()
 
@@ -777,7 +777,7 @@ def test_a_nan_acts_where_a_number_does_and_nowhere_else(name, mask):
     """Planted where another number would change the result it comes out; behind a mask it leaves no trace."""
     rng = np.random.default_rng(len(name))
     floats, rest = _arguments(4, 5, "float32", "normal", mask, len(name))
-    hidden = _masked(name, floats, rest)
+    hidden = _hidden(name, floats, rest)
     for key, array in floats.items():
         for _ in range(3):
             at = tuple(int(rng.integers(size)) for size in array.shape)

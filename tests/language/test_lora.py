@@ -350,23 +350,18 @@ def test_a_product_with_an_adapter_is_rounded_once():
 
 
 def test_what_is_sampled_in_bfloat16_comes_from_the_policy_that_learns():
-    """The sampler's log-probabilities move with an adapter as the learner's do, though neither moves by a unit."""
-    prompts, mask = jnp.asarray(TOKENS), jnp.asarray(MASK)[:, ::-1] > 0  # padding on the left
+    """Sampler and learner are as near to each other with a young adapter as without one, up to the order of sums."""
+    prompts = jnp.asarray(TOKENS)[:, :3]
 
     @jax.jit
-    def both(params):
+    def gap(params):
+        every = jnp.ones(prompts.shape, bool)
         out = sample(
-            MODEL, params, prompts, mask, jax.random.key(3), max_new_tokens=6, eos=None, num_samples=8
+            MODEL, params, prompts, every, jax.random.key(3), max_new_tokens=3, eos=None, num_samples=8
         )
-        hidden = completion_hidden(MODEL, params, prompts, mask, out.tokens, out.mask)
-        return out, token_log_probs(hidden, output_matrix(params), out.tokens)
+        hidden = completion_hidden(MODEL, params, prompts, every, out.tokens, out.mask)
+        return out.log_probs - token_log_probs(hidden, output_matrix(params), out.tokens)
 
-    for adapters in (trained(), young(1e-3)):
-        tuned = attach_lora(HALF, jax.tree.map(lambda x: x.astype(jnp.bfloat16), adapters), alpha=8.0)
-        out, learned = both(tuned)
-        gap = jnp.where(out.mask, out.log_probs - learned, 0.0)
-        # As near to each other as without adapters, where only the order of sums differs.
-        plain, of_plain = both(HALF)
-        noise = jnp.where(plain.mask, plain.log_probs - of_plain, 0.0)
-        assert jnp.sqrt(jnp.mean(gap**2)) < 2 * jnp.sqrt(jnp.mean(noise**2)) + 1e-3
-        assert abs(gap.mean()) < 0.01
+    plain, tuned = gap(HALF), gap(attach_lora(HALF, young(1e-3), alpha=8.0))
+    assert np.sqrt(np.mean(tuned**2)) < 2 * np.sqrt(np.mean(plain**2)) + 1e-3
+    assert abs(tuned.mean()) < 0.01
