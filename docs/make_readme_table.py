@@ -1,4 +1,4 @@
-"""Write what the published results say into README.md and results/README.md, and what all say together into each.
+"""Write what the published results say into README.md and the pages of results/, and what all say together into each.
 
 With `--check` only say, by exit status 1, that something is stale.
 """
@@ -6,9 +6,11 @@ With `--check` only say, by exit status 1, that something is stale.
 import json
 import pathlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from jaxlab.training.publish import completed, load_results
-from jaxlab.training.report import all_claims_table, summary_table
+from jaxlab.training.report import all_claims_table, filled, summary_table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -19,6 +21,14 @@ room) are decided by their 95 % interval, the others by the Holm-adjusted one, w
 the headline passes Benjamini and Hochberg at 0.05 over all headlines. A dagger: the code of this result is not known,
 its tree had changes that were not committed or its commit is missing. What the words mean:
 [docs/architecture.md](../docs/architecture.md#verdicts).
+
+"""
+
+FOUND = """# What was found, paper by paper
+
+The texts are `results/<family>/<paper>.md`, written by people; the numbers are those of the published results, put in
+by `python docs/make_readme_table.py`: effect, 95 % interval, verdict. The verdicts of secondary claims, ablations and
+benchmark rows are by the wider interval of Holm, which is in [README.md](README.md).
 
 """
 
@@ -42,7 +52,14 @@ def files(root: pathlib.Path) -> dict[pathlib.Path, str]:
     }
     wanted[readme] = updated(readme.read_text(), summary_table(results))
     wanted[root / "results" / "README.md"] = PAGE + all_claims_table(results) + "\n"
+    wanted[root / "results" / "FOUND.md"] = FOUND + "\n".join(found(root, results))
     return wanted
+
+
+def found(root: pathlib.Path, results: Mapping[str, Any]) -> list[str]:
+    """What people wrote about the results, with its numbers, one heading lower."""
+    pages = {f"{page.parent.name}/{page.stem}": page for page in sorted((root / "results").glob("*/*.md"))}
+    return ["#" + filled(page.read_text(), results[name]) for name, page in pages.items()]
 
 
 def main(argv: list[str]) -> int:

@@ -17,6 +17,7 @@ from jaxlab.training import Claim, Experiment, check_claims
 from jaxlab.training._ahead import Programs
 from jaxlab.training.claims import of_run
 from jaxlab.training.publish import load_results
+from jaxlab.training.report import filled
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIGS = {name_of(str(path)): path for path in sorted((ROOT / "configs").glob("[!_]*/[!_]*.py"))}
@@ -229,3 +230,27 @@ def test_no_other_paper_variant_is_kept():
     """What no test dry-runs is a sentence of the docstring."""
     kept = {name for name in CONFIGS if "paper" in module(name).VARIANTS}
     assert kept == {*PAPERS, "post_training/kdrl", "post_training/grpo"}
+
+
+PAGES = {f"{page.parent.name}/{page.stem}": page.read_text() for page in (ROOT / "results").glob("*/*.md")}
+
+
+def test_every_published_comparison_has_a_page():
+    assert set(PAGES) == {name for name, result in RESULTS.items() if result["claims"]}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_takes_its_numbers_from_its_result_and_none_that_is_withdrawn(name):
+    text, result = PAGES[name], RESULTS[name]
+    assert "{" not in filled(text, result)
+    claims = {claim["name"]: claim for claim in result["claims"]}
+    for claim, key in re.findall(r"\{claim:([^{}:]+):([^{}:]+)\}", text):
+        assert key in ("verdict", "why", "text") or claims[claim]["verdict"] != "withdrawn", f"{claim}: {key}"
+    nothing = dict.fromkeys(("effect", "ci95", "p")) | {"verdict": "none", "why": "an arm diverged"}
+    stopped = {name: {"metrics": {}, "diverged": {}} for part in ("arms", "prepare") for name in result[part]}
+    broken = result | {
+        "claims": [claim | nothing for claim in result["claims"]],
+        "arms": stopped,
+        "prepare": {},
+    }
+    assert re.search(r"[+-]\d\.\d{3} \[", filled(re.sub(r"[+-]\d\.\d{3} \[", "", text), broken)) is None

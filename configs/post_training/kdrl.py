@@ -38,14 +38,10 @@ BASE = {
         "val": 64,
         "test": 256,
     },
-    "student": PRETRAINED
-    | {"shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96}, "steps": 200, "noise": 0.0},
-    "teacher": PRETRAINED
-    | {
-        "shape": {"width": 64, "num_layers": 2, "num_heads": 4, "mlp_width": 128},
-        "steps": 400,
-        "noise": 0.25,
-    },
+    "student": PRETRAINED | {
+        "shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96}, "steps": 200, "noise": 0.0},
+    "teacher": PRETRAINED | {
+        "shape": {"width": 64, "num_layers": 2, "num_heads": 4, "mlp_width": 128}, "steps": 400, "noise": 0.25},
     "prompts": 16,
     "group_size": 8,
     "max_new_tokens": 0,  # 0: what the longest right answer needs

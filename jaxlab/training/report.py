@@ -288,8 +288,9 @@ def map_table(result: Mapping[str, Any], claim: str) -> str:
 def filled(text: str, result: Mapping[str, Any]) -> str:
     """A text written by people with its numbers put in, so that they cannot drift from the result.
 
-    `{claim:NAME}` becomes effect, interval and verdict, `{claim:NAME:KEY}` one number or word of the claim, and
-    `{arm:NAME:METRIC}` the mean over seeds.
+    `{claim:NAME}` becomes effect, interval and verdict, of a withdrawn claim the word alone; `{claim:NAME:KEY}` is one
+    number or word of the claim, and `{arm:NAME:METRIC}` the mean over seeds. A number that is missing, as those of an
+    arm that diverged, is a dash.
 
     Args:
       text: with placeholders.
@@ -305,11 +306,24 @@ def _value(match: re.Match, result: Mapping[str, Any]) -> str:
     what, name, key = match.groups()
     try:
         if what == "arm":
-            return f"{np.mean(({**result['prepare'], **result['arms']})[name]['metrics'][key]):.3f}"
+            return _mean({**result["prepare"], **result["arms"]}[name], key)
         claim = next(claim for claim in result["claims"] if claim["name"] == name)
         if key is None:
-            low, high = claim["ci95"]
-            return f"{claim['effect']:+.3f} [{low:+.3f}, {high:+.3f}], {claim['verdict']}"
-        return claim[key] if isinstance(claim[key], str) else f"{claim[key]:.3g}"
+            return _said(claim)
+        value = claim[key]
+        return value if isinstance(value, str) else "–" if value is None else f"{value:.3g}"
     except (KeyError, StopIteration, TypeError):
         raise ValueError(f"{match.group()} names nothing in the result of {result['config']}") from None
+
+
+def _mean(arm: Mapping[str, Any], metric: str) -> str:
+    values = [None] if "diverged" in arm else arm["metrics"][metric]
+    return "–" if None in values else f"{np.mean(values):.3f}"
+
+
+def _said(claim: Mapping[str, Any]) -> str:
+    if claim["verdict"] == "withdrawn" or claim["effect"] is None:
+        return claim["verdict"]
+    low, high = claim["ci95"] or (None, None)
+    span = "" if low is None else f" [{low:+.3f}, {high:+.3f}]"
+    return f"{claim['effect']:+.3f}{span}, {claim['verdict']}"

@@ -50,6 +50,7 @@ def test_results_of_unknown_code_say_so(name):
 def test_old_words_are_gone():
     """A result is supported at its scale; "reproduced" is not a word of ours."""
     files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    files += (ROOT / "results").rglob("*.md")
     files += [
         path
         for folder in ("jaxlab", "experiments", "configs", "docs")

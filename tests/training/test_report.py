@@ -170,12 +170,21 @@ def test_texts_take_their_numbers_from_the_result():
         "{claim:t/typo}",
         "{claim:t/a_over_b:typo}",
         "{arm:t/b:typo}",
-        "{claim:t/c}",
-        "{claim:t/c:p}",
+        "{arm:t/typo:test/accuracy}",
     ):
         with pytest.raises(ValueError, match=re.escape(f"{wrong} names nothing in the result of x/y")):
             report.filled(wrong, result())
     assert report.filled("{braces} stay", result()) == "{braces} stay"
+
+
+def test_texts_show_no_number_that_is_missing_or_withdrawn():
+    missing = "{claim:t/c}; p {claim:t/c:p}; {arm:t/c:test/accuracy}; {claim:t/c:why}"
+    assert report.filled(missing, result()) == "none; p –; –; t/c has no test/accuracy"
+    told = result()
+    told["claims"][0] |= {"verdict": "withdrawn", "why": "refuted."}
+    assert report.filled("{claim:t/a_over_b}: {claim:t/a_over_b:why}", told) == "withdrawn: refuted."
+    told["claims"][1] |= {"ci95": None, "verdict": "none"}  # of one seed
+    assert report.filled("{claim:t/room}", told) == "+0.300, none"
 
 
 def test_curves_are_drawn(tmp_path):
