@@ -1,5 +1,5 @@
 # make run    sets up .venv once and runs a comparison: CONFIG=configs/...[:smoke] ARGS="--config.seeds=20"
-# make test   the same set-up, then lint, import rules and the tests
+# make test   the same set-up, then lint, import rules and the tests; make test-all adds the wide comparisons with peers
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= configs/post_training/kdrl.py:quick
@@ -11,7 +11,7 @@ EXTRAS ?=
 PROJECT := setup.cfg pyproject.toml constraints.txt
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test list clean
+.PHONY: run test test-all list clean
 
 run: $(VENV)/.run
 	$(VENV)/bin/python -m experiments.run --config=$(CONFIG) $(ARGS)
@@ -20,6 +20,9 @@ test: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not wide" $(TESTS)
+
+test-all: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 list: $(VENV)/.run

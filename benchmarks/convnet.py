@@ -26,13 +26,12 @@ def jax_side() -> float:
     example = jnp.zeros((1, 28, 28, 1))
     teacher = jax.jit(teacher_net.init)(jax.random.key(1), example)
 
-    def loss(params, frozen, batch, key):
-        logits, soft = net.apply(params, batch["image"]), teacher_net.apply(frozen, batch["image"])
+    def loss(params, memory, batch, step, key, context):
+        logits, soft = net.apply(params, batch["image"]), teacher_net.apply(context, batch["image"])
         kd = distillation.kd_loss(logits, soft, temperature=TEMPERATURE).mean()
-        return 0.9 * kd + 0.1 * cross_entropy(logits, batch["label"]).mean(), {}
+        return 0.9 * kd + 0.1 * cross_entropy(logits, batch["label"]).mean(), (memory, {})
 
-    begin = lambda key: net.init(key, example)
-    learner = gradient_learner(begin, loss, optax.adam(1e-3), freeze=lambda context: context)
+    learner = gradient_learner(lambda key, context: (net.init(key, example), None), loss, optax.adam(1e-3))
     train = data.Images(jax.random.uniform(jax.random.key(2), (4096, 28, 28, 1)), jnp.arange(4096) % 10)
     moments: list[float] = []
     plan = Plan(

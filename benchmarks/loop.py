@@ -27,15 +27,15 @@ def learner(width: int, *, taught: bool = True) -> Learner:
     example = jnp.zeros((1, 8, 8, 1))
     teacher = TEACHER.init(jax.random.key(5), example)
 
-    def loss(params, frozen, batch, key):
+    def loss(params, memory, batch, step, key, context):
         student = net.apply(params, batch["image"])
-        if not taught:
-            return cross_entropy(student, batch["label"]).mean(), {}
-        return distillation.pld_loss(
-            student, TEACHER.apply(teacher, batch["image"]), batch["label"]
-        ).mean(), {}
+        if taught:
+            each = distillation.pld_loss(student, TEACHER.apply(teacher, batch["image"]), batch["label"])
+        else:
+            each = cross_entropy(student, batch["label"])
+        return each.mean(), (memory, {})
 
-    return gradient_learner(lambda key: net.init(key, example), loss, optax.adam(1e-3))
+    return gradient_learner(lambda key, context: (net.init(key, example), None), loss, optax.adam(1e-3))
 
 
 def draw(train: data.Images, key: jax.Array) -> dict:
@@ -70,7 +70,7 @@ def by_hand(method: Learner, train: data.Images, *, seeds: int, steps: int, chun
     def one(state, data_key, update_key, start):
         def step(state, index):
             batch = draw(train, jax.random.fold_in(data_key, index))
-            return method.update(state, batch, jax.random.fold_in(update_key, index))
+            return method.update(state, batch, jax.random.fold_in(update_key, index), {})
 
         return jax.lax.scan(step, state, start + jnp.arange(chunk, dtype=jnp.uint32))
 
@@ -91,7 +91,7 @@ def by_python(method: Learner, train: data.Images, *, steps: int) -> float:
     @jax.jit
     def step(state, index):
         batch = draw(train, jax.random.fold_in(data_key, index))
-        return method.update(state, batch, jax.random.fold_in(update_key, index))
+        return method.update(state, batch, jax.random.fold_in(update_key, index), {})
 
     state, _ = step(state, 0)
     jax.block_until_ready(state)

@@ -20,7 +20,7 @@ def main() -> None:
             seen.append(process.memory_info().rss / 2**20)
             print(f"  step {row['step']:6d}  {seen[-1]:8.1f} MiB")
 
-    def evaluate(state, split):
+    def evaluate(state, split, context):
         return {"accuracy": accuracy(net.apply(state.params, split.image), split.label)}
 
     plan = Plan(seeds=tuple(range(10)), log_every=50, eval_every=50, checkpoint_every=50)

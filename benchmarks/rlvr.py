@@ -94,7 +94,7 @@ def jaxlab_side(
         rows = jax.random.choice(draw_key, SOURCE, (setting.prompts,), replace=False)
         chosen = Problems(prompts[rows], jnp.ones((setting.prompts, setting.prompt), bool))
         chosen = jax.lax.with_sharding_constraint(chosen, by_row)
-        state, metrics = learner.update(state, chosen, update_key)
+        state, metrics = learner.update(state, chosen, update_key, {})
         return state, metrics["length"]
 
     several = lambda state, key: jax.lax.scan(update, state, jax.random.split(key, setting.scanned))

@@ -1,1 +1,1 @@
-"""One file per paper; its docstring is the paper's lab notebook."""
+"""One file per paper: plain data, of which `_comparison.py` makes a config and its variants."""

@@ -1,7 +1,9 @@
 """Reading a config: a file, its variant, and flags over it; every mistake is one line that teaches."""
 
+import ast
 import importlib
 import importlib.util
+import math
 import pathlib
 import types
 from collections.abc import Sequence
@@ -122,18 +124,45 @@ def _check_override(flag: str, base: ConfigDict) -> None:
     wanted = type(known[name]).__name__
     if wanted in ("int", "float"):
         try:
-            {"int": int, "float": float}[wanted](value)
+            number = {"int": int, "float": float}[wanted](value)
         except ValueError:
-            raise BadInput(f"config.{name} is {value!r}: it must be {KINDS[wanted]}") from None
+            number = math.nan
+        if math.isnan(number):
+            raise BadInput(f"config.{name} is {value!r}: it must be {KINDS[wanted]}")
 
 
 def _apply(base: ConfigDict, overrides: Sequence[str]) -> None:
     for flag in overrides:
+        name, _, value = flag.removeprefix("--config.").partition("=")
+        before = keys_of(base)[name]
+        if isinstance(before, tuple):
+            base.update_from_flattened_dict({name: _tuple(name, value, before)})
+            continue
         values, argv = flags.FlagValues(), ["run", flag]
         try:
             config_flags.DEFINE_config_dict("config", base, flag_values=values, sys_argv=argv)
             values(argv)
         except (flags.Error, TypeError, ValueError):
-            name, _, value = flag.removeprefix("--config.").partition("=")
-            wanted = KINDS.get(type(keys_of(base)[name]).__name__, "of the type it has")
+            wanted = KINDS.get(type(before).__name__, "of the type it has")
             raise BadInput(f"config.{name} is {value!r}: it must be {wanted}") from None
+
+
+def _tuple(name: str, text: str, before: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A list as it is typed, `a,b` or `(1, 2)` or `["a", "b"]`, of entries like those that it replaces."""
+    kinds = {type(entry) for entry in before}
+    try:
+        found = ast.literal_eval(text) if text.strip() else ()
+        entries = tuple(found) if isinstance(found, tuple | list) else (found,)
+    except (ValueError, SyntaxError):
+        entries = None
+    # Words need no quotes, and what looks like a number is a word where words stood before.
+    if kinds <= {str} and (entries is None or kinds - {type(entry) for entry in entries}):
+        split = (word.strip().strip("'\"") for word in text.strip().strip("()[]").split(","))
+        return tuple(word for word in split if word)
+    if kinds <= {int, float} and float in kinds and entries is not None:
+        entries = tuple(float(entry) if type(entry) is int else entry for entry in entries)
+    if entries is None or (kinds and not {type(entry) for entry in entries} <= kinds | {type(None)}):
+        named = {int: "whole numbers", float: "numbers", bool: "True or False", str: "words", tuple: "lists"}
+        of = " or ".join(sorted(named.get(kind, kind.__name__) for kind in kinds))
+        raise BadInput(f"config.{name} is {text!r}: it must be {KINDS['tuple']} of {of}")
+    return entries

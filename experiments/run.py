@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import shlex
-import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,9 @@ from jaxlab.training import Experiment, Plan, Workdir, preemption, report
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.dry_run import dry_run
 from jaxlab.training.mesh import initialize_distributed, make_mesh, spread_over_cores
+from jaxlab.training.metrics import read_rows
+from jaxlab.training.provenance import commit
+from jaxlab.training.publish import load_results, publish
 from jaxlab.training.run import PreemptedRun
 from jaxlab.training.workdir import WorkdirError
 
@@ -53,15 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def listing() -> str:
     """A table of all configs: paper, claims, expected minutes, last published verdicts."""
-    published = report.load_results(RESULTS) if RESULTS.is_dir() else {}
+    published = load_results(RESULTS) if RESULTS.is_dir() else {}
     lines = []
     for path in sorted(pathlib.Path("configs").glob("[!_]*/[!_]*.py")):
         module = load_module(str(path))
         config = module.get_config(None)
-        verdicts = {c["text"]: c["verdict"] for c in published.get(name_of(str(path)), {}).get("claims", [])}
         lines.append(f"{path}  (about {config.minutes:g} min)\n    {config.paper}")
-        for text in verdicts or [claim["text"] for claim in config.claims]:
-            lines.append(f"    - {text}: {verdicts.get(text, 'not published yet')}")
+        claims = published.get(name_of(str(path)), {}).get("claims", [])
+        found = [(claim["kind"], claim["text"], report.verdict(claim)) for claim in claims]
+        said = [
+            (claim.get("kind", "headline"), claim["text"], "not published yet") for claim in config.claims
+        ]
+        lines += [f"    - {kind}: {text}: {verdict}" for kind, text, verdict in found or said]
     return "\n".join(lines) or "no configs here: run this from the folder that holds configs/"
 
 
@@ -82,7 +87,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         help="go on with what is there; without --workdir, the newest such run",
     )
     add("--fresh", action="store_true", help="remove what an earlier run left in --workdir and begin again")
-    add("--publish", action="store_true", help="copy result.json to results/<family>/<paper>.json")
+    add("--accept_code", action="store_true", help="go on in a --workdir that other code has trained in")
+    add(
+        "--publish",
+        action="store_true",
+        help="write the result and its curves to results/<family>/<paper>.json; asks for a clean commit",
+    )
     add("--dry_run", action="store_true", help="print arms, steps, parameters and memory; train nothing")
     add("--list", action="store_true", help="all papers: claims, expected minutes, last verdicts")
     add("--tensorboard", action="store_true", help="also write TensorBoard files to <workdir>/tensorboard")
@@ -112,9 +122,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> int:
     loaded = load(args.config, overrides)
+    if args.publish:
+        _refuse_unknown_code(commit())
     enable_compilation_cache()
     warnings.showwarning = _warn
-    sys.unraisablehook = _unraisable
     try:
         spread_over_cores()
         initialize_distributed()
@@ -124,7 +135,10 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         raise BadInput(str(error)) from None
     if args.dry_run:
-        print(dry_run(tasks, plan))
+        try:
+            print(dry_run(tasks, plan))
+        except ValueError as error:
+            raise BadInput(str(error)) from None
         return 0
     described = {
         "config": loaded.name,
@@ -134,6 +148,14 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     workdir = Workdir(_choose(args, loaded, described), described)
     with workdir.opened(fresh=args.fresh):
         return _run(args, loaded, tasks, plan, workdir, argv)
+
+
+def _refuse_unknown_code(found: str | None) -> None:
+    """A published result names the commit that anybody can run again."""
+    if found is None:
+        raise BadInput("--publish needs a git checkout: a result names the commit it comes from")
+    if found.endswith("-dirty"):
+        raise BadInput("--publish needs a clean tree: commit what has changed, also new files, and run again")
 
 
 def _build(config: ConfigDict, download: bool) -> Mapping[str, Experiment]:
@@ -173,8 +195,8 @@ def _run(
     try:
         with preemption.watch() as stop:
             result = training.run(
-                tasks, plan, workdir, name=loaded.name, variant=loaded.variant, stop=stop,
-                tensorboard=args.tensorboard, say=say,
+                tasks, plan, workdir, name=loaded.name, variant=loaded.variant, scale=loaded.config.get("scale", ""),
+                stop=stop, tensorboard=args.tensorboard, accept_code=args.accept_code, say=say,
             )  # fmt: skip
     except PreemptedRun as error:
         words = [word for word in argv if not word.startswith("--fresh")]
@@ -185,31 +207,32 @@ def _run(
     except ValueError as error:
         raise BadInput(str(error)) from None
     if main_process:
-        _show(result, workdir, publish=args.publish, name=loaded.name, variant=loaded.variant)
+        _show(result, workdir)
+        if args.publish:
+            _publish(result, workdir)
     return 3 if any("diverged" in arm for arm in result["arms"].values()) else 0
 
 
-def _show(result: dict[str, Any], workdir: Workdir, *, publish: bool, name: str, variant: str) -> None:
+def _show(result: dict[str, Any], workdir: Workdir) -> None:
     print(report.markdown(result))
     print(f"curves: {workdir.path / 'curves.png'}\nresult: {workdir.result}")
-    if publish:
-        target = RESULTS / f"{name}{'' if variant == 'default' else f'-{variant}'}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(workdir.result, target)
-        print(f"published: {target}")
+
+
+def _publish(result: dict[str, Any], workdir: Workdir) -> None:
+    _refuse_unknown_code(result["commit"])  # the tree may have changed during the run
+    variant = "" if result["variant"] == "default" else f"-{result['variant']}"
+    target = RESULTS / f"{result['config']}{variant}.json"
+    settings = {
+        key: value for key, value in workdir.config.items() if key not in ("claims", "config", "variant")
+    }
+    publish(target, result, read_rows(workdir.metrics), settings=settings)
+    print(f"published: {target}")
 
 
 def _warn(
     message: Warning | str, category: type, filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     print(f"warning: {message}", file=sys.stderr)
-
-
-def _unraisable(event: Any) -> None:
-    """Reads of a damaged checkpoint come back after orbax has closed their event loop: no news for anybody."""
-    late = ("Event loop is closed", "Encountered error while reading array")
-    if not any(words in str(event.exc_value) for words in late):
-        sys.__unraisablehook__(event)
 
 
 def _fail(message: str, status: int) -> int:

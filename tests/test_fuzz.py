@@ -1,4 +1,4 @@
-"""Fuzz of every public function on arrays: finite value and gradient, or one clear line.
+"""Fuzz of every public function on arrays: finite value and gradient, or one clear line; and what becomes of a NaN.
 
 Hypothesis chooses shapes, dtypes, a pattern of values and a pattern of masks. What a function is called with stands
 in `CALLS`; a test makes sure that no public function of the rooms of mathematics is left out.
@@ -601,19 +601,25 @@ IMPERFECT_TEACHERS = {
 CALLS |= IMPERFECT_TEACHERS
 
 # Types, constants, and what only makes or reads a state that a call above goes through.
-COVERED_BY = {"EmaState", "GradientState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
+COVERED_BY = {"EmaState", "TrainState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
               "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems",
               "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",
-              "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "MeanTeacherState",
+              "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "TeacherMemory",
               "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
               "curriculum_init", "BoxLevels", "Consensus", "DEFAULT_THRESHOLDS", "DetectionScores",
               "LabelStore", "store_init", "BilevelState", "fusion_controller_init",
-              "DlaLosses", "PowerLaw", "Exchange"}  # fmt: skip
+              "DlaLosses", "PowerLaw", "Exchange", "MasterWeightsState", "UntilState", "Computed"}  # fmt: skip
 
 # Learners and their texts take models and problems; tests/post_training/ has their faults one by one. What only says
 # where arrays live changes no number: tests/core/test_mapped.py.
 NOT_ARRAYS = {
+    "computed",
+    "debug_checks",
+    "master_weights",
+    "pass_rows",
+    "permute_index",
+    "until",
     "data_devices",
     "split_rows",
     "vary_alike",
@@ -686,6 +692,109 @@ def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, s
 @inputs
 def test_families_are_finite_or_say_why(name, form, values, mask, seed):
     _is_finite_or_says_why(name, form, values, mask, seed)
+
+
+# A call that compares a float, or takes the largest, before the function sees it: there a NaN ends. And what remembers
+# integers alone: there it is refused, where it can be seen.
+ENDS_IN = {
+    **dict.fromkeys(
+        ("avg_at_n", "unlabelled_fraction", "curriculum_update", "curriculum_thresholds"), ("s",)
+    ),
+    **dict.fromkeys(("class_overlap", "mean_overlap", "dice_score"), ("s", "t")),
+    **dict.fromkeys(("confidence_restraint_loss", "disagreement_supervision_loss", "dice_loss"), ("t",)),
+    "dual_teacher_loss": ("v",),
+}
+
+# A call that spreads a NaN over its row, by a softmax or a product, before a mask can stop it.
+SPREADS = {"class_centroids", "ema_centroids", "class_mean_teacher", "pixel_cross_entropy", "dual_teacher_loss",
+           "codec_init", "encode_message", "decode_message", "interaction_round", "message_consistency",
+           "state_consistency", "talking_loss", "sample_clicks", "sample_cascade_clicks", "cascade_examination",
+           "relative_examination_error", "mean_average_precision", "match_detections"}  # fmt: skip
+
+# Functions whose first float is what a masked set is applied to.
+UNMASKED_FIRST = {"linear_probe", "knn_probe", "standardize"}
+
+
+class _Asked(dict):
+    """Arguments that know which of them were asked for."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.names = set()
+
+    def __getitem__(self, name):
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
+def _hidden(name, floats, rest):
+    """Which entries of each float a mask hides from the function, or a label that marks a row to ignore."""
+    seen = set()
+
+    def ask(floats, rest):
+        arguments = _Asked({**floats, **rest})
+        out = CALLS[name](arguments)
+        seen.update(arguments.names)
+        return out
+
+    jax.eval_shape(ask, floats, rest)
+    rows = np.zeros(len(floats["v"]), bool)
+    rows |= ~rest["rows"] if "rows" in seen else False
+    labelled = "y" in seen and name not in POST_TRAINING  # there they number groups
+    classes = (
+        np.inf if name == "pseudo_label_quality" else floats["s"].shape[1]
+    )  # which does not know how many
+    rows |= (rest["y"] < 0) | (rest["y"] >= classes) if labelled else False
+    rows |= (rest["labels3"] < 0) | (rest["labels3"] >= 3) if "labels3" in seen else False
+    where = rest["where"] if "where" in seen else np.ones(floats["s"].shape, bool)
+    entries = rows[:, None] | ~where
+    if name in SPREADS:
+        entries = np.repeat(entries.all(axis=1, keepdims=True), entries.shape[1], axis=1)
+    of = {
+        "s": entries,
+        "t": entries,
+        "v": rows | ~where.any(axis=1),
+        "bank": np.zeros(floats["bank"].shape, bool),
+    }
+    return of | ({"s": np.zeros_like(entries)} if name in UNMASKED_FIRST else {})
+
+
+def _planted(name, floats, rest, key, at, number):
+    array = np.array(floats[key])
+    array[at] = number
+    (_, leaves), grads = _compiled(name)({**floats, key: array}, rest)
+    return [np.asarray(leaf, np.float32) for leaf in leaves], grads
+
+
+def _same(some, others):
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(some, others, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CALLS))
+@pytest.mark.parametrize("mask", ["all", "some"])
+def test_a_nan_acts_where_a_number_does_and_nowhere_else(name, mask):
+    """Planted where another number would change the result it comes out; behind a mask it leaves no trace."""
+    rng = np.random.default_rng(len(name))
+    floats, rest = _arguments(4, 5, "float32", "normal", mask, len(name))
+    hidden = _hidden(name, floats, rest)
+    for key, array in floats.items():
+        for _ in range(3):
+            at = tuple(int(rng.integers(size)) for size in array.shape)
+            plant = functools.partial(_planted, name, floats, rest, key, at)
+            plain, _ = plant(array[at])
+            matters = not all(_same(plain, plant(number)[0]) for number in (-1e4, -0.7, 0.3, 7.0, 1e4))
+            values, grads = plant(np.nan)
+            if matters:
+                out = any(np.isnan(value).any() for value in values)
+                assert out or key in ENDS_IN.get(name, ()), (name, key, at, "a NaN became a number")
+            elif hidden[key][at]:
+                assert _same(plain, values), (name, key, at, "a masked NaN shows in the value")
+                for other, grad in grads.items():
+                    finite = np.isfinite(np.array(grad))
+                    if other == key:  # what is done with the entry itself, or its row, is the caller's affair
+                        finite[at[:1] if name in SPREADS else at] = True
+                    assert finite.all(), (name, key, at, "a masked NaN shows in the gradient of", other)
 
 
 @pytest.mark.parametrize("name", ["masked_mean", "masked_softmax", "forward_kl", "kd_loss", "dist_loss", "dkd_loss",

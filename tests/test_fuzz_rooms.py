@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import data, language, nets, training
+from jaxlab import data, language, metrics, nets, training
 from jaxlab.language import tasks
 from tests.test_fuzz import VALUES, _values, examples
 
@@ -246,6 +246,37 @@ def test_filters_leave_something_to_draw(dtype, kind, seed, classes, temperature
         assert (probabilities[np.arange(3), best] > 0).all()
 
 
+ODD = st.sampled_from((None, 0.0, -1.0, 1e-30, 0.5, 1.0, 4.0, 1e9, float("inf"), float("nan")))
+
+
+@pytest.mark.slow
+@examples(150)
+@hypothesis.given(
+    kind=st.sampled_from(("linear", "dynamic", "yarn", "llama3", "longrope", "su")),
+    head_dim=st.sampled_from((2, 4, 8)), base=st.sampled_from((0.5, 1.0, 1.5, 1e4, 1e7)),
+    factor=ODD.filter(lambda value: value is not None),
+    context=st.sampled_from((None, 0, 1, 2, 30, 10**6)), low=ODD, high=ODD, strength=ODD, truncate=st.booleans(),
+)  # fmt: skip
+def test_rope_scalings_turn_or_refuse(kind, head_dim, base, factor, context, low, high, strength, truncate):
+    bounds = {name: value for name, value in (("low", low), ("high", high)) if value is not None}
+    names = {"low": ("low_frequency_factor", "beta_slow"), "high": ("high_frequency_factor", "beta_fast")}
+    own = {names[end][kind == "yarn"]: value for end, value in bounds.items() if kind in ("yarn", "llama3")}
+    factors = tuple(1.0 + i for i in range(head_dim // 2)) if kind == "longrope" else ()
+    scaling = _or_one_line(
+        lambda: language.RopeScaling(
+            kind, factor, context, truncate=truncate, attention_factor=strength, short_factors=factors,
+            long_factors=factors[::-1], **own,
+        )
+    )  # fmt: skip
+    shape = {"vocab_size": 5, "width": 2 * head_dim, "num_heads": 2, "rope_base": base, "context": 50}
+    model = scaling and _or_one_line(lambda: language.Decoder(**shape, rope_scaling=scaling))
+    if model:
+        cos, sin = (np.asarray(part, np.float64) for part in model.angle_table(50))
+        assert cos.shape == sin.shape == (50, head_dim // 2)
+        if scaling.amplitude < 1e4 and scaling.factor > 1e-9:  # frequencies that float32 can hold
+            np.testing.assert_allclose(cos**2 + sin**2, scaling.amplitude**2, rtol=1e-4, atol=1e-12)
+
+
 TASKS = {
     "addition": tasks.addition(2),
     "multiplication": tasks.multiplication(1),
@@ -285,30 +316,80 @@ def test_verifiers_survive_any_completion(name, seed, kind):
         assert not np.asarray(verify(problems, tokens, mask)).any()
 
 
-# the engine's statistics
+# statistics of results
 
 
 @pytest.mark.slow
 @examples(80)
-@hypothesis.given(count=st.integers(0, 12), kind=st.sampled_from(VALUES), seed=seeds, lower=st.booleans())
-def test_claims_are_decided_by_finite_intervals_or_said_to_be_undecided(count, kind, seed, lower):
+@hypothesis.given(
+    count=st.integers(0, 12),
+    kind=st.sampled_from(VALUES),
+    seed=seeds,
+    lower=st.booleans(),
+    relation=st.sampled_from(("greater", "not_worse", "equivalent")),
+    rule=st.sampled_from(("seeds", "percentile")),
+)
+def test_claims_have_finite_numbers_and_a_verdict_or_say_why_not(count, kind, seed, lower, relation, rule):
     rng = np.random.default_rng(seed)
-    one, other = (np.asarray(_values(rng, kind, (count,), "float32"), np.float64) for _ in range(2))
-    claim = training.Claim("one beats other", "m", "one", "other", lower_is_better=lower)
-    decided = _or_one_line(lambda: training.decide(claim, {"one": {"m": one}, "other": {"m": other}}))
-    if decided is None:
-        return
-    verdict = decided["verdict"]
-    assert verdict in {"reproduced", "contradicted", "inconclusive", "not decided"}
-    if count >= 2:
-        low, high = training.t_interval(one - other)
-        assert np.isfinite([low, high]).all()
-        assert low <= np.mean(one - other) <= high
-        if verdict == "reproduced":
-            assert (np.mean(one - other) > 0) != lower
-    swapped = training.decide(
-        training.Claim("other beats one", "m", "other", "one", lower_is_better=lower),
-        {"one": {"m": one}, "other": {"m": other}},
-    )["verdict"]
-    opposite = {"reproduced": "contradicted", "contradicted": "reproduced"}
-    assert swapped == opposite.get(verdict, verdict)
+    size = (4 * count if rule == "percentile" else count,)
+    one, other = (np.asarray(_values(rng, kind, size, "float32"), np.float64) for _ in range(2))
+    scores = {"one": {"m": one}, "other": {"m": other}}
+    make = lambda arm, versus: training.Claim(
+        arm, "it wins", "m", arm, versus, lower_is_better=lower, relation=relation, rule=rule
+    )
+    found, swapped = training.decide([make("one", "other"), make("other", "one")], scores)
+    assert found["verdict"] in {"supported", "opposite", "no effect", "undecided", "none"}
+    assert bool(found.get("why")) == (found["verdict"] == "none")
+    numbers = [
+        found[key] for key in ("effect", "p", "detectable", "iqm", "p_improvement") if found[key] is not None
+    ]
+    numbers += [end for key in ("ci95", "ci_holm") for end in found[key] or ()]
+    assert np.isfinite(numbers).all()
+    if found["verdict"] != "none":
+        low, high = found["ci95"]
+        slack = 1e-9 * np.abs(one - other).max()
+        assert low - slack <= found["effect"] <= high + slack or rule == "percentile"
+        assert 0 <= found["p"] <= 1
+    if found["verdict"] == "supported" and relation == "greater":
+        assert (np.mean(one - other) > 0) != lower
+    mirror = {"supported": "opposite", "opposite": "supported"} if relation == "greater" else {}
+    if relation != "not_worse":
+        assert swapped["verdict"] == mirror.get(found["verdict"], found["verdict"])
+
+
+@pytest.mark.slow
+@examples(60)
+@hypothesis.given(
+    rows=st.integers(1, 3), count=st.integers(1, 9), kind=st.sampled_from(VALUES), seed=seeds,
+    resplit=st.sampled_from((None, (1, 4), (50, 50))), tail=st.sampled_from(("both", "above", "below")),
+)  # fmt: skip
+def test_statistics_are_in_range(rows, count, kind, seed, resplit, tail):
+    rng = np.random.default_rng(seed)
+    values, others = (np.asarray(_values(rng, kind, (rows, count), "float32"), np.float64) for _ in range(2))
+    low, high = metrics.t_interval(values, resplit=resplit)
+    assert (low <= high).all()
+    if count > 1:
+        assert np.isfinite([low, high, metrics.standard_error(values, resplit=resplit)]).all()
+    p = np.stack(
+        [metrics.t_p_value(values, tail=tail, resplit=resplit), metrics.percentile_p_value(values, tail=tail)]
+    )
+    assert ((p >= 0) & (p <= 1)).all()
+    for adjust in (metrics.holm, metrics.benjamini_hochberg):
+        assert (adjust(p[0]) >= p[0] * (1 - 1e-12)).all()
+        assert (adjust(p[0]) <= 1).all()
+    assert ((metrics.holm_levels(p[0]) >= 0) & (metrics.holm_levels(p[0]) <= 0.05 * (1 + 1e-12))).all()
+    ends = np.stack(metrics.percentile_interval(values))
+    assert ((ends >= values.min(axis=1)) & (ends <= values.max(axis=1))).all()
+    spread = values[0].std()
+    needed = metrics.seeds_needed(values[0, 0], spread, resplit=resplit)
+    assert needed is None or metrics.detectable_effect(spread, needed, resplit=resplit) <= abs(values[0, 0])
+    assert metrics.variance_factor(count, resplit=resplit) > 0
+    assert values.min() <= metrics.interquartile_mean(values) <= values.max()
+    assert 0 <= metrics.probability_of_improvement(values.T, others.T) <= 1
+    profile = metrics.performance_profile(values, np.sort(others[0]))
+    assert (np.diff(profile) <= 0).all()
+    edges = metrics.stratified_bootstrap(np.mean, values, resamples=20)
+    assert values.min() - 1e-9 <= edges[0] <= edges[1] <= values.max() + 1e-9
+    assert set(metrics.runners_up(values)) <= set(range(rows))
+    settings = [{"rate": float(value)} for value in values[:, 0]]
+    assert metrics.at_edges(settings, 0) in ((), ("rate",))

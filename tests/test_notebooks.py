@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from jaxlab.training.verdicts import table_verdict
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -31,13 +33,13 @@ def test_quickstart_runs_and_says_what_it_should(folder, monkeypatch):
     students = {name: float(value) for name, value in re.findall(r"^(ce|pld): (0\.\d+)$", text, re.MULTILINE)}
     assert students.keys() == {"ce", "pld"}
     assert all(0.5 < value < 1 for value in students.values())
-    difference, low, high, verdict = re.search(
-        r"^pld beats ce: (\S+) \[(\S+), (\S+)\], (\w+)$", text, re.MULTILINE
+    *numbers, verdict = re.search(
+        r"^pld beats ce: (\S+) \[(\S+), (\S+)\], ([\w ]+)$", text, re.MULTILINE
     ).groups()
-    assert float(low) < float(difference) < float(high)
-    assert float(difference) == pytest.approx(students["pld"] - students["ce"], abs=0.0011)
-    expected = "reproduced" if float(low) > 0 else "contradicted" if float(high) < 0 else "inconclusive"
-    assert verdict == expected
+    effect, low, high = map(float, numbers)
+    assert low < effect < high
+    assert effect == pytest.approx(students["pld"] - students["ce"], abs=0.0011)
+    assert verdict == table_verdict("greater", effect, low, high, 0.01)
 
 
 @pytest.mark.slow

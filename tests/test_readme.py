@@ -14,6 +14,7 @@ import pytest
 from experiments import run
 from experiments._config import load, plan_of
 from jaxlab.training import fit
+from jaxlab.training._method import group_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -84,8 +85,9 @@ def test_the_method_trains_with_fit(method):
         sys.modules["experiments.distillation.average_teacher"].build(loaded.config),
         plan_of(loaded.config),
     )
+    learner = group_of("averaged", experiment.arms["averaged"], experiment).method().learner
     done = fit(
-        experiment.arms["averaged"].learner, data=experiment.data, draw=experiment.draw, steps=50, plan=plan,
+        learner, data=experiment.data, draw=experiment.draw, steps=50, plan=plan,
         evaluate=experiment.evaluate,
     )  # fmt: skip
     assert done.final["test/accuracy"].shape == (2,)

@@ -12,6 +12,8 @@ from jaxlab import data, nets
 from jaxlab.core import accuracy, cross_entropy, gradient_learner
 from jaxlab.training import Arm
 
+Evaluate = Callable[[Any, data.Images, Any], dict[str, jax.Array]]
+
 NETS: dict[str, Callable] = {
     "mlp": nets.Mlp,
     "convnet": nets.ConvNet,
@@ -100,8 +102,8 @@ def make_net(spec: ConfigDict, classes: int) -> Any:
     return NETS[spec.net](num_classes=classes, **spec.get("options", ConfigDict()).to_dict())
 
 
-def make_optimizer(spec: ConfigDict, steps: int) -> optax.GradientTransformation:
-    """AdamW with cosine decay over `steps`."""
+def make_optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
+    """AdamW with cosine decay over `steps`; `spec` is a config or an arm's settings."""
     if steps < 1:
         raise ValueError(f"steps is {steps}: an arm needs at least 1")
     schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
@@ -117,28 +119,32 @@ def initial_params(net: Any, splits: dict[str, data.Images]) -> Callable[[jax.Ar
 def teacher_arm(net: Any, spec: ConfigDict, splits: dict[str, data.Images]) -> Arm:
     """Trains a teacher on the labels; what later stages get is its parameters."""
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    begin = initial_params(net, splits)
+
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         logits = net.apply(params, batch["image"])
-        return cross_entropy(logits, batch["label"]).mean(), {"accuracy": accuracy(logits, batch["label"])}
+        metrics = {"accuracy": accuracy(logits, batch["label"])}
+        return cross_entropy(logits, batch["label"]).mean(), (memory, metrics)
 
-    learner = gradient_learner(initial_params(net, splits), loss, make_optimizer(spec, spec.steps))
-    return Arm(learner, spec.steps, evaluate_logits(net), export=lambda state: state.params)
+    init = lambda key, context: (begin(key), None)
+    learner = gradient_learner(init, loss, make_optimizer(spec, spec.steps))
+    return Arm(learner, steps=spec.steps, evaluate=evaluate_logits(net), export=lambda state: state.params)
 
 
-def evaluate_logits(net: Any) -> Callable[[Any, data.Images], dict[str, jax.Array]]:
+def evaluate_logits(net: Any) -> Evaluate:
     """Accuracy and negative log-likelihood of `state.params` on a split."""
     return evaluate_answers(lambda params, images: (net.apply(params, images), {}))
 
 
 def evaluate_answers(
     answer: Callable[[Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]],
-) -> Callable[[Any, data.Images], dict[str, jax.Array]]:
+) -> Evaluate:
     """Accuracy, negative log-likelihood and the means of whatever else `answer` says of an image.
 
     `answer` is `(params, images) -> (logits [B, C], {name: [B]})`: which head speaks is its choice.
     """
 
-    def evaluate(state: Any, split: data.Images) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
         one = lambda image: jax.tree.map(lambda x: x[0], answer(state.params, image[None]))
         logits, more = jax.lax.map(one, split.image, batch_size=512)
         return {

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from jaxlab.core import Learner, accuracy, cross_entropy
+from jaxlab.core import Learner, accuracy, cross_entropy, gradient_learner
 from jaxlab.distillation import (
     beta_log_prob,
     mix_base,
@@ -23,15 +23,6 @@ MASKS = ("none", "uniform", "bases", "released", "reinforce")
 WITH_POLICY = ("released", "reinforce")
 
 
-class MaskedState(NamedTuple):
-    """Parameters of classifier and policy, the optimizer's memory, the shared log-concentrations, and the step."""
-
-    params: dict[str, Any]
-    opt_state: Any
-    bases: dict[str, jax.Array]
-    step: jax.Array
-
-
 class Proposal(NamedTuple):
     """What a batch's masks are drawn with: log-concentrations `[B, G]`, and the heads that the bases follow."""
 
@@ -41,67 +32,47 @@ class Proposal(NamedTuple):
 
 
 def masked_learner(
-    classifier: Any, policy: Any, init: Callable, config: ConfigDict, arm: ConfigDict, *, masked_steps: int
+    classifier: Any, policy: Any, init: Callable, config: ConfigDict, masked_steps: int, settings: Any
 ) -> Learner:
     """Masks during the first `masked_steps` steps, none after them; the policy is dropped with the masks.
+
+    The memory holds the log-concentrations that all images share.
 
     Args:
       classifier: a net for images.
       policy: a net for images with two outputs per cell of the grid.
       init: `key -> {"classifier": params, "policy": params}`.
       config: see configs/distillation/noise_mask.py.
-      arm: one of its arms.
       masked_steps: at most `config.steps`.
+      settings: of one of its arms.
     """
-    optimizer = _optimizer(config, arm, masked_steps)
-    cells = config.mask.grid**2
+    kind, cells = settings.masks, config.mask.grid**2
 
-    def begin(key: jax.Array, context: Any) -> MaskedState:
-        params_key, alpha_key, beta_key = jax.random.split(key, 3)
-        params = init(params_key)
-        bases = {
-            "alpha": jax.random.uniform(alpha_key, (1, cells)),
-            "beta": jax.random.uniform(beta_key, (1, cells)),
-        }
-        if arm.masks == "bases":
-            bases = context["learned_bases"]
-        return MaskedState(params, optimizer.init(params), bases, jnp.int32(0))
+    def begin(key: jax.Array, context: Any) -> tuple[Any, dict[str, jax.Array]]:
+        params_key, *keys = jax.random.split(key, 3)
+        drawn = {name: jax.random.uniform(k, (1, cells)) for name, k in zip(("alpha", "beta"), keys)}
+        return init(params_key), context["learned_bases"] if kind == "bases" else drawn
 
-    def loss(params: Any, state: MaskedState, batch: Any, key: jax.Array) -> tuple[jax.Array, tuple]:
-        masked = state.step < masked_steps
-        image, found = batch["image"], None
-        metrics: dict[str, jax.Array] = {}
-        if arm.masks != "none":
-            found = propose(policy, params["policy"], state.bases, image, config.mask.base_decay, arm.masks)
+    def loss(params: Any, bases: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        masked, image, metrics = step < masked_steps, batch["image"], {}
+        if kind != "none":
+            found = propose(policy, params["policy"], bases, image, config.mask.base_decay, kind)
             mask = sample_mask(key, found.log_alpha, found.log_beta)
             image = jnp.where(masked, image * _render(mask, config, image.shape[1]), image)
         logits = classifier.apply(params["classifier"], image)
         each = cross_entropy(logits, batch["label"])
         value = each.mean()
-        if arm.masks in WITH_POLICY:
+        if kind in WITH_POLICY:
             log_prob = beta_log_prob(mask, found.log_alpha, found.log_beta)
-            value = jnp.where(masked, _policy_loss(arm.masks, log_prob, each), value)
+            value = jnp.where(masked, _policy_loss(kind, log_prob, each), value)
             metrics = _watch(log_prob, found, batch)
-        return value, (found, {"accuracy": accuracy(logits, batch["label"]), "nll": each.mean(), **metrics})
+            follow = lambda old, head: update_base(old, head, decay=config.mask.update_decay)
+            moved = jax.tree.map(follow, bases, found.heads)
+            bases = jax.tree.map(lambda new, old: jnp.where(masked, new, old), moved, bases)
+        seen = {"accuracy": accuracy(logits, batch["label"]), "nll": each.mean()}
+        return value, (bases, seen | metrics)
 
-    def update(state: MaskedState, batch: Any, key: jax.Array) -> tuple[MaskedState, dict[str, jax.Array]]:
-        (value, (found, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
-            state.params, state, batch, key
-        )
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        bases = state.bases
-        if arm.masks in WITH_POLICY:
-            moved = {
-                name: update_base(bases[name], found.heads[name], decay=config.mask.update_decay)
-                for name in bases
-            }
-            bases = jax.tree.map(
-                lambda new, old: jnp.where(state.step < masked_steps, new, old), moved, bases
-            )
-        params = optax.apply_updates(state.params, updates)
-        return MaskedState(params, opt_state, bases, state.step + 1), {"loss": value, **metrics}
-
-    return Learner(begin, update)
+    return gradient_learner(begin, loss, _optimizer(config, settings, masked_steps))
 
 
 def propose(
@@ -149,15 +120,15 @@ def _render(mask: jax.Array, config: ConfigDict, size: int) -> jax.Array:
     return render_mask(mask, size=size, kernel=config.mask.kernel, sigma=config.mask.sigma)
 
 
-def _optimizer(config: ConfigDict, arm: ConfigDict, masked_steps: int) -> optax.GradientTransformation:
+def _optimizer(config: ConfigDict, settings: Any, masked_steps: int) -> optax.GradientTransformation:
     """SGD with momentum: steps down by ten at each third, then warm-up to the fine-tuning rate if there is one."""
     third = lambda steps: {round(steps / 3): 0.1, round(2 * steps / 3): 0.1}
     tuning = config.steps - masked_steps
-    if arm.schedule == "single" or tuning < 1:
-        rate = optax.piecewise_constant_schedule(arm.learning_rate, third(config.steps))
+    if settings.schedule == "single" or tuning < 1:
+        rate = optax.piecewise_constant_schedule(settings.learning_rate, third(config.steps))
     else:
-        first = optax.piecewise_constant_schedule(arm.learning_rate, third(masked_steps))
-        second = optax.linear_schedule(0.0, arm.finetune_rate, max(round(0.7 * tuning), 1))
+        first = optax.piecewise_constant_schedule(settings.learning_rate, third(masked_steps))
+        second = optax.linear_schedule(0.0, settings.finetune_rate, max(round(0.7 * tuning), 1))
         rate = optax.join_schedules([first, second], [masked_steps])
     sgd = lambda rate: optax.chain(
         optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=config.momentum)

@@ -1,7 +1,8 @@
 """What a student learns from its teacher: one function per kind of objective, found by name in `STUDENTS`.
 
-Each takes the task and the arm and gives the learner and the evaluation. Whatever an arm trains beside its student, an
-auxiliary head or a projector, is dropped in the evaluation; the student itself starts from the same parameters in all.
+Each takes the task and an arm's settings and gives the learner and the evaluation. Whatever an arm trains beside its
+student, an auxiliary head or a projector, is dropped in the evaluation; the student itself starts from the same
+parameters in all. Teacher and class means are read from the context.
 """
 
 from collections.abc import Callable
@@ -11,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from ml_collections import ConfigDict
 
 from experiments.distillation._image_tasks import (
+    Evaluate,
     evaluate_answers,
     evaluate_logits,
     initial_params,
@@ -22,8 +23,10 @@ from experiments.distillation._image_tasks import (
 from jaxlab import data, distillation, nets
 from jaxlab.core import (
     Learner,
+    TrainState,
     accuracy,
     class_means,
+    computed,
     cosine_similarity,
     cross_entropy,
     gradient_learner,
@@ -55,6 +58,13 @@ LOSSES: dict[str, Callable] = {
     ),
 }
 
+# What else is logged of a loss, from the teacher's logits and the labels.
+WATCHED: dict[str, Callable] = {
+    "pld": lambda teacher, labels, **hyper: {
+        "first_weight": distillation.pld_first_weight(teacher, labels, **hyper).mean()
+    },
+}
+
 # On what the classifier reads, of student and teacher, and the teacher's class means.
 FEATURE_LOSSES: dict[str, Callable] = {
     "none": lambda student, teacher, labels, means: jnp.zeros(()),
@@ -74,133 +84,113 @@ class Task(NamedTuple):
     splits: dict[str, data.Images]
 
 
-class StudentState(NamedTuple):
-    """A student in training, and how far it is."""
-
-    params: Any
-    opt_state: Any
-    frozen: Any
-    step: jax.Array
+Student = tuple[Learner, Evaluate, None]
 
 
-Evaluate = Callable[[Any, data.Images], dict[str, jax.Array]]
-Gradients = Callable[[Any, Any, Any, jax.Array], tuple[Any, dict]]
-
-
-def logits_student(task: Task, arm: ConfigDict) -> tuple[Learner, Evaluate]:
+def logits_student(task: Task, settings: Any) -> Student:
     """`ce_weight * cross-entropy + weight * loss` on the logits of one head."""
-    net, teacher, hyper = task.student, task.teacher, arm.get("options", ConfigDict()).to_dict()
-    distill = _choose("loss", arm.loss, LOSSES)
+    net, hyper = task.student, settings.get("options", {})
+    distill, watch = _choose("loss", settings.loss, LOSSES), WATCHED.get(settings.loss, lambda *_, **__: {})
 
-    def loss(params: Any, teacher_params: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        logits, soft = net.apply(params, batch["image"]), teacher.apply(teacher_params, batch["image"])
-        value = arm.weight * distill(logits, soft, batch["label"], **hyper).mean()
-        if arm.ce_weight:
-            value += arm.ce_weight * cross_entropy(logits, batch["label"]).mean()
-        metrics = {"accuracy": accuracy(logits, batch["label"])}
-        if arm.loss == "pld":
-            metrics["first_weight"] = distillation.pld_first_weight(soft, batch["label"], **hyper).mean()
-        return value, metrics
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        image, label = batch["image"], batch["label"]
+        logits, soft = net.apply(params, image), task.teacher.apply(context["teacher"], image)
+        value = settings.weight * distill(logits, soft, label, **hyper).mean()
+        value += settings.ce_weight * cross_entropy(logits, label).mean()
+        return value, (memory, {"accuracy": accuracy(logits, label), **watch(soft, label, **hyper)})
 
-    learner = gradient_learner(
-        initial_params(net, task.splits),
-        loss,
-        make_optimizer(arm, task.steps),
-        freeze=lambda context: context["teacher"],
-    )
-    return learner, evaluate_logits(net)
+    begin = initial_params(net, task.splits)
+    optimizer = make_optimizer(settings, task.steps)
+    learner = gradient_learner(lambda key, context: (begin(key), None), loss, optimizer)
+    return learner, evaluate_logits(net), None
 
 
-def dual_head_student(task: Task, arm: ConfigDict) -> tuple[Learner, Evaluate]:
+def dual_head_student(task: Task, settings: Any) -> Student:
     """Cross-entropy on the main head; the loss on an auxiliary head (`heads = 2`) or on the same (`heads = 1`).
 
     The two gradients are taken apart, to be measured and, with `align`, projected; `head_features` are the widths of
     the auxiliary head's hidden layers.
     """
-    if arm.heads not in (1, 2):
-        raise ValueError(f"heads is {arm.heads}: it must be 1 or 2")
-    hyper, distill = arm.get("options", ConfigDict()).to_dict(), _choose("loss", arm.loss, LOSSES)
-    head = nets.Mlp(features=tuple(arm.head_features), num_classes=task.classes)
-    apply = _two_heads(task.student, head) if arm.heads == 2 else _one_head(task.student)
+    if settings.heads not in (1, 2):
+        raise ValueError(f"heads is {settings.heads}: it must be 1 or 2")
+    hyper, distill = settings.get("options", {}), _choose("loss", settings.loss, LOSSES)
+    head = nets.Mlp(features=tuple(settings.head_features), num_classes=task.classes)
+    apply = _two_heads(task.student, head) if settings.heads == 2 else _one_head(task.student)
+    optimizer = make_optimizer(settings, task.steps)
 
-    def gradients(params: Any, frozen: Any, batch: Any, step: jax.Array) -> tuple[Any, dict]:
-        soft = task.teacher.apply(frozen["teacher"], batch["image"])
+    def init(key: jax.Array, context: Any) -> TrainState:
+        params = {"net": initial_params(task.student, task.splits)(key)}
+        if settings.heads == 2:
+            params["head"] = head.init(jax.random.fold_in(key, 1), _vector(task.student, params["net"], task))
+        return TrainState(params, optimizer.init(params), None, jnp.int32(0))
+
+    def update(state: TrainState, batch: Any, key: jax.Array, context: Any) -> tuple[TrainState, dict]:
+        soft = task.teacher.apply(context["teacher"], batch["image"])
 
         def losses(params: Any) -> tuple[tuple[jax.Array, jax.Array], dict]:
             logits, auxiliary = apply(params, batch["image"])
-            supervised = arm.ce_weight * cross_entropy(logits, batch["label"]).mean()
-            distilled = arm.weight * distill(auxiliary, soft, batch["label"], **hyper).mean()
+            supervised = settings.ce_weight * cross_entropy(logits, batch["label"]).mean()
+            distilled = settings.weight * distill(auxiliary, soft, batch["label"], **hyper).mean()
             return (supervised, distilled), {"accuracy": accuracy(logits, batch["label"])}
 
-        (supervised, distilled), pull, metrics = jax.vjp(losses, params, has_aux=True)
+        (supervised, distilled), pull, metrics = jax.vjp(losses, state.params, has_aux=True)
         (own,), (taught,) = pull((1.0, 0.0)), pull((0.0, 1.0))
         metrics |= {"loss": supervised + distilled, **_agreement(own["net"], taught["net"])}
-        if arm.align:
+        if settings.align:
             taught = distillation.align_gradients(own, taught)
-        return jax.tree.map(jnp.add, own, taught), metrics
+        grads = jax.tree.map(jnp.add, own, taught)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, opt_state, None, state.step + 1), metrics
 
-    def init(key: jax.Array) -> dict[str, Any]:
-        params = {"net": initial_params(task.student, task.splits)(key)}
-        if arm.heads == 2:
-            params["head"] = head.init(jax.random.fold_in(key, 1), _vector(task.student, params["net"], task))
-        return params
-
-    learner = _learner(init, gradients, make_optimizer(arm, task.steps), _keep_teacher)
-    return learner, evaluate_answers(lambda params, images: (apply(params, images)[0], {}))
+    return (
+        Learner(init, update),
+        evaluate_answers(lambda params, images: (apply(params, images)[0], {})),
+        None,
+    )
 
 
-def feature_student(task: Task, arm: ConfigDict) -> tuple[Learner, Evaluate]:
+def feature_student(task: Task, settings: Any) -> Student:
     """Cross-entropy, a loss on the logits that warms up, and a loss on the vector that the classifier reads.
 
     Where student and teacher differ in the width of that vector a linear projector leads from one to the other.
     """
-    net, teacher, hyper = task.student, task.teacher, arm.get("options", ConfigDict()).to_dict()
-    distill = _choose("loss", arm.loss, LOSSES)
-    match = _choose("feature_loss", arm.feature_loss, FEATURE_LOSSES)
-    projector = _projector(task) if arm.feature_loss != "none" else None
-    warm_up = _warm_up(arm, task.steps)
+    net, hyper = task.student, settings.get("options", {})
+    distill = _choose("loss", settings.loss, LOSSES)
+    match = _choose("feature_loss", settings.feature_loss, FEATURE_LOSSES)
+    projector = _projector(task) if settings.feature_loss != "none" else None
+    warm_up = _warm_up(settings.warm_up, task.steps)
 
-    def loss(params: Any, frozen: Any, batch: Any, step: jax.Array) -> tuple[jax.Array, dict]:
-        label = batch["label"]
-        logits, features = net.apply(params["net"], batch["image"], return_features=True)
-        soft, goals = teacher.apply(frozen["teacher"], batch["image"], return_features=True)
-        vector = features[-1]
-        if projector:
-            vector = projector.apply(params["projector"], vector)
-        ramp = linear_ramp_up(step, length=warm_up)
-        value = (
-            arm.ce_weight * cross_entropy(logits, label).mean()
-            + arm.weight * ramp * distill(logits, soft, label, **hyper).mean()
-            + arm.feature_weight * match(vector, goals[-1], label, frozen["means"]).mean()
-        )
-        norms = {"feature_norm": _norm(features[-1]), "teacher_norm": _norm(goals[-1])}
-        return value, {"accuracy": accuracy(logits, label), "ramp": ramp} | {
-            name: norm.mean() for name, norm in norms.items()
-        }
-
-    def gradients(params: Any, frozen: Any, batch: Any, step: jax.Array) -> tuple[Any, dict]:
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params, frozen, batch, step)
-        return grads, {"loss": value, **metrics}
-
-    def init(key: jax.Array) -> dict[str, Any]:
+    def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
         params = {"net": initial_params(net, task.splits)(key)}
         if projector:
-            params["projector"] = projector.init(
-                jax.random.fold_in(key, 1), _vector(net, params["net"], task)
-            )
-        return params
+            own = _vector(net, params["net"], task)
+            params["projector"] = projector.init(jax.random.fold_in(key, 1), own)
+        return params, None
 
-    def freeze(context: Any) -> dict[str, Any]:
-        return {"teacher": context["teacher"], "means": context["means"]}
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        label = batch["label"]
+        logits, features = net.apply(params["net"], batch["image"], return_features=True)
+        soft, goals = task.teacher.apply(context["teacher"], batch["image"], return_features=True)
+        vector = projector.apply(params["projector"], features[-1]) if projector else features[-1]
+        ramp = linear_ramp_up(step, length=warm_up)
+        value = (
+            settings.ce_weight * cross_entropy(logits, label).mean()
+            + settings.weight * ramp * distill(logits, soft, label, **hyper).mean()
+            + settings.feature_weight * match(vector, goals[-1], label, context["means"]).mean()
+        )
+        norms = {"feature_norm": _norm(features[-1]).mean(), "teacher_norm": _norm(goals[-1]).mean()}
+        return value, (memory, {"accuracy": accuracy(logits, label), "ramp": ramp, **norms})
 
     def answer(params: Any, images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         logits, features = net.apply(params["net"], images, return_features=True)
         return logits, {"feature_norm": _norm(features[-1])}
 
-    return _learner(init, gradients, make_optimizer(arm, task.steps), freeze), evaluate_answers(answer)
+    learner = gradient_learner(init, loss, make_optimizer(settings, task.steps))
+    return learner, evaluate_answers(answer), None
 
 
-STUDENTS: dict[str, Callable[[Task, ConfigDict], tuple[Learner, Evaluate]]] = {
+STUDENTS: dict[str, Callable[[Task, Any], Student]] = {
     "logits": logits_student,
     "dual_head": dual_head_student,
     "features": feature_student,
@@ -214,45 +204,16 @@ def class_means_arm(task: Task) -> Arm:
         one = lambda image: task.teacher.apply(params, image[None], return_features=True)[1][-1][0]
         return jax.lax.map(one, images, batch_size=512)
 
-    def init(key: jax.Array, context: Any) -> Any:
-        train = task.splits["train"]
-        means, _ = class_means(
-            vectors(context["teacher"], train.image), train.label, num_classes=task.classes
-        )
-        return {"means": means, "teacher": context["teacher"]}
+    def means(key: jax.Array, context: Any, train: data.Images) -> jax.Array:
+        found = vectors(context["teacher"], train.image)
+        return class_means(found, train.label, num_classes=task.classes)[0]
 
-    def evaluate(state: Any, split: data.Images) -> dict[str, jax.Array]:
-        found = vectors(state["teacher"], split.image)
-        distances = jnp.sum(jnp.square(found[:, None] - state["means"]), axis=-1)
+    def evaluate(means: jax.Array, split: data.Images, context: Any) -> dict[str, jax.Array]:
+        found = vectors(context["teacher"], split.image)
+        distances = jnp.sum(jnp.square(found[:, None] - means), axis=-1)
         return {"accuracy": jnp.mean(distances.argmin(-1) == split.label)}
 
-    learner = Learner(init, lambda state, batch, key: (state, {"loss": jnp.zeros(())}))
-    return Arm(learner, 1, evaluate, export=lambda state: state["means"])
-
-
-def _learner(
-    init: Callable[[jax.Array], Any],
-    gradients: Gradients,
-    optimizer: optax.GradientTransformation,
-    freeze: Callable[[Any], Any],
-) -> Learner:
-    """A gradient learner that knows its step, and leaves open how the gradient is made."""
-
-    def begin(key: jax.Array, context: Any) -> StudentState:
-        params = init(key)
-        return StudentState(params, optimizer.init(params), freeze(context), jnp.zeros((), jnp.int32))
-
-    def update(state: StudentState, batch: Any, key: jax.Array) -> tuple[StudentState, dict]:
-        grads, metrics = gradients(state.params, state.frozen, batch, state.step)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return StudentState(params, opt_state, state.frozen, state.step + 1), metrics
-
-    return Learner(begin, update)
-
-
-def _keep_teacher(context: Any) -> dict[str, Any]:
-    return {"teacher": context["teacher"]}
+    return Arm(computed(means), evaluate=evaluate)
 
 
 def _two_heads(net: Any, head: Any) -> Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]:
@@ -285,10 +246,10 @@ def _choose(key: str, name: str, table: dict[str, Callable]) -> Callable:
     return table[name]
 
 
-def _warm_up(arm: ConfigDict, steps: int) -> float:
-    if not 0 <= arm.warm_up <= 1:
-        raise ValueError(f"warm_up is {arm.warm_up}: a fraction of the steps, it must be in [0, 1]")
-    return arm.warm_up * steps
+def _warm_up(fraction: float | jax.Array, steps: int) -> float | jax.Array:
+    if isinstance(fraction, float) and not 0 <= fraction <= 1:
+        raise ValueError(f"warm_up is {fraction}: a fraction of the steps, it must be in [0, 1]")
+    return fraction * steps
 
 
 def _projector(task: Task) -> Any:

@@ -7,19 +7,19 @@ neighbours, trained on labelled images inside the evaluation, judge the encoder.
 nothing: they are what there is to beat; `labels` trains the same encoder on the labels.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from experiments.distillation._image_tasks import count_classes, load_splits
+from experiments.distillation._image_tasks import Evaluate, count_classes, load_splits
 from jaxlab import data, distillation, nets
-from jaxlab.core import GradientState, Learner, accuracy, cross_entropy, forward_kl, gradient_learner
+from jaxlab.core import Learner, TrainState, accuracy, cross_entropy, forward_kl, gradient_learner
 from jaxlab.training import Arm, Claim, Experiment
 
 CHOICES = {
@@ -36,6 +36,7 @@ class Net(NamedTuple):
     head: Any
     mean: float
     spread: float
+    classes: int
 
     def init(self, key: jax.Array, image: jax.Array) -> dict[str, Any]:
         """Parameters of both."""
@@ -65,20 +66,16 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     _check(config, splits)
     pixels = splits["train"].image
     net = _make_net(config.net, count_classes(splits), float(pixels.mean()), float(pixels.std()))
+    method = functools.partial(_student, net, config.probe, splits["train"])
     probed = jax.tree.map(lambda x: x[: config.probe.train_examples], splits["train"])
     names = ("val", "test") if config.test else ("val",)
     return Experiment(
         data={"train": splits["train"]} | {name: {"fit": probed, "score": splits[name]} for name in names},
         draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
         arms={
-            name: Arm(
-                _learner(net, config, arm, splits["train"]),
-                1 if arm.learn == "nothing" else config.steps,
-                _evaluate(net, config.probe, arm, count_classes(splits)),
-            )
+            name: Arm(method, arm.to_dict(), 0 if arm.learn == "nothing" else config.steps)
             for name, arm in config.arms.items()
         },
-        evaluate=lambda state, split: {},
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=_landscape(net, config.landscape),
     )
@@ -114,42 +111,39 @@ def _make_net(spec: ConfigDict, classes: int, mean: float, spread: float) -> Net
         features=spec.projector, bottleneck=spec.bottleneck, num_outputs=spec.outputs,
         weight_norm=spec.weight_norm, kernel_init=init,
     )  # fmt: skip
-    return Net(nets.ConvNet(channels=spec.channels, num_classes=classes), head, mean, spread)
+    return Net(nets.ConvNet(channels=spec.channels, num_classes=classes), head, mean, spread, classes)
 
 
-def _learner(net: Net, config: ConfigDict, arm: ConfigDict, train: data.Images) -> Learner:
-    def loss(params: Any, teacher: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        image = batch["image"]
-        if arm.learn == "labels":
-            logits, _ = net.features(params, image)
-            return cross_entropy(logits, batch["label"]).mean(), {
-                "accuracy": accuracy(logits, batch["label"])
-            }
-        if arm.inputs == "noise":
-            image = net.mean + net.spread * jax.random.normal(key, image.shape, image.dtype)
-        student, teacher = net.outputs(params, image), net.outputs(teacher, image)
-        value = distillation.soft_cross_entropy(student, teacher).mean()
-        return value, {"kl": forward_kl(student, teacher).mean()}
+def _student(
+    net: Net, probe: ConfigDict, train: data.Images, settings: Any
+) -> tuple[Learner, Evaluate, None]:
+    """The encoder, begun `alpha` away from its teacher; the teacher is drawn with it and rests in the memory."""
 
-    optimizer = optax.adamw(arm.learning_rate, weight_decay=0.0)
-    inner = gradient_learner(lambda key: None, loss, optimizer)
-
-    def init(key: jax.Array, context: Any) -> GradientState:
+    def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
         both = jax.vmap(lambda one: net.init(one, train.image[:1]))(jax.random.split(key))
         teacher, fresh = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
-        params = (
-            teacher if arm.learn == "nothing" else distillation.local_init(teacher, fresh, alpha=arm.alpha)
-        )
-        return GradientState(params, optimizer.init(params), teacher)
+        if settings.learn == "nothing":
+            return teacher, teacher
+        return distillation.local_init(teacher, fresh, alpha=settings.alpha), teacher
 
-    if arm.learn == "nothing":
-        return Learner(init, lambda state, batch, key: (state, {"loss": jnp.float32(0)}))
-    return inner._replace(init=init)
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        image, label = batch["image"], batch["label"]
+        if settings.learn == "labels":
+            logits, _ = net.features(params, image)
+            return cross_entropy(logits, label).mean(), (memory, {"accuracy": accuracy(logits, label)})
+        if settings.inputs == "noise":
+            image = net.mean + net.spread * jax.random.normal(key, image.shape, image.dtype)
+        student, teacher = net.outputs(params, image), net.outputs(memory, image)
+        value = distillation.soft_cross_entropy(student, teacher).mean()
+        return value, (memory, {"kl": forward_kl(student, teacher).mean()})
+
+    learner = gradient_learner(init, loss, optax.adamw(settings.learning_rate, weight_decay=0.0))
+    return learner, _evaluate(net, probe, settings), None
 
 
-def _evaluate(net: Net, probe: ConfigDict, arm: ConfigDict, classes: int) -> Callable[[Any, Any], dict]:
+def _evaluate(net: Net, probe: ConfigDict, settings: Any) -> Evaluate:
     def read(params: Any, image: jax.Array) -> jax.Array:
-        if arm.probe == "pixels":
+        if settings.probe == "pixels":
             return image.reshape(len(image), -1)
         if 0 < probe.chunk < len(image):
             return jax.lax.map(
@@ -157,23 +151,23 @@ def _evaluate(net: Net, probe: ConfigDict, arm: ConfigDict, classes: int) -> Cal
             )
         return net.features(params, image)[1]
 
-    def evaluate(state: GradientState, split: Any) -> dict[str, jax.Array]:
-        fit, score = split["fit"], split["score"]
+    def evaluate(state: TrainState, split: Any, context: Any) -> dict[str, jax.Array]:
+        fit, score, teacher = split["fit"], split["score"], state.memory
         known, asked = read(state.params, fit.image), read(state.params, score.image)
         linear = distillation.linear_probe(
-            known, fit.label, asked, num_classes=classes, steps=probe.steps, weight_decay=arm.probe_decay,
-            learning_rate=probe.learning_rate,
+            known, fit.label, asked, num_classes=net.classes, steps=probe.steps,
+            weight_decay=settings.probe_decay, learning_rate=probe.learning_rate,
         )  # fmt: skip
         votes = distillation.knn_probe(
-            known, fit.label, asked, num_classes=classes, neighbors=probe.neighbors
+            known, fit.label, asked, num_classes=net.classes, neighbors=probe.neighbors
         )
         few = score.image[:256]
-        apart = optax.tree.norm(optax.tree.sub(state.params, state.frozen))
+        apart = optax.tree.norm(optax.tree.sub(state.params, teacher))
         return {
             "probe_accuracy": accuracy(linear, score.label),
             "knn_accuracy": accuracy(votes, score.label),
-            "kl": forward_kl(net.outputs(state.params, few), net.outputs(state.frozen, few)).mean(),
-            "distance": apart / optax.tree.norm(state.frozen),  # from the teacher, in its own length
+            "kl": forward_kl(net.outputs(state.params, few), net.outputs(teacher, few)).mean(),
+            "distance": apart / optax.tree.norm(teacher),  # from the teacher, in its own length
         }
 
     return evaluate
@@ -197,7 +191,7 @@ def _landscape(net: Net, spec: ConfigDict) -> Callable[[Mapping[str, Any], Mappi
         at = np.linspace(-0.5, 1.5, spec.points)
         moved = {name: state for name, state in states.items() if name in spec.line}
         for name, state in moved.items():
-            left.plot(at, lines(state.frozen, state.params, at), label=name)
+            left.plot(at, lines(state.memory, state.params, at), label=name)
         left.set(
             xlabel="from the teacher (0) to the student (1)",
             ylabel="KL(teacher || student), nats",
@@ -212,11 +206,11 @@ def _landscape(net: Net, spec: ConfigDict) -> Callable[[Mapping[str, Any], Mappi
     return draw
 
 
-def _plane(axes: Any, excess: Callable, near: GradientState, far: GradientState, spec: ConfigDict) -> None:
+def _plane(axes: Any, excess: Callable, near: TrainState, far: TrainState, spec: ConfigDict) -> None:
     """Where the teacher is (0, 0), the first student (1, 0) and the second (0, 1)."""
     at = np.linspace(-0.5, 1.5, spec.points)
     plane = jax.jit(lambda t, *others: distillation.plane_losses(excess(t), t, *others, at, at))
-    height = np.log10(np.maximum(plane(near.frozen, near.params, far.params), 1e-12))
+    height = np.log10(np.maximum(plane(near.memory, near.params, far.params), 1e-12))
     drawn = axes.contourf(at, at, height, levels=20, cmap="viridis")
     axes.figure.colorbar(drawn, ax=axes, label="log10 KL")
     for place, name in (((0, 0), "teacher"), ((1, 0), spec.plane[0]), ((0, 1), spec.plane[1])):

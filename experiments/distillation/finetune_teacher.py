@@ -8,17 +8,17 @@ the seed.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from experiments.distillation._answers import answers
 from experiments.distillation._image_tasks import (
+    Evaluate,
     batches,
     count_classes,
     evaluate_logits,
@@ -33,14 +33,6 @@ from jaxlab.core import Learner, accuracy, cross_entropy, entropy, gradient_lear
 from jaxlab.training import Arm, Claim, Experiment
 
 
-class Teachers(NamedTuple):
-    """Copies of a teacher, leaves `[K, ...]`."""
-
-    params: Any
-    opt_state: Any
-    centroids: jax.Array
-
-
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
     """One experiment per task of the config.
 
@@ -52,13 +44,12 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 
 
 def _experiment(name: str, task: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
-    _check(task)
     splits = load_splits(task.data, download)
+    _check(task, splits)
     if not config.test:
         del splits["test"]
     classes = count_classes(splits)
     teacher, student = make_net(task.teacher, classes), make_net(task.student, classes)
-    score = _evaluate(student, classes, task)
     lessons = lambda params: answers(teacher, params, splits["train"].image)
     first = dataclasses.replace(
         teacher_arm(teacher, task.teacher, splits),
@@ -66,19 +57,17 @@ def _experiment(name: str, task: ConfigDict, config: ConfigDict, download: bool)
     )
     tuned = Arm(
         _finetune(teacher, task, splits),
-        task.finetune.steps,
-        _evaluate_teachers(teacher, tuple(task.teachers)),
+        steps=task.finetune.steps,
+        evaluate=_evaluate_teachers(teacher, tuple(task.teachers)),
         export=lambda state: jax.lax.map(lessons, state.params),
     )
+    method = functools.partial(_student, student, classes, task, config, splits)
     return Experiment(
         data=splits,
         draw=batches(config, splits),
         prepare={"teacher": first, "finetuned": tuned},
-        arms={
-            name: Arm(_student(student, arm, task, config, splits), task.student.steps)
-            for name, arm in task.arms.items()
-        },
-        evaluate=score,
+        arms={name: Arm(method, arm.to_dict(), task.student.steps) for name, arm in task.arms.items()},
+        evaluate=_evaluate(student, task),
         claims=_claims(config, name),
     )
 
@@ -89,7 +78,7 @@ def _claims(config: ConfigDict, task: str) -> tuple[Claim, ...]:
     return tuple(Claim(**{key: value for key, value in claim.items() if key != "tasks"}) for claim in own)
 
 
-def _check(task: ConfigDict) -> None:
+def _check(task: ConfigDict, splits: dict[str, data.Images]) -> None:
     known = ("none", "plain", *task.teachers)
     for name, arm in task.arms.items():
         if arm.teacher not in known:
@@ -103,46 +92,39 @@ def _check(task: ConfigDict) -> None:
         raise ValueError(
             f"images_per_class is {task.images_per_class}: it must be at least 0, which takes all"
         )
+    rarest = np.bincount(np.asarray(splits["train"].label), minlength=count_classes(splits)).min()
+    if rarest < task.images_per_class:
+        raise ValueError(f"images_per_class is {task.images_per_class}: the rarest class has {rarest} images")
 
 
 def _finetune(net: Any, task: ConfigDict, splits: dict[str, data.Images]) -> Learner:
-    """All copies at once, each with its own weights and its own centroids."""
-    optimizer = make_optimizer(task.finetune, task.finetune.steps)
+    """All copies at once, each with its own weights and, in the memory, its own centroids."""
     column = lambda key: jnp.array([copy[key] for copy in task.teachers.values()])
     weights, bonuses, decays = column("mcmi"), column("entropy"), column("decay")
 
-    def init(key: jax.Array, context: Any) -> Teachers:
+    def init(key: jax.Array, context: Any) -> tuple[Any, jax.Array]:
         first = context["teacher"]
         centroids = distillation.class_centroids(jax.nn.softmax(first["logits"]), splits["train"].label)
-        one = Teachers(first["params"], optimizer.init(first["params"]), centroids)
+        one = first["params"], centroids
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(task.teachers), *jnp.shape(x))), one)
 
-    def step(
-        own: Teachers, weight: jax.Array, bonus: jax.Array, decay: jax.Array, batch: Any
-    ) -> tuple[Teachers, dict]:
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         image, label = batch["image"], batch["label"]
 
-        def loss(params: Any) -> tuple[jax.Array, jax.Array]:
-            logits = net.apply(params, image)
-            value = distillation.mcmi_loss(logits, label, own.centroids, weight=weight) - bonus * entropy(
-                logits
-            )
-            return value.mean(), logits
+        def one(own: Any, centroids: jax.Array, weight: Any, bonus: Any, decay: Any) -> tuple[Any, Any]:
+            logits = net.apply(own, image)
+            value = distillation.mcmi_loss(logits, label, centroids, weight=weight) - bonus * entropy(logits)
+            probs = jax.nn.softmax(logits)
+            moved = distillation.ema_centroids(centroids, probs, label, decay=decay, min_count=1)
+            return value.mean(), moved
 
-        (value, logits), grads = jax.value_and_grad(loss, has_aux=True)(own.params)
-        updates, opt_state = optimizer.update(grads, own.opt_state, own.params)
-        probs = jax.nn.softmax(logits)
-        centroids = distillation.ema_centroids(own.centroids, probs, label, decay=decay, min_count=1)
-        return Teachers(optax.apply_updates(own.params, updates), opt_state, centroids), {"loss": value}
+        values, centroids = jax.vmap(one)(params, memory, weights, bonuses, decays)
+        return values.sum(), (centroids, {"loss": values.mean()})
 
-    def update(state: Teachers, batch: Any, key: jax.Array) -> tuple[Teachers, dict]:
-        state, metrics = jax.vmap(step, in_axes=(0, 0, 0, 0, None))(state, weights, bonuses, decays, batch)
-        return state, jax.tree.map(jnp.mean, metrics)
-
-    return Learner(init, update)
+    return gradient_learner(init, loss, make_optimizer(task.finetune, task.finetune.steps))
 
 
-def _evaluate_teachers(net: Any, names: tuple[str, ...]) -> Callable[[Teachers, data.Images], dict]:
+def _evaluate_teachers(net: Any, names: tuple[str, ...]) -> Evaluate:
     """Of every copy: accuracy, likelihood, mean entropy, and conditional information about these very images."""
 
     def one(params: Any, split: data.Images) -> dict[str, jax.Array]:
@@ -155,72 +137,66 @@ def _evaluate_teachers(net: Any, names: tuple[str, ...]) -> Callable[[Teachers, 
             "cmi": distillation.cmi_terms(logits, split.label, centroids).mean(),
         }
 
-    def evaluate(state: Teachers, split: data.Images) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
         scores = jax.lax.map(lambda params: one(params, split), state.params)
         return {f"{name}_{key}": value[n] for key, value in scores.items() for n, name in enumerate(names)}
 
     return evaluate
 
 
-def _lessons(arm: ConfigDict, names: tuple[str, ...], context: Any) -> jax.Array:
-    """The logits `[N, C]` of the arm's teacher on all training images."""
-    of = {"plain": context["teacher"]["logits"]} | dict(zip(names, context["finetuned"]))
-    if arm.teacher == "none":
-        return jnp.zeros_like(of["plain"])
-    logits = of[arm.teacher]
-    return logits / distillation.matching_temperature(logits, of[arm.match]) if arm.match else logits
-
-
 def _student(
-    net: Any, arm: ConfigDict, task: ConfigDict, config: ConfigDict, splits: dict[str, data.Images]
+    net: Any, classes: int, task: ConfigDict, config: ConfigDict, splits: Any, settings: Any
 ) -> Learner:
-    train, classes, few = splits["train"], count_classes(splits), task.images_per_class
-    counts = np.bincount(np.asarray(train.label), minlength=classes)
-    if counts.min() < few:
-        raise ValueError(f"images_per_class is {few}: the rarest class has {counts.min()} images")
+    """What depends on the seed, the class that is kept from it and the rows of its few images, is in the memory."""
+    train, few, names = splits["train"], task.images_per_class, tuple(task.teachers)
+    begin = initial_params(net, splits)
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    def answers_of(teacher: str, context: Any) -> jax.Array:
+        """Logits `[N, C]` on all training images."""
+        plain = context["teacher"]["logits"]
+        if teacher == "none":
+            return jnp.zeros_like(plain)
+        return plain if teacher == "plain" else context["finetuned"][names.index(teacher)]
+
+    def init(key: jax.Array, context: Any) -> tuple[Any, dict[str, jax.Array]]:
+        image_key, class_key = jax.random.split(jax.random.fold_in(key, 1))
+        omitted = jax.random.randint(class_key, (), 0, classes) if task.omit_class else jnp.int32(-1)
+        memory = {"omitted": omitted, "temperature": jnp.float32(1.0)}
+        if settings.match:
+            own, other = (answers_of(name, context) for name in (settings.teacher, settings.match))
+            memory["temperature"] = distillation.matching_temperature(own, other)
         if few:
-            batch = data.draw(frozen["images"], key, batch_size=config.batch_size)
-            lesson = batch["lesson"]
-        else:
-            lesson = frozen["lessons"][batch["index"]]
+            chosen = data.few_labels(image_key, train.label, num_classes=classes, per_class=few)
+            memory["row"] = jnp.flatnonzero(chosen, size=classes * few)
+        return begin(key), memory
+
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        if few:
+            row = data.draw({"row": memory["row"]}, key, batch_size=config.batch_size)["row"]
+            batch = data.take(train, row)._asdict() | {"index": row}
+        lesson = answers_of(settings.teacher, context)[batch["index"]] / memory["temperature"]
         logits, label = net.apply(params, batch["image"]), batch["label"]
-        value = arm.ce_weight * cross_entropy(logits, label)
-        if arm.teacher != "none":
-            value += arm.weight * distillation.kd_loss(logits, lesson, temperature=arm.temperature)
-        shown = label != frozen["omitted"]
-        return masked_mean(value, where=shown), {
+        value = settings.ce_weight * cross_entropy(logits, label)
+        if settings.teacher != "none":
+            value += settings.weight * distillation.kd_loss(logits, lesson, temperature=settings.temperature)
+        shown = label != memory["omitted"]
+        metrics = {
             "accuracy": accuracy(logits, label, where=shown),
             "teacher_entropy": masked_mean(entropy(lesson), where=shown),
         }
+        return masked_mean(value, where=shown), (memory, metrics)
 
-    learner = gradient_learner(initial_params(net, splits), loss, make_optimizer(arm, task.student.steps))
-
-    def init(key: jax.Array, context: Any) -> Any:
-        lessons = _lessons(arm, tuple(task.teachers), context)
-        image_key, class_key = jax.random.split(jax.random.fold_in(key, 1))
-        omitted = jax.random.randint(class_key, (), 0, classes) if task.omit_class else jnp.int32(-1)
-        frozen = {"omitted": omitted}
-        if few:
-            chosen = data.few_labels(image_key, train.label, num_classes=classes, per_class=few)
-            images = train._asdict() | {"lesson": lessons}
-            frozen["images"] = data.take(images, jnp.flatnonzero(chosen, size=classes * few))
-        else:
-            frozen["lessons"] = lessons
-        return learner.init(key, context)._replace(frozen=frozen)
-
-    return Learner(init, learner.update)
+    return gradient_learner(init, loss, make_optimizer(settings, task.student.steps))
 
 
-def _evaluate(net: Any, classes: int, task: ConfigDict) -> Callable[[Any, data.Images], dict[str, jax.Array]]:
+def _evaluate(net: Any, task: ConfigDict) -> Evaluate:
     """Accuracy and likelihood; where a class was kept from the student, its recall and that of the others."""
     scores = evaluate_logits(net)
 
-    def evaluate(state: Any, split: data.Images) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
         if not task.omit_class:
-            return scores(state, split)
-        logits, omitted = answers(net, state.params, split.image), split.label == state.frozen["omitted"]
+            return scores(state, split, context)
+        logits, omitted = answers(net, state.params, split.image), split.label == state.memory["omitted"]
         right = logits.argmax(-1) == split.label
         return {
             "accuracy": right.mean(),

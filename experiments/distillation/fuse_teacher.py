@@ -8,6 +8,7 @@ is paid by the arms that need it. Validation and test images play no part in eit
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._answers import answers
 from experiments.distillation._image_tasks import (
+    Evaluate,
     count_classes,
     initial_params,
     load_splits,
@@ -55,19 +57,13 @@ def _experiment(task: ConfigDict, config: ConfigDict, download: bool) -> Experim
     reported = {
         name: split for name, split in splits.items() if name == "val" or (name == "test" and config.test)
     }
+    draw = _draw(config, rows, held)
+    method = functools.partial(_student, student, teacher, classes, task, splits, config)
     return Experiment(
         data={"train": train, "seen": seen, **reported},
-        draw=_draw(config, rows, held),
-        prepare={"teacher": _teacher(teacher, task.teacher, splits)},
-        arms={
-            name: Arm(
-                _student(student, arm, task, splits, config),
-                task.student.steps,
-                _evaluate(student, teacher, arm),
-            )
-            for name, arm in task.arms.items()
-        },
-        evaluate=lambda state, split: {},
+        draw=draw,
+        prepare={"teacher": _teacher(teacher, task.teacher, splits, draw)},
+        arms={name: Arm(method, arm.to_dict(), task.student.steps) for name, arm in task.arms.items()},
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
@@ -116,25 +112,26 @@ def _draw(config: ConfigDict, rows: int, held: int) -> Callable[[Any, jax.Array]
     return draw
 
 
-def _teacher(net: Any, spec: ConfigDict, splits: dict[str, data.Images]) -> Arm:
+def _teacher(net: Any, spec: ConfigDict, splits: dict[str, data.Images], draw: Callable) -> Arm:
     """Trained on flipped labels; the students get its parameters, its answers and their class means."""
-    arm, train = teacher_arm(net, spec, splits), splits["train"]
+    train = splits["train"]
 
-    def update(state: Any, batch: Any, key: jax.Array) -> tuple[Any, dict]:
-        return arm.learner.update(state, {**batch["all"], "label": batch["all"]["taught"]}, key)
+    def taught(train: Any, key: jax.Array) -> dict[str, Any]:
+        batch = draw(train, key)["all"]
+        return {**batch, "label": batch["taught"]}
 
     def export(state: Any) -> dict[str, Any]:
         logits = answers(net, state.params, train.image)
         means = distillation.class_mean_teacher(jax.nn.softmax(logits), train.label)
         return {"params": state.params, "logits": logits, "class_means": means}
 
-    return dataclasses.replace(arm, learner=Learner(arm.learner.init, update), export=export)
+    return dataclasses.replace(teacher_arm(net, spec, splits), draw=taught, export=export)
 
 
-def _ratio(arm: ConfigDict) -> Callable[..., jax.Array]:
+def _ratio(settings: Any) -> Callable[..., jax.Array]:
     """`(controller, student_logits, teacher_logits, labels, class_means) -> alpha` of each example."""
-    if arm.ratio not in RATIOS:
-        raise ValueError(f"ratio is {arm.ratio!r}: it must be one of {', '.join(RATIOS)}")
+    if settings.ratio not in RATIOS:
+        raise ValueError(f"ratio is {settings.ratio!r}: it must be one of {', '.join(RATIOS)}")
 
     def one(controller: Any, student: jax.Array, *rest: jax.Array) -> jax.Array:
         return jnp.broadcast_to(jax.nn.sigmoid(controller), student.shape[:-1])
@@ -145,48 +142,51 @@ def _ratio(arm: ConfigDict) -> Callable[..., jax.Array]:
         state = distillation.trilateral_state(jax.nn.softmax(student), jax.nn.softmax(teacher), labels, means)
         return distillation.fusion_ratio(controller, state)
 
-    if arm.ratio == "fixed":
-        return lambda controller, student, *rest: jnp.full(student.shape[:-1], arm.alpha)
-    return one if arm.ratio == "one" else each
+    if settings.ratio == "fixed":
+        return lambda controller, student, *rest: jnp.full(student.shape[:-1], settings.alpha)
+    return one if settings.ratio == "one" else each
 
 
 def _student(
-    net: Any, arm: ConfigDict, task: ConfigDict, splits: dict[str, data.Images], config: ConfigDict
-) -> Learner:
-    classes, begin, ratio = count_classes(splits), initial_params(net, splits), _ratio(arm)
-    batch_of = "lower" if arm.learned else "all"
+    net: Any, teacher: Any, classes: int, task: ConfigDict, splits: Any, config: ConfigDict, settings: Any
+) -> tuple[Learner, Evaluate, None]:
+    begin, ratio = initial_params(net, splits), _ratio(settings)
+    batch_of = "lower" if settings.learned else "all"
 
     def init(key: jax.Array) -> tuple[Any, Any]:
         own = jax.random.fold_in(key, 1)
         made = {"fixed": lambda: (), "one": lambda: jnp.zeros(())}
         return begin(key), made.get(
-            arm.ratio, lambda: distillation.fusion_controller_init(own, classes, hidden=config.controller)
+            settings.ratio,
+            lambda: distillation.fusion_controller_init(own, classes, hidden=config.controller),
         )()
 
     def loss(
-        params: Any, controller: Any, teacher: Any, batches: Any, averaged: bool
+        params: Any, controller: Any, batches: Any, context: Any, averaged: bool
     ) -> tuple[jax.Array, dict]:
-        batch = batches[batch_of]
-        logits, soft = net.apply(params, batch["image"]), teacher["logits"][batch["index"]]
-        alpha = ratio(controller, logits, soft, batch["label"], teacher["class_means"])
+        batch, known = batches[batch_of], context["teacher"]
+        logits, soft = net.apply(params, batch["image"]), known["logits"][batch["index"]]
+        alpha = ratio(controller, logits, soft, batch["label"], known["class_means"])
         used = jnp.broadcast_to(alpha.mean(), alpha.shape) if averaged else alpha
-        fused = distillation.fused_kd_loss(logits, soft, batch["label"], used, temperature=arm.temperature)
+        fused = distillation.fused_kd_loss(
+            logits, soft, batch["label"], used, temperature=settings.temperature
+        )
         return fused.mean(), _trust(alpha, soft, batch["label"])
 
-    def upper(params: Any, teacher: Any, batches: Any) -> jax.Array:
+    def upper(params: Any, batches: Any, context: Any) -> jax.Array:
         held = batches["upper"]
         return cross_entropy(net.apply(params, held["image"]), held["label"]).mean()
 
-    return distillation.bilevel_learner(
+    learner = distillation.bilevel_learner(
         init,
-        lambda *args: loss(*args, arm.ratio == "mean_of_each"),
+        lambda *args: loss(*args, settings.ratio == "mean_of_each"),
         upper,
-        make_optimizer(arm, task.student.steps),
-        optax.adam(arm.controller_rate) if arm.learned else None,
+        make_optimizer(settings, task.student.steps),
+        optax.adam(settings.controller_rate) if settings.learned else None,
         learning_rate=config.virtual_rate,
         virtual=lambda *args: loss(*args, False),
-        freeze=lambda context: context["teacher"],
     )
+    return learner, _evaluate(net, teacher, ratio), None
 
 
 def _trust(alpha: jax.Array, teacher_logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
@@ -197,14 +197,15 @@ def _trust(alpha: jax.Array, teacher_logits: jax.Array, labels: jax.Array) -> di
     return {"alpha_wrong": where_wrong, "alpha_right": where_right, "trust_gap": gap}
 
 
-def _evaluate(net: Any, teacher: Any, arm: ConfigDict) -> Callable[[Any, data.Images], dict[str, jax.Array]]:
+def _evaluate(net: Any, teacher: Any, ratio: Callable) -> Evaluate:
     """Accuracy and negative log-likelihood of the student, and what the teacher's share is on these images."""
-    ratio = _ratio(arm)
 
-    def evaluate(state: Any, split: data.Images) -> dict[str, jax.Array]:
-        logits = answers(net, state.params, split.image)
-        soft = answers(teacher, state.frozen["params"], split.image)
-        alpha = ratio(state.controller, logits, soft, split.label, state.frozen["class_means"])
+    def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
+        known = context["teacher"]
+        logits, soft = (
+            answers(*who, split.image) for who in ((net, state.params), (teacher, known["params"]))
+        )
+        alpha = ratio(state.controller, logits, soft, split.label, known["class_means"])
         return {
             "accuracy": jnp.mean(logits.argmax(-1) == split.label),
             "nll": cross_entropy(logits, split.label).mean(),

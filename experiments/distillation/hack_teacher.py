@@ -7,7 +7,9 @@ oracle (golden): both are exact divergences between the distributions of whole s
 initial student depend on the seed.
 """
 
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,22 +17,14 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from jaxlab.core import Learner, cross_entropy
+from jaxlab.core import Computed, Learner, TrainState, computed, cross_entropy, gradient_learner
 from jaxlab.distillation import hacking_score, power_law_fit, sequence_kl, token_forward_kl
 from jaxlab.language import Decoder, sample
 from jaxlab.training import Arm, Claim, Experiment
 
+Evaluate = Callable[[Any, Any, Any], dict[str, jax.Array]]
+
 SOURCES = ("none", "offline", "teacher", "student", "mixed")
-
-
-class Student(NamedTuple):
-    """A student under distillation: what is trained, what is fixed, and copies from along the way `[K, ...]`."""
-
-    params: Any
-    opt_state: Any
-    frozen: Any
-    copies: Any
-    step: jax.Array
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -41,29 +35,34 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       download: unused, nothing is fetched.
     """
     task = _Task(config)
-    steps = np.asarray(task.steps, np.float32)
     prompts = task.prompts
     smallest = min(arm.prompts for arm in config.arms.values())
     data = {
         "train": {"prompt": prompts["distil"]},
         "val": {"prompt": prompts["val"]},
         "val_seen": {"prompt": prompts["distil"][:smallest]},
-        "test": {"prompt": prompts["test"], "steps": steps},
+        "test": {"prompt": prompts["test"]},
     }
     if not config.test:
         del data["test"]
+    judged = "test" if config.test else "val"
+    method = task.distilled  # one object for all arms, by which they share programs
     return Experiment(
         data=data,
         draw=lambda train, key: {"row": jax.random.randint(key, (config.batch_size,), 0, 2**30)},
         prepare={
-            "oracle": Arm(task.oracle(), 1, lambda state, split: {}),
+            "oracle": Arm(task.oracle()),
             "teacher": task.fine_tuned(task.teacher, config.teacher),
             "student": task.fine_tuned(task.student, config.student),
-            "pool": Arm(task.pool(), 1, lambda state, split: {}),
+            "pool": Arm(task.pool()),
         },
-        arms={name: Arm(task.distilled(arm), arm.steps or config.steps) for name, arm in config.arms.items()},
-        evaluate=task.distances,
+        arms={
+            name: Arm(method, arm.to_dict(), 0 if arm.source == "none" else config.steps)
+            for name, arm in config.arms.items()
+        },
         claims=tuple(Claim(**claim) for claim in config.claims),
+        along=(judged,),
+        summarise=functools.partial(_over_training, judged),
     )
 
 
@@ -80,141 +79,103 @@ class _Task:
         }
         self.teacher, self.student = self.models["teacher"], self.models["student"]
         self.prompts = _prompts(config)
-        self.steps = _moments(config.steps, config.copies)
 
-    def oracle(self) -> Learner:
+    def oracle(self) -> Computed:
         """The truth, and what teacher and student are shown of it."""
         model, spec, prompts = self.models["oracle"], self.config.oracle, self._asked()
 
-        def init(key: jax.Array, context: Any) -> dict[str, Any]:
+        def make(key: jax.Array, context: Any, train: Any) -> dict[str, Any]:
             weights, draws = jax.random.split(key)
             params = model.init(weights)
             params["output"] = spec.sharpness * params["output"]
             return {"params": params, "shown": self._answers(model, params, prompts, draws)}
 
-        return Learner(init, lambda state, batch, key: (state, {}))
+        return computed(make)
 
-    def pool(self) -> Learner:
+    def pool(self) -> Computed:
         """The teacher's stored answers to the prompts of the distillation `[prompts, generations, T]`."""
-        prompts, most = (
-            jnp.asarray(self.prompts["distil"]),
-            max(a.generations for a in self.config.arms.values()),
-        )
+        most = max(arm.generations for arm in self.config.arms.values())
 
-        def init(key: jax.Array, context: Any) -> jax.Array:
-            rows = jnp.repeat(prompts, most, axis=0)
+        def make(key: jax.Array, context: Any, train: Any) -> jax.Array:
+            rows = jnp.repeat(jnp.asarray(train["prompt"]), most, axis=0)
             answers = self._answers(self.teacher, context["teacher"], rows, key)
-            return answers.reshape(len(prompts), most, self.length)
+            return answers.reshape(-1, most, self.length)
 
-        return Learner(init, lambda state, batch, key: (state, {}))
+        return computed(make)
 
     def fine_tuned(self, model: Decoder, spec: ConfigDict) -> Arm:
         """A model trained on the first `examples` of what the oracle shows."""
-        prompts, optimizer = self._asked(), _optimizer(spec, spec.steps)
+        prompts = self._asked()
 
-        def init(key: jax.Array, context: Any) -> Student:
-            params = model.init(key)
-            return Student(params, optimizer.init(params), context["oracle"], (), jnp.int32(0))
+        def loss(
+            params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any
+        ) -> tuple[Any, tuple]:
+            row, shown = batch["row"] % spec.examples, context["oracle"]["shown"]
+            logits = self._logits(model, params, prompts[row], shown[row])
+            return cross_entropy(logits, shown[row]).mean(), (memory, {})
 
-        def loss(params: Any, shown: jax.Array, row: jax.Array) -> jax.Array:
-            row = row % spec.examples
-            return cross_entropy(self._logits(model, params, prompts[row], shown[row]), shown[row]).mean()
-
-        def update(state: Student, batch: Any, key: jax.Array) -> tuple[Student, dict]:
-            value, grads = jax.value_and_grad(loss)(state.params, state.frozen["shown"], batch["row"])
-            return _stepped(state, grads, optimizer), {"loss": value}
-
-        def evaluate(state: Student, split: Any) -> dict[str, jax.Array]:
+        def evaluate(state: TrainState, split: Any, context: Any) -> dict[str, jax.Array]:
             def distance(prompt: jax.Array) -> jax.Array:
-                truth = self._tree(self.models["oracle"], state.frozen["params"], prompt)
+                truth = self._tree(self.models["oracle"], context["oracle"]["params"], prompt)
                 return sequence_kl(self._tree(model, state.params, prompt), truth)
 
             return {"golden": jax.lax.map(distance, split["prompt"]).mean()}
 
-        return Arm(Learner(init, update), spec.steps, evaluate, export=lambda state: state.params)
+        init = lambda key, context: (model.init(key), None)
+        learner = gradient_learner(init, loss, _optimizer(spec, spec.steps))
+        return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
-    def distilled(self, arm: ConfigDict) -> Learner:
-        """The student, updated on sequences from the arm's source."""
-        prompts = jnp.asarray(self.prompts["distil"])[: arm.prompts]
-        optimizer = _optimizer(arm, self.config.steps)
-        moments = jnp.asarray(self.steps)
+    def distilled(self, settings: Any) -> tuple[Learner, Evaluate, None]:
+        """The student, updated on sequences from the source that the settings name."""
 
-        def init(key: jax.Array, context: Any) -> Student:
-            params = context["student"]
-            copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(moments), *x.shape)), params)
-            frozen = {
-                "oracle": context["oracle"]["params"],
-                "teacher": context["teacher"],
-                "pool": context["pool"][: arm.prompts, : arm.generations],
+        def loss(
+            params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any
+        ) -> tuple[Any, tuple]:
+            asked, answers = self._sequences(settings, params, context, batch["row"], key)
+            soft = self._logits(self.teacher, context["teacher"], asked, answers)
+            value = token_forward_kl(self._logits(self.student, params, asked, answers), soft).mean()
+            return value, (memory, {})
+
+        init = lambda key, context: (context["student"], None)
+        learner = gradient_learner(init, loss, _optimizer(settings, self.config.steps))
+        return learner, self._distances, None
+
+    def _distances(self, state: TrainState, split: Any, context: Any) -> dict[str, jax.Array]:
+        """Proxy and golden, and the teacher's own golden."""
+
+        def both(prompt: jax.Array) -> dict[str, jax.Array]:
+            student = self._tree(self.student, state.params, prompt)
+            teacher = self._tree(self.teacher, context["teacher"], prompt)
+            oracle = self._tree(self.models["oracle"], context["oracle"]["params"], prompt)
+            return {
+                "proxy": sequence_kl(student, teacher),
+                "golden": sequence_kl(student, oracle),
+                "teacher_golden": sequence_kl(teacher, oracle),
             }
-            return Student(params, optimizer.init(params), frozen, copies, jnp.int32(0))
 
-        def loss(params: Any, frozen: Any, row: jax.Array, key: jax.Array) -> jax.Array:
-            asked, answers = self._sequences(arm, params, frozen, prompts, row, key)
-            soft = self._logits(self.teacher, frozen["teacher"], asked, answers)
-            return token_forward_kl(self._logits(self.student, params, asked, answers), soft).mean()
-
-        def update(state: Student, batch: Any, key: jax.Array) -> tuple[Student, dict]:
-            value, grads = jax.value_and_grad(loss)(state.params, state.frozen, batch["row"], key)
-            if arm.source == "none":
-                grads = jax.tree.map(jnp.zeros_like, grads)
-            state = _stepped(state, grads, optimizer)
-            slot = jnp.searchsorted(moments, state.step)
-            copies = jax.tree.map(lambda all_, one: all_.at[slot].set(one), state.copies, state.params)
-            return state._replace(copies=copies), {"loss": value}
-
-        return Learner(init, update)
-
-    def distances(self, state: Student, split: Any) -> dict[str, jax.Array]:
-        """Proxy and golden now; for a split with `steps` also how both went over training."""
-        whole = "steps" in split
-        students = state.copies if whole else jax.tree.map(lambda x: x[None], state.params)
-
-        def both(prompt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-            teacher = self._tree(self.teacher, state.frozen["teacher"], prompt)
-            oracle = self._tree(self.models["oracle"], state.frozen["oracle"], prompt)
-
-            def one(params: Any) -> tuple[jax.Array, jax.Array]:
-                student = self._tree(self.student, params, prompt)
-                return sequence_kl(student, teacher), sequence_kl(student, oracle)
-
-            return *jax.lax.map(one, students), sequence_kl(teacher, oracle)
-
-        proxy, golden, own = (x.mean(0) for x in jax.lax.map(both, split["prompt"]))
-        scores = {"proxy": proxy[-1], "golden": golden[-1]}
-        if not whole:
-            return scores
-        law, lowest = power_law_fit(split["steps"], proxy), golden.argmin()
-        return scores | {
-            "teacher_golden": own,
-            "golden_best": golden.min(),
-            "hacking": hacking_score(golden),
-            "proxy_fall": jnp.where(lowest < len(proxy) - 1, proxy[lowest] - proxy[-1], 0.0),
-            "exponent": law.exponent,
-            "deviation": law.deviation,
-        }
+        return {name: values.mean() for name, values in jax.lax.map(both, split["prompt"]).items()}
 
     def _asked(self) -> jax.Array:
         """What the oracle is asked, every prompt `generations` times."""
         return jnp.tile(jnp.asarray(self.prompts["sft"]), (self.config.oracle.generations, 1))
 
-    def _sequences(
-        self, arm: ConfigDict, params: Any, frozen: Any, prompts: Any, row: Any, key: Any
-    ) -> tuple:
+    def _sequences(self, settings: Any, params: Any, context: Any, row: jax.Array, key: jax.Array) -> tuple:
         """Prompts and answers of one batch, stored or sampled now."""
+        source, prompts = settings.source, jnp.asarray(self.prompts["distil"])[: settings.prompts]
         asked = prompts[row % len(prompts)]
-        if arm.source in ("none", "offline", "mixed"):
-            stored = frozen["pool"].reshape(-1, self.length)
+        if source in ("offline", "mixed"):
+            pool = context["pool"][: settings.prompts, : settings.generations]
+            stored = pool.reshape(-1, self.length)
             pair = row % len(stored)
-            old = prompts[pair // arm.generations], stored[pair]
-        if arm.source in ("student", "mixed"):
+            old = prompts[pair // settings.generations], stored[pair]
+        if source in ("student", "mixed"):
             fresh = asked, self._answers(self.student, jax.lax.stop_gradient(params), asked, key)
-        if arm.source == "teacher":
-            fresh = asked, self._answers(self.teacher, frozen["teacher"], asked, key)
-        if arm.source == "mixed":
+        if source == "teacher":
+            fresh = asked, self._answers(self.teacher, context["teacher"], asked, key)
+        if source == "mixed":
             is_old = (jnp.arange(len(row)) % 2 == 0)[:, None]
             return tuple(jnp.where(is_old, a, b) for a, b in zip(old, fresh))
-        return fresh if arm.source in ("teacher", "student") else old
+        return fresh if source in ("teacher", "student") else old
 
     def _answers(self, model: Decoder, params: Any, prompts: jax.Array, key: jax.Array) -> jax.Array:
         everything = jnp.ones(prompts.shape, bool)
@@ -246,8 +207,6 @@ def _check(config: ConfigDict) -> None:
     for name in ("vocab", "length", "prompt_length", "batch_size", "steps"):
         if config[name] < 1:
             raise ValueError(f"{name} is {config[name]}: it must be at least 1")
-    if config.copies < 2:
-        raise ValueError(f"copies is {config.copies}: a curve needs at least 2")
     if not config.arms:
         raise ValueError("arms is empty: name at least one")
     shown = config.prompts.sft * config.oracle.generations
@@ -283,18 +242,22 @@ def _prompts(config: ConfigDict) -> dict[str, np.ndarray]:
     return dict(zip(counts, parts))
 
 
-def _moments(steps: int, copies: int) -> list[int]:
-    """About `copies` different steps from 1 to `steps`, evenly spaced on a logarithmic axis."""
-    return np.unique(np.round(np.geomspace(1, steps, copies)).astype(np.int32)).tolist()
+def _over_training(split: str, history: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """How golden rose from its lowest, how proxy fell meanwhile, and how far it strayed from a power law."""
+    proxy, golden = history[f"{split}/proxy"].T, history[f"{split}/golden"].T
+    law, lowest = power_law_fit(history["step"], proxy), golden.argmin(-1)
+    at_lowest = np.take_along_axis(proxy, lowest[:, None], axis=-1)[:, 0]
+    found = {
+        "golden_best": golden.min(-1),
+        "hacking": hacking_score(golden),
+        "proxy_fall": at_lowest - proxy[:, -1],
+        "exponent": law.exponent,
+        "deviation": law.deviation,
+    }
+    return {f"{split}/{name}": values for name, values in found.items()}
 
 
-def _optimizer(spec: ConfigDict, steps: int) -> optax.GradientTransformation:
+def _optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     rate = spec.learning_rate
     schedule = optax.cosine_decay_schedule(rate, steps) if spec.decay else optax.constant_schedule(rate)
     return optax.adamw(schedule, weight_decay=spec.weight_decay)
-
-
-def _stepped(state: Student, grads: Any, optimizer: optax.GradientTransformation) -> Student:
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return state._replace(params=params, opt_state=opt_state, step=state.step + 1)

@@ -6,16 +6,17 @@ learns from a part of them. For every image of a batch some candidate texts are 
 scores the same number of them. The teacher's scores of all candidate pairs are computed once per seed.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
+from experiments.distillation._image_tasks import make_optimizer
 from jaxlab import data, nets
-from jaxlab.core import Learner, cross_entropy, gradient_learner
+from jaxlab.core import Learner, computed, cross_entropy, gradient_learner
 from jaxlab.distillation import dcd_loss, recall_at_k, scores_of, select_hard
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -33,14 +34,12 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     splits = _splits(config.data)
     if not config.test:
         del splits["test"]
+    method = functools.partial(_student, config)
     return Experiment(
         data=splits,
         draw=_candidates(config),
-        prepare={"teacher": _teacher(config), "scores": _scores(config, splits["train"])},
-        arms={name: Arm(_student(config, arm), config.student.steps) for name, arm in config.arms.items()},
-        evaluate=lambda state, split: _recalls(
-            _compare(config.student, state.params, split.image, split.text)
-        ),
+        prepare={"teacher": _teacher(config), "scores": _scores(config)},
+        arms={name: Arm(method, arm.to_dict(), config.student.steps) for name, arm in config.arms.items()},
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
@@ -95,12 +94,12 @@ def _teacher(config: ConfigDict) -> Arm:
     """A cross-encoder trained to find the match among the candidates."""
     spec = config.teacher
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         image, text = batch["all"]["image"], batch["all"]["text"]
         scores = jax.vmap(lambda one, many: _cross(spec, params, one[None], many)[0])(image, text)
-        return cross_entropy(scores, jnp.zeros(len(image), jnp.int32)).mean(), {}
+        return cross_entropy(scores, jnp.zeros(len(image), jnp.int32)).mean(), (memory, {})
 
-    def init(key: jax.Array) -> dict[str, Any]:
+    def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
         keys, view = jax.random.split(key, 3), jnp.zeros((1, config.data.views.view_dim))
         tower, judge = _tower(spec), nets.Mlp(features=(spec.hidden,), num_classes=1)
         fused = jnp.zeros((1, 2 * spec.embedding))
@@ -108,39 +107,40 @@ def _teacher(config: ConfigDict) -> Arm:
             "image": tower.init(keys[0], view),
             "text": tower.init(keys[1], view),
             "judge": judge.init(keys[2], fused),
-        }
+        }, None
 
-    def evaluate(state: Any, split: data.TwoViews) -> dict[str, jax.Array]:
-        return _recalls(_cross(spec, state.params, split.image, split.text))
-
-    learner = gradient_learner(init, loss, _optimizer(spec, spec.steps))
-    return Arm(learner, spec.steps, evaluate, export=lambda state: state.params)
+    learner = gradient_learner(init, loss, make_optimizer(spec, spec.steps))
+    evaluate = _evaluate(functools.partial(_cross, spec))
+    return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
 
-def _scores(config: ConfigDict, train: data.TwoViews) -> Arm:
+def _scores(config: ConfigDict) -> Arm:
     """The teacher's score of every pair of the student's training set `[n, n]`."""
-    few = jax.tree.map(lambda x: x[: config.data.student_pairs], train)
-    made = lambda key, context: _cross(config.teacher, context["teacher"], few.image, few.text)
-    return Arm(Learner(made, lambda state, batch, key: (state, {})), 1, lambda state, split: {})
+
+    def made(key: jax.Array, context: Any, train: data.TwoViews) -> jax.Array:
+        few = jax.tree.map(lambda x: x[: config.data.student_pairs], train)
+        return _cross(config.teacher, context["teacher"], few.image, few.text)
+
+    return Arm(computed(made))
 
 
-def _student(config: ConfigDict, arm: ConfigDict) -> Learner:
+def _student(config: ConfigDict, settings: Any) -> tuple[Learner, Callable, None]:
     """A bi-encoder on the match and `num_negatives` of the candidates."""
     spec, kept = config.student, config.num_negatives + 1
 
-    def init(key: jax.Array) -> dict[str, Any]:
+    def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
         keys, view = jax.random.split(key), jnp.zeros((1, config.data.views.view_dim))
         return {
             "image": _tower(spec).init(keys[0], view),
             "text": _tower(spec).init(keys[1], view),
             "scale": jnp.ones(()),
             "shift": jnp.zeros(()),
-        }
+        }, None
 
-    def loss(params: Any, table: jax.Array, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         few = batch["few"]
-        wise = table[few["row"][:, None], few["column"]]
-        hard = arm.negatives == "hard"
+        wise = context["scores"][few["row"][:, None], few["column"]]
+        hard, released = settings.negatives == "hard", settings.authors_code
         index = select_hard(wise, num_negatives=kept - 1) if hard else jnp.broadcast_to(
             jnp.arange(kept), (len(wise), kept)
         )  # fmt: skip
@@ -148,14 +148,14 @@ def _student(config: ConfigDict, arm: ConfigDict) -> Learner:
         compare = lambda one, many: _compare(spec, params, one[None], many)[0]
         scores, soft = (
             jax.vmap(compare)(few["image"], text),
-            scores_of(wise, index, authors_code=arm.authors_code),
+            scores_of(wise, index, authors_code=released),
         )
-        value = dcd_loss(scores, soft, alpha=arm.alpha, dynamic=arm.dynamic, authors_code=arm.authors_code)
+        value = dcd_loss(scores, soft, alpha=settings.alpha, dynamic=settings.dynamic, authors_code=released)
         first = (soft.argmax(-1) == 0).mean()
-        return value, {"accuracy": (scores.argmax(-1) == 0).mean(), "teacher_accuracy": first}
+        return value, (memory, {"accuracy": (scores.argmax(-1) == 0).mean(), "teacher_accuracy": first})
 
-    optimizer = _optimizer(arm, spec.steps)
-    return gradient_learner(init, loss, optimizer, freeze=lambda context: context["scores"])
+    learner = gradient_learner(init, loss, make_optimizer(settings, spec.steps))
+    return learner, _evaluate(functools.partial(_compare, spec)), None
 
 
 def _tower(spec: ConfigDict) -> nets.Mlp:
@@ -179,14 +179,12 @@ def _compare(spec: ConfigDict, params: Any, image: jax.Array, text: jax.Array) -
     return params["scale"] * (a @ b.T) / spec.embedding**0.5 + params["shift"]
 
 
-def _recalls(scores: jax.Array) -> dict[str, jax.Array]:
-    """Of texts for images and of images for texts, averaged."""
-    both = lambda k: (recall_at_k(scores, k=k) + recall_at_k(scores.T, k=k)) / 2
-    return {"r1": both(1), "r5": both(5)}
+def _evaluate(score: Callable) -> Callable[[Any, data.TwoViews, Any], dict[str, jax.Array]]:
+    """Recall of texts for images and of images for texts, averaged."""
 
+    def evaluate(state: Any, split: data.TwoViews, context: Any) -> dict[str, jax.Array]:
+        scores = score(state.params, split.image, split.text)
+        both = lambda k: (recall_at_k(scores, k=k) + recall_at_k(scores.T, k=k)) / 2
+        return {"r1": both(1), "r5": both(5)}
 
-def _optimizer(spec: ConfigDict, steps: int) -> optax.GradientTransformation:
-    if steps < 1:
-        raise ValueError(f"steps is {steps}: an arm needs at least 1")
-    schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
-    return optax.adamw(schedule, weight_decay=spec.weight_decay)
+    return evaluate

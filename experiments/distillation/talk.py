@@ -6,14 +6,15 @@ which both speak: one way, where the teacher reports what it sees, or two ways, 
 in one or more rounds. One-way and two-way arms have the same codecs and losses. The student is scored alone.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
-from experiments.distillation._image_tasks import load_splits
+from experiments.distillation._image_tasks import load_splits, make_optimizer
 from jaxlab import data
 from jaxlab.core import Learner, accuracy, cross_entropy, gradient_learner
 from jaxlab.distillation import (
@@ -28,8 +29,6 @@ from jaxlab.distillation import (
     talking_loss,
 )
 from jaxlab.training import Arm, Claim, Experiment
-
-METHODS = ("ce", "kd", "hint", "one_way", "two_way")
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -48,14 +47,14 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         raise ValueError(f"few is {config.few}: it must be between 1 and the {rows} training images")
     if not config.test:
         del splits["test"]
+    methods = {name: functools.partial(_student, *own, config, pixels) for name, own in METHODS.items()}
     return Experiment(
         data=splits,
         draw=_batches(config),
         prepare={"teacher": _teacher(config.teacher, pixels)},
-        arms={name: Arm(_student(config, arm, pixels), config.steps) for name, arm in config.arms.items()},
-        evaluate=lambda state, split: _scores(
-            _answer(state.params["net"], split["image"]), split["label"] % 2
-        ),
+        arms={
+            name: Arm(methods[arm.method], arm.to_dict(), config.steps) for name, arm in config.arms.items()
+        },
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
@@ -94,81 +93,108 @@ def _batches(config: ConfigDict) -> Any:
 def _teacher(spec: ConfigDict, pixels: int) -> Arm:
     """Ten digits, upright. Scored on upright images, and on turned ones, where it is to be of use."""
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        batch = batch["all"]
-        return cross_entropy(_answer(params, batch["upright"]), batch["label"]).mean(), {}
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        image, label = batch["all"]["upright"], batch["all"]["label"]
+        return cross_entropy(_answer(params, image), label).mean(), (memory, {})
 
-    def evaluate(state: Any, split: Any) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
         turned = _answer(state.params, split["image"])
         return _scores(_answer(state.params, split["upright"]), split["label"]) | {
             "turned_accuracy": accuracy(turned, split["label"]),
             "turned_parity": accuracy(_parity(turned), split["label"] % 2),
         }
 
-    init = lambda key: _net(key, (pixels, spec.width, spec.width, 10))
-    learner = gradient_learner(init, loss, _optimizer(spec, spec.steps))
-    return Arm(learner, spec.steps, evaluate, export=lambda state: state.params)
+    init = lambda key, context: (_net(key, (pixels, spec.width, spec.width, 10)), None)
+    learner = gradient_learner(init, loss, make_optimizer(spec, spec.steps))
+    return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
 
-def _student(config: ConfigDict, arm: ConfigDict, pixels: int) -> Learner:
-    width, wide, sizes = config.student.width, config.teacher.width, config.codec
+def _student(
+    begin: Callable, lesson: Callable, config: ConfigDict, pixels: int, settings: Any
+) -> tuple[Learner, Callable, None]:
+    """A small net, what else its method trains, from `begin`, and the method's loss of every image."""
+    width = config.student.width
 
-    def init(key: jax.Array) -> dict[str, Any]:
-        keys = jax.random.split(key, 4)
-        params = {"net": _net(keys[0], (pixels, width, width, 2))}
-        if arm.method == "hint":
-            params["regressor"] = jax.random.normal(keys[1], (width, wide)) / width**0.5
-        if arm.method in ("one_way", "two_way"):
-            options = {"message": sizes.message, "hidden": sizes.hidden}
-            params["student"] = codec_init(keys[2], width=width, **options)
-            params["teacher"] = codec_init(keys[3], width=wide, **options)
-        return params
+    def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
+        net_key, *keys = jax.random.split(key, 4)
+        return {"net": _net(net_key, (pixels, width, width, 2)), **begin(config, keys)}, None
 
-    def loss(params: Any, teacher: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        batch = batch["all" if arm.labels == "all" else "few"]
-        image, parity = batch["image"], batch["label"] % 2
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        image, parity = batch[settings.labels]["image"], batch[settings.labels]["label"] % 2
         logits = _answer(params["net"], image)
-        task, metrics = cross_entropy(logits, parity), {"accuracy": accuracy(logits, parity)}
-        if arm.method in ("one_way", "two_way"):
-            value, more = _conversation(arm, params, teacher, image, parity, task)
-            return value.mean(), metrics | more
-        extra = 0.0
-        if arm.method == "kd":
-            extra = kd_loss(logits, _parity(_answer(teacher, image)), temperature=arm.temperature)
-        if arm.method == "hint":
-            state = _think(params["net"], _see(params["net"], image))
-            extra = hint_loss(state @ params["regressor"], _think(teacher, _see(teacher, image)))
-        return (task + arm.weight * extra).mean(), metrics
+        value, more = lesson(
+            settings, params, context["teacher"], image, parity, cross_entropy(logits, parity)
+        )
+        return value.mean(), (memory, {"accuracy": accuracy(logits, parity), **more})
 
-    optimizer = _optimizer(arm, config.steps)
-    return gradient_learner(init, loss, optimizer, freeze=lambda context: context["teacher"])
+    def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
+        return _scores(_answer(state.params["net"], split["image"]), split["label"] % 2)
+
+    return gradient_learner(init, loss, make_optimizer(settings, config.steps)), evaluate, None
 
 
-def _conversation(
-    arm: ConfigDict, params: Any, teacher: Any, image: jax.Array, parity: jax.Array, task: jax.Array
-) -> tuple[jax.Array, dict]:
+def _kd(settings: Any, params: Any, teacher: Any, image: Any, parity: Any, task: Any) -> tuple[Any, dict]:
+    told = _parity(_answer(teacher, image))
+    extra = kd_loss(_answer(params["net"], image), told, temperature=settings.temperature)
+    return task + settings.weight * extra, {}
+
+
+def _regressor(config: ConfigDict, keys: Any) -> dict[str, Any]:
+    width, wide = config.student.width, config.teacher.width
+    return {"regressor": jax.random.normal(keys[0], (width, wide)) / width**0.5}
+
+
+def _hint(settings: Any, params: Any, teacher: Any, image: Any, parity: Any, task: Any) -> tuple[Any, dict]:
+    state = _think(params["net"], _see(params["net"], image))
+    extra = hint_loss(state @ params["regressor"], _think(teacher, _see(teacher, image)))
+    return task + settings.weight * extra, {}
+
+
+def _codecs(config: ConfigDict, keys: Any) -> dict[str, Any]:
+    init = functools.partial(codec_init, **config.codec.to_dict())
+    width, wide = config.student.width, config.teacher.width
+    return {"student": init(keys[1], width=width), "teacher": init(keys[2], width=wide)}
+
+
+def _talk(
+    exchange: Callable, settings: Any, params: Any, teacher: Any, image: Any, parity: Any, task: Any
+) -> tuple[Any, dict]:
     """The talking loss of a batch, and what its messages look like."""
     net, own, other = params["net"], params["student"], params["teacher"]
     seen, shown = _see(net, image), jax.lax.stop_gradient(_see(teacher, image))
-    go_on = lambda state: cross_entropy(_classify(net, _think(net, state)), parity)
     replies, state = [], seen
-    for _ in range(arm.rounds):
-        if arm.method == "two_way":
-            said = interaction_round(own, other, state, lambda h: _think(teacher, h))
-            state, reply = said.state, said.reply
-        else:
-            reply = encode_message(other, _think(teacher, shown))
-            state = decode_message(own, reply)
-        replies.append(go_on(state))
+    for _ in range(settings.rounds):
+        state, reply = exchange(own, other, teacher, state, shown)
+        replies.append(cross_entropy(_classify(net, _think(net, state)), parity))
     sent, told = encode_message(own, seen), encode_message(other, shown)
     kept = state_consistency(own, seen) + state_consistency(other, shown)
     agreed = message_consistency(sent, told)
     value = talking_loss(
-        task, jnp.stack(replies, axis=1), agreed, kept, interact_weight=arm.weight,
-        message_weight=arm.message_weight, state_weight=arm.state_weight,
+        task, jnp.stack(replies, axis=1), agreed, kept, interact_weight=settings.weight,
+        message_weight=settings.message_weight, state_weight=settings.state_weight,
     )  # fmt: skip
     metrics = {"sent_spread": sent.std(0).mean(), "reply_spread": reply.std(0).mean()}
     return value, metrics | {"reply_loss": replies[-1].mean(), "agreed": agreed.mean(), "kept": kept.mean()}
+
+
+def _report(own: Any, other: Any, teacher: Any, state: jax.Array, shown: jax.Array) -> tuple:
+    reply = encode_message(other, _think(teacher, shown))
+    return decode_message(own, reply), reply
+
+
+def _converse(own: Any, other: Any, teacher: Any, state: jax.Array, shown: jax.Array) -> tuple:
+    said = interaction_round(own, other, state, lambda h: _think(teacher, h))
+    return said.state, said.reply
+
+
+# What a method trains beside the net, and its loss.
+METHODS: dict[str, tuple[Callable, Callable]] = {
+    "ce": (lambda config, keys: {}, lambda *given: (given[-1], {})),
+    "kd": (lambda config, keys: {}, _kd),
+    "hint": (_regressor, _hint),
+    "one_way": (_codecs, functools.partial(_talk, _report)),
+    "two_way": (_codecs, functools.partial(_talk, _converse)),
+}
 
 
 def _net(key: jax.Array, sizes: tuple[int, ...]) -> list[dict[str, jax.Array]]:
@@ -201,10 +227,3 @@ def _parity(logits: jax.Array) -> jax.Array:
 
 def _scores(logits: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
     return {"accuracy": accuracy(logits, label), "nll": cross_entropy(logits, label).mean()}
-
-
-def _optimizer(spec: ConfigDict, steps: int) -> optax.GradientTransformation:
-    if steps < 1:
-        raise ValueError(f"steps is {steps}: an arm needs at least 1")
-    schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
-    return optax.adamw(schedule, weight_decay=spec.weight_decay)

@@ -6,6 +6,7 @@ differ in what the images are multiplied with during the first part: nothing, ma
 masks that a small policy proposes for each image, trained by the loss that the authors released or by REINFORCE.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,15 +49,16 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         first, second = jax.random.split(key)
         return {"classifier": classifier.init(first, example), "policy": policy.init(second, example)}
 
-    learner = lambda arm: masked_learner(classifier, policy, init, config, arm, masked_steps=masked_steps)
+    method = functools.partial(masked_learner, classifier, policy, init, config, masked_steps)
     bases = Arm(
-        learner(config.bases), max(masked_steps, 1), lambda state, split: {}, export=lambda state: state.bases
-    )
+        method, config.bases.to_dict(), max(masked_steps, 1), export=lambda state: state.memory,
+        evaluate=lambda state, split, context: {},
+    )  # fmt: skip
     return Experiment(
         data=splits,
         draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
         prepare={"learned_bases": bases} if any(arm.masks == "bases" for arm in config.arms.values()) else {},
-        arms={name: Arm(learner(arm), config.steps) for name, arm in config.arms.items()},
+        arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
         evaluate=_evaluate(classifier),
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=_mean_masks(policy, config),
@@ -96,10 +98,10 @@ def _check(config: ConfigDict, rows: int) -> None:
                 raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
 
 
-def _evaluate(classifier: Any) -> Callable[[Any, Any], dict[str, jax.Array]]:
+def _evaluate(classifier: Any) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
     """Without masks."""
 
-    def evaluate(state: Any, split: Any) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
         logits = classifier.apply(state.params["classifier"], split["image"])
         score = lambda number: accuracy(logits, split["label"], where=split["modality"] == number)
         return {
@@ -126,7 +128,12 @@ def _mean_masks(policy: Any, config: ConfigDict) -> Callable[[Mapping[str, Any],
         for name, row in zip(shown, panels):
             state = states[name]
             found = propose(
-                policy, state.params["policy"], state.bases, val["image"], config.mask.base_decay, kinds[name]
+                policy,
+                state.params["policy"],
+                state.memory,
+                val["image"],
+                config.mask.base_decay,
+                kinds[name],
             )
             mean = np.asarray(jax.nn.sigmoid(found.log_alpha - found.log_beta))
             for number, (modality, axes) in enumerate(zip(("inverted", "textured"), row)):

@@ -7,16 +7,11 @@ every arm trains the same student, from the same initial parameters, on the same
 on what the classifier reads. Every arm has its own learning rate.
 """
 
+import functools
+
 from ml_collections import ConfigDict
 
-from experiments.distillation._image_tasks import (
-    batches,
-    count_classes,
-    evaluate_logits,
-    load_splits,
-    make_net,
-    teacher_arm,
-)
+from experiments.distillation._image_tasks import batches, count_classes, load_splits, make_net, teacher_arm
 from experiments.distillation._students import STUDENTS, Task, class_means_arm
 from jaxlab import data
 from jaxlab.training import Arm, Claim, Experiment
@@ -37,12 +32,17 @@ def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experim
     if not config.test:
         del splits["test"]
     task = _task(spec, splits)
+    methods = {name: functools.partial(student, task) for name, student in STUDENTS.items()}
+    for arm in spec.arms.values():
+        if _objective(arm) not in methods:
+            raise ValueError(f"objective is {_objective(arm)!r}: it must be one of {', '.join(methods)}")
     return Experiment(
         data=splits,
         draw=batches(config, splits),
         prepare=_stages(spec, task),
-        arms={name: _arm(task, arm) for name, arm in spec.arms.items()},
-        evaluate=evaluate_logits(task.student),
+        arms={
+            name: Arm(methods[_objective(arm)], arm.to_dict(), task.steps) for name, arm in spec.arms.items()
+        },
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
@@ -68,10 +68,3 @@ def _stages(spec: ConfigDict, task: Task) -> dict[str, Arm]:
 
 def _objective(arm: ConfigDict) -> str:
     return arm.get("objective", "logits")
-
-
-def _arm(task: Task, arm: ConfigDict) -> Arm:
-    if _objective(arm) not in STUDENTS:
-        raise ValueError(f"objective is {_objective(arm)!r}: it must be one of {', '.join(STUDENTS)}")
-    learner, evaluate = STUDENTS[_objective(arm)](task, arm)
-    return Arm(learner, task.steps, evaluate)

@@ -107,49 +107,45 @@ def draw_views(domains: Domains, batch_size: int) -> Callable[[Any, jax.Array], 
 def pretraining(domains: Domains, spec: ConfigDict) -> Arm:
     """The model that all others begin from: a few steps on all tasks together, so that it knows each a little."""
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        logits = domains.logits(params, batch["train"]["image"])
-        label = batch["train"]["label"]
-        return cross_entropy(logits, label).mean(), {"accuracy": accuracy(logits, label)}
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        logits, label = domains.logits(params, batch["train"]["image"]), batch["train"]["label"]
+        return cross_entropy(logits, label).mean(), (memory, {"accuracy": accuracy(logits, label)})
 
-    init = lambda key: domains.net.init(key, domains.example)
+    init = lambda key, context: (domains.net.init(key, domains.example), None)
     learner = gradient_learner(init, loss, optax.adam(spec.learning_rate))
-    evaluate = evaluate_models(domains, lambda state: (state.params, False))
-    return Arm(learner, spec.steps, evaluate, export=lambda state: state.params)
+    evaluate = evaluate_models(domains, lambda state, context: state.params)
+    return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
 
 def fine_tuning(domains: Domains, spec: ConfigDict) -> Arm:
     """One model per task from the pre-trained one; the classifier stays as it was, so that all tasks share it."""
 
-    def start(context: Any) -> Any:
+    def init(key: jax.Array, context: Any) -> tuple[Any, None]:
         count = len(domains.names)
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), context["pretraining"])
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), context["pretraining"]), None
 
-    def loss(models: Any, first: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        models = jax.tree.map(jnp.add, models, first)
-        models = {"params": models["params"] | {"classifier": first["params"]["classifier"]}}
+    def loss(models: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        classifier = jax.lax.stop_gradient(models["params"]["classifier"])
+        models = {"params": models["params"] | {"classifier": classifier}}
         logits, label = domains.own_logits(models, batch["train"]["image"]), batch["train"]["label"]
-        return cross_entropy(logits, label).mean(1).sum(), {"accuracy": accuracy(logits, label)}
+        return cross_entropy(logits, label).mean(1).sum(), (memory, {"accuracy": accuracy(logits, label)})
 
-    # What is trained is the difference, which begins at zero whatever the pre-trained model is.
-    shapes = jax.eval_shape(domains.net.init, jax.random.key(0), domains.example)
-    zeros = lambda key: jax.tree.map(lambda x: jnp.zeros((len(domains.names), *x.shape), x.dtype), shapes)
-    learner = gradient_learner(zeros, loss, optax.adam(spec.learning_rate), freeze=start)
-    tuned = lambda state: jax.tree.map(jnp.add, state.params, state.frozen)
-    return Arm(
-        learner, spec.steps, evaluate_models(domains, lambda state: (tuned(state), True)), export=tuned
-    )
+    learner = gradient_learner(init, loss, optax.adam(spec.learning_rate))
+    evaluate = evaluate_models(domains, lambda state, context: state.params, own=True)
+    return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
 
-def evaluate_models(domains: Domains, models: Callable[[Any], tuple[Any, bool]]) -> Callable:
-    """Scores of a model over all tasks; `models(state) -> (params, whether there is one per task)`.
+def evaluate_models(
+    domains: Domains, models: Callable[[Any, Any], Any], *, own: bool = False
+) -> Callable[[Any, data.Images, Any], dict[str, jax.Array]]:
+    """Scores over all tasks of `models(state, context)`, one model or, with `own`, one per task.
 
     `largest_share` is the share of a task's inputs that its most popular class is given, in the worst task: entropy
     also falls when it rises, and the digits are balanced at 0.1.
     """
 
-    def evaluate(state: Any, split: data.Images) -> dict[str, jax.Array]:
-        params, own = models(state)
+    def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
+        params = models(state, context)
         image = domains.views(jnp.broadcast_to(split.image, (len(domains.names), *split.image.shape)))
         logits = (domains.own_logits if own else domains.logits)(params, image)
         right = (logits.argmax(-1) == split.label).mean(1)

@@ -8,8 +8,9 @@ by the entropy of predictions on unlabelled inputs. Those inputs are either disj
 name.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,25 +26,24 @@ from experiments.merging._image_domains import (
     pretraining,
 )
 from jaxlab import merging
-from jaxlab.core import Learner, cross_entropy, entropy
+from jaxlab.core import Computed, Learner, computed, cross_entropy, entropy, gradient_learner
 from jaxlab.training import Arm, Claim, Experiment
 
+# What is merged, from the plain task vectors and the share of them that TIES keeps.
+VECTORS: dict[str, Callable] = {
+    "plain": lambda plain, keep: plain,
+    "individual": lambda plain, keep: plain,
+    "ties": lambda plain, keep: merging.ties_select(plain, keep=keep),
+    "ties_sum": lambda plain, keep: _one(merging.ties_merge(plain, keep=keep, reduce="sum")),
+    "ties_mean": lambda plain, keep: _one(merging.ties_merge(plain, keep=keep, reduce="mean")),
+}
 CHOICES = {
-    "vectors": ("plain", "ties", "ties_sum", "ties_mean", "individual"),
+    "vectors": tuple(VECTORS),
     "learn": ("nothing", "search", "entropy", "labels"),
     "per": ("all", "task", "layer"),
     "inputs": ("disjoint", "transductive"),
 }
 GRID = tuple(n / 20 for n in range(31))  # of a search: 0 to 1.5
-
-
-class MergeState(NamedTuple):
-    """The coefficients (of a search: how often each was right), and the models they merge."""
-
-    coefficients: Any
-    opt_state: Any
-    pretrained: Any
-    vectors: Any
 
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
@@ -65,15 +65,22 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
         "disjoint": domains.splits["adapt"],
         "transductive": domains.splits[names[-1]],
     }
+    methods = {
+        name: functools.partial(method, domains, config.log_classes) for name, method in METHODS.items()
+    }
+    steps = {"nothing": 0, "search": config.search_steps, "entropy": config.steps, "labels": config.steps}
     return Experiment(
         data={name: domains.splits[name] for name in names} | {"train": train},
         draw=draw_views(domains, config.batch_size),
         prepare={
             "pretraining": pretraining(domains, config.pretrain),
             "fine_tuning": fine_tuning(domains, config.finetune),
+            "vectors": Arm(_vectors(spec.arms)),
         },
-        arms={name: _arm(domains, config, arm) for name, arm in spec.arms.items()},
-        evaluate=lambda state, split: {},
+        arms={
+            name: Arm(methods[arm.learn], arm.to_dict(), steps[arm.learn], static=("keep",))
+            for name, arm in spec.arms.items()
+        },
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
@@ -96,95 +103,81 @@ def _check(config: ConfigDict) -> None:
             raise ValueError(f"arm {name}: a search reads labels, its inputs must be disjoint")
 
 
-def _arm(domains: Domains, config: ConfigDict, arm: ConfigDict) -> Arm:
-    evaluate = evaluate_models(domains, lambda state: _model(state, arm))
-    if arm.learn == "nothing":
-        return Arm(_fixed(arm), 1, evaluate)
-    if arm.learn == "search":
-        return Arm(_search(domains, arm), config.search_steps, evaluate)
-    return Arm(_learned(domains, arm, config.log_classes), config.steps, evaluate)
+def _one(vector: Any) -> Any:
+    return jax.tree.map(lambda x: x[None], vector)
 
 
-def _model(state: MergeState, arm: ConfigDict) -> tuple[Any, bool]:
-    """The parameters to predict with, and whether there is one model per task."""
-    if arm.vectors == "individual":
-        return jax.tree.map(jnp.add, state.pretrained, state.vectors), True
-    coefficients = state.coefficients
-    if arm.learn == "search":
-        coefficients = jnp.asarray(GRID)[coefficients.argmax()]
-    elif arm.learn != "nothing":
-        coefficients = merging.clip_coefficients(coefficients)
-    return merging.merge(state.pretrained, state.vectors, coefficients), False
+def _kind(arm: Any) -> str:
+    return f"{arm.vectors}_{arm.keep:g}"
 
 
-def _vectors(context: Any, arm: ConfigDict) -> Any:
-    plain = merging.task_vector(context["fine_tuning"], context["pretraining"])
-    if arm.vectors == "ties":
-        return merging.ties_select(plain, keep=arm.keep)
-    if arm.vectors in ("ties_sum", "ties_mean"):
-        merged = merging.ties_merge(plain, keep=arm.keep, reduce=arm.vectors.removeprefix("ties_"))
-        return jax.tree.map(lambda x: x[None], merged)
-    return plain
+def _vectors(arms: ConfigDict) -> Computed:
+    """What the arms merge, computed once for each of their kinds."""
+
+    def make(key: jax.Array, context: Any, train: Any) -> dict[str, Any]:
+        plain = merging.task_vector(context["fine_tuning"], context["pretraining"])
+        return {_kind(arm): VECTORS[arm.vectors](plain, arm.keep) for arm in arms.values()}
+
+    return computed(make)
 
 
-def _begin(arm: ConfigDict, coefficients: Callable[[Any], Any], optimizer: Any) -> Callable:
-    def init(key: jax.Array, context: Any) -> MergeState:
-        first = coefficients(context["pretraining"])
-        return MergeState(first, optimizer.init(first), context["pretraining"], _vectors(context, arm))
-
-    return init
+def _merged(settings: Any, context: Any, coefficients: Any) -> Any:
+    return merging.merge(context["pretraining"], context["vectors"][_kind(settings)], coefficients)
 
 
-def _fixed(arm: ConfigDict) -> Learner:
-    """A coefficient that is given."""
+def _given(domains: Domains, log_classes: bool, settings: Any) -> tuple[Computed, Callable, None]:
+    """A coefficient that is given, or no merging at all."""
+    learner = computed(lambda key, context, train: jnp.asarray(settings.coefficient, jnp.float32))
+    if settings.vectors == "individual":
+        apart = lambda state, context: jax.tree.map(
+            jnp.add, context["pretraining"], context["vectors"][_kind(settings)]
+        )
+        return learner, evaluate_models(domains, apart, own=True), None
+    return learner, evaluate_models(domains, lambda state, context: _merged(settings, context, state)), None
 
-    def update(state: MergeState, batch: Any, key: jax.Array) -> tuple[MergeState, dict]:
-        return state, {"coefficient": state.coefficients}
 
-    return Learner(_begin(arm, lambda _: jnp.float32(arm.coefficient), optax.identity()), update)
-
-
-def _search(domains: Domains, arm: ConfigDict) -> Learner:
+def _searched(domains: Domains, log_classes: bool, settings: Any) -> tuple[Learner, Callable, None]:
     """The one coefficient that is right most often on labelled inputs, counted batch by batch."""
+    best = lambda counts: jnp.asarray(GRID)[counts.argmax()]
 
-    def update(state: MergeState, batch: Any, key: jax.Array) -> tuple[MergeState, dict]:
+    def update(counts: jax.Array, batch: Any, key: jax.Array, context: Any) -> tuple[jax.Array, dict]:
         image, label = batch["disjoint"]["image"], batch["disjoint"]["label"]
 
         def right(coefficient: jax.Array) -> jax.Array:
-            model = merging.merge(state.pretrained, state.vectors, coefficient)
+            model = _merged(settings, context, coefficient)
             return (domains.logits(model, image).argmax(-1) == label).sum(dtype=jnp.float32)
 
-        counts = state.coefficients + jax.lax.map(right, jnp.asarray(GRID))
-        return state._replace(coefficients=counts), {"coefficient": jnp.asarray(GRID)[counts.argmax()]}
+        counts = counts + jax.lax.map(right, jnp.asarray(GRID))
+        return counts, {"coefficient": best(counts)}
 
-    return Learner(_begin(arm, lambda _: jnp.zeros(len(GRID)), optax.identity()), update)
+    learner = Learner(lambda key, context: jnp.zeros(len(GRID)), update)
+    chosen = lambda counts, context: _merged(settings, context, best(counts))
+    return learner, evaluate_models(domains, chosen), None
 
 
-def _learned(domains: Domains, arm: ConfigDict, log_classes: bool) -> Learner:
+def _learned(domains: Domains, log_classes: bool, settings: Any) -> tuple[Learner, Callable, None]:
     """Coefficients that follow a gradient: of entropy without labels, or of cross-entropy with them."""
-    optimizer = optax.adam(arm.learning_rate)
-    count = 1 if arm.vectors in ("ties_sum", "ties_mean") else len(domains.names)
+    count = 1 if settings.vectors in ("ties_sum", "ties_mean") else len(domains.names)
+    model = lambda raw, context: _merged(settings, context, merging.clip_coefficients(raw))
 
-    def loss(raw: Any, state: MergeState, batch: Any) -> tuple[jax.Array, jax.Array]:
-        model = merging.merge(state.pretrained, state.vectors, merging.clip_coefficients(raw))
-        logits = domains.logits(model, batch["image"])
-        if arm.learn == "labels":
-            return cross_entropy(logits, batch["label"]).mean(1).sum(), logits
-        return merging.adamerging_loss(logits), logits
+    def init(key: jax.Array, context: Any) -> tuple[Any, None]:
+        own = {"per": settings.per, "value": settings.coefficient}
+        return merging.initial_coefficients(context["pretraining"], count, **own), None
 
-    def update(state: MergeState, batch: Any, key: jax.Array) -> tuple[MergeState, dict]:
-        (value, logits), grads = jax.value_and_grad(loss, has_aux=True)(
-            state.coefficients, state, batch[arm.inputs]
-        )
-        updates, opt_state = optimizer.update(grads, state.opt_state)
-        raw = optax.apply_updates(state.coefficients, updates)
-        metrics = {"loss": value, f"{arm.inputs}_entropy": entropy(logits).mean()}
-        state = state._replace(coefficients=raw, opt_state=opt_state)
-        metrics |= _coefficient_metrics(raw)
-        return state, metrics | (_predicted(logits) if log_classes else {})
+    def loss(raw: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        image, label = batch[settings.inputs]["image"], batch[settings.inputs]["label"]
+        logits = domains.logits(model(raw, context), image)
+        value = merging.adamerging_loss(logits)
+        if settings.learn == "labels":
+            value = cross_entropy(logits, label).mean(1).sum()
+        metrics = {f"{settings.inputs}_entropy": entropy(logits).mean(), **_coefficient_metrics(raw)}
+        return value, (memory, metrics | (_predicted(logits) if log_classes else {}))
 
-    first = lambda model: merging.initial_coefficients(model, count, per=arm.per, value=arm.coefficient)
-    return Learner(_begin(arm, first, optimizer), update)
+    learner = gradient_learner(init, loss, optax.adam(settings.learning_rate))
+    return learner, evaluate_models(domains, lambda state, context: model(state.params, context)), None
+
+
+METHODS = {"nothing": _given, "search": _searched, "entropy": _learned, "labels": _learned}
 
 
 def _coefficient_metrics(raw: Any) -> dict[str, jax.Array]:

@@ -1,6 +1,6 @@
 """Supervised stages: a policy's start, a teacher, and the arm that imitates a teacher's own samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,12 +24,12 @@ def demonstrated(
 ) -> Learner:
     """Maximum likelihood of demonstrations, fresh in every step, a share `spec.noise` of them wrong."""
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(params: Any, memory: None, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
         problems = problems_of(jax.random.fold_in(key, 0), spec.batch_size)
         tokens, mask = task.demonstrate(jax.random.fold_in(key, 1), problems, noise=spec.noise)
-        return _nll(model, params, problems, tokens, mask), {}
+        return _nll(model, params, problems, tokens, mask), (memory, {})
 
-    return gradient_learner(model.init, loss, optimizer)
+    return gradient_learner(lambda key, context: (model.init(key), None), loss, optimizer)
 
 
 def sampled_from_teacher(
@@ -41,26 +41,17 @@ def sampled_from_teacher(
     optimizer: optax.GradientTransformation,
     num_samples: int,
     max_new_tokens: int,
-    eos: int,
+    eos: int | Sequence[int],
 ) -> Learner:
     """Sequence-level distillation: maximum likelihood of what the teacher writes for the same prompts."""
 
-    def begin(context: Any) -> Any:
-        return {"start": policy(context), "teacher": teacher_params(context)}
-
-    def loss(params: Any, frozen: Any, problems: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(params: Any, memory: None, problems: Any, step: Any, key: jax.Array, context: Any) -> tuple:
         out = sample(
-            teacher, frozen["teacher"], problems.prompts, problems.prompt_mask, key, num_samples=num_samples,
+            teacher, teacher_params(context), problems.prompts, problems.prompt_mask, key, num_samples=num_samples,
             max_new_tokens=max_new_tokens, eos=eos, stop_early=False,
         )  # fmt: skip
         out = jax.lax.stop_gradient(out)
-        return _nll(model, params, problems, out.tokens, out.mask), {"length": jnp.mean(jnp.sum(out.mask, 1))}
+        length = jnp.mean(jnp.sum(out.mask, 1))
+        return _nll(model, params, problems, out.tokens, out.mask), (memory, {"length": length})
 
-    learner = gradient_learner(model.init, loss, optimizer, freeze=begin)
-
-    def init(key: jax.Array, context: Any) -> Any:
-        state = learner.init(key, context)
-        start = state.frozen["start"]
-        return state._replace(params=start, opt_state=optimizer.init(start))
-
-    return Learner(init, learner.update)
+    return gradient_learner(lambda key, context: (policy(context), None), loss, optimizer)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ RATIOS: dict[str, Callable] = {
 }
 
 
-def advantage_of(arm: ConfigDict, max_length: int) -> Callable[[Rollouts], jax.Array]:
+def advantage_of(arm: Any, max_length: int) -> Callable[[Rollouts], jax.Array]:
     """The advantage `[B]` or `[B, N]`, from rewards that may carry a penalty for length."""
     estimate = _choose("advantage", arm.advantage, ADVANTAGES)
 
@@ -47,7 +48,7 @@ def advantage_of(arm: ConfigDict, max_length: int) -> Callable[[Rollouts], jax.A
     return advantage
 
 
-def loss_of(arm: ConfigDict) -> Callable:
+def loss_of(arm: Any) -> Callable:
     """The loss of log-probabilities: a surrogate, and beta times the divergence from a teacher if there is one."""
     ratio_of = _choose("ratio", arm.ratio, RATIOS)
     beta_of = _beta(arm.teacher) if "teacher" in arm else None
@@ -67,31 +68,28 @@ def loss_of(arm: ConfigDict) -> Callable:
         beta, keep = beta_of(r.step), pt.kd_keep_mask(r.rewards > 0, r.group, mode=arm.teacher.keep)
         value = pt.kdrl_loss(
             log_probs, r.log_probs, r.teacher_log_probs, advantage, r.mask, keep=keep, beta=beta,
-            kind=arm.teacher.kind, denominator=arm.teacher.denominator, clip=arm.teacher.clip or None,
+            kind=arm.teacher.kind, denominator=arm.teacher.denominator, clip=arm.teacher.clip,
         )  # fmt: skip
         divergence = masked_mean(r.log_probs - r.teacher_log_probs, where=r.mask)
         return value, {"beta": beta, "teacher_kl": divergence}
 
-    chosen = loss if beta_of is None else with_teacher
-    _try(chosen)
-    return chosen
+    return loss if beta_of is None else with_teacher
 
 
-def _try(loss: Callable) -> None:
-    """Trace a loss on next to nothing, so that settings that contradict each other are found before training."""
+def check_loss(arm: ConfigDict) -> None:
+    """Refuse settings that contradict each other: the loss is traced on next to nothing."""
+    if "teacher" in arm and not 0 <= arm.teacher.beta_minimum <= arm.teacher.beta:
+        beta, minimum = arm.teacher.beta, arm.teacher.beta_minimum
+        raise ValueError(f"beta is {beta}: it must be at least 0 and beta_minimum {minimum}")
     tokens, row = jnp.zeros((2, 3)), jnp.zeros(2)
     rollouts = Rollouts(
         jnp.zeros((1, 2), int), jnp.ones((1, 2), bool), jnp.zeros((2, 3), int), jnp.ones((2, 3), bool), tokens,
         tokens, row, jnp.zeros(2, int), jnp.int32(0),
     )  # fmt: skip
-    jax.eval_shape(loss, tokens, rollouts, row)
+    jax.eval_shape(loss_of(arm), tokens, rollouts, row)
 
 
-def _beta(teacher: ConfigDict) -> Callable[[jax.Array], jax.Array]:
-    if teacher.beta < 0 or teacher.beta_minimum > teacher.beta:
-        raise ValueError(
-            f"beta is {teacher.beta}: it must be at least 0 and beta_minimum {teacher.beta_minimum}"
-        )
+def _beta(teacher: Any) -> Callable[[jax.Array], jax.Array]:
     return functools.partial(
         pt.annealed_beta, initial=teacher.beta, minimum=teacher.beta_minimum, decrement=teacher.beta_decrement
     )

@@ -6,30 +6,26 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxlab.core import Learner
+from jaxlab.core import computed
 from jaxlab.language import Decoder, load_hugging_face, stack_layers
 from jaxlab.training import Arm
 from jaxlab.training.mesh import Rules
 
 
 def pretrained(model: Decoder, spec: ConfigDict, sharding: Rules) -> Arm:
-    """A stage of one step that changes nothing: `spec.weights` is a Hugging Face folder of the config's shape.
+    """A stage that reads its state: `spec.weights` is a Hugging Face folder of the config's shape.
 
     `sharding` places its stacked parameters on the mesh. Without a folder the parameters are random, which is enough
     for `--dry_run`.
     """
     dtype = jnp.dtype(spec.dtype)
 
-    def load(key: Any, context: Any) -> dict[str, Any]:
+    def load(key: Any, context: Any, train: Any) -> Any:
         found, params = load_hugging_face(spec.weights, dtype=dtype)
         if dataclasses.replace(found, context=model.context, remat=model.remat) != model:
             raise ValueError(f"{spec.weights} holds {found}: the config says {model}")
-        return {"params": stack_layers(params)}
+        return stack_layers(params)
 
-    draw = lambda key, context: {"params": stack_layers(model.init(key, dtype=dtype))}
-    keep = lambda state, batch, key: (state, {})
-    on_host = bool(spec.weights)
-    learner = Learner(load if on_host else draw, keep, jit=not on_host)
-    return Arm(
-        learner, 1, evaluate=lambda state, split: {}, export=lambda state: state["params"], sharding=sharding
-    )
+    draw = lambda key, context, train: stack_layers(model.init(key, dtype=dtype))
+    made = computed(load, jit=False) if spec.weights else computed(draw)
+    return Arm(made, evaluate=lambda state, split, context: {}, sharding=sharding)

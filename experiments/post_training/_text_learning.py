@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from experiments.post_training._text_policies import TextPolicy
 from experiments.post_training._text_tasks import Scorer, TextTask
-from jaxlab.core import GradientState, Learner
+from jaxlab.core import Computed, Learner, TrainState, computed, gradient_learner
 from jaxlab.language import completion_hidden, output_matrix, sample, token_log_probs
 from jaxlab.language.tasks import verify_text
 from jaxlab.post_training import aggregate, completion_texts, text_problems
@@ -49,44 +50,41 @@ def imitation(
 ) -> Learner:
     """Maximum likelihood of the right answers; on the host like the arms it stands beside."""
 
-    def loss(params: Any, base: Any, batch: Examples) -> jax.Array:
+    def loss(params: Any, memory: None, batch: Examples, step: Any, key: jax.Array, base: Any) -> tuple:
         whole = policy.attach(params, base)
         hidden = completion_hidden(
             policy.model, whole, batch.prompts, batch.prompt_mask, batch.answers, batch.answer_mask
         )
-        return -aggregate(token_log_probs(hidden, output_matrix(whole), batch.answers), batch.answer_mask)
+        log_probs = token_log_probs(hidden, output_matrix(whole), batch.answers)
+        return -aggregate(log_probs, batch.answer_mask), (memory, {})
 
-    def begin(key: jax.Array, context: Any) -> GradientState:
-        params = start(key, context)
-        return GradientState(params, optimizer.init(params), {})
-
-    @jax.jit
-    def learn(state: GradientState, base: Any, batch: Examples) -> tuple[GradientState, Any]:
-        value, grads = jax.value_and_grad(loss)(state.params, base, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        return GradientState(optax.apply_updates(state.params, updates), opt_state, {}), {"loss": value}
-
-    return Learner(begin, lambda state, batch, key: learn(state, policy.base, batch), jit=False)
+    learner = gradient_learner(lambda key, context: (start(key, context), None), loss, optimizer)
+    learn = jax.jit(learner.update)
+    # The base is an argument: in the program it would be a constant.
+    update = lambda state, batch, key, context: learn(state, batch, key, policy.base)
+    return Learner(learner.init, update, jit=False)
 
 
-def untouched(start: Callable[[jax.Array, Any], Any]) -> Learner:
+def untouched(start: Callable[[jax.Array, Any], Any]) -> Computed:
     """The policy as it starts: what the other arms have to beat."""
-    begin = lambda key, context: GradientState(start(key, context), (), {})
-    return Learner(begin, lambda state, batch, key: (state, {}), jit=False)
+    begin = lambda key, context, train: TrainState(start(key, context), None, None, jnp.int32(0))
+    return computed(begin, jit=False)
 
 
 def text_evaluation(
     policy: TextPolicy, scorer: Scorer, *, max_new_tokens: int, temperature: float, seconds: float
-) -> Callable[[Any, Examples], dict[str, float]]:
+) -> Callable[[Any, Examples, Any], dict[str, float]]:
     """Of the greedy completions the accuracy, form and length, and the mean reward of one sample per problem."""
 
     @functools.partial(jax.jit, static_argnames="temperature")
     def write(params: Any, base: Any, prompts: Any, mask: Any, key: Any, *, temperature: float) -> Any:
         out = sample(
             policy.model, policy.attach(params, base), prompts, mask, key, max_new_tokens=max_new_tokens,
-            eos=policy.tokenizer.eos_id, pad=policy.tokenizer.pad_id, temperature=temperature,
+            eos=policy.tokenizer.eos_ids, pad=policy.tokenizer.pad_id, temperature=temperature,
         )  # fmt: skip
         return out.tokens, out.mask
+
+    shown: set[str] = set()  # the verifier's failures that were shown before
 
     def complete(params: Any, split: Examples, temperature: float) -> tuple[np.ndarray, np.ndarray]:
         rows = split.prompts.shape[0]
@@ -97,14 +95,14 @@ def text_evaluation(
             parts.append(write(params, policy.base, prompts, mask, key, temperature=temperature))
         return tuple(np.concatenate(part)[:rows] for part in zip(*parts))
 
-    def evaluate(state: Any, split: Examples) -> dict[str, float]:
+    def evaluate(state: Any, split: Examples, context: Any) -> dict[str, float]:
         items, failures = np.asarray(split.item).tolist(), 0
         rewards, texts, mask, ended = {}, {}, {}, {}
         for name, heat in (("greedy", 0.0), ("sampled", temperature)):
             tokens, mask[name] = complete(state.params, split, heat)
-            ended[name] = ((tokens == policy.tokenizer.eos_id) & mask[name]).any(axis=1)
+            ended[name] = (np.isin(tokens, policy.tokenizer.eos_ids) & mask[name]).any(axis=1)
             texts[name] = completion_texts(policy.tokenizer, tokens, mask[name])
-            rewards[name], counts = verify_text(scorer, items, texts[name], seconds=seconds)
+            rewards[name], counts = verify_text(scorer, items, texts[name], seconds=seconds, shown=shown)
             failures += sum(counts.values())
         found = [scorer.find(text) is not None for text in texts["greedy"]]
         return {

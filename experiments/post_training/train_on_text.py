@@ -6,6 +6,7 @@ for a while. An arm samples and is paid by the scorer (method "rl"), imitates th
 question.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,12 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from experiments.post_training._objectives import advantage_of, loss_of
+from experiments.post_training._objectives import advantage_of, check_loss, loss_of
 from experiments.post_training._text_learning import Examples, examples, imitation, text_evaluation, untouched
 from experiments.post_training._text_policies import TextPolicy, text_policy
 from experiments.post_training._text_tasks import TextTask, text_task
 from jaxlab import data
-from jaxlab.core import Learner
+from jaxlab.core import Computed, Learner
 from jaxlab.post_training import text_rlvr_learner
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -38,13 +39,15 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     _check_answers(task, config)
     policy = text_policy(config, task)
     splits = examples(policy, task, max_new_tokens=config.max_new_tokens)
-    start = _start(policy)
+    method = functools.partial(_learner, policy, task, config)
+    for arm in config.arms.values():
+        method(arm)  # settings that make no sense are found now
     return Experiment(
         data=splits,
         draw=_draw(config.prompts),
         prepare=_prepare(policy, config),
         arms={
-            name: Arm(_learner(policy, task, config, arm, start), 1 if arm.method == "none" else config.steps)
+            name: Arm(method, arm.to_dict(), 0 if arm.method == "none" else config.steps)
             for name, arm in config.arms.items()
         },
         evaluate=text_evaluation(
@@ -65,6 +68,8 @@ def _check(config: ConfigDict) -> None:
     for name, arm in config.arms.items():
         if arm.method not in METHODS:
             raise ValueError(f"arms.{name}.method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
+        if arm.method == "rl":
+            check_loss(arm)
     for axis, size in config.mesh.items():
         if size != 1:
             raise ValueError(
@@ -104,14 +109,15 @@ def _prepare(policy: TextPolicy, config: ConfigDict) -> dict[str, Arm]:
         return {}
     schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
     learner = imitation(policy, _start(policy), _optimizer(schedule, spec))
-    return {"pretrained": Arm(learner, spec.steps, export=lambda state: state.params)}
+    return {"pretrained": Arm(learner, steps=spec.steps, export=lambda state: state.params)}
 
 
 def _optimizer(rate: Any, spec: ConfigDict) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(spec.max_grad_norm), optax.adam(rate))
 
 
-def _learner(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: ConfigDict, start: Any) -> Learner:
+def _learner(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: Any) -> Learner | Computed:
+    start = _start(policy)
     if arm.method == "none":
         return untouched(start)
     optimizer = _optimizer(arm.learning_rate, arm)

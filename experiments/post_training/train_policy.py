@@ -6,6 +6,7 @@ demonstrations for a while; a teacher, where the config has one, is fitted likew
 demonstrations.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments.post_training._imitation import demonstrated, sampled_from_teacher
-from experiments.post_training._objectives import advantage_of, loss_of
+from experiments.post_training._objectives import advantage_of, check_loss, loss_of
 from experiments.post_training._pretrained import pretrained
 from jaxlab.core import Learner
 from jaxlab.language import Decoder, sample, sharding_rules, tasks
@@ -49,12 +50,15 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     stages = {"student": _stage(student, task, config, config.student)}
     if teacher:
         stages["teacher"] = _stage(teacher, task, config, config.teacher)
+    method = functools.partial(_learner, student, teacher, task, config)
+    for arm in config.arms.values():
+        method(arm)  # settings that make no sense are found now
     return Experiment(
         data=_splits(task, config),
         draw=lambda train, key: _problems(task, key, config.prompts, config.task.train),
         prepare=stages,
         arms={
-            name: Arm(_learner(student, teacher, task, config, arm), config.steps, sharding=_rules(config))
+            name: Arm(method, arm.to_dict(), config.steps, sharding=_rules(config))
             for name, arm in config.arms.items()
         },
         evaluate=_evaluate(student, task, config),
@@ -71,6 +75,7 @@ def _check(config: ConfigDict) -> None:
             raise ValueError(
                 f"arm {name} has a teacher and the config has none: add one under the key teacher"
             )
+        check_loss(arm)
 
 
 def _task(spec: ConfigDict) -> Task:
@@ -127,12 +132,6 @@ def _rules(config: ConfigDict) -> tuple:
     return sharding_rules(stacked=True) if "weights" in config.student else ()
 
 
-def _optimizer(spec: ConfigDict) -> optax.GradientTransformation:
-    # The rate lives in the state: arms that differ in nothing else share one compiled program.
-    adam = optax.inject_hyperparams(optax.adam)(learning_rate=spec.learning_rate)
-    return optax.chain(optax.clip_by_global_norm(spec.max_grad_norm), adam)
-
-
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:
     if "weights" in spec:
         return pretrained(model, spec, sharding_rules(stacked=True))
@@ -141,15 +140,14 @@ def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> 
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     learner = demonstrated(model, task, spec, draw, optimizer)
     evaluate = _evaluate(model, task, config)
-    return Arm(learner, spec.steps, evaluate, export=lambda state: state.params)
+    return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
 
-def _learner(
-    student: Decoder, teacher: Decoder | None, task: Task, config: ConfigDict, arm: ConfigDict
-) -> Learner:
+def _learner(student: Decoder, teacher: Decoder | None, task: Task, config: ConfigDict, arm: Any) -> Learner:
     of_student, of_teacher = lambda context: context["student"], lambda context: context["teacher"]
     longest = _new_tokens(task, config)
-    shared = {"policy": of_student, "optimizer": _optimizer(arm), "max_new_tokens": longest, "eos": EOS}
+    optimizer = optax.chain(optax.clip_by_global_norm(arm.max_grad_norm), optax.adam(arm.learning_rate))
+    shared = {"policy": of_student, "optimizer": optimizer, "max_new_tokens": longest, "eos": EOS}
     if arm.imitate_teacher:
         return sampled_from_teacher(
             student, teacher, teacher_params=of_teacher, num_samples=config.group_size, **shared
@@ -171,14 +169,14 @@ def _learner(
 
 def _evaluate(
     model: Decoder, task: Task, config: ConfigDict
-) -> Callable[[Any, Problems], dict[str, jax.Array]]:
+) -> Callable[[Any, Problems, Any], dict[str, jax.Array]]:
     """Mean accuracy of several samples per problem, pass@4, their form and length.
 
     `mean_reward` is of the training so far, the area under its curve, and so the same for every split.
     """
     count = config.eval_samples
 
-    def evaluate(state: Any, split: Problems) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: Problems, context: Any) -> dict[str, jax.Array]:
         rows = split.prompts.shape[0]
         out = sample(
             model, state.params, split.prompts, split.prompt_mask, jax.random.key(0), num_samples=count,

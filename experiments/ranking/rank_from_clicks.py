@@ -5,6 +5,7 @@ same for all arms. An arm trains the same net from the same initial parameters; 
 floor is the initial ranker itself, the ceiling a net that learns from the true grades.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,10 +16,12 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab import data, nets, ranking
-from jaxlab.core import Learner, gradient_learner
+from jaxlab.core import Computed, Learner, computed, gradient_learner
 from jaxlab.training import Arm, Claim, Experiment
 
-CHOICES = {"weights": ("none", "true", "wrong", "dual", "labels", "initial")}
+Evaluate = Callable[[Any, data.RankingQueries, Any], dict[str, jax.Array]]
+Method = tuple[Learner | Computed, Evaluate, None]
+
 USERS = ("position", "cascade", "trust")
 CUTOFFS = (1, 3, 10)
 
@@ -58,9 +61,10 @@ def _check(config: ConfigDict) -> None:
         if task.user not in USERS:
             raise ValueError(f"task {name}: user is {task.user!r}: it must be one of {', '.join(USERS)}")
     for name, arm in config.arms.items():
-        for key, allowed in CHOICES.items():
-            if arm[key] not in allowed:
-                raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
+        if arm.weights not in METHODS:
+            raise ValueError(
+                f"arm {name}: weights is {arm.weights!r}: it must be one of {', '.join(METHODS)}"
+            )
         if arm.max_weight < 1:
             raise ValueError(f"arm {name}: max_weight is {arm.max_weight}: it must be at least 1")
 
@@ -89,11 +93,14 @@ def _experiment(splits: dict[str, Any], task: ConfigDict, config: ConfigDict) ->
         batch = data.draw(train, key, batch_size=config.batch_size)
         return batch | {"click": users.sample(jax.random.fold_in(key, 1), batch["grade"])}
 
+    methods = {name: functools.partial(METHODS[name], net, users, config) for name in METHODS}
     return Experiment(
         data=splits,
         draw=draw,
-        arms={name: _arm(net, users, arm, config) for name, arm in config.arms.items()},
-        evaluate=lambda state, split: {},
+        arms={
+            name: Arm(methods[arm.weights], arm.to_dict(), 0 if arm.weights == "initial" else config.steps)
+            for name, arm in config.arms.items()
+        },
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
@@ -115,31 +122,65 @@ def _users(task: ConfigDict, grades: jax.Array) -> Users:
     )
 
 
-def _arm(net: nets.Mlp, users: Users, arm: ConfigDict, config: ConfigDict) -> Arm:
-    if arm.weights == "initial":
-        stay = lambda state, batch, key: (state, {"clicks_per_list": batch["click"].sum(-1).mean()})
-        return Arm(Learner(lambda key, context: jnp.zeros(()), stay), 1, _evaluate(_as_shown, None, users))
-    rank = lambda params, features: _scores(net, params["ranker"], features)
-    curve = {
-        "dual": lambda params: params["propensity"],
-        "true": lambda params: jnp.log(users.examination),
-        "wrong": lambda params: jnp.log(users.wrong),
-        "none": lambda params: jnp.zeros_like(users.examination),
-    }.get(arm.weights)
+def _initial(net: nets.Mlp, users: Users, config: ConfigDict, settings: Any) -> Method:
+    """The ranker whose lists are shown: the documents in the order in which they stand."""
+    as_shown = lambda state, features: jnp.broadcast_to(
+        -jnp.arange(features.shape[1], dtype=jnp.float32), features.shape[:2]
+    )
+    return computed(lambda key, context, train: jnp.zeros(())), _evaluate(as_shown, None, users), None
 
-    def init(key: jax.Array) -> dict[str, Any]:
+
+def _trained(net: nets.Mlp, users: Users, config: ConfigDict, settings: Any) -> Method:
+    """A ranker beside a model of what users look at."""
+    curve, own = CURVES.get(settings.weights), LOSSES.get(settings.weights, _from_clicks)
+    rank = lambda params, features: _scores(net, params["ranker"], features)
+
+    def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
         example = jnp.zeros((1, config.data.features))
-        return {"ranker": net.init(key, example), "propensity": jnp.zeros_like(users.examination)}
+        return {"ranker": net.init(key, example), "propensity": jnp.zeros_like(users.examination)}, None
+
+    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
+        scores = rank(params, batch["features"])
+        value, metrics = own(scores, params["propensity"], batch, users, settings)
+        return value, (memory, metrics)
 
     # One optimizer for each of the two models, both as old as the training.
     step = lambda rate: optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adagrad(rate))
     optimizer = optax.partition(
-        {"ranker": step(arm.learning_rate), "propensity": step(arm.propensity_rate)},
+        {"ranker": step(settings.learning_rate), "propensity": step(settings.propensity_rate)},
         {"ranker": "ranker", "propensity": "propensity"},
     )
-    learner = gradient_learner(init, _loss(rank, users, arm), optimizer)
     score = lambda state, features: rank(state.params, features)
-    return Arm(learner, config.steps, _evaluate(score, curve and (lambda state: curve(state.params)), users))
+    known = curve and (lambda state: curve(state.params["propensity"], users))
+    return gradient_learner(init, loss, optimizer), _evaluate(score, known, users), None
+
+
+def _from_clicks(scores: Any, propensity: Any, batch: Any, users: Users, settings: Any) -> tuple[Any, dict]:
+    curve = CURVES[settings.weights](propensity, users)
+    weights = ranking.relative_weights(curve, max_weight=settings.max_weight)
+    return ranking.weighted_list_loss(scores, batch["click"], weights=weights), {}
+
+
+def _dual(scores: Any, propensity: Any, batch: Any, users: Users, settings: Any) -> tuple[Any, dict]:
+    """Each half has a gradient for its own model alone."""
+    losses = ranking.dla_losses(scores, propensity, batch["click"], max_weight=settings.max_weight)
+    ratio = jnp.exp(propensity[-1] - propensity[0])
+    return losses.ranker + losses.propensity, {"propensity_loss": losses.propensity, "last_over_first": ratio}
+
+
+def _from_grades(scores: Any, propensity: Any, batch: Any, users: Users, settings: Any) -> tuple[Any, dict]:
+    return ranking.weighted_list_loss(scores, jnp.exp2(batch["grade"].astype(jnp.float32)) - 1), {}
+
+
+# What users look at, as `[L]` logits, for the arms that have an idea of it.
+CURVES: dict[str, Callable] = {
+    "none": lambda propensity, users: jnp.zeros_like(users.examination),
+    "true": lambda propensity, users: jnp.log(users.examination),
+    "wrong": lambda propensity, users: jnp.log(users.wrong),
+    "dual": lambda propensity, users: propensity,
+}
+LOSSES: dict[str, Callable] = {"dual": _dual, "labels": _from_grades}
+METHODS = {**dict.fromkeys((*CURVES, "labels"), _trained), "initial": _initial}
 
 
 def _scores(net: nets.Mlp, params: Any, features: jax.Array) -> jax.Array:
@@ -147,38 +188,10 @@ def _scores(net: nets.Mlp, params: Any, features: jax.Array) -> jax.Array:
     return net.apply(params, features.reshape(-1, features.shape[-1])).reshape(features.shape[:-1])
 
 
-def _as_shown(state: Any, features: jax.Array) -> jax.Array:
-    """The initial ranker's order, in which the documents stand."""
-    return jnp.broadcast_to(-jnp.arange(features.shape[1], dtype=jnp.float32), features.shape[:2])
-
-
-def _loss(rank: Callable, users: Users, arm: ConfigDict) -> Callable:
-    """What a click counts, by `arm.weights`; of the dual loss each half has a gradient for its own model alone."""
-    cap = {"max_weight": arm.max_weight}
-
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        scores, clicks = rank(params, batch["features"]), batch["click"]
-        if arm.weights == "dual":
-            losses = ranking.dla_losses(scores, params["propensity"], clicks, **cap)
-            ratio = jnp.exp(params["propensity"][-1] - params["propensity"][0])
-            metrics = {"propensity_loss": losses.propensity, "last_over_first": ratio}
-            return losses.ranker + losses.propensity, metrics
-        if arm.weights == "labels":
-            return ranking.weighted_list_loss(scores, jnp.exp2(batch["grade"].astype(jnp.float32)) - 1), {}
-        weights = {
-            "none": jnp.ones_like(users.examination),
-            "true": ranking.relative_weights(jnp.log(users.examination), **cap),
-            "wrong": ranking.relative_weights(jnp.log(users.wrong), **cap),
-        }[arm.weights]
-        return ranking.weighted_list_loss(scores, clicks, weights=weights), {}
-
-    return loss
-
-
-def _evaluate(score: Callable, curve: Callable | None, users: Users) -> Callable[[Any, Any], dict]:
+def _evaluate(score: Callable, curve: Callable | None, users: Users) -> Evaluate:
     """nDCG and MRR (of grades 3 and 4) on true grades; the error of the examination curve of arms that have one."""
 
-    def evaluate(state: Any, split: data.RankingQueries) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: data.RankingQueries, context: Any) -> dict[str, jax.Array]:
         scores = score(state, split.features)
         found = {f"ndcg_{k}": ranking.ndcg_at_k(scores, split.grade, k=k).mean() for k in CUTOFFS}
         found["mrr"] = ranking.mrr(scores, split.grade - 2).mean()

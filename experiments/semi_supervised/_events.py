@@ -1,7 +1,7 @@
 """Two students of an event camera: one sees what happened before the label's moment, one what came after, reversed."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,10 @@ from ml_collections import ConfigDict
 
 from jaxlab import data, nets
 from jaxlab import semi_supervised as ss
-from jaxlab.core import Learner, Queue, masked_mean
+from jaxlab.core import Learner, Queue, TrainState, gradient_learner, masked_mean
 from jaxlab.data import EventScenes
 
 CLASSES = ("background", "disk", "square", "triangle", "bar")
-
-
-class EventState(NamedTuple):
-    """Two students, their projections into each other's feature space, and the prototypes they remember."""
-
-    params: dict[str, Any]
-    opt_state: Any
-    queues: tuple[Queue, Queue]
-    step: jax.Array
 
 
 def splits(task: ConfigDict) -> dict[str, EventScenes]:
@@ -64,13 +55,14 @@ def _squash(voxels: jax.Array) -> jax.Array:
     return jnp.sign(voxels) * jnp.log1p(jnp.abs(voxels))
 
 
-def _streams(arm: ConfigDict, batch: Any) -> tuple[jax.Array, jax.Array]:
+def _streams(arm: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
     fields = batch if isinstance(batch, dict) else batch._asdict()
     first = _squash(fields["forward"])
     return first, (_squash(fields["backward"]) if arm.reversed_stream else first)
 
 
-def _init(config: ConfigDict, key: jax.Array) -> dict[str, Any]:
+def _params(config: ConfigDict, key: jax.Array) -> dict[str, Any]:
+    """Two students, and their projections into each other's feature space."""
     size, bins = config.task.options.size, config.task.options.bins
     net, example = _net(config), jnp.zeros((1, size, size, bins))
     scale = lambda width: 1 / jnp.sqrt(width)
@@ -97,54 +89,50 @@ def _branch(config: ConfigDict, params: Any, x: jax.Array, queues: Queue) -> ss.
     return ss.EvWsssBranch(logits, maps, tuple(params["projections"]), queues)
 
 
-def _loss(config: ConfigDict, arm: ConfigDict, params: Any, state: EventState, batch: Any) -> tuple:
+def _loss(config: ConfigDict, arm: Any, params: Any, queues: Any, batch: Any, step: jax.Array) -> tuple:
     of = lambda student: jax.tree.map(lambda x: x[student], params)
+    weight = lambda setting: 0.0 if setting is None else setting  # None leaves a term out
     a, b = _streams(arm, batch)
-    total, terms, queues = ss.ev_wsss_loss(
-        _branch(config, of(0), a, state.queues[0]),
-        _branch(config, of(1), b, state.queues[1]),
+    return ss.ev_wsss_loss(
+        _branch(config, of(0), a, queues[0]),
+        _branch(config, of(1), b, queues[1]),
         batch["label"],
         where=True if arm.dense else batch["clicked"],
         threshold=arm.threshold,
         region_threshold=arm.region_threshold,
         min_mass=config.min_mass,
         min_items=config.min_items,
-        dual_weight=arm.dual_weight,
-        prototype_weight=arm.prototype_weight,
-        distillation_weight=arm.distillation_weight,
-        started=(state.step >= config.start * config.steps).astype(jnp.float32),
+        dual_weight=weight(arm.dual_weight),
+        prototype_weight=weight(arm.prototype_weight),
+        distillation_weight=weight(arm.distillation_weight),
+        started=(step >= config.start * config.steps).astype(jnp.float32),
         exchanged=arm.exchanged,
         authors_code=arm.authors_code,
     )
-    return total, (terms, queues)
 
 
-def learner(config: ConfigDict, arm: ConfigDict) -> Learner:
+def method(config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
     """Both students under one optimizer; an arm's weights say what they learn from."""
     schedule = optax.cosine_decay_schedule(arm.learning_rate, config.steps)
     optimizer = optax.radam(schedule, b1=config.momentum, b2=config.scale_decay)
+    empty = lambda: ss.class_queues_init(len(CLASSES), config.memory, config.net.channels[config.maps[-1]])
 
-    def init(key: jax.Array, context: Any) -> EventState:
-        params, width = _init(config, key), config.net.channels[config.maps[-1]]
-        empty = lambda: ss.class_queues_init(len(CLASSES), config.memory, width)
-        return EventState(params, optimizer.init(params), (empty(), empty()), jnp.zeros((), jnp.int32))
+    def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], tuple[Queue, Queue]]:
+        return _params(config, key), (empty(), empty())
 
-    def update(state: EventState, batch: Any, key: jax.Array) -> tuple[EventState, dict[str, jax.Array]]:
-        loss = lambda params: _loss(config, arm, params, state, batch)
-        (value, (terms, queues)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        new = EventState(optax.apply_updates(state.params, updates), opt_state, queues, state.step + 1)
-        return new, {"loss": value, **_metrics(config, state, terms, queues, batch)}
+    def loss(params: Any, queues: Any, batch: Any, step: jax.Array, key: jax.Array, context: Any) -> tuple:
+        value, terms, after = _loss(config, arm, params, queues, batch, step)
+        return value, (after, _metrics(config, queues, terms, after, batch))
 
-    return Learner(init, update)
+    return gradient_learner(init, loss, optimizer), _evaluate(config, arm), None
 
 
-def _metrics(config: ConfigDict, state: EventState, terms: ss.EvWsssTerms, queues: tuple, batch: Any) -> dict:
+def _metrics(config: ConfigDict, old: tuple, terms: ss.EvWsssTerms, new: tuple, batch: Any) -> dict:
     """What the students teach each other, judged by the labels that they do not see."""
     quality_a = ss.pseudo_label_quality(terms.pseudo_a, batch["label"])
     quality_b = ss.pseudo_label_quality(terms.pseudo_b, batch["label"])
-    before, seen = ss.class_queue_means(state.queues[0], min_items=config.min_items)
-    after, _ = ss.class_queue_means(queues[0], min_items=config.min_items)
+    before, seen = ss.class_queue_means(old[0], min_items=config.min_items)
+    after, _ = ss.class_queue_means(new[0], min_items=config.min_items)
     return {
         "point": terms.point_a,
         "dual": terms.dual,
@@ -162,12 +150,10 @@ def _logits(config: ConfigDict, params: Any, student: int, x: jax.Array) -> jax.
     return jax.lax.map(lambda image: _net(config).apply(own, image[None])[0], x, batch_size=64)
 
 
-def evaluate(
-    config: ConfigDict, arm: ConfigDict
-) -> Callable[[EventState, EventScenes], dict[str, jax.Array]]:
+def _evaluate(config: ConfigDict, arm: Any) -> Callable[[TrainState, EventScenes, Any], dict[str, jax.Array]]:
     """Mean IoU over classes of the student of the forward stream, which is the one that is kept."""
 
-    def scores(state: EventState, split: EventScenes) -> dict[str, jax.Array]:
+    def scores(state: TrainState, split: EventScenes, context: Any) -> dict[str, jax.Array]:
         a, b = _streams(arm, split)
         overlap = lambda student, x: ss.class_overlap(
             _logits(config, state.params, student, x).argmax(-1), split.label, num_classes=len(CLASSES)
@@ -179,7 +165,7 @@ def evaluate(
     return scores
 
 
-def panels(config: ConfigDict, ends: dict[str, EventState], splits: dict[str, EventScenes]) -> list:
+def panels(config: ConfigDict, ends: dict[str, TrainState], splits: dict[str, EventScenes]) -> list:
     """Training scenes: streams, clicks, the pseudo-labels of one arm, every arm's prediction, the truth."""
     rows = jax.tree.map(lambda x: x[:5], splits["train"])
     teacher = config.shown if config.shown in ends else next(iter(ends))

@@ -1,7 +1,7 @@
 """The loss of an arm: cross-entropy of the few labels, and what the arm makes of the unlabelled batch."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,11 @@ from jaxlab import semi_supervised as semi
 from jaxlab.core import accuracy, cross_entropy, linear_ramp_up, sigmoid_ramp_up
 
 
-def few_labels_loss(task: Task, config: ConfigDict, arm: ConfigDict, warm_up: int) -> Callable:
+def few_labels_loss(task: Task, config: ConfigDict, arm: Any, warm_up: int) -> Callable:
     """Labels, and what the arm makes of the unlabelled batch; the student sees all its views in one pass."""
     ramp = _ramp(arm, config.steps, warm_up)
 
-    def loss(params, teacher, memory, batch, step, key):
+    def loss(params, teacher, memory, batch, step, key, context):
         rows_key, view_key, drop_key, rest_key = jax.random.split(key, 4)
         if arm.labels == "all":
             labelled = jax.tree.map(lambda x: x[: config.labelled_batch], batch)
@@ -40,7 +40,7 @@ def few_labels_loss(task: Task, config: ConfigDict, arm: ConfigDict, warm_up: in
     return loss
 
 
-def _ramp(arm: ConfigDict, steps: int, warm_up: int) -> Callable[[jax.Array], jax.Array]:
+def _ramp(arm: Any, steps: int, warm_up: int) -> Callable[[jax.Array], jax.Array]:
     length = arm.ramp_length * steps
     return {
         "none": lambda step: jnp.where(step < warm_up, 0.0, 1.0),
@@ -73,7 +73,7 @@ def _targets(task, arm, source, thresholds, batch, key):
     partner = jnp.arange(len(weight))
     # The tenth of nineteen uniform numbers has the distribution Beta(10, 10), and compiles in no time.
     ratio = jnp.sort(jax.random.uniform(ratio_key, (19,)))[9]
-    if arm.mix_weight:
+    if arm.mix_weight is not None:
         partner = jax.random.permutation(partner_key, partner)
         views.append(task.mix(views[0], partner, tube_key, ratio))
     return views, Targets(logits, stats, weight, partner, ratio), thresholds
@@ -94,7 +94,7 @@ def _unlabelled(arm, logits, targets, truth):
         "pseudo_coverage": weight.mean(),
         "teacher_accuracy": right.mean(),
     }
-    if not arm.mix_weight:
+    if arm.mix_weight is None:
         return value, terms
     matched = semi.mixed_target_loss(
         mixed, stats.probs, weight, targets.partner, targets.ratio, mix_on=arm.mix_on

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
 from experiments.semi_supervised._detector import Detections, Detector, Labels, detect, detection_loss, grid
+from experiments.semi_supervised._optimizer import adamw
 from jaxlab import data
 from jaxlab import semi_supervised as ss
 from jaxlab.core import (
@@ -16,6 +16,7 @@ from jaxlab.core import (
     Queue,
     ema_init,
     ema_update,
+    gradient_learner,
     masked_mean,
     queue_init,
     queue_items,
@@ -23,16 +24,13 @@ from jaxlab.core import (
 )
 
 
-class DetectorState(NamedTuple):
-    """Student, teacher, thresholds, the measures they come from, and the labels that have accumulated."""
+class Memory(NamedTuple):
+    """Teacher, thresholds, the measures they come from, and the labels that have accumulated."""
 
-    params: Any
-    opt_state: Any
     teacher: EmaState
     thresholds: jax.Array
     pool: Queue
     store: ss.LabelStore
-    step: jax.Array
 
 
 class Teaching(NamedTuple):
@@ -99,67 +97,49 @@ def right(boxes: jax.Array, classes: jax.Array, truth: Labels) -> jax.Array:
     return jnp.any(same & (ss.axis_aligned_iou(boxes, truth.boxes) >= 0.5), axis=-1)
 
 
-def hierarchical_learner(
-    net: Detector,
-    optimizer: optax.GradientTransformation,
-    arm: ConfigDict,
-    config: ConfigDict,
-    scenes: Scenes,
-) -> Learner:
+def hierarchical_learner(net: Detector, scenes: Scenes, config: ConfigDict, arm: Any) -> Learner:
     """One arm: `arm.pseudo` is none, fixed, dual or truth; `arm.removal` and `arm.shuffle` switch the rest."""
 
-    def init(key: jax.Array, context: Any) -> DetectorState:
-        params = context["burn_in"]
-        tau = arm.threshold
+    def init(key: jax.Array, context: Any) -> tuple[Any, Memory]:
+        params, tau = context["burn_in"], arm.threshold
         start = ((tau, tau), (0.0, 0.0), (0.0, 0.0)) if arm.pseudo == "fixed" else ss.DEFAULT_THRESHOLDS
-        return DetectorState(
-            params,
-            optimizer.init(params),
+        return params, Memory(
             ema_init(params),
             jnp.broadcast_to(jnp.array(start), (scenes.num_classes, 3, 2)),
             queue_init(config.pool, 3),
             ss.store_init(config.data.train - config.data.labelled, config.store),
-            jnp.zeros((), jnp.int32),
         )
 
-    def update(
-        state: DetectorState, batch: Any, key: jax.Array
-    ) -> tuple[DetectorState, dict[str, jax.Array]]:
+    def loss(params: Any, memory: Memory, batch: Any, step: jax.Array, key: jax.Array, context: Any) -> tuple:
         teacher_key, view_key, shuffle_key = jax.random.split(key, 3)
         labelled, others = batch["labelled"], batch["unlabelled"]
         metrics, labels, exists = {}, truth_of(labelled), labelled["exists"]
         points, shuffled = labelled["points"], jnp.zeros(len(exists), bool)
         if arm.pseudo != "none":
-            own, seen, state, metrics = _label(state, labelled, others, teacher_key)
+            own, seen, memory, metrics = _label(memory, labelled, others, step, teacher_key)
             labels = Labels(*(jnp.concatenate(pair) for pair in zip(_pad(labels, own), own)))
             points = jnp.concatenate([points, others["points"]])
             exists = jnp.concatenate([exists, seen])
             shuffled = jnp.concatenate([shuffled, jnp.full(len(seen), arm.shuffle)])
         permutation = data.random_quadrants(shuffle_key, len(points), shuffled=shuffled)
         points, labels = student_view(points, labels, view_key)
+        half = scenes.size / 2
+        moved, inside = data.shuffle_quadrants(
+            points, permutation, x_range=(0.0, scenes.size), y_range=(-half, half), where=exists
+        )
+        maps = net.apply(params, grid(moved, inside, size=scenes.size, cells=scenes.cells), permutation)
+        return detection_loss(maps, labels, size=scenes.size), (memory, metrics)
 
-        def loss(params: Any) -> jax.Array:
-            half = scenes.size / 2
-            moved, inside = data.shuffle_quadrants(
-                points, permutation, x_range=(0.0, scenes.size), y_range=(-half, half), where=exists
-            )
-            maps = net.apply(params, grid(moved, inside, size=scenes.size, cells=scenes.cells), permutation)
-            return detection_loss(maps, labels, size=scenes.size)
+    def follow(params: Any, memory: Memory, step: jax.Array) -> Memory:
+        decay = ss.linear_keep_rate(step, end=config.keep_rate, length=config.keep_length)
+        return memory._replace(teacher=ema_update(memory.teacher, params, decay))
 
-        value, grads = jax.value_and_grad(loss)(state.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        decay = ss.linear_keep_rate(state.step + 1, end=config.keep_rate, length=config.keep_length)
-        teacher = ema_update(state.teacher, params, decay)
-        state = state._replace(params=params, opt_state=opt_state, teacher=teacher, step=state.step + 1)
-        return state, {"loss": value, **metrics}
-
-    def _label(state: DetectorState, labelled: Any, others: Any, key: jax.Array) -> tuple:
-        """Labels of the unlabelled scenes, which of their points stay, and the state that remembers."""
+    def _label(memory: Memory, labelled: Any, others: Any, step: jax.Array, key: jax.Array) -> tuple:
+        """Labels of the unlabelled scenes, which of their points stay, and the memory of it."""
         truth = truth_of(others)
         if arm.pseudo == "truth":
-            return truth, others["exists"], state, {}
-        params, exists = state.teacher.value, others["exists"]
+            return truth, others["exists"], memory, {}
+        params, exists = memory.teacher.value, others["exists"]
         points = others["points"]
         if arm.pseudo == "dual":  # thresholds are measured on labelled scenes too
             points = jnp.concatenate([labelled["points"], points])
@@ -167,35 +147,36 @@ def hierarchical_learner(
         found, measures = measure(net, params, points, exists, key, scenes)
         rest = slice(len(points) - len(others["points"]), None)
         mine, my_measures = jax.tree.map(lambda x: x[rest], (found, measures))
-        stored = _stored(state.store, others["index"])
-        teaching = teach(mine, my_measures, others["points"], others["exists"], stored, state.thresholds)
+        stored = _stored(memory.store, others["index"])
+        teaching = teach(mine, my_measures, others["points"], others["exists"], stored, memory.thresholds)
         levels = teaching.levels
         if arm.pseudo == "dual":
             store = ss.store_append(
-                state.store, others["index"], mine.boxes, mine.classes, where=levels.level == 2
+                memory.store, others["index"], mine.boxes, mine.classes, where=levels.level == 2
             )
             known = Labels(*(jnp.concatenate(x) for x in zip(_pad(truth_of(labelled), stored), stored)))
             matched = found.exists & right(found.boxes, found.classes, known)
             flat = lambda x: x.reshape(-1, *x.shape[2:])
-            pool = queue_push(state.pool, flat(measures), labels=flat(found.classes), where=flat(matched))
-            state = state._replace(store=store, pool=pool, thresholds=_thresholds(state, pool))
+            pool = queue_push(memory.pool, flat(measures), labels=flat(found.classes), where=flat(matched))
+            memory = memory._replace(store=store, pool=pool, thresholds=_thresholds(memory, pool, step))
         used = Labels(mine.boxes, jnp.where(levels.weight > 0, mine.classes, -1), levels.weight)
         labels = Labels(*(jnp.concatenate(x, axis=1) for x in zip(stored, used)))
         seen, removed = others["exists"], jnp.zeros_like(others["exists"])
         if arm.removal:
             removed = _removed(others["points"], mine.boxes, levels.removed, labels)
             seen = seen & ~removed
-        return labels, seen, state, _diagnose(labels, truth, levels, removed, others["exists"], state)
+        return labels, seen, memory, _diagnose(labels, truth, levels, removed, others["exists"], memory)
 
-    def _thresholds(state: DetectorState, pool: Queue) -> jax.Array:
+    def _thresholds(memory: Memory, pool: Queue, step: jax.Array) -> jax.Array:
         items, valid = queue_items(pool)
         return jax.lax.cond(
-            state.step % config.interval == config.interval - 1,
+            step % config.interval == config.interval - 1,
             lambda: ss.dual_thresholds(items, pool.labels, num_classes=scenes.num_classes, where=valid),
-            lambda: state.thresholds,
+            lambda: memory.thresholds,
         )
 
-    return Learner(init, update)
+    optimizer = adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay)
+    return gradient_learner(init, loss, optimizer, after=follow)
 
 
 def truth_of(part: Any) -> Labels:
@@ -235,21 +216,21 @@ def _removed(points: jax.Array, boxes: jax.Array, doubtful: jax.Array, labels: L
     return jnp.any(ss.points_in_boxes(points, boxes) & doubtful[:, None, :], axis=-1)
 
 
-def _diagnose(labels, truth, levels, removed, exists, state) -> dict[str, jax.Array]:
+def _diagnose(labels, truth, levels, removed, exists, memory) -> dict[str, jax.Array]:
     used = labels.classes >= 0
     reached = right(truth.boxes, truth.classes, labels) & (truth.classes >= 0)
     recall = {
         f"label_recall_{name}": masked_mean(reached, where=truth.classes == n)
         for n, name in enumerate(data.POINT_CLASSES)
     }
-    high, low = state.thresholds[..., 0], state.thresholds[..., 1]
+    high, low = memory.thresholds[..., 0], memory.thresholds[..., 1]
     return recall | {
         "label_precision": masked_mean(right(labels.boxes, labels.classes, truth), where=used),
         "labels_per_scene": used.sum(1).mean(dtype=jnp.float32),
         "high_share": masked_mean(levels.level == 2, where=levels.level >= 0),
         "middle_share": masked_mean(levels.level == 1, where=levels.level >= 0),
         "removed_points": masked_mean(removed, where=exists),
-        "stored": state.store.count.mean(dtype=jnp.float32),
+        "stored": memory.store.count.mean(dtype=jnp.float32),
         **{f"score_high_{name}": high[n, 0] for n, name in enumerate(data.POINT_CLASSES)},
         **{f"score_low_{name}": low[n, 0] for n, name in enumerate(data.POINT_CLASSES)},
     }

@@ -31,11 +31,9 @@ def rows_of(config: ConfigDict, batch: Mapping[str, jax.Array]) -> tuple[list[di
     return [part(0, size), part(size, 2 * size)], part(2 * size, None)
 
 
-def pseudo_maps(
-    maps: list[jax.Array], truth: jax.Array, rule: str, numbers: Mapping[str, jax.Array]
-) -> tuple[ss.Consensus, list[jax.Array]]:
-    """The teachers' verdict, and the pseudo-label of each student."""
-    threshold, least = numbers["threshold"], numbers["min_agreement"]
+def pseudo_maps(maps: list[jax.Array], truth: jax.Array, arm: Any) -> tuple[ss.Consensus, list[jax.Array]]:
+    """The teachers' verdict by the arm's rule, and the pseudo-label of each student."""
+    rule, threshold, least = arm.rule, arm.threshold, arm.min_agreement
     if rule == "truth":
         both = ss.teacher_consensus(truth, truth, threshold=0.5, min_agreement=0.0)
         return both, [truth] * len(maps)
@@ -55,17 +53,17 @@ def overlap_with(masks: jax.Array, truth: jax.Array) -> jax.Array:
     return ss.consensus_iou(masks, truth, threshold=0.5)
 
 
-def localization_learner(nets: Mapping[str, Localizer], arm: ConfigDict, config: ConfigDict) -> Learner:
+def localization_learner(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Learner:
     """One arm: its nets, its rule, its numbers; students begin at the warm-up, teachers follow them."""
-    uses_unlabelled = arm.rule != "none" or arm.contrast > 0
+    uses_unlabelled = arm.rule != "none" or arm.contrast is not None
 
-    def loss(params, teacher, memory, batch, step, key):
+    def loss(params, teacher, memory, batch, step, key, context):
         metrics, (_, unlabelled) = {}, rows_of(config, batch)
         accepted = jnp.zeros(config.unlabelled_batch, bool)
         pseudo = [jnp.zeros_like(unlabelled["truth"])] * len(arm.nets)
         if arm.rule != "none":
             maps = [nets[n].apply(teacher[n], unlabelled["image"], unlabelled["audio"])[0] for n in arm.nets]
-            both, pseudo = pseudo_maps(maps, unlabelled["truth"], arm.rule, memory)
+            both, pseudo = pseudo_maps(maps, unlabelled["truth"], arm)
             accepted = both.accepted
             overlap = jnp.mean(jnp.stack([overlap_with(p, unlabelled["truth"]) for p in pseudo]), axis=0)
             area = jnp.mean(jnp.stack(pseudo), axis=(0, 2, 3)) / unlabelled["truth"].mean((1, 2))
@@ -84,23 +82,16 @@ def localization_learner(nets: Mapping[str, Localizer], arm: ConfigDict, config:
             split = config.labelled_batch
             rest = student[split:] if uses_unlabelled else jnp.zeros_like(unlabelled["truth"])
             total += ss.dual_teacher_loss(
-                student[:split], labelled["truth"], rest, pseudo[n], accepted, weight=memory["weight"]
+                student[:split], labelled["truth"], rest, pseudo[n], accepted, weight=arm.weight
             )
-            if arm.contrast:
-                total += memory["contrast"] * ss.audio_visual_contrastive(
+            if arm.contrast is not None:
+                total += arm.contrast * ss.audio_visual_contrastive(
                     features, sound, temperature=config.contrast_temperature
                 )
         return total / len(arm.nets), (memory, metrics)
 
-    def init(key: jax.Array, context: Any) -> tuple[dict, dict]:
-        # In the state and not in the program: arms that differ in these numbers alone are compiled once.
-        numbers = {
-            name: jnp.float32(arm[name]) for name in ("threshold", "min_agreement", "weight", "contrast")
-        }
-        return {name: context["warm_up"][name] for name in arm.nets}, numbers
-
     return ss.mean_teacher_learner(
-        init,
+        lambda key, context: ({name: context["warm_up"][name] for name in arm.nets}, None),
         loss,
         adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay),
         decay=config.ema_decay,

@@ -1,6 +1,5 @@
 """The picture of a comparison from few labels: what each arm says of a few examples, and each class's recall."""
 
-import functools
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,14 +24,14 @@ def answers(task: Task, params: Any, inputs: jax.Array) -> jax.Array:
 def predictions(task: Task) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
     """`Experiment.examples` for classifiers."""
 
-    classify = jax.jit(functools.partial(answers, task))
+    classify = jax.jit(lambda state, inputs: answers(task, state.memory.teacher.value, inputs))
 
     def draw(states: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
         from matplotlib.figure import Figure
 
         split = data.get("test", data["val"])
         inputs, label = split["input"][:512], np.asarray(split["label"][:512])
-        found = {arm: np.asarray(classify(state.teacher.value, inputs)) for arm, state in states.items()}
+        found = {arm: np.asarray(classify(state, inputs)) for arm, state in states.items()}
         figure = Figure(figsize=(16, 1.2 * _SHOWN), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
         _examples(left, np.asarray(inputs[:_SHOWN]), label, found)

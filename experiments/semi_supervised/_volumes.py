@@ -17,9 +17,11 @@ from jaxlab import semi_supervised as ss
 from jaxlab.core import (
     EmaState,
     Learner,
+    TrainState,
     ema_init,
     ema_update,
     expected_calibration_error,
+    gradient_learner,
     masked_mean,
     ramp_up_decay,
     sigmoid_ramp_up,
@@ -28,16 +30,7 @@ from jaxlab.data import BlobVolumes
 
 GROUPS = 2
 ARCHITECTURES = ("plain", "residual")
-Stacked = dict[str, Any]
-
-
-class GroupState(NamedTuple):
-    """Students `{architecture: leaves [groups, ...]}`, their optimizers and teachers likewise, and the step."""
-
-    params: Stacked
-    opt_state: Stacked
-    teachers: dict[str, EmaState]
-    step: jax.Array
+Stacked = dict[str, Any]  # by architecture, leaves [groups, ...]
 
 
 def splits(task: ConfigDict) -> dict[str, Any]:
@@ -89,18 +82,38 @@ def _net(config: ConfigDict, architecture: str) -> nets.UNet:
     return nets.UNet(num_classes=2, dims=config.task.dims, residual=architecture == "residual", **options)
 
 
-def _optimizer(config: ConfigDict, arm: ConfigDict) -> optax.GradientTransformation:
+def _optimizer(config: ConfigDict, arm: Any) -> optax.GradientTransformation:
     turns = -(-config.steps // GROUPS)
     rate = lambda step: ss.warmup_constant_cosine(
         step, base=arm.learning_rate, floor=1e-3 * arm.learning_rate, warmup=turns // 8, total=turns
     )
     if config.optimizer == "sgd":
-        return optax.chain(
+        inner = optax.chain(
             optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=config.momentum)
         )
-    if config.optimizer == "adam":
-        return optax.adamw(rate, b1=config.momentum, weight_decay=config.weight_decay)
-    raise ValueError(f"optimizer is {config.optimizer!r}: it must be adam or sgd")
+    elif config.optimizer == "adam":
+        inner = optax.adamw(rate, b1=config.momentum, weight_decay=config.weight_decay)
+    else:
+        raise ValueError(f"optimizer is {config.optimizer!r}: it must be adam or sgd")
+    return _by_turns(inner, config.period)
+
+
+def _by_turns(inner: optax.GradientTransformation, period: int) -> optax.GradientTransformation:
+    """Each group has its own optimizer, which sleeps during the other's turn."""
+
+    def update(grads: Stacked, state: tuple, params: Stacked) -> tuple[Stacked, tuple]:
+        states, step = state
+        group = _turn(step, period)
+        updates, own = inner.update(_of(grads, group), _of(states, group), _of(params, group))
+        still = jax.tree.map(jnp.zeros_like, params)
+        return _put(still, group, updates), (_put(states, group, own), step + 1)
+
+    return optax.GradientTransformation(lambda params: (jax.vmap(inner.init)(params), jnp.int32(0)), update)
+
+
+def _turn(step: jax.Array, period: int) -> jax.Array:
+    """The group that learns."""
+    return step // period % GROUPS
 
 
 def _of(tree: Any, group: jax.Array) -> Any:
@@ -125,7 +138,7 @@ class _Seen(NamedTuple):
     progress: jax.Array
 
 
-def _losses(config: ConfigDict, arm: ConfigDict, params: Stacked, seen: _Seen, x: jax.Array) -> tuple:
+def _losses(config: ConfigDict, arm: Any, params: Stacked, seen: _Seen, x: jax.Array) -> tuple:
     """The two students' losses summed; beside them the logits, and which student the others look up to."""
     own = _forward(config, params, x)
     frozen = jax.lax.stop_gradient(own)
@@ -142,7 +155,7 @@ def _losses(config: ConfigDict, arm: ConfigDict, params: Stacked, seen: _Seen, x
 
 
 def _instructive(
-    config: ConfigDict, arm: ConfigDict, own: Any, seen: _Seen, best: Any, is_best: Any, ramp: Any
+    config: ConfigDict, arm: Any, own: Any, seen: _Seen, best: Any, is_best: Any, ramp: Any
 ) -> jax.Array:
     """RAIL's loss of one student."""
     rows, begun = config.batch_size, seen.progress >= config.start
@@ -168,15 +181,13 @@ def _segmentation(logits: jax.Array, label: jax.Array) -> jax.Array:
     return ss.masked_cross_entropy(logits, label).mean() + overlap.mean()
 
 
-def _baseline(
-    config: ConfigDict, arm: ConfigDict, own: Any, seen: _Seen, student: int, ramp: Any
-) -> jax.Array:
+def _baseline(config: ConfigDict, arm: Any, own: Any, seen: _Seen, student: int, ramp: Any) -> jax.Array:
     """The labels alone, a mean teacher, cross pseudo supervision, or the labels of everything."""
     rows = config.batch_size
     total, logits = _segmentation(own[student, :rows], seen.batch["label"]), own[student, rows:]
-    if arm.mean_teacher_weight:
+    if arm.mean_teacher_weight is not None:
         total += arm.mean_teacher_weight * ramp * ss.consistency_mse(logits, seen.teachers[student]).mean()
-    if arm.cross_weight:
+    if arm.cross_weight is not None:
         other = jax.lax.stop_gradient(own[1 - student, rows:]).argmax(-1)
         total += arm.cross_weight * ramp * ss.masked_cross_entropy(logits, other).mean()
     if arm.all_labels:
@@ -184,54 +195,38 @@ def _baseline(
     return total
 
 
-def learner(config: ConfigDict, arm: ConfigDict) -> Learner:
+def method(config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
     """Four students and their teachers; each step trains one group, which sees the other's predictions."""
-    optimizer, taught = _optimizer(config, arm), arm.instructive or arm.mean_teacher_weight > 0
+    taught = arm.instructive or arm.mean_teacher_weight is not None
 
-    def init(key: jax.Array, context: Any) -> GroupState:
+    def init(key: jax.Array, context: Any) -> tuple[Stacked, EmaState]:
         space = config.task.options.size[: config.task.dims]
         example, keys = jnp.zeros((1, *space, 1)), jax.random.split(key, GROUPS)
         params = {
             name: jax.vmap(lambda k, n=name: _net(config, n).init(k, example))(keys) for name in ARCHITECTURES
         }
-        opt_state = {name: jax.vmap(optimizer.init)(own) for name, own in params.items()}
-        teachers = {name: jax.vmap(ema_init)(own) for name, own in params.items()}
-        return GroupState(params, opt_state, teachers, jnp.zeros((), jnp.int32))
+        return params, jax.vmap(ema_init)(params)
 
-    def update(state: GroupState, batch: Any, key: jax.Array) -> tuple[GroupState, dict[str, jax.Array]]:
-        turn = state.step // config.period
-        group, progress = turn % GROUPS, state.step / config.steps
-        own, x = _of(state.params, group), jnp.concatenate([batch["image"], batch["unlabelled"]])
+    def loss(params: Stacked, teachers: Any, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
+        group, x = _turn(step, config.period), jnp.concatenate([batch["image"], batch["unlabelled"]])
         noise = config.input_noise * jax.random.normal(key, (3, *x.shape))
-        slow = {name: _of(state.teachers[name].value, group) for name in ARCHITECTURES}
+        others, slow = jax.lax.stop_gradient(_of(params, 1 - group)), _of(teachers.value, group)
         seen = _Seen(
             batch=batch,
-            others=_forward(config, _of(state.params, 1 - group), x + noise[0]) if arm.instructive else None,
+            others=_forward(config, others, x + noise[0]) if arm.instructive else None,
             teachers=_forward(config, slow, (x + noise[1])[config.batch_size :]) if taught else None,
-            progress=progress,
+            progress=step / config.steps,
         )
-        loss = lambda params: _losses(config, arm, params, seen, x + noise[2])
-        (value, known), grads = jax.value_and_grad(loss, has_aux=True)(own)
-        state = _step(config, optimizer, state, group, own, grads)
-        return state, {"loss": value / len(ARCHITECTURES), **_metrics(config, batch, *known)}
+        value, known = _losses(config, arm, _of(params, group), seen, x + noise[2])
+        return value, (teachers, {"loss": value / len(ARCHITECTURES), **_metrics(config, batch, *known)})
 
-    return Learner(init, update)
+    def follow(params: Stacked, teachers: EmaState, step: jax.Array) -> EmaState:
+        group = _turn(step - 1, config.period)
+        slow = ema_update(_of(teachers, group), _of(params, group), ramp_up_decay(config.ema_decay))
+        return _put(teachers, group, slow)
 
-
-def _step(
-    config: ConfigDict, optimizer: Any, state: GroupState, group: jax.Array, own: Any, grads: Any
-) -> GroupState:
-    """One optimizer step of a group's students, and of their teachers after them."""
-    params, opt_state, teachers = {}, {}, {}
-    for name in ARCHITECTURES:
-        updates, memory = optimizer.update(grads[name], _of(state.opt_state[name], group), own[name])
-        moved = optax.apply_updates(own[name], updates)
-        average = _of(state.teachers[name], group)
-        slow = ema_update(average, moved, ramp_up_decay(config.ema_decay)(average.count))
-        params[name] = _put(state.params[name], group, moved)
-        opt_state[name] = _put(state.opt_state[name], group, memory)
-        teachers[name] = _put(state.teachers[name], group, slow)
-    return GroupState(params, opt_state, teachers, state.step + 1)
+    learner = gradient_learner(init, loss, _optimizer(config, arm), after=follow)
+    return learner, _evaluate(config), None
 
 
 def _metrics(config: ConfigDict, batch: Any, frozen: jax.Array, best: jax.Array) -> dict[str, jax.Array]:
@@ -261,12 +256,10 @@ def _probabilities(config: ConfigDict, params: Stacked, images: jax.Array) -> ja
     return jnp.moveaxis(jax.lax.map(one, images, batch_size=32), 1, 0)
 
 
-def evaluate(
-    config: ConfigDict, arm: ConfigDict
-) -> Callable[[GroupState, BlobVolumes], dict[str, jax.Array]]:
+def _evaluate(config: ConfigDict) -> Callable[[TrainState, BlobVolumes, Any], dict[str, jax.Array]]:
     """The mean of the four students' probabilities, as the paper predicts, and one student alone."""
 
-    def scores(state: GroupState, split: BlobVolumes) -> dict[str, jax.Array]:
+    def scores(state: TrainState, split: BlobVolumes, context: Any) -> dict[str, jax.Array]:
         each = _probabilities(config, state.params, split.image)
         together, truth = each.mean(0), split.label == 1
         found = together > 0.5
@@ -282,7 +275,7 @@ def evaluate(
     return scores
 
 
-def panels(config: ConfigDict, ends: dict[str, GroupState], splits: dict[str, Any]) -> list:
+def panels(config: ConfigDict, ends: dict[str, TrainState], splits: dict[str, Any]) -> list:
     """A labelled and four unlabelled volumes: image, label, one arm's pseudo-label, predictions, truth."""
     join = lambda a, b: jnp.concatenate([a[:1], b[:4]])
     rows = jax.tree.map(join, splits["train"]["labelled"], splits["train"]["unlabelled"])

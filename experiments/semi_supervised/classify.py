@@ -6,6 +6,7 @@ parameters and is scored by that average, so that averaging alone favours nobody
 takes its targets from it, one with `"self"` takes them from the student itself.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -42,12 +43,17 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     """
     _check(config)
     task = TASKS[config.data.source](config)
-    score = _evaluate(task, config.eval_chunk)
+    method = functools.partial(_learner, task, config, _label_pool(task, config))
+    for arm in config.arms.values():
+        method(arm)  # settings that contradict each other are found now
     return Experiment(
         data={name: split for name, split in task.splits.items() if name != "test" or config.test},
         draw=lambda train, key: data.draw(train, key, batch_size=config.unlabelled_batch),
-        arms={name: Arm(_learner(task, config, arm), config.steps) for name, arm in config.arms.items()},
-        evaluate=score,
+        arms={
+            name: Arm(method, arm.to_dict(), config.steps, static=("warm_up",))
+            for name, arm in config.arms.items()
+        },
+        evaluate=_evaluate(task, config.eval_chunk),
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=predictions(task),
     )
@@ -87,21 +93,21 @@ def _label_pool(task: Task, config: ConfigDict) -> dict[str, np.ndarray]:
     return jax.tree.map(np.asarray, data.take(train, np.flatnonzero(kept)))
 
 
-def _learner(task: Task, config: ConfigDict, arm: ConfigDict) -> Learner:
-    if arm.mix_weight and task.mix is None:
-        raise ValueError(f"mix_weight is {arm.mix_weight}: images are not mixed, it must be 0")
-    pool, rows = _label_pool(task, config), len(task.splits["train"]["label"])
+def _learner(task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: Any) -> Learner:
+    if arm.mix_weight is not None and task.mix is None:
+        raise ValueError(f"mix_weight is {arm.mix_weight}: images are not mixed, it must be None")
+
+    classes, count = task.num_classes, config.labels_per_class
 
     def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
         params_key, label_key = jax.random.split(key)
-        classes, count = task.num_classes, config.labels_per_class
         chosen = data.few_labels(label_key, pool["label"], num_classes=classes, per_class=count)
-        labelled = data.take(pool, jnp.flatnonzero(chosen, size=classes * count))
-        thresholds = {
-            "curriculum": lambda: semi.curriculum_init(rows),
-            "adaptive": lambda: semi.adaptive_init(classes),
-        }
-        return task.init(params_key), {"labelled": labelled, "thresholds": thresholds.get(arm.target, dict)()}
+        labelled, thresholds = data.take(pool, jnp.flatnonzero(chosen, size=classes * count)), {}
+        if arm.target == "curriculum":
+            thresholds = semi.curriculum_init(len(task.splits["train"]["label"]))
+        elif arm.target == "adaptive":
+            thresholds = semi.adaptive_init(classes)
+        return task.init(params_key), {"labelled": labelled, "thresholds": thresholds}
 
     warm_up = round(arm.warm_up * config.steps)
     optimizer = optax.adamw(
@@ -112,11 +118,11 @@ def _learner(task: Task, config: ConfigDict, arm: ConfigDict) -> Learner:
     )
 
 
-def _evaluate(task: Task, chunk: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
+def _evaluate(task: Task, chunk: int) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
     def predict(state: Any, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return answers(task, state.teacher.value, inputs), answers(task, state.params, inputs)
+        return answers(task, state.memory.teacher.value, inputs), answers(task, state.params, inputs)
 
-    def evaluate(state: Any, split: Any) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
         inputs, label = split["input"], split["label"]
         if 0 < chunk < len(label):
             one = lambda one: jax.tree.map(lambda x: x[0], predict(state, one[None]))

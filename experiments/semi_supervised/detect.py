@@ -4,6 +4,7 @@ Scenes are procedural. A burn-in stage trains the detector on the labelled scene
 it, student and teacher alike, and sees the same batches.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,28 +56,14 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
         )
     splits, net = _splits(config), Detector(tuple(config.net.channels), config.net.head)
     scenes = Scenes(config.data.size, config.cells, config.detections)
-    evaluate = _evaluate(net, scenes)
-    arms = {
-        name: Arm(
-            hierarchical_learner(
-                net,
-                adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay),
-                arm,
-                config,
-                scenes,
-            ),
-            config.steps,
-            evaluate,
-        )
-        for name, arm in config.arms.items()
-    }
+    method = functools.partial(hierarchical_learner, net, scenes, config)
     return {
         "": Experiment(
             data=splits,
             draw=_draw(config),
             prepare={"burn_in": _burn_in(net, scenes, config)},
-            arms=arms,
-            evaluate=evaluate,
+            arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
+            evaluate=_evaluate(net, scenes),
             claims=tuple(Claim(**claim) for claim in config.claims),
             examples=lambda states, splits: _examples(states, splits, net, scenes, config),
         )
@@ -116,27 +103,34 @@ def _burn_in(net: Detector, scenes: Scenes, config: ConfigDict) -> Arm:
     """The labelled scenes alone."""
     shape = (1, scenes.cells, scenes.cells, 5)
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(params: Any, memory: None, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
         labelled = batch["labelled"]
         points, labels = student_view(labelled["points"], truth_of(labelled), key)
         cells = grid(points, labelled["exists"], size=scenes.size, cells=scenes.cells)
-        return detection_loss(net.apply(params, cells, identity(len(points))), labels, size=scenes.size), {}
+        maps = net.apply(params, cells, identity(len(points)))
+        return detection_loss(maps, labels, size=scenes.size), (memory, {})
 
-    init = lambda key: net.init(key, jnp.zeros(shape), identity(1))
+    init = lambda key, context: (net.init(key, jnp.zeros(shape), identity(1)), None)
     optimizer = adamw(config.burn_in.learning_rate, config.burn_in.steps, weight_decay=config.weight_decay)
     learner = gradient_learner(init, loss, optimizer)
-    return Arm(learner, config.burn_in.steps, lambda state, split: {}, export=lambda state: state.params)
+    return Arm(
+        learner,
+        steps=config.burn_in.steps,
+        evaluate=lambda state, split, context: {},
+        export=lambda state: state.params,
+    )
 
 
-def _evaluate(net: Detector, scenes: Scenes) -> Callable[[Any, data.PointScenes], dict[str, jax.Array]]:
+def _evaluate(net: Detector, scenes: Scenes) -> Callable[[Any, data.PointScenes, Any], dict[str, jax.Array]]:
     """The teacher's mAP, and how right its boxes are at each level of its thresholds."""
 
-    def evaluate(state: Any, split: data.PointScenes) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: data.PointScenes, context: Any) -> dict[str, jax.Array]:
         points, exists, truth = split.points, split.exists, truth_of(split._asdict())
-        found, measures = measure(net, state.teacher.value, points, exists, jax.random.key(0), scenes)
+        teacher, thresholds = state.memory.teacher.value, state.memory.thresholds
+        found, measures = measure(net, teacher, points, exists, jax.random.key(0), scenes)
         count = len(points)
         nothing = Labels(jnp.zeros((count, 1, 4)), jnp.full((count, 1), -1), jnp.zeros((count, 1)))
-        level = teach(found, measures, points, exists, nothing, state.thresholds).levels.level
+        level = teach(found, measures, points, exists, nothing, thresholds).levels.level
         is_right = right(found.boxes, found.classes, truth)
         iou = ss.axis_aligned_iou(found.boxes, truth.boxes)
         scores = ss.mean_average_precision(
@@ -163,15 +157,14 @@ def _examples(
     from matplotlib.figure import Figure
 
     name = config.shown if config.shown in states else next(iter(states))
-    arm, state = config.arms[name], states[name]
+    arm, memory = config.arms[name], states[name].memory
     picked = jax.tree.map(lambda x: x[:4], splits["train"]["unlabelled"])
-    params, points, exists = state.teacher.value, picked.points, picked.exists
+    params, points, exists = memory.teacher.value, picked.points, picked.exists
     found, measures = measure(net, params, points, exists, jax.random.key(0), scenes)
     rows = np.arange(len(points))
-    stored = Labels(
-        state.store.boxes[rows], state.store.classes[rows], jnp.ones(state.store.classes[rows].shape)
-    )
-    levels = teach(found, measures, points, exists, stored, state.thresholds).levels
+    boxes, classes = memory.store.boxes[rows], memory.store.classes[rows]
+    stored = Labels(boxes, classes, jnp.ones(classes.shape))
+    levels = teach(found, measures, points, exists, stored, memory.thresholds).levels
     doubtful = levels.removed & (levels.level == 0) & arm.removal
     gone = jnp.any(ss.points_in_boxes(points, found.boxes) & doubtful[:, None, :], axis=-1)
     permutation = data.random_quadrants(jax.random.key(1), len(points), shuffled=arm.shuffle)

@@ -5,6 +5,7 @@ starts from it, students and teachers alike, and sees the same batches. An arm i
 the teachers' maps of unlabelled frames become pseudo-labels.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from experiments.semi_supervised._localizers import Localizer, mirrored, strong_
 from experiments.semi_supervised._optimizer import adamw
 from jaxlab import data
 from jaxlab import semi_supervised as ss
-from jaxlab.core import gradient_learner, masked_mean
+from jaxlab.core import Learner, gradient_learner, masked_mean
 from jaxlab.data._audio_visual import draw_scene
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -40,14 +41,13 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
     _check(config)
     splits = _splits(config)
     nets = {name: Localizer(**spec.to_dict()) for name, spec in config.nets.items()}
-    arms = {name: _arm(nets, arm, config) for name, arm in config.arms.items()}
+    method = functools.partial(_method, nets, config)
     return {
         "": Experiment(
             data=splits,
             draw=_draw(config),
             prepare={"warm_up": _warm_up(nets, config, splits)},
-            arms=arms,
-            evaluate=next(iter(arms.values())).evaluate,
+            arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
             claims=tuple(Claim(**claim) for claim in config.claims),
             examples=lambda states, splits: _examples(states, splits, nets, config),
         )
@@ -105,37 +105,38 @@ def _warm_up(nets: Mapping[str, Localizer], config: ConfigDict, splits: Any) -> 
     """Every net on the boxes alone."""
     example = jax.tree.map(lambda x: x[:1], splits["val"])
 
-    def init(key: jax.Array) -> dict[str, Any]:
+    def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
         keys = jax.random.split(key, len(nets))
-        return {n: net.init(k, example.image, example.audio) for (n, net), k in zip(nets.items(), keys)}
+        return {n: net.init(k, example.image, example.audio) for (n, net), k in zip(nets.items(), keys)}, None
 
-    def loss(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(params: Any, memory: None, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
         total, view = 0.0, strong_view(batch["image"], key, **config.strong)
         parts, _ = rows_of(config, batch | {"image": view})
         for n, (name, net) in enumerate(nets.items()):
             labelled = parts[n % 2]
             maps, _, _ = net.apply(params[name], labelled["image"], labelled["audio"])
             total += ss.pixel_cross_entropy(maps, labelled["truth"]).mean()
-        return total / len(nets), {}
+        return total / len(nets), (memory, {})
 
     optimizer = adamw(config.warm_up.learning_rate, config.warm_up.steps, weight_decay=config.weight_decay)
     learner = gradient_learner(init, loss, optimizer)
-    return Arm(learner, config.warm_up.steps, lambda state, split: {}, export=lambda state: state.params)
+    return Arm(learner, steps=config.warm_up.steps, export=lambda state: state.params)
 
 
-def _arm(nets: Mapping[str, Localizer], arm: ConfigDict, config: ConfigDict) -> Arm:
-    return Arm(localization_learner(nets, arm, config), config.steps, _evaluate(nets, arm, config))
+def _method(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
+    return localization_learner(nets, config, arm), _evaluate(nets, config, arm), None
 
 
-def _evaluate(nets: Mapping[str, Localizer], arm: ConfigDict, config: ConfigDict) -> Callable:
+def _evaluate(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Callable:
     """The mean of the teachers' maps on weak views, and how good pseudo-labels would be there."""
 
-    def evaluate(state: Any, split: data.AudioVisualScenes) -> dict[str, jax.Array]:
+    def evaluate(state: Any, split: data.AudioVisualScenes, context: Any) -> dict[str, jax.Array]:
         truth = ss.box_map(split.boxes[:, 0], height=config.data.size, width=config.data.size)
-        maps = [nets[n].apply(state.teacher.value[n], split.image, split.audio)[0] for n in arm.nets]
+        teacher = state.memory.teacher.value
+        maps = [nets[n].apply(teacher[n], split.image, split.audio)[0] for n in arm.nets]
         overlap = overlap_with(sum(maps) / len(maps), truth)
         small = truth.sum((1, 2)) < config.small_area
-        both, pseudo = pseudo_maps(maps, truth, arm.rule, state.memory)
+        both, pseudo = pseudo_maps(maps, truth, arm)
         quality = jnp.mean(jnp.stack([overlap_with(p, truth) for p in pseudo]), axis=0)
         # At equal coverage: the half of the samples that the arm's own rule trusts most.
         half = jnp.argsort(-both.agreement, stable=True)[: len(truth) // 2]
@@ -162,9 +163,9 @@ def _examples(
     name = config.shown if config.shown in states else (pairs or list(states))[0]
     arm, scenes = config.arms[name], jax.tree.map(lambda x: x[:6], splits["train"]["unlabelled"])
     truth = ss.box_map(scenes.boxes[:, 0], height=config.data.size, width=config.data.size)
-    teacher = states[name].teacher.value
+    teacher = states[name].memory.teacher.value
     maps = [nets[n].apply(teacher[n], scenes.image, scenes.audio)[0] for n in arm.nets]
-    both, pseudo = pseudo_maps(maps, truth, arm.rule, states[name].memory)
+    both, pseudo = pseudo_maps(maps, truth, arm)
     columns = {f"teacher {n}": m for n, m in zip(arm.nets, maps)}
     columns |= {"pseudo-label": pseudo[0], f"prediction ({name})": sum(maps) / len(maps), "truth": truth}
     figure = Figure(figsize=(1.7 * (len(columns) + 1), 1.7 * len(truth)), layout="constrained")

@@ -6,6 +6,7 @@ per class (`_events`). Volumes: two groups of two students and their slow teache
 an arm says which losses they get.
 """
 
+import functools
 from types import ModuleType
 from typing import Any
 
@@ -28,17 +29,15 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     """
     flow = _flow(config)
     _check(config)
-    splits = flow.splits(config.task)
+    splits, method = flow.splits(config.task), functools.partial(flow.method, config)
     if not config.test:
         del splits["test"]
+    for arm in config.arms.values():
+        method(arm)  # settings that make no sense are found now
     return Experiment(
         data=splits,
         draw=flow.draw(config),
-        arms={
-            name: Arm(flow.learner(config, arm), config.steps, flow.evaluate(config, arm))
-            for name, arm in config.arms.items()
-        },
-        evaluate=flow.evaluate(config, next(iter(config.arms.values()))),
+        arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=lambda ends, data: draw_panels(flow.panels(config, ends, data)),
     )

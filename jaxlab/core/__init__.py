@@ -2,9 +2,11 @@
 
 from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, reverse_kl, total_variation
 from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
-from jaxlab.core._gradient_learner import GradientState, gradient_learner
-from jaxlab.core._learner import Learner
+from jaxlab.core._gradient_learner import TrainState, gradient_learner
+from jaxlab.core._learner import Computed, Learner, computed
 from jaxlab.core._mapped import data_devices, split_rows, vary_alike
+from jaxlab.core._master_weights import MasterWeightsState, master_weights
+from jaxlab.core._permutation import pass_rows, permute_index
 from jaxlab.core._prototype import (
     PrototypeBank,
     bank_init,
@@ -25,24 +27,31 @@ from jaxlab.core._statistics import (
     pearson,
     top_k_accuracy,
 )
+from jaxlab.core._until import UntilState, until
+from jaxlab.core._values import debug_checks
 
 __all__ = [
     "MASKED_LOGIT",
+    "Computed",
     "EmaState",
-    "GradientState",
     "Learner",
+    "MasterWeightsState",
     "PrototypeBank",
     "Queue",
+    "TrainState",
+    "UntilState",
     "accuracy",
     "as_float",
     "bank_init",
     "bank_update",
     "class_means",
+    "computed",
     "constant_decay",
     "cosine_ramp_down",
     "cosine_similarity",
     "cross_entropy",
     "data_devices",
+    "debug_checks",
     "ema_init",
     "ema_update",
     "ema_value",
@@ -61,8 +70,11 @@ __all__ = [
     "masked_std",
     "masked_sum",
     "masked_var",
+    "master_weights",
     "normalize",
+    "pass_rows",
     "pearson",
+    "permute_index",
     "prototype_logits",
     "queue_init",
     "queue_items",
@@ -73,5 +85,6 @@ __all__ = [
     "split_rows",
     "top_k_accuracy",
     "total_variation",
+    "until",
     "vary_alike",
 ]

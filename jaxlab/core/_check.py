@@ -1,59 +1,199 @@
-"""Static contracts on arguments: one readable line that prints what came and names what is allowed.
+"""Contracts on arguments: one readable line that says which, prints what came, and names what is allowed.
 
-The checks look at shapes, dtypes and Python numbers, so they cost nothing under jit; a traced hyper-parameter is
-taken on trust.
+Shapes, dtypes and Python numbers are checked at no cost under jit. Values are looked at where they are known, see
+`jaxlab.core._values`: a traced one is taken on trust, unless `debug_checks` is on.
 """
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.core._values import check_values, concrete
+
+_ROUNDING = 1e-2  # by which probabilities in bfloat16 may leave [0, 1]
 
 
-def check_decay(decay: float | jax.Array) -> None:
-    """A static decay lies in [0, 1]."""
-    if isinstance(decay, int | float) and not 0.0 <= decay <= 1.0:
-        raise ValueError(f"decay must be in [0, 1], got {decay}")
+def _check_number(name: str, value: Any, fits: Callable[[np.ndarray], Any], allowed: str) -> None:
+    """A hyper-parameter, or every entry of one, is as it must be; traced ones, and None, pass."""
+    known = None if value is None else concrete(value)
+    if known is None:
+        return
+    if known.dtype != bool and not jnp.issubdtype(known.dtype, jnp.number):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if not np.all(fits(known)):  # a NaN fits nothing
+        raise ValueError(f"{name} must be {allowed}, got {value if np.isscalar(value) else known.tolist()}")
 
 
-def check_positive(name: str, value: float | jax.Array) -> None:
-    """A static hyper-parameter is above 0."""
-    if isinstance(value, int | float) and not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+def check_together(allowed: str, fits: Callable[..., Any], **values: Any) -> None:
+    """Known hyper-parameters that bound each other satisfy `fits(*values)`; where one is traced nothing is checked."""
+    known = [concrete(value) for value in values.values()]
+    if all(x is not None for x in known) and not np.all(fits(*known)):
+        given = ", ".join(f"{name} {value}" for name, value in values.items())
+        raise ValueError(f"{allowed}, got {given}")
 
 
-def check_labels(logits: jax.Array, labels: jax.Array) -> None:
-    """Integer labels `[...]` belong to logits `[..., C]`."""
-    given, shape = jnp.shape(labels), jnp.shape(logits)
+def check_decay(decay: Any) -> None:
+    """A known decay lies in [0, 1]; a schedule passes."""
+    if not callable(decay):
+        check_fraction("decay", decay)
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """A known hyper-parameter, or every entry of one, lies in [0, 1]."""
+    _check_number(name, value, lambda x: (x >= 0) & (x <= 1), "in [0, 1]")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """A known hyper-parameter is above 0."""
+    _check_number(name, value, lambda x: x > 0, "positive")
+
+
+def check_least(name: str, value: Any, least: float) -> None:
+    """A known hyper-parameter is at least `least`; None passes."""
+    _check_number(name, value, lambda x: x >= least, f"at least {least}")
+
+
+def dtype_of(x: Any) -> np.dtype:
+    """The dtype of an array, a number or a list of them; a line for what is no array at all."""
+    try:
+        return jnp.result_type(x) if hasattr(x, "dtype") or np.isscalar(x) else jnp.asarray(x).dtype
+    except (TypeError, ValueError):
+        raise ValueError(f"{str(x)[:60]!r} is no array of numbers") from None
+
+
+def as_integers(
+    name: str,
+    x: Any,
+    meaning: str,
+    size: int | None = None,
+    *,
+    where: Any = None,
+    ignore: str | None = None,
+    also: Sequence[int] = (),
+) -> jax.Array:
+    """The array `name`, which must be of an integer type, and where known in [0, size) if there is a size.
+
+    `meaning` says what the integers are; what `where` masks may be anything. With `ignore`, a few words that say what
+    a negative one stands for, negative ones and those in `also` pass too.
+    """
+    found = dtype_of(x)
+    if not jnp.issubdtype(found, jnp.integer):
+        raise ValueError(f"{name} must be integers, {meaning}, got {found}")
+    if size is not None:  # of what was given: a wider integer would wrap around
+        _check_range(name, x, size, where, ignore, also)
+    return jnp.asarray(x)
+
+
+def _check_range(name: str, x: Any, size: int, where: Any, ignore: str | None, also: Sequence[int]) -> None:
+
+    def find(x: np.ndarray, *where: np.ndarray) -> str | None:
+        bad = (x >= size) & ~np.isin(x, also) if ignore else (x < 0) | (x >= size)
+        for mask in where:
+            bad = bad & mask.astype(bool)
+        if not bad.any():
+            return None
+        allowed = f"in [0, {size})" + (f", or negative for {ignore}" if ignore else "")
+        return f"{name} must be {allowed}, got {x[bad][0]}"
+
+    if where is None:
+        check_values(find, x)
+    elif _fits(where, np.shape(x)):  # a mask that does not has a line of its own, later
+        check_values(find, x, where)
+
+
+IGNORED = "an example to ignore"
+
+
+def as_labels(
+    logits: Any,
+    labels: Any,
+    *,
+    name: str = "labels",
+    where: Any = None,
+    also: Sequence[int] = (),
+) -> jax.Array:
+    """Integer labels `[...]` that belong to logits `[..., C]`: classes in [0, C), negative for an example to ignore.
+
+    `where` `[...]` masks labels that may be anything; `also` holds further numbers that mean "ignore".
+    """
+    given, shape = np.shape(labels), np.shape(logits)
     if not shape or given != shape[:-1]:
-        raise ValueError(f"labels {given} must have the leading shape [...] of logits [..., C] {shape}")
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-        raise ValueError(f"labels must be integers, class indices in [0, C), got {jnp.result_type(labels)}")
+        one_hot = ": class indices, not one-hot, so labels.argmax(-1)" if given == shape and shape else ""
+        raise ValueError(
+            f"{name} {given} must have the leading shape [...] of logits [..., C] {shape}{one_hot}"
+        )
+    return as_integers(
+        name, labels, "class indices in [0, C)", shape[-1], where=where, ignore=IGNORED, also=also
+    )
 
 
 def check_same_logits(student_logits: jax.Array, teacher_logits: jax.Array) -> None:
     """Student and teacher logits share one shape `[..., C]`."""
-    student, teacher = jnp.shape(student_logits), jnp.shape(teacher_logits)
+    student, teacher = np.shape(student_logits), np.shape(teacher_logits)
     if not student or student != teacher:
         raise ValueError(
             f"student_logits {student} and teacher_logits {teacher} must have the same shape [..., C]"
         )
 
 
+def check_probabilities(name: str, probs: Any, *, where: Any = True, meaning: str = "probabilities") -> None:
+    """Known probabilities lie in [0, 1], up to rounding; `where` broadcasts to them and masks what does not count."""
+    hint = ": apply softmax to logits first" if meaning == "probabilities" else ""
+
+    def find(probs: np.ndarray, where: np.ndarray) -> str | None:
+        probs = probs.astype(np.float64)
+        bad = ((probs < -_ROUNDING) | (probs > 1 + _ROUNDING)) & where.astype(bool)
+        if not bad.any():
+            return None
+        return f"{name} must be {meaning} in [0, 1], got {probs[bad][0]:.4g}{hint}"
+
+    check_values(find, probs, where)
+
+
+def as_bool(name: str, x: Any) -> jax.Array:
+    """A mask as booleans; known numbers in it are 0 or 1."""
+
+    def find(x: np.ndarray) -> str | None:
+        bad = (x != 0) & (x != 1)
+        if not bad.any():
+            return None
+        return f"{name} must be bool or hold 0 and 1, got {x[bad][0]}: it is a mask, not weights or values"
+
+    if dtype_of(x) != np.bool_:
+        check_values(find, x)
+    return jnp.asarray(x).astype(bool)
+
+
 def check_fits(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> None:
     """The array `name` broadcasts to exactly `shape`, that of the array `target`."""
+    if not _fits(x, shape):
+        raise ValueError(f"{name} {np.shape(x)} must broadcast to the {target} {tuple(shape)}")
+
+
+def _fits(x: Any, shape: tuple[int, ...]) -> bool:
     try:
-        fits = jnp.broadcast_shapes(jnp.shape(x), shape) == tuple(shape)
+        return jnp.broadcast_shapes(np.shape(x), shape) == tuple(shape)
     except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{name} {jnp.shape(x)} must broadcast to the {target} {tuple(shape)}")
+        return False
 
 
 def fitted(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> jax.Array:
     """The array `name` in exactly `shape`, that of the array `target`."""
     check_fits(x, shape, name, target)
-    return jnp.broadcast_to(x, shape)
+    return jnp.broadcast_to(jnp.asarray(x), shape)
 
 
-def full_mask(where: jax.Array | None, shape: tuple[int, ...], target: str = "logits") -> jax.Array:
+def full_mask(
+    where: jax.Array | None, shape: tuple[int, ...], target: str = "logits", *, name: str = "where"
+) -> jax.Array:
     """`where` as booleans of exactly `shape`, that of the array `target`; None keeps everything."""
-    return fitted(jnp.asarray(True if where is None else where).astype(bool), shape, "where", target)
+    return fitted(as_bool(name, True if where is None else where), shape, name, target)
+
+
+def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:
+    """A named option is one of those that exist."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")

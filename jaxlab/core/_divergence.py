@@ -6,20 +6,14 @@ temperature-squared factor anywhere; losses that want one multiply it in. `where
 class has probability 0 on both sides, exactly as a logit of -inf on its own side.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core._check import check_labels, check_positive
+from jaxlab.core._check import as_labels, check_fraction, check_positive, check_same_logits
 from jaxlab.core._reduce import as_float, as_mask
 from jaxlab.core._softmax import masked_log_softmax, masked_softmax
-
-
-def _check_pair(student_logits: jax.Array, teacher_logits: jax.Array) -> None:
-    s, t = jnp.shape(student_logits), jnp.shape(teacher_logits)
-    if s != t or not s:
-        raise ValueError(f"student_logits {s} and teacher_logits {t} must have the same shape [..., C]")
+from jaxlab.core._values import concrete
 
 
 def _distribution(
@@ -72,7 +66,7 @@ def forward_kl(
     >>> round(forward_kl(student, teacher).item(), 4)
     0.1308
     """
-    _check_pair(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     _, log_s, support_s = _distribution(student_logits, temperature, where)
     p_t, log_t, _ = _distribution(teacher_logits, temperature, where)
@@ -112,7 +106,7 @@ def reverse_kl(
     >>> round(reverse_kl(student, teacher).item(), 4)
     0.1308
     """
-    _check_pair(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     return forward_kl(teacher_logits, student_logits, temperature=temperature, where=where)
 
 
@@ -120,7 +114,7 @@ def jsd(
     student_logits: jax.Array,
     teacher_logits: jax.Array,
     *,
-    beta: float = 0.5,
+    beta: float | jax.Array = 0.5,
     temperature: float | jax.Array = 1.0,
     where: jax.Array | None = None,
 ) -> jax.Array:
@@ -137,7 +131,7 @@ def jsd(
     Args:
       student_logits: `[..., C]`, any finite size; -inf means probability 0.
       teacher_logits: `[..., C]`, the same.
-      beta: static float in [0, 1], the weight of the teacher in the mixture.
+      beta: in [0, 1], the weight of the teacher in the mixture; a traced one must lie inside.
       temperature: positive scalar, applied to both; no temperature-squared factor.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
 
@@ -156,17 +150,17 @@ def jsd(
     >>> round(jsd(student, teacher).item(), 4)  # disjoint supports: log 2
     0.6931
     """
-    _check_pair(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    if not 0.0 <= beta <= 1.0:
-        raise ValueError(f"beta must be a float in [0, 1], got {beta}")
-    if beta == 0.0:
+    check_fraction("beta", beta)
+    end = concrete(beta)
+    if end is not None and end == 0.0:
         return forward_kl(student_logits, teacher_logits, temperature=temperature, where=where)
-    if beta == 1.0:
+    if end is not None and end == 1.0:
         return reverse_kl(student_logits, teacher_logits, temperature=temperature, where=where)
     p_s, log_s, _ = _distribution(student_logits, temperature, where)
     p_t, log_t, _ = _distribution(teacher_logits, temperature, where)
-    log_m = jnp.logaddexp(log_t + math.log(beta), log_s + math.log1p(-beta))
+    log_m = jnp.logaddexp(log_t + jnp.log(beta), log_s + jnp.log1p(-beta))
     from_teacher = _expected_log_ratio(p_t, log_t, log_m)
     from_student = _expected_log_ratio(p_s, log_s, log_m)
     return beta * from_teacher + (1.0 - beta) * from_student
@@ -204,7 +198,7 @@ def total_variation(
     >>> round(total_variation(student, teacher).item(), 4)
     0.25
     """
-    _check_pair(student_logits, teacher_logits)
+    check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     p_s, _, _ = _distribution(student_logits, temperature, where)
     p_t, _, _ = _distribution(teacher_logits, temperature, where)
@@ -237,8 +231,8 @@ def entropy(
     >>> round(entropy(jnp.zeros(4)).item(), 4)  # log 4
     1.3863
     """
-    if not jnp.ndim(logits):
-        raise ValueError(f"logits {jnp.shape(logits)} must have shape [..., C]")
+    if not np.ndim(logits):
+        raise ValueError(f"logits {np.shape(logits)} must have shape [..., C]")
     check_positive("temperature", temperature)
     p, log_p, _ = _distribution(logits, temperature, where)
     return -_expected_log_ratio(p, log_p, jnp.zeros_like(log_p))
@@ -247,32 +241,33 @@ def entropy(
 def cross_entropy(logits: jax.Array, labels: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
     """Cross-entropy of integer labels.
 
-    Gradients flow into the logits. A label that names no class, because it is outside [0, C) (such as -1 or
-    -100) or because `where` masks it, marks an example to ignore: its loss and gradient are 0. Leave it out
-    of the mean as well: `masked_mean(loss, where=labels >= 0)`.
+    Gradients flow into the logits. A negative label (such as -1 or -100), and one whose class `where` masks, marks
+    an example to ignore: its loss and gradient are 0. Leave it out of the mean as well: `masked_mean(loss,
+    where=labels >= 0)`. A label of C or above is a mistake: refused where labels are known, and where they are
+    traced ignored, or refused under `debug_checks`.
 
         - log softmax(logits)[label]
 
     Args:
       logits: `[..., C]`, any finite size; -inf means probability 0.
-      labels: `[...]` integers.
+      labels: `[...]` integers in [0, C), or negative.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 in nats; +inf where the label's own logit is -inf; 0 where no class is valid.
 
     Raises:
-      ValueError: if `labels` does not have the leading shape of `logits` or is not of an integer type, or
-        `where` does not broadcast to `logits`.
+      ValueError: if `labels` does not have the leading shape of `logits`, is not of an integer type or names a class
+        that does not exist, or `where` does not broadcast to `logits`.
 
     Reference: negative log-likelihood of a categorical distribution.
 
     >>> cross_entropy(jnp.zeros((2, 4)), jnp.array([1, -1])).tolist() == [jnp.log(4.0), 0.0]
     True
     """
-    logits, labels = as_float(logits), jnp.asarray(labels)
-    check_labels(logits, labels)
-    _, log_p, support = _distribution(logits, 1.0, where)
+    logits, labels = as_float(logits), as_labels(logits, labels)
     chosen = (labels[..., None] == jnp.arange(logits.shape[-1])) & as_mask(where, logits.shape)
+    logits = jnp.where(jnp.any(chosen, -1, keepdims=True), logits, 0.0)  # what is ignored leaves no trace
+    _, log_p, support = _distribution(logits, 1.0, where)
     log_p = jnp.where(support | ~jnp.any(support, -1, keepdims=True), log_p, -jnp.inf)
     return jnp.sum(jnp.where(chosen, -log_p, 0.0), axis=-1)

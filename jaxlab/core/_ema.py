@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import check_decay
 from jaxlab.core._reduce import as_float
@@ -171,7 +172,7 @@ def constant_decay(decay: float) -> Callable[[jax.Array], jax.Array]:
     0.5
     """
     check_decay(decay)
-    return lambda step: jnp.full(jnp.shape(step), decay, jnp.result_type(float))
+    return lambda step: jnp.full(np.shape(step), decay, jnp.result_type(float))
 
 
 def ramp_up_decay(decay: float) -> Callable[[jax.Array], jax.Array]:
@@ -207,6 +208,6 @@ def _check_same_tree(average: Params, params: Params) -> None:
     if have != got:
         raise ValueError(f"params must have the structure of the average, {have}, got {got}")
     for (path, old), new in zip(jax.tree.leaves_with_path(average), jax.tree.leaves(params)):
-        if jnp.shape(old) != jnp.shape(new):
+        if np.shape(old) != np.shape(new):
             name = jax.tree_util.keystr(path) or "the only leaf"
-            raise ValueError(f"{name} must have the average's shape {jnp.shape(old)}, got {jnp.shape(new)}")
+            raise ValueError(f"{name} must have the average's shape {np.shape(old)}, got {np.shape(new)}")

@@ -1,64 +1,85 @@
-"""The commonest learner: one tree of parameters that follows the gradient of a loss."""
+"""The builder of every method that follows the gradient of one loss."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxlab.core._learner import Batch, Context, Learner, Metrics
+from jaxlab.core._master_weights import master_weights
 
 
-class GradientState(NamedTuple):
-    """State of `gradient_learner`: what is trained, the optimizer's memory, and what stays as it is."""
+class TrainState(NamedTuple):
+    """State of `gradient_learner`.
+
+    Attributes:
+      params: what is trained.
+      opt_state: the optimizer's memory.
+      memory: what else the method changes (an average, a queue, prototypes); None when there is nothing.
+      step: updates taken, int32.
+    """
 
     params: Any
     opt_state: Any
-    frozen: Any
+    memory: Any
+    step: jax.Array
 
 
 def gradient_learner(
-    init: Callable[[jax.Array], Any],
-    loss: Callable[[Any, Any, Batch, jax.Array], tuple[jax.Array, Metrics]],
+    init: Callable[[jax.Array, Context], tuple[Any, Any]],
+    loss: Callable[[Any, Any, Batch, jax.Array, jax.Array, Context], tuple[jax.Array, tuple[Any, Metrics]]],
     optimizer: optax.GradientTransformation,
     *,
-    freeze: Callable[[Context], Any] = lambda context: {},
+    after: Callable[[Any, Any, jax.Array], Any] | None = None,
 ) -> Learner:
     """A `Learner` that takes one optimizer step per batch on a loss.
 
-    Whatever else the loss needs and never changes, a trained teacher above all, is taken from the context once and
-    kept in the state as `frozen`. Gradients are taken for `params` alone.
+    Gradients are taken for `params` alone; none passes through the memory or the context.
+
+        (value, (memory, metrics)), g = value_and_grad(loss)(params, memory, batch, step, key, context)
+        params <- params + optimizer(g);   memory <- after(params, memory, step + 1);   step <- step + 1
 
     Args:
-      init: `key -> params`.
-      loss: `(params, frozen, batch, key) -> (scalar, metrics)`; metrics are float32 scalars.
-      optimizer: any optax transformation.
-      freeze: `context -> pytree`, e.g. `lambda context: context["teacher"]`.
+      init: `(key, context) -> (params, memory)`; a method that remembers nothing has the memory None.
+      loss: `(params, memory, batch, step, key, context) -> (scalar, (memory, metrics))`. `step` counts the updates
+        before this one; the memory keeps its structure; metrics are float32 scalars.
+      optimizer: any optax transformation; parameters in half precision learn in float32, see `master_weights`.
+      after: `(params, memory, step) -> memory`, called with the new parameters and the number of updates taken, for
+        what follows the step, such as a moving average.
 
     Returns:
-      A learner whose state is a `GradientState` and whose metrics are the loss's own and `loss`.
-
-    Reference: the init and update pair of optax, one level up.
+      A learner whose state is a `TrainState` and whose metrics are the loss's own and `loss`.
 
     >>> import jax.numpy as jnp, optax
     >>> learner = gradient_learner(
-    ...     lambda key: jnp.zeros(()), lambda p, frozen, batch, key: ((p - batch) ** 2, {}), optax.sgd(0.5))
+    ...     lambda key, context: (jnp.zeros(()), None),
+    ...     lambda p, memory, batch, step, key, context: ((p - batch) ** 2, (memory, {})), optax.sgd(0.5))
     >>> state = learner.init(jax.random.key(0), {})
-    >>> state, metrics = learner.update(state, jnp.array(3.0), jax.random.key(1))
+    >>> state, metrics = learner.update(state, jnp.array(3.0), jax.random.key(1), {})
     >>> float(state.params), float(metrics["loss"])
     (3.0, 9.0)
     """
 
-    def begin(key: jax.Array, context: Context) -> GradientState:
-        params = init(key)
-        return GradientState(params, optimizer.init(params), freeze(context))
+    optimizer = master_weights(optimizer)
 
-    def update(state: GradientState, batch: Batch, key: jax.Array) -> tuple[GradientState, Metrics]:
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(
-            state.params, state.frozen, batch, key
+    def begin(key: jax.Array, context: Context) -> TrainState:
+        params, memory = init(key, context)
+        return TrainState(params, optimizer.init(params), memory, jnp.int32(0))
+
+    def update(
+        state: TrainState, batch: Batch, key: jax.Array, context: Context
+    ) -> tuple[TrainState, Metrics]:
+        memory, fixed = jax.lax.stop_gradient((state.memory, context))
+        (value, (memory, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
+            state.params, memory, batch, state.step, key, fixed
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return GradientState(params, opt_state, state.frozen), {"loss": value, **metrics}
+        step = state.step + 1
+        if after is not None:
+            memory = after(params, memory, step)
+        return TrainState(params, opt_state, memory, step), {"loss": value, **metrics}
 
     return Learner(begin, update)

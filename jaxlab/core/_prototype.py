@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core._check import check_decay, check_positive
+from jaxlab.core._check import IGNORED, as_integers, check_decay, check_positive
 from jaxlab.core._reduce import AxisName, as_float, as_mask
 from jaxlab.core._softmax import MASKED_LOGIT
 
@@ -69,14 +70,14 @@ def class_means(
 ) -> tuple[jax.Array, jax.Array]:
     """Mean feature of each class over a batch, weighted by confidence.
 
-    Gradients flow into features and weights; stop them to use the means as targets. A label outside
-    [0, num_classes), such as -1, marks an example to ignore.
+    Gradients flow into features and weights; stop them to use the means as targets. A negative label, such as -1,
+    marks an example to ignore.
 
         mean_c = sum_{i: y_i = c} w_i f_i / mass_c,  mass_c = sum_{i: y_i = c} w_i
 
     Args:
       features: `[N, D]`.
-      labels: `[N]` integers.
+      labels: `[N]` integers in [0, C), or negative.
       num_classes: static integer C.
       weights: `[N]`, at least 0, e.g. confidences; None means 1 each.
       where: `[N]` bool or {0, 1}, the examples that count; None means all.
@@ -86,7 +87,7 @@ def class_means(
       `(means [C, D], mass [C])` in float32; a class without mass has mean 0 and mass 0.
 
     Raises:
-      ValueError: if the shapes do not fit or `labels` is not of an integer type.
+      ValueError: if the shapes do not fit, or `labels` is not of an integer type or names a class of C or above.
 
     Reference: Prototypical Networks for Few-shot Learning, 2017, equation 1, there unweighted.
 
@@ -94,7 +95,8 @@ def class_means(
     >>> means[:, 0].tolist(), mass.tolist()
     ([2.0, 0.0], [2.0, 0.0])
     """
-    features, labels = as_float(features), jnp.asarray(labels)
+    features = as_float(features)
+    labels = as_integers("labels", labels, "class indices", num_classes, where=where, ignore=IGNORED)
     _check_rows(features, labels, weights)
     valid = as_mask(where, labels.shape) & (labels >= 0) & (labels < num_classes)
     weights = jnp.where(valid, 1.0 if weights is None else as_float(weights), 0.0).astype(features.dtype)
@@ -113,10 +115,8 @@ def class_means(
 def _check_rows(features: jax.Array, labels: jax.Array, weights: jax.Array | None) -> None:
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(f"features {features.shape} must be [N, D] and labels {labels.shape} [N]")
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"labels must be integers, got {labels.dtype}")
-    if weights is not None and jnp.shape(weights) != labels.shape:
-        raise ValueError(f"weights {jnp.shape(weights)} must have the shape of labels {labels.shape}")
+    if weights is not None and np.shape(weights) != labels.shape:
+        raise ValueError(f"weights {np.shape(weights)} must have the shape of labels {labels.shape}")
 
 
 def bank_init(num_classes: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> PrototypeBank:
@@ -166,6 +166,7 @@ def bank_update(bank: PrototypeBank, means: jax.Array, mass: jax.Array, *, decay
     >>> bank_update(bank, jnp.array([[8.0], [2.0]]), jnp.array([1.0, 1.0]), decay=0.5).mean[:, 0].tolist()
     [6.0, 2.0]
     """
+    means, mass = jnp.asarray(means), jnp.asarray(mass)
     if means.shape != bank.mean.shape or mass.shape != bank.mass.shape:
         raise ValueError(
             f"means {means.shape} and mass {mass.shape} must have the bank's shapes"
@@ -207,15 +208,16 @@ def prototype_logits(
     >>> prototype_logits(jnp.array([0.0, 2.0]), jnp.array([[3.0, 0.0], [0.0, 1.0]]), temperature=0.5).tolist()
     [0.0, 2.0]
     """
-    f, p = jnp.shape(features), jnp.shape(prototypes)
+    f, p = np.shape(features), np.shape(prototypes)
     if not f or len(p) != 2 or f[-1] != p[1]:
         raise ValueError(f"features {f} must be [..., D] and prototypes {p} [C, D]")
     check_positive("temperature", temperature)
     shape = (*f[:-1], p[0])
     mask = jnp.broadcast_to(as_mask(where, shape), shape)
     # A row or class that is masked throughout must not reach the product, where 0 * NaN would spread.
-    features = jnp.where(jnp.any(mask, -1, keepdims=True), features, 0.0)
-    prototypes = jnp.where(jnp.any(mask, tuple(range(len(f) - 1)))[:, None], prototypes, 0.0)
+    features = jnp.where(jnp.any(mask, -1, keepdims=True), jnp.asarray(features), 0.0)
+    seen = jnp.any(mask, tuple(range(len(f) - 1)))[:, None]
+    prototypes = jnp.where(seen, jnp.asarray(prototypes), 0.0)
     cosine = jnp.einsum("...d,cd->...c", normalize(features), normalize(prototypes))
     return jnp.where(mask, cosine / temperature, MASKED_LOGIT)
 

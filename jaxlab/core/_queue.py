@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxlab.core._check import as_integers
 from jaxlab.core._reduce import AxisName, as_mask
 
 
@@ -39,7 +41,7 @@ def queue_init(capacity: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> Qu
       The queue.
 
     Raises:
-      ValueError: if `capacity` is below 1.
+      ValueError: if `capacity` is below 1, or `dtype` is no floating point type.
 
     Reference: see `queue_push`.
 
@@ -48,6 +50,8 @@ def queue_init(capacity: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> Qu
     """
     if capacity < 1:
         raise ValueError(f"capacity must be at least 1, got {capacity}")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype is {jnp.dtype(dtype)}: a queue holds floats, others would be cut off")
     items = jnp.zeros((capacity, dim), dtype)
     labels = jnp.full((capacity,), -1, jnp.int32)
     return Queue(items, labels, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
@@ -81,7 +85,7 @@ def queue_push(
       The new queue.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or `labels` are not of an integer type.
 
     Reference: Momentum Contrast for Unsupervised Visual Representation Learning, 2020, section 3.2; its code
       demands that K is a multiple of the batch, this one does not.
@@ -127,10 +131,11 @@ def _rows(
     rows = items.shape[:1]
     if labels is None:
         labels = jnp.full(rows, -1, jnp.int32)
-    if jnp.shape(labels) != rows:
-        raise ValueError(f"labels {jnp.shape(labels)} must have shape [N] of items {items.shape}")
+    if np.shape(labels) != rows:
+        raise ValueError(f"labels {np.shape(labels)} must have shape [N] of items {items.shape}")
     items = jax.lax.stop_gradient(items).astype(queue.items.dtype)
-    return items, jnp.asarray(labels, jnp.int32), jnp.broadcast_to(as_mask(where, rows), rows)
+    labels = as_integers("labels", labels, "any numbers").astype(jnp.int32)
+    return items, labels, jnp.broadcast_to(as_mask(where, rows), rows)
 
 
 def queue_items(queue: Queue) -> tuple[jax.Array, jax.Array]:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core._check import check_fits
+from jaxlab.core._check import as_bool, check_fits
 
 Axis = int | Sequence[int] | None
 AxisName = str | tuple[str, ...] | None
@@ -55,7 +56,7 @@ def as_mask(where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
     if where is None:
         return jnp.asarray(True)
     check_fits(where, shape, "where", "array it masks,")
-    return jnp.asarray(where).astype(bool)
+    return as_bool("where", where)
 
 
 def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -149,7 +150,7 @@ def masked_mean(
     2.0
     """
     total = masked_sum(x, where=where, axis=axis, keepdims=keepdims, axis_name=axis_name)
-    count = _count(where, jnp.shape(x), axis, keepdims, axis_name)
+    count = _count(where, np.shape(x), axis, keepdims, axis_name)
     return total / jnp.maximum(count, 1)
 
 

@@ -6,13 +6,13 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core._check import check_least
 from jaxlab.core._reduce import as_float
 
 
 def _progress(step: jax.Array, length: float | jax.Array) -> jax.Array:
     """Fraction of the ramp that is done, in [0, 1]; all of it when the length is 0."""
-    if isinstance(length, int | float) and length < 0:
-        raise ValueError(f"length must be at least 0, got {length}")
+    check_least("length", length, 0)
     step = as_float(step)
     length = jnp.asarray(length, step.dtype)
     return jnp.where(length > 0, jnp.clip(step / jnp.where(length > 0, length, 1.0), 0.0, 1.0), 1.0)

@@ -2,17 +2,20 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core._check import check_labels
+from jaxlab.core._check import as_labels
 from jaxlab.core._prototype import normalize
 from jaxlab.core._reduce import AxisName, as_float, as_mask, masked_mean, masked_sum
 from jaxlab.core._softmax import masked_softmax
 
 
-def _counted(logits: jax.Array, labels: jax.Array, where: jax.Array | None) -> jax.Array:
-    """Which examples count: those inside `where` whose label is in [0, C)."""
-    check_labels(logits, labels)
-    return as_mask(where, labels.shape) & (labels >= 0) & (labels < logits.shape[-1])
+def _counted(
+    logits: jax.Array, labels: jax.Array, where: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Logits and labels as arrays, and which examples count: those inside `where` whose label is a class."""
+    logits, labels = as_float(logits), as_labels(logits, labels, where=where)
+    return logits, labels, as_mask(where, labels.shape) & (labels >= 0) & (labels < logits.shape[-1])
 
 
 def _is_in_top_k(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
@@ -34,14 +37,14 @@ def top_k_accuracy(
 ) -> jax.Array:
     """Share of a batch whose label is among the k largest logits.
 
-    Ties go to the lower class index, as in argmax. A label outside [0, C) marks an example to ignore. An
+    Ties go to the lower class index, as in argmax. A negative label marks an example to ignore. An
     example with a NaN logit makes the result NaN: a network that diverged has no accuracy. Gradient is 0.
 
         mean_i [ #{c : z_ic > z_iy, or z_ic = z_iy and c < y} < k ]
 
     Args:
       logits: `[..., C]` scores, any size.
-      labels: `[...]` integers.
+      labels: `[...]` integers in [0, C), or negative.
       k: static integer, at least 1.
       where: bool or {0, 1}, broadcastable to `[...]`, the examples that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global share.
@@ -61,8 +64,7 @@ def top_k_accuracy(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    logits, labels = jax.lax.stop_gradient(as_float(logits)), jnp.asarray(labels)
-    valid = _counted(logits, labels, where)
+    logits, labels, valid = _counted(jax.lax.stop_gradient(logits), labels, where)
     return masked_mean(_is_in_top_k(logits, labels, k), where=valid, axis_name=axis_name)
 
 
@@ -71,14 +73,14 @@ def accuracy(
 ) -> jax.Array:
     """Share of a batch whose largest logit is at the label.
 
-    Ties go to the lower class index. A label outside [0, C) marks an example to ignore. An example with a NaN
+    Ties go to the lower class index. A negative label marks an example to ignore. An example with a NaN
     logit makes the result NaN. Gradient is 0.
 
         mean_i [ argmax_c z_ic = y_i ]
 
     Args:
       logits: `[..., C]` scores, any size.
-      labels: `[...]` integers.
+      labels: `[...]` integers in [0, C), or negative.
       where: bool or {0, 1}, broadcastable to `[...]`, the examples that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global share.
 
@@ -183,15 +185,15 @@ def expected_calibration_error(
 ) -> jax.Array:
     """How far confidence is from accuracy over a batch, on average over bins of confidence.
 
-    Bins have equal width and are closed on the right, ((m - 1) / bins, m / bins]. A label outside [0, C)
-    marks an example to ignore. An example with a NaN logit makes the result NaN. Gradients flow through the
+    Bins have equal width and are closed on the right, ((m - 1) / bins, m / bins]. A negative label marks an
+    example to ignore. An example with a NaN logit makes the result NaN. Gradients flow through the
     confidences.
 
         sum_m |B_m| / N  | accuracy(B_m) - confidence(B_m) |,  confidence_i = max_c softmax(z_i)_c
 
     Args:
       logits: `[..., C]`, any finite size.
-      labels: `[...]` integers.
+      labels: `[...]` integers in [0, C), or negative.
       bins: static integer, at least 1.
       where: bool or {0, 1}, broadcastable to `[...]`, the examples that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global error.
@@ -210,8 +212,7 @@ def expected_calibration_error(
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    logits, labels = as_float(logits), jnp.asarray(labels)
-    valid = _counted(logits, labels, where)
+    logits, labels, valid = _counted(logits, labels, where)
     logits = jnp.where(valid[..., None], logits, 0.0)
     confidence = jnp.max(masked_softmax(logits), axis=-1, initial=0.0)
     correct = _is_in_top_k(jax.lax.stop_gradient(logits), labels, 1)
@@ -225,5 +226,5 @@ def expected_calibration_error(
 
 
 def _check_same_shape(x: jax.Array, y: jax.Array) -> None:
-    if jnp.shape(x) != jnp.shape(y):
-        raise ValueError(f"x {jnp.shape(x)} and y {jnp.shape(y)} must have the same shape")
+    if np.shape(x) != np.shape(y):
+        raise ValueError(f"x {np.shape(x)} and y {np.shape(y)} must have the same shape")

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.data._images import check_channels_last
+
 
 def crop_flip(images: jax.Array, key: jax.Array, *, pad: int = 4) -> jax.Array:
     """Shift every image by up to `pad` pixels, zeros coming in, and mirror it with probability one half.
@@ -27,6 +29,7 @@ def crop_flip(images: jax.Array, key: jax.Array, *, pad: int = 4) -> jax.Array:
     """
     if images.ndim != 4 or pad < 0:
         raise ValueError(f"crop_flip needs images [B, H, W, C] and pad >= 0, got {images.shape} and {pad}")
+    check_channels_last("images", images.shape)
     size = images.shape[1:]
     place_key, flip_key = jax.random.split(key)
     corners = jax.random.randint(place_key, (len(images), 2), 0, 2 * pad + 1)

@@ -6,6 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core._check import as_integers
+from jaxlab.data._images import Images, check_channels_last
+
 
 def _num_rows(data: Any) -> int:
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(data)]
@@ -25,16 +28,16 @@ def take(data: Any, index: jax.Array) -> Any:
         The same pytree with arrays `[B, ...]`.
 
     Raises:
-        ValueError: arrays that do not share their leading axis.
+        ValueError: arrays that do not share their leading axis, or a known index of no row.
 
-    Reference: `jax.numpy` indexing by an integer array; it clamps an index outside of [0, N).
+    Reference: `jax.numpy` indexing by an integer array; a traced index outside of [0, N) is clamped.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import take
     >>> take({"x": jnp.array([10, 20, 30])}, jnp.array([2, 0]))["x"].tolist()
     [30, 10]
     """
-    _num_rows(data)
+    index = as_integers("index", index, "rows of the data", _num_rows(data))
     return jax.tree.map(lambda x: jnp.asarray(x)[index], data)
 
 
@@ -57,7 +60,7 @@ def draw(data: Any, key: jax.Array, *, batch_size: int) -> dict[str, Any]:
 
     Raises:
         ValueError: no rows, a negative batch size, arrays that do not share their leading axis, a field named
-            "index".
+            "index", `Images` whose channels come first.
 
     Reference: Bottou, "Stochastic gradient descent tricks" (2012), sampling with replacement.
 
@@ -67,6 +70,8 @@ def draw(data: Any, key: jax.Array, *, batch_size: int) -> dict[str, Any]:
     >>> {name: value.shape for name, value in sorted(batch.items())}
     {'image': (4, 8, 8, 1), 'index': (4,), 'label': (4,)}
     """
+    if isinstance(data, Images):
+        check_channels_last("image", jnp.shape(data.image))
     fields = dict(data) if isinstance(data, Mapping) else data._asdict()
     num_rows = _num_rows(fields)
     if num_rows == 0:

@@ -26,6 +26,18 @@ class Images(NamedTuple):
     label: jax.Array
 
 
+def check_channels_last(name: str, shape: tuple[int, ...]) -> None:
+    """A line for what is shaped like images whose channels come first, as PyTorch keeps them.
+
+    Three planes (or one) of many columns are taken for channels: no data set of images has one row or three of them.
+    """
+    if len(shape) >= 3 and shape[-3] in (1, 3) and min(shape[-2:]) > 4:
+        raise ValueError(
+            f"{name} {shape} seems to have its channels first, [N, C, H, W]: images are [N, H, W, C], so transpose"
+            " them with numpy.moveaxis(images, 1, -1)"
+        )
+
+
 def from_host(image: np.ndarray, label: np.ndarray, *, scale: float) -> Images:
     """Images from numbers in [0, scale] without or with a channel axis."""
     image = image[..., None] if image.ndim == 3 else image

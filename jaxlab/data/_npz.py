@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from jaxlab.data._images import Images, from_host
+from jaxlab.data._images import Images, check_channels_last, from_host
 
 _NAMES = ("train_image", "train_label", "test_image", "test_label")
 
@@ -59,6 +59,8 @@ def _images(file: pathlib.Path, part: str, image: np.ndarray, label: np.ndarray)
         raise ValueError(
             f"{file}: {part}_image {image.shape} and {part}_label {label.shape} do not fit each other"
         )
+    if image.ndim == 4:
+        check_channels_last(f"{file}: {part}_image", image.shape)
     if not np.issubdtype(label.dtype, np.integer) or (label.size and label.min() < 0):
         raise ValueError(f"{file}: {part}_label must hold integers from 0")
     scale = 255.0 if image.dtype == np.uint8 else 1.0

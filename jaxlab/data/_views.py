@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.data._images import check_channels_last
+
 
 def _check(name: str, images: jax.Array) -> None:
     if images.ndim != 4:
         raise ValueError(f"{name} needs images [B, H, W, C], got {images.shape}")
+    check_channels_last("images", images.shape)
 
 
 def _corners(place: jax.Array, images: jax.Array) -> jax.Array:

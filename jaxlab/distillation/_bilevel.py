@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, master_weights
 from jaxlab.core._check import check_positive
 
 
@@ -18,9 +18,8 @@ class BilevelState(NamedTuple):
       opt_state: of the student's optimizer.
       controller: what shapes the student's loss.
       controller_opt_state: of the controller's optimizer.
-      frozen: what stays as it is, a teacher above all.
 
-    >>> BilevelState({}, (), {}, (), {}).frozen
+    >>> BilevelState({}, (), {}, ()).controller
     {}
     """
 
@@ -28,7 +27,6 @@ class BilevelState(NamedTuple):
     opt_state: Any
     controller: Any
     controller_opt_state: Any
-    frozen: Any
 
 
 def unrolled_loss(
@@ -86,7 +84,6 @@ def bilevel_learner(
     *,
     learning_rate: float = 0.1,
     virtual: Callable[[Any, Any, Any, Any], tuple[jax.Array, dict]] | None = None,
-    freeze: Callable[[Any], Any] = lambda context: {},
 ) -> Learner:
     """A learner of two levels: a controller shapes the student's loss, the student's next step judges the controller.
 
@@ -98,13 +95,12 @@ def bilevel_learner(
 
     Args:
       init: `key -> (params, controller)`.
-      lower: `(params, controller, frozen, batch) -> (scalar, metrics)`; metrics are float32 scalars.
-      upper: `(params, frozen, batch) -> scalar`, on another part of the batch than `lower`.
-      optimizer: the student's.
+      lower: `(params, controller, batch, context) -> (scalar, metrics)`; metrics are float32 scalars.
+      upper: `(params, batch, context) -> scalar`, on another part of the batch than `lower`.
+      optimizer: the student's; parameters in half precision learn in float32, see `master_weights`.
       controller_optimizer: the controller's; with None the controller stays as it began, and `upper` is not used.
       learning_rate: eta of the virtual step.
       virtual: the lower loss of the virtual step; None takes `lower`.
-      freeze: `context -> pytree`.
 
     Returns:
       A learner whose state is a `BilevelState` and whose metrics are those of `lower`, `loss` and, where the
@@ -118,43 +114,47 @@ def bilevel_learner(
     >>> import jax.numpy as jnp
     >>> learner = bilevel_learner(  # the student follows the controller, the controller learns to lead it to 1
     ...     lambda key: (jnp.zeros(()), jnp.zeros(())),
-    ...     lambda p, w, frozen, batch: ((p - w) ** 2, {}), lambda p, frozen, batch: (p - 1) ** 2,
+    ...     lambda p, w, batch, context: ((p - w) ** 2, {}), lambda p, batch, context: (p - 1) ** 2,
     ...     optax.sgd(0.3), optax.sgd(0.3), learning_rate=0.5)
     >>> state = learner.init(jax.random.key(0), {})
     >>> for _ in range(30):
-    ...     state, metrics = learner.update(state, None, jax.random.key(0))
+    ...     state, metrics = learner.update(state, None, jax.random.key(0), {})
     >>> round(float(state.params), 3)
     1.0
     """
     check_positive("learning_rate", learning_rate)
     virtual = lower if virtual is None else virtual
+    optimizer = master_weights(optimizer)
+    if controller_optimizer is not None:
+        controller_optimizer = master_weights(controller_optimizer)
 
     def begin(key: jax.Array, context: Any) -> BilevelState:
         params, controller = init(key)
         memory = () if controller_optimizer is None else controller_optimizer.init(controller)
-        return BilevelState(params, optimizer.init(params), controller, memory, freeze(context))
+        return BilevelState(params, optimizer.init(params), controller, memory)
 
-    def lead(state: BilevelState, batch: Any) -> tuple[Any, Any, dict]:
+    def lead(state: BilevelState, batch: Any, context: Any) -> tuple[Any, Any, dict]:
         if controller_optimizer is None:
             return state.controller, (), {}
         value, grads = jax.value_and_grad(unrolled_loss)(
             state.controller,
             state.params,
-            lambda params, controller: virtual(params, controller, state.frozen, batch)[0],
-            lambda params: upper(params, state.frozen, batch),
+            lambda params, controller: virtual(params, controller, batch, context)[0],
+            lambda params: upper(params, batch, context),
             learning_rate=learning_rate,
         )
         updates, opt_state = controller_optimizer.update(grads, state.controller_opt_state, state.controller)
         return optax.apply_updates(state.controller, updates), opt_state, {"upper_loss": value}
 
-    def update(state: BilevelState, batch: Any, key: jax.Array) -> tuple[BilevelState, dict]:
-        controller, controller_opt_state, led = lead(state, batch)
+    def update(state: BilevelState, batch: Any, key: jax.Array, context: Any) -> tuple[BilevelState, dict]:
+        context = jax.lax.stop_gradient(context)
+        controller, controller_opt_state, led = lead(state, batch, context)
         (value, metrics), grads = jax.value_and_grad(lower, has_aux=True)(
-            state.params, controller, state.frozen, batch
+            state.params, controller, batch, context
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        new = BilevelState(params, opt_state, controller, controller_opt_state, state.frozen)
+        new = BilevelState(params, opt_state, controller, controller_opt_state)
         return new, {"loss": value, **led, **metrics}
 
     return Learner(begin, update)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import (
     as_float,
@@ -12,7 +13,7 @@ from jaxlab.core import (
     masked_mean,
     masked_softmax,
 )
-from jaxlab.core._check import check_decay, check_labels
+from jaxlab.core._check import as_labels, check_decay, check_together
 from jaxlab.distillation._contracts import class_mask
 
 # Probabilities below it count as it: the logarithm of a class that a centroid never saw stays finite.
@@ -35,7 +36,7 @@ def class_centroids(
 
     Args:
       probs: `[N, C]` probabilities.
-      labels: `[N]` integers; one outside [0, C) marks an example to ignore.
+      labels: `[N]` integers in [0, C); a negative one marks an example to ignore.
       where: `[N]` bool or {0, 1}, the examples that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global means.
 
@@ -79,14 +80,14 @@ def ema_centroids(
     Args:
       centroids: `[C, C]`, rows of a class.
       probs: `[B, C]` probabilities.
-      labels: `[B]` integers; one outside [0, C) marks an example to ignore.
+      labels: `[B]` integers in [0, C); a negative one marks an example to ignore.
       decay: d in [0, 1].
       min_count: examples of a class that a batch needs to move its centroid, at least 1.
       where: `[B]` bool or {0, 1}, the examples that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the same centroids.
 
     Returns:
-      `[C, C]` of the type of `centroids`.
+      `[C, C]` float32 (float64 for float64 centroids): in a narrower type, or in integers, they would not move.
 
     Raises:
       ValueError: if the shapes do not fit, the decay is outside [0, 1], or `min_count` is below 1.
@@ -103,13 +104,14 @@ def ema_centroids(
     if min_count < 1:
         raise ValueError(f"min_count must be at least 1, got {min_count}")
     probs = as_float(probs)
-    if jnp.shape(centroids) != probs.shape[-1:] * 2:
-        raise ValueError(f"centroids {jnp.shape(centroids)} must be [C, C], probs are {probs.shape}")
+    if np.shape(centroids) != probs.shape[-1:] * 2:
+        raise ValueError(f"centroids {np.shape(centroids)} must be [C, C], probs are {probs.shape}")
     centroids, probs = jax.lax.stop_gradient((centroids, probs))
     means, mass = class_means(probs, labels, num_classes=probs.shape[-1], where=where, axis_name=axis_name)
     moved = decay * as_float(centroids) + (1 - decay) * means
     total = moved.sum(-1, keepdims=True)
     moved = moved / jnp.where(total > 0, total, 1.0)
+    centroids = as_float(centroids)
     return jnp.where(mass[:, None] >= min_count, moved, centroids).astype(centroids.dtype)
 
 
@@ -125,7 +127,7 @@ def cmi_terms(
 
     Args:
       logits: `[..., C]`, any finite size.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       centroids: `[C, C]`, see `class_centroids`.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all. An example whose own
         class is masked gives 0.
@@ -144,11 +146,10 @@ def cmi_terms(
     >>> [round(abs(x), 4) for x in cmi_terms(logits, jnp.array([0, 0]), centroids).tolist()]
     [0.0, 0.2231]
     """
-    check_labels(logits, labels)
-    logits, labels = as_float(logits), jnp.asarray(labels)
+    logits, labels = as_float(logits), as_labels(logits, labels)
     classes = logits.shape[-1]
-    if jnp.shape(centroids) != (classes, classes):
-        raise ValueError(f"centroids {jnp.shape(centroids)} must be [C, C], logits are {logits.shape}")
+    if np.shape(centroids) != (classes, classes):
+        raise ValueError(f"centroids {np.shape(centroids)} must be [C, C], logits are {logits.shape}")
     exists = class_mask(where, logits, labels)
     valid = exists & (exists & (labels[..., None] == jnp.arange(classes))).any(-1, keepdims=True)
     rows = as_float(jax.lax.stop_gradient(centroids))[jnp.clip(labels, 0, max(classes - 1, 0))]
@@ -173,7 +174,7 @@ def mcmi_loss(
 
     Args:
       logits: `[..., C]` of the teacher.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       centroids: `[C, C]`, see `class_centroids`.
       weight: lambda, at least 0; the paper takes 0.1 to 0.25.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
@@ -214,7 +215,7 @@ def matching_temperature(
 
     Returns:
       float32 scalar (float64 for float64 logits) in [lowest, highest], the nearer end where no temperature between
-      them fits.
+      them fits; NaN if a logit is.
 
     Raises:
       ValueError: if the shapes differ, or not 0 < lowest < highest.
@@ -225,11 +226,13 @@ def matching_temperature(
     >>> round(matching_temperature(3 * z, z).item(), 3)
     3.0
     """
-    if jnp.shape(logits) != jnp.shape(reference_logits) or not jnp.ndim(logits):
-        shapes = f"logits {jnp.shape(logits)} and reference_logits {jnp.shape(reference_logits)}"
+    if np.shape(logits) != np.shape(reference_logits) or not np.ndim(logits):
+        shapes = f"logits {np.shape(logits)} and reference_logits {np.shape(reference_logits)}"
         raise ValueError(f"{shapes} must have the same shape [..., C]")
-    if not 0 < lowest < highest:
-        raise ValueError(f"lowest and highest must be above 0 and in order, got {lowest} and {highest}")
+    in_order = lambda lowest, highest: (lowest > 0) & (lowest < highest)
+    check_together(
+        "lowest and highest must be above 0 and in order", in_order, lowest=lowest, highest=highest
+    )
     logits, reference = jax.lax.stop_gradient((as_float(logits), as_float(reference_logits)))
     target = masked_mean(entropy(reference))
 
@@ -239,4 +242,6 @@ def matching_temperature(
         return jnp.where(too_sure, middle, ends[0]), jnp.where(too_sure, ends[1], middle)
 
     ends = tuple(jnp.log(jnp.asarray(end, logits.dtype)) for end in (lowest, highest))
-    return jnp.exp(sum(jax.lax.fori_loop(0, 40, halve, ends)) / 2)
+    found = jnp.exp(sum(jax.lax.fori_loop(0, 40, halve, ends)) / 2)
+    unknown = jnp.isnan(target) | jnp.any(jnp.isnan(logits))  # a comparison with NaN only moves the ends
+    return jnp.where(unknown, jnp.nan, found)

@@ -1,12 +1,12 @@
 """What the losses of this room check and prepare alike; the checks are static and cost nothing under jit."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._check import full_mask
 
 
 def class_mask(where: jax.Array | None, logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The classes `[..., C]` that count: none in a row to ignore, one whose label lies outside [0, C)."""
-    labelled = (labels >= 0) & (labels < logits.shape[-1])
-    return full_mask(where, jnp.shape(logits)) & labelled[..., None]
+    """The classes `[..., C]` that count: none in a row to ignore, one whose label is no class."""
+    labelled = (labels >= 0) & (labels < np.shape(logits)[-1])
+    return full_mask(where, np.shape(logits)) & labelled[..., None]

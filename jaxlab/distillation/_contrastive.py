@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, normalize
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import as_integers, check_fraction, check_together, full_mask
 
 
 class CrdState(NamedTuple):
@@ -123,7 +124,7 @@ def crd_loss(
       `[B]` nats, float32 (float64 for float64 embeddings), and the new state.
 
     Raises:
-      ValueError: if shapes do not agree, indices are not integers, or a hyper-parameter is out of range.
+      ValueError: if shapes do not agree, indices are not integers in [0, n), or a hyper-parameter is out of range.
 
     Reference:
       Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020, section 3. As in the authors'
@@ -137,7 +138,7 @@ def crd_loss(
     >>> loss.shape, (state.normalizer > 0).tolist()
     ((1,), [True, True])
     """
-    _check_crd(state, student_embedding, teacher_embedding, index, negatives)
+    index, negatives = _check_crd(state, student_embedding, teacher_embedding, index, negatives, where)
     _check_hyperparameters(temperature, momentum)
     valid = full_mask(where, index.shape, "index")
     student = normalize(jnp.where(valid[:, None], as_float(student_embedding), 0.0))
@@ -211,29 +212,30 @@ def _remember(memory, index, valid, embedding, momentum):
     return memory.at[target].set(moved.astype(memory.dtype), mode="drop")
 
 
-def _check_crd(state, student_embedding, teacher_embedding, index, negatives):
-    shape = jnp.shape(student_embedding)
+def _check_crd(state, student_embedding, teacher_embedding, index, negatives, where):
+    """Index and negatives as arrays; a row that `where` masks may have any."""
+    shape = np.shape(student_embedding)
     width = state.student_memory.shape[-1]
-    if len(shape) != 2 or jnp.shape(teacher_embedding) != shape or shape[1] != width:
+    if len(shape) != 2 or np.shape(teacher_embedding) != shape or shape[1] != width:
         raise ValueError(
-            f"student_embedding {shape} and teacher_embedding {jnp.shape(teacher_embedding)} "
+            f"student_embedding {shape} and teacher_embedding {np.shape(teacher_embedding)} "
             f"must both be [B, {width}], as wide as the memory"
         )
-    if jnp.shape(index) != shape[:1]:
-        raise ValueError(f"index {jnp.shape(index)} must be [B] = {shape[:1]}")
-    if jnp.ndim(negatives) != 2 or negatives.shape[0] != shape[0] or negatives.shape[1] < 1:
+    if np.shape(index) != shape[:1]:
+        raise ValueError(f"index {np.shape(index)} must be [B] = {shape[:1]}")
+    if np.ndim(negatives) != 2 or np.shape(negatives)[0] != shape[0] or np.shape(negatives)[1] < 1:
         raise ValueError(
-            f"negatives {jnp.shape(negatives)} must be [B, K] with B = {shape[0]} and K at least 1"
+            f"negatives {np.shape(negatives)} must be [B, K] with B = {shape[0]} and K at least 1"
         )
-    for name, x in (("index", index), ("negatives", negatives)):
-        if not jnp.issubdtype(x.dtype, jnp.integer):
-            raise ValueError(f"{name} must be integers in [0, n), got {x.dtype}")
+    rows, size = None if where is None else jnp.asarray(where), state.student_memory.shape[0]
+    per_row = rows if rows is None or not rows.ndim else rows[:, None]
+    return (
+        as_integers("index", index, "training examples in [0, n)", size, where=rows),
+        as_integers("negatives", negatives, "training examples in [0, n)", size, where=per_row),
+    )
 
 
 def _check_hyperparameters(temperature, momentum):
-    if isinstance(temperature, int | float) and temperature < 0.02:
-        raise ValueError(
-            f"temperature must be at least 0.02 so that exp(1 / T) fits float32, got {temperature}"
-        )
-    if isinstance(momentum, int | float) and not 0.0 <= momentum <= 1.0:
-        raise ValueError(f"momentum must be in [0, 1], got {momentum}")
+    allowed = "temperature must be at least 0.02 so that exp(1 / T) fits float32"
+    check_together(allowed, lambda temperature: temperature >= 0.02, temperature=temperature)
+    check_fraction("momentum", momentum)

@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, entropy, masked_mean, masked_sum, top_k_accuracy
-from jaxlab.core._check import check_positive, full_mask
+from jaxlab.core._check import as_integers, check_fraction, check_positive, full_mask
+from jaxlab.core._values import check_no_nan
 
 
 def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Array:
@@ -22,7 +24,7 @@ def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Arr
       `[..., m + 1]` int32 columns, distinct, 0 first.
 
     Raises:
-      ValueError: if there are fewer than m false candidates.
+      ValueError: if there are fewer than m false candidates, or the score of one is NaN.
 
     Reference:
       DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022. The authors keep the best m + 1 of 16 and
@@ -31,13 +33,14 @@ def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Arr
     >>> select_hard(jnp.array([[0.0, 3.0, 1.0, 2.0]]), num_negatives=2).tolist()
     [[0, 1, 3]]
     """
-    shape = jnp.shape(teacher_scores)
+    shape = np.shape(teacher_scores)
     if not shape or not 0 <= num_negatives < shape[-1]:
         raise ValueError(
             f"num_negatives is {num_negatives}: it must be between 0 and one less than the candidates of "
             f"teacher_scores {shape}"
         )
     scores = jax.lax.stop_gradient(as_float(teacher_scores))[..., 1:]
+    check_no_nan("teacher_scores", scores)
     hardest = jax.lax.top_k(scores, num_negatives)[1] + 1
     match = jnp.zeros((*shape[:-1], 1), hardest.dtype)
     return jnp.concatenate([match, hardest], axis=-1).astype(jnp.int32)
@@ -59,7 +62,7 @@ def scores_of(teacher_scores: jax.Array, index: jax.Array, *, authors_code: bool
       `[..., m + 1]`, without gradient, float32 (float64 for float64 scores).
 
     Raises:
-      ValueError: if the leading shapes differ, or `index` is not of integers.
+      ValueError: if the leading shapes differ, or `index` is not of integers in [0, K).
 
     Reference:
       DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022; compute_irtr of the released METER code.
@@ -69,13 +72,12 @@ def scores_of(teacher_scores: jax.Array, index: jax.Array, *, authors_code: bool
     >>> scores_of(scores, index).tolist(), scores_of(scores, index, authors_code=True).tolist()
     ([[0.5, 3.0, 2.0]], [[3.0, 2.0, 1.0]])
     """
-    scores, index = jax.lax.stop_gradient(as_float(teacher_scores)), jnp.asarray(index)
+    scores = jax.lax.stop_gradient(as_float(teacher_scores))
+    index = as_integers("index", index, "columns of teacher_scores", (scores.shape or (0,))[-1])
     if not index.ndim or index.shape[:-1] != scores.shape[:-1]:
         raise ValueError(
             f"teacher_scores {scores.shape} and index {index.shape} must share their leading shape"
         )
-    if not jnp.issubdtype(index.dtype, jnp.integer):
-        raise ValueError(f"index must be integers, columns of teacher_scores, got {index.dtype}")
     if authors_code:
         return jax.lax.top_k(scores, index.shape[-1])[0]
     return jnp.take_along_axis(scores, index, axis=-1)
@@ -118,15 +120,16 @@ def entropy_weights(
     total = masked_sum(hesitation, axis_name=axis_name)
     count = masked_sum(keep, axis_name=axis_name).astype(total.dtype)
     even = keep / jnp.maximum(count, 1)
-    return jnp.where(total > 0, hesitation / jnp.where(total > 0, total, 1.0), even).astype(scores.dtype)
+    sure = total == 0  # not total > 0, which a NaN would pass by
+    return jnp.where(sure, even, hesitation / jnp.where(sure, 1.0, total)).astype(scores.dtype)
 
 
 def dcd_loss(
     student_scores: jax.Array,
     teacher_scores: jax.Array,
     *,
-    temperature: float = 1.0,
-    alpha: float = 0.2,
+    temperature: float | jax.Array = 1.0,
+    alpha: float | jax.Array = 0.2,
     dynamic: bool = True,
     authors_code: bool = False,
     where: jax.Array | None = None,
@@ -144,7 +147,7 @@ def dcd_loss(
       student_scores: `[B, K]`, the match in column 0, any finite size.
       teacher_scores: `[B, K]`, of the same pairs in the same order (`scores_of`).
       temperature: T, a positive scalar; it cancels, as the difference is linear.
-      alpha: weight of the distillation, in [0, 1].
+      alpha: weight of the distillation, in [0, 1]; may be traced.
       dynamic: False weighs all rows alike.
       authors_code: the released code reduces the squared error to one mean before it weighs the rows, so that v does
         nothing; True does the same.
@@ -155,7 +158,7 @@ def dcd_loss(
       A scalar, float32 (float64 for float64 scores); 0 where no row exists.
 
     Raises:
-      ValueError: if the shapes differ or a hyper-parameter is out of range.
+      ValueError: if the shapes differ or a static hyper-parameter is out of range.
 
     Reference:
       DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022; distillation_loss of the released METER
@@ -171,8 +174,7 @@ def dcd_loss(
             f"student_scores {student.shape} and teacher_scores {teacher.shape} must have the same shape [B, K]"
         )
     check_positive("temperature", temperature)
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}: it must be between 0 and 1")
+    check_fraction("alpha", alpha)
     keep = full_mask(where, student.shape[:1], "batch")
     student, teacher = (jnp.where(keep[:, None], x, 0.0) for x in (student, jax.lax.stop_gradient(teacher)))
     told = jnp.mean(_binary_cross_entropy(student), axis=-1)
@@ -211,15 +213,15 @@ def recall_at_k(scores: jax.Array, *, k: int = 1, where: jax.Array | None = None
     >>> recall_at_k(jnp.array([[2.0, 1.0], [2.0, 1.0]]), k=1).item()
     0.5
     """
-    shape = jnp.shape(scores)
+    shape = np.shape(scores)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"scores {shape} must be [N, N], query i matching candidate i")
     return top_k_accuracy(scores, jnp.arange(shape[0]), k=k, where=where)
 
 
 def _rows(scores: jax.Array, name: str) -> jax.Array:
-    if jnp.ndim(scores) != 2 or jnp.shape(scores)[1] == 0:
-        raise ValueError(f"{name} {jnp.shape(scores)} must be [B, K] with at least one candidate")
+    if np.ndim(scores) != 2 or np.shape(scores)[1] == 0:
+        raise ValueError(f"{name} {np.shape(scores)} must be [B, K] with at least one candidate")
     return as_float(scores)
 
 

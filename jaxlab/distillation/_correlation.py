@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_sum, pearson
 from jaxlab.core._check import check_positive, check_same_logits, full_mask
@@ -55,7 +56,7 @@ def dist_loss(
     intra = intra_class_loss(
         student_logits, teacher_logits, temperature=temperature, where=where, axis_name=axis_name
     )
-    mask = full_mask(where, jnp.shape(student_logits))
+    mask = full_mask(where, np.shape(student_logits))
     seen = masked_sum(_rows(mask), axis=0, axis_name=axis_name) > 0
     inter = masked_mean(inter, where=mask.any(axis=-1), axis_name=axis_name)
     return beta * inter + gamma * masked_mean(intra, where=seen)
@@ -148,7 +149,7 @@ def _probabilities(student_logits, teacher_logits, temperature, where):
     """Both softmaxes over the valid classes, and the mask `[..., C]`."""
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    mask = full_mask(where, jnp.shape(student_logits))
+    mask = full_mask(where, np.shape(student_logits))
     student = masked_softmax(as_float(student_logits) / temperature, where=mask)
     teacher = masked_softmax(as_float(jax.lax.stop_gradient(teacher_logits)) / temperature, where=mask)
     return student, teacher, mask

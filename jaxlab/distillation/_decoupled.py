@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_logsumexp
-from jaxlab.core._check import check_labels, check_positive, check_same_logits
+from jaxlab.core._check import as_labels, check_positive, check_same_logits
 from jaxlab.distillation._contracts import class_mask
 
 
@@ -30,7 +31,7 @@ def dkd_loss(
     Args:
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar applied to both.
       alpha: weight of the target-class term, `target_class_kl`.
       beta: weight of the non-target term, `non_target_class_kl`; the paper tunes it for each teacher.
@@ -77,7 +78,7 @@ def target_class_kl(
     Args:
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar applied to both.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
 
@@ -122,7 +123,7 @@ def non_target_class_kl(
     Args:
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar applied to both.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
 
@@ -148,11 +149,10 @@ def non_target_class_kl(
 def _split(student_logits, teacher_logits, labels, *, temperature, where):
     """Tempered logits in float32 or wider, and the masks of the target and of the other classes."""
     check_same_logits(student_logits, teacher_logits)
-    check_labels(student_logits, labels)
     check_positive("temperature", temperature)
-    labels = jnp.asarray(labels)
+    labels = as_labels(student_logits, labels)
     valid = class_mask(where, student_logits, labels)
-    is_target = labels[..., None] == jnp.arange(student_logits.shape[-1])
+    is_target = labels[..., None] == jnp.arange(np.shape(student_logits)[-1])
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
     return (
         as_float(student_logits) / temperature,

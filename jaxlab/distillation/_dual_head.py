@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_sum
 from jaxlab.core._check import check_positive, check_same_logits, full_mask
@@ -18,7 +19,7 @@ def _valid_logits(
     """Both divided by the temperature, 0 where masked, and the mask."""
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    mask = full_mask(where, jnp.shape(student_logits))
+    mask = full_mask(where, np.shape(student_logits))
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
     scaled = [jnp.where(mask, as_float(x), 0.0) / temperature for x in (student_logits, teacher_logits)]
     return *scaled, mask
@@ -142,7 +143,7 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
       gradient: g, the same structure and shapes: the gradient of the distillation loss.
 
     Returns:
-      The aligned g, leaves in the dtype of `gradient`; g itself where r is 0.
+      The aligned g, leaves in the dtype of `gradient` (float32 for integers); g itself where r is 0.
 
     Raises:
       ValueError: if structures or shapes differ.
@@ -163,7 +164,12 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
     square = sum(jnp.vdot(u, u) for u in unit)
     against = jnp.where(inner < 0, inner / jnp.where(square > 0, square, 1.0), 0.0)
     unit = jax.tree.unflatten(jax.tree.structure(gradient), unit)
-    return jax.tree.map(lambda g, u: (as_float(g) - against * u).astype(g.dtype), gradient, unit)
+
+    def project(g: jax.Array, u: jax.Array) -> jax.Array:
+        aligned, dtype = as_float(g) - against * u, jnp.result_type(g)
+        return aligned.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else aligned
+
+    return jax.tree.map(project, gradient, unit)
 
 
 def _check_same_tree(reference: Any, gradient: Any) -> None:
@@ -173,9 +179,9 @@ def _check_same_tree(reference: Any, gradient: Any) -> None:
             "same structure"
         )
     for r, g in zip(jax.tree.leaves(reference), jax.tree.leaves(gradient)):
-        if jnp.shape(r) != jnp.shape(g):
+        if np.shape(r) != np.shape(g):
             raise ValueError(
-                f"reference {jnp.shape(r)} and gradient {jnp.shape(g)} must have the same shapes, leaf by leaf"
+                f"reference {np.shape(r)} and gradient {np.shape(g)} must have the same shapes, leaf by leaf"
             )
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import full_mask
@@ -39,7 +40,7 @@ def hint_loss(
     >>> round(hint_loss(jnp.array([[1.0, 1.0]]) @ regressor, jnp.array([[1.0, 0.0, 0.0]])).item(), 4)
     1.6667
     """
-    student, teacher = jnp.shape(student_features), jnp.shape(teacher_features)
+    student, teacher = np.shape(student_features), np.shape(teacher_features)
     if not student or student != teacher:
         raise ValueError(
             f"student_features {student} and teacher_features {teacher} must have the same shape [B, ...]; "

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._check import full_mask
@@ -210,7 +211,7 @@ def state_consistency(codec: Codec, state: jax.Array, *, where: jax.Array | None
     [0.0]
     """
     if where is not None:
-        state = jnp.where(full_mask(where, jnp.shape(state)[:1], "batch")[:, None], state, 0.0)
+        state = jnp.where(full_mask(where, np.shape(state)[:1], "batch")[:, None], as_float(state), 0.0)
     again = decode_message(codec, encode_message(codec, state))
     return _distance(again, state, where, "decoded state", "state")
 
@@ -251,19 +252,19 @@ def talking_loss(
     >>> talking_loss(jnp.array([1.0]), jnp.array([[2.0, 4.0]]), jnp.array([0.5]), jnp.array([0.25])).tolist()
     [4.75]
     """
-    shape = jnp.shape(task)
+    shape = np.shape(task)
     if (
         len(shape) != 1
-        or jnp.shape(replies)[:-1] != shape
-        or not shape == jnp.shape(message) == jnp.shape(state)
+        or np.shape(replies)[:-1] != shape
+        or not shape == np.shape(message) == np.shape(state)
     ):
         raise ValueError(
-            f"task {shape}, message {jnp.shape(message)} and state {jnp.shape(state)} must be [B], and replies "
-            f"{jnp.shape(replies)} [B, N]"
+            f"task {shape}, message {np.shape(message)} and state {np.shape(state)} must be [B], and replies "
+            f"{np.shape(replies)} [B, N]"
         )
     keep = full_mask(where, shape, "batch")
     task, message, state = (jnp.where(keep, as_float(x), 0.0) for x in (task, message, state))
-    heard = masked_mean(replies, where=jnp.broadcast_to(keep[:, None], jnp.shape(replies)), axis=-1)
+    heard = masked_mean(replies, where=jnp.broadcast_to(keep[:, None], np.shape(replies)), axis=-1)
     return task + interact_weight * heard + message_weight * message + state_weight * state
 
 
@@ -278,15 +279,15 @@ def _layers(key: jax.Array, inputs: int, hidden: int, outputs: int) -> dict[str,
 
 
 def _translate(layers: Mapping[str, jax.Array], x: jax.Array, name: str) -> jax.Array:
-    if jnp.ndim(x) == 0 or jnp.shape(x)[-1] != layers["in"].shape[0]:
-        raise ValueError(f"{name} {jnp.shape(x)} must be [..., {layers['in'].shape[0]}], the codec's size")
+    if np.ndim(x) == 0 or np.shape(x)[-1] != layers["in"].shape[0]:
+        raise ValueError(f"{name} {np.shape(x)} must be [..., {layers['in'].shape[0]}], the codec's size")
     hidden = jnp.tanh(as_float(x) @ layers["in"] + layers["in_bias"])
     return hidden @ layers["out"] + layers["out_bias"]
 
 
 def _distance(a: jax.Array, b: jax.Array, where: jax.Array | None, name: str, other: str) -> jax.Array:
-    if jnp.ndim(a) != 2 or jnp.shape(a) != jnp.shape(b):
-        raise ValueError(f"{name} {jnp.shape(a)} and {other} {jnp.shape(b)} must have the same shape [B, D]")
-    keep = jnp.broadcast_to(full_mask(where, jnp.shape(a)[:1], "batch")[:, None], jnp.shape(a))
+    if np.ndim(a) != 2 or np.shape(a) != np.shape(b):
+        raise ValueError(f"{name} {np.shape(a)} and {other} {np.shape(b)} must have the same shape [B, D]")
+    keep = jnp.broadcast_to(full_mask(where, np.shape(a)[:1], "batch")[:, None], np.shape(a))
     a, b = jnp.where(keep, as_float(a), 0.0), jnp.where(keep, as_float(b), 0.0)
     return masked_mean(jnp.square(a - b), where=keep, axis=-1)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def line_losses(loss: Callable[[Any], jax.Array], start: Any, end: Any, fractions: jax.Array) -> jax.Array:
@@ -68,16 +69,17 @@ def plane_losses(
     >>> plane_losses(lambda x: x.sum(), *points, jnp.array([0.0, 1.0]), jnp.array([0.0, 1.0])).tolist()
     [[0.0, 1.0], [3.0, 4.0]]
     """
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (origin, first, second)]
+    shapes = [jax.tree.map(np.shape, tree) for tree in (origin, first, second)]
     if shapes[0] != shapes[1] or shapes[0] != shapes[2]:
         raise ValueError("the checkpoints must be trees of the same shapes, got different ones")
-    if jnp.ndim(along) != 1 or jnp.ndim(across) != 1:
-        raise ValueError(
-            f"coordinates must be vectors, got shapes {jnp.shape(along)} and {jnp.shape(across)}"
-        )
+    if np.ndim(along) != 1 or np.ndim(across) != 1:
+        raise ValueError(f"coordinates must be vectors, got shapes {np.shape(along)} and {np.shape(across)}")
 
     def at(point: jax.Array) -> jax.Array:
-        place = lambda o, f, s: o + (point[0] * (f - o) + point[1] * (s - o)).astype(jnp.result_type(o))
+        def place(o: jax.Array, f: jax.Array, s: jax.Array) -> jax.Array:
+            step, dtype = point[0] * (f - o) + point[1] * (s - o), jnp.result_type(o)
+            return o + (step.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else step)
+
         return loss(jax.tree.map(place, origin, first, second))
 
     v, u = jnp.meshgrid(jnp.asarray(across), jnp.asarray(along), indexing="ij")

@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import betaln, digamma
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, masked_sum
-from jaxlab.core._check import fitted, full_mask
+from jaxlab.core._check import check_fraction, fitted, full_mask
 
 AxisName = str | tuple[str, ...] | None
 # Of a log-concentration: Beta(e^10, e^10) is a point to three digits, and no density overflows.
@@ -123,7 +123,7 @@ def beta_log_prob(
     >>> round(beta_log_prob(jnp.array(0.5), jnp.log(2.0), jnp.log(2.0)).item(), 4)  # density 6 m (1 - m)
     0.4055
     """
-    shapes = [jnp.shape(x) for x in (mask, log_alpha, log_beta)]
+    shapes = [np.shape(x) for x in (mask, log_alpha, log_beta)]
     if len(set(shapes)) > 1:
         raise ValueError(f"mask, log_alpha and log_beta must have the same shape, got {shapes}")
     a, b = (jnp.exp(jnp.clip(as_float(x), -_LARGEST, _LARGEST)) for x in (log_alpha, log_beta))
@@ -159,9 +159,9 @@ def sample_mask(key: jax.Array, log_alpha: jax.Array, log_beta: jax.Array, *, tr
     >>> round(masks.mean().item(), 1)
     0.7
     """
-    if jnp.shape(log_alpha) != jnp.shape(log_beta) or tries < 1:
+    if np.shape(log_alpha) != np.shape(log_beta) or tries < 1:
         raise ValueError(
-            f"log_alpha {jnp.shape(log_alpha)} and log_beta {jnp.shape(log_beta)} must have the same shape, and "
+            f"log_alpha {np.shape(log_alpha)} and log_beta {np.shape(log_beta)} must have the same shape, and "
             f"tries be at least 1, got {tries}"
         )
     both = jnp.stack([as_float(log_alpha), as_float(log_beta)])
@@ -208,6 +208,7 @@ def render_mask(mask: jax.Array, *, size: int, kernel: int = 13, sigma: float = 
     >>> render_mask(jnp.array([[0.0, 1.0, 1.0, 0.0]]), size=4, kernel=1)[0, 0, :, 0].tolist()
     [0.0, 0.0, 1.0, 1.0]
     """
+    mask = as_float(mask)
     grid = round(np.sqrt(mask.shape[-1])) if mask.ndim == 2 else 0
     if mask.ndim != 2 or not grid or grid**2 != mask.shape[1]:
         raise ValueError(f"mask must be [B, g * g], got shape {mask.shape}")
@@ -217,8 +218,8 @@ def render_mask(mask: jax.Array, *, size: int, kernel: int = 13, sigma: float = 
             f"got {kernel} and {sigma}"
         )
     # Both steps are linear in the grid and separable: one small matrix per axis holds them.
-    spread = jnp.asarray(_blur(size, kernel, sigma) @ _nearest(size, grid), as_float(mask).dtype)
-    cells = as_float(mask).reshape(len(mask), grid, grid)
+    spread = jnp.asarray(_blur(size, kernel, sigma) @ _nearest(size, grid), mask.dtype)
+    cells = mask.reshape(len(mask), grid, grid)
     return jnp.einsum("yi,bij,xj->byx", spread, cells, spread)[..., None]
 
 
@@ -318,16 +319,15 @@ def reinforce_mask_loss(
 
 
 def _base_and_head(base: jax.Array, head: jax.Array, decay: float | jax.Array) -> tuple[jax.Array, jax.Array]:
-    if jnp.ndim(head) != 2:
-        raise ValueError(f"head must be [B, G], got shape {jnp.shape(head)}")
-    if isinstance(decay, int | float) and not 0 <= decay <= 1:
-        raise ValueError(f"decay must be in [0, 1], got {decay}")
+    if np.ndim(head) != 2:
+        raise ValueError(f"head must be [B, G], got shape {np.shape(head)}")
+    check_fraction("decay", decay)
     head = as_float(head)
     return fitted(as_float(base), head.shape, "base", "head"), head
 
 
 def _mask_rows(log_prob: jax.Array, other: jax.Array, name: str, where: jax.Array | None) -> jax.Array:
-    shape, given = jnp.shape(log_prob), jnp.shape(other)
+    shape, given = np.shape(log_prob), np.shape(other)
     if len(shape) != 2 or given != shape[:1]:
         raise ValueError(f"log_prob {shape} must be [B, G] and {name} {given} its [B]")
     return full_mask(where, given, "images")

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, normalize
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import IGNORED, as_integers, full_mask
 
 _SHORTEST = 1e-12  # as in `core.normalize`: a shorter vector counts as 0
 
@@ -28,7 +29,7 @@ def nd_loss(
     Args:
       student_features: s, `[..., D]`, what the classifier reads, mapped to the teacher's width where it differs.
       teacher_features: t, `[..., D]`.
-      labels: `[...]` integers y; an example whose label is outside [0, C) counts 0.
+      labels: `[...]` integers y in [0, C); a negative one marks an example to ignore: it counts 0.
       centers: c, `[C, D]`, the mean of the teacher's features over the training examples of each class, as from
         `core.class_means`; a class without examples has mean 0, and loss 1 without gradient.
       where: bool or {0, 1}, broadcastable to `[...]`, the examples that count; None means all.
@@ -38,7 +39,7 @@ def nd_loss(
       both features are 0.
 
     Raises:
-      ValueError: if the shapes do not fit, or the labels are not integers.
+      ValueError: if the shapes do not fit, or the labels are not integers or no classes.
 
     Reference:
       Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023, the loss ND
@@ -54,8 +55,9 @@ def nd_loss(
     t = jnp.where(counts[..., None], as_float(jax.lax.stop_gradient(teacher_features)), 0.0)
     own, goal = _length(s), _length(t)
     longest = jnp.where(own >= goal, own, goal)  # maximum would halve the gradient of a tie
-    along = jnp.where(longest > 0, jnp.sum(s * e, axis=-1), 0.0)
-    return jnp.where(counts, 1 - along / jnp.where(longest > 0, longest, 1.0), 0.0)
+    none = longest == 0  # not its negation by >, so that a NaN stays one
+    along = jnp.where(none, 0.0, jnp.sum(s * e, axis=-1))
+    return jnp.where(counts, 1 - along / jnp.where(none, 1.0, longest), 0.0)
 
 
 def direction_loss(
@@ -69,7 +71,7 @@ def direction_loss(
 
     Args:
       student_features: s, `[..., D]`.
-      labels: `[...]` integers y; an example whose label is outside [0, C) counts 0.
+      labels: `[...]` integers y in [0, C); a negative one marks an example to ignore: it counts 0.
       centers: c, `[C, D]`, see `nd_loss`.
       where: bool or {0, 1}, broadcastable to `[...]`, the examples that count; None means all.
 
@@ -77,7 +79,7 @@ def direction_loss(
       `[...]` in [0, 2], float32 (float64 for float64 features); 1 where the feature or the mean is 0.
 
     Raises:
-      ValueError: if the shapes do not fit, or the labels are not integers.
+      ValueError: if the shapes do not fit, or the labels are not integers or no classes.
 
     Reference:
       Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023; one half
@@ -119,7 +121,7 @@ def norm_loss(
     [0.75]
     """
     _check_pair(student_features, teacher_features)
-    counts = full_mask(where, jnp.shape(student_features)[:-1], "examples")
+    counts = full_mask(where, np.shape(student_features)[:-1], "examples")
     s = jnp.where(counts[..., None], as_float(student_features), 0.0)
     t = jnp.where(counts[..., None], as_float(jax.lax.stop_gradient(teacher_features)), 0.0)
     own, goal = _length(s), _length(t)
@@ -132,11 +134,12 @@ def _towards(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Features, the unit vector of the class mean of each, and which count; 0 where they do not."""
     _check_centers(features, labels, centers)
-    classes = jnp.shape(centers)[0]
-    counts = full_mask(where, jnp.shape(labels), "labels") & (labels >= 0) & (labels < classes)
+    classes = np.shape(centers)[0]
+    labels = as_integers("labels", labels, "class indices in [0, C)", classes, where=where, ignore=IGNORED)
+    counts = full_mask(where, np.shape(labels), "labels") & (labels >= 0) & (labels < classes)
     directions = normalize(jax.lax.stop_gradient(centers))
     row = jnp.where(counts, labels, 0)
-    toward = directions[row] if classes else jnp.zeros(jnp.shape(features), directions.dtype)
+    toward = directions[row] if classes else jnp.zeros(np.shape(features), directions.dtype)
     keep = counts[..., None]
     return jnp.where(keep, as_float(features), 0.0), jnp.where(keep, toward, 0.0), counts
 
@@ -149,7 +152,7 @@ def _length(x: jax.Array) -> jax.Array:
 
 
 def _check_pair(student_features: jax.Array, teacher_features: jax.Array) -> None:
-    student, teacher = jnp.shape(student_features), jnp.shape(teacher_features)
+    student, teacher = np.shape(student_features), np.shape(teacher_features)
     if not student or student != teacher:
         raise ValueError(
             f"student_features {student} and teacher_features {teacher} must have the same shape [..., D]; "
@@ -158,12 +161,10 @@ def _check_pair(student_features: jax.Array, teacher_features: jax.Array) -> Non
 
 
 def _check_centers(features: jax.Array, labels: jax.Array, centers: jax.Array) -> None:
-    shape, means = jnp.shape(features), jnp.shape(centers)
+    shape, means = np.shape(features), np.shape(centers)
     if not shape or len(means) != 2 or means[1] != shape[-1]:
         raise ValueError(f"centers {means} must be [C, D] with the width D of features [..., D] {shape}")
-    if jnp.shape(labels) != shape[:-1]:
+    if np.shape(labels) != shape[:-1]:
         raise ValueError(
-            f"labels {jnp.shape(labels)} must have the leading shape of features [..., D] {shape}"
+            f"labels {np.shape(labels)} must have the leading shape of features [..., D] {shape}"
         )
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-        raise ValueError(f"labels must be integers, class indices in [0, C), got {jnp.result_type(labels)}")

@@ -6,9 +6,11 @@ second is chosen alike among those left, and so on. A ranking lists class indice
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_softmax
-from jaxlab.core._check import check_labels, check_positive, check_same_logits, fitted, full_mask
+from jaxlab.core._check import as_integers, as_labels, check_positive, check_same_logits, fitted, full_mask
+from jaxlab.core._values import check_no_nan, check_values
 from jaxlab.distillation._contracts import class_mask
 
 
@@ -34,7 +36,7 @@ def pld_loss(
     Args:
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar that softens the weights only. The student is not divided by it, and
         there is no factor T^2. The paper takes 1 on ImageNet, 4 on CIFAR-100.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
@@ -54,10 +56,10 @@ def pld_loss(
     0.6762
     """
     check_same_logits(student_logits, teacher_logits)
-    check_labels(student_logits, labels)
-    valid = class_mask(where, student_logits, jnp.asarray(labels))
-    teacher_logits = jax.lax.stop_gradient(teacher_logits)
-    ranking = teacher_optimal_ranking(teacher_logits, labels, where=valid)
+    labels = as_labels(student_logits, labels)
+    valid = class_mask(where, student_logits, labels)
+    teacher_logits = as_float(jax.lax.stop_gradient(teacher_logits))
+    ranking = _label_first(teacher_logits, labels, valid)
     weights = _teacher_probabilities(teacher_logits, temperature, valid)
     weights = jnp.take_along_axis(weights, ranking, axis=-1)
     return plackett_luce_nll(student_logits, ranking, weights, where=valid)
@@ -79,7 +81,7 @@ def pld_first_weight(
 
     Args:
       teacher_logits: `[..., C]`, any finite size.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
 
@@ -95,8 +97,8 @@ def pld_first_weight(
     >>> round(pld_first_weight(jnp.log(jnp.array([[0.5, 0.3, 0.2]])), jnp.array([1])).item(), 4)
     0.3
     """
-    check_labels(teacher_logits, labels)
-    valid = class_mask(where, teacher_logits, jnp.asarray(labels))
+    labels = as_labels(teacher_logits, labels)
+    valid = class_mask(where, teacher_logits, labels)
     weights = _teacher_probabilities(jax.lax.stop_gradient(teacher_logits), temperature, valid)
     return jnp.where(_is_label(teacher_logits, labels), weights, 0.0).sum(-1)
 
@@ -110,7 +112,7 @@ def teacher_optimal_ranking(
 
     Args:
       teacher_logits: `[..., C]`, any finite size.
-      labels: `[...]` integers; one outside [0, C) leaves the order to the teacher alone.
+      labels: `[...]` integers in [0, C); a negative one leaves the order to the teacher alone.
       where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; the others come last. None
         means all.
 
@@ -118,7 +120,7 @@ def teacher_optimal_ranking(
       `[..., C]` int32 class indices, best first.
 
     Raises:
-      ValueError: if shapes do not agree, or labels are not integers.
+      ValueError: if shapes do not agree, labels are not integers or no classes, or a logit that counts is NaN.
 
     Reference:
       PLD: A Choice-Theoretic List-Wise Knowledge Distillation, NeurIPS 2025, section 4.1. The listing of
@@ -127,11 +129,16 @@ def teacher_optimal_ranking(
     >>> teacher_optimal_ranking(jnp.array([[0.1, 3.0, 2.0, 2.0]]), jnp.array([0])).tolist()
     [[0, 1, 2, 3]]
     """
-    check_labels(teacher_logits, labels)
-    worth = jnp.where(
-        _is_label(teacher_logits, labels), jnp.inf, as_float(jax.lax.stop_gradient(teacher_logits))
-    )
-    worth = jnp.where(full_mask(where, worth.shape), worth, -jnp.inf)
+    labels = as_labels(teacher_logits, labels)
+    teacher_logits = as_float(jax.lax.stop_gradient(teacher_logits))
+    exists = full_mask(where, teacher_logits.shape)
+    check_no_nan("teacher_logits", teacher_logits, where=exists & ~_is_label(teacher_logits, labels))
+    return _label_first(teacher_logits, labels, exists)
+
+
+def _label_first(teacher_logits: jax.Array, labels: jax.Array, exists: jax.Array) -> jax.Array:
+    worth = jnp.where(_is_label(teacher_logits, labels), jnp.inf, teacher_logits)
+    worth = jnp.where(exists, worth, -jnp.inf)
     return _count_order(worth) if worth.shape[-1] <= 64 else _sort_order(worth)
 
 
@@ -161,7 +168,7 @@ def listmle_loss(
       `[...]` nats, float32 (float64 for float64 logits); 0 where no class is valid.
 
     Raises:
-      ValueError: if shapes do not agree, or the ranking is not of integers.
+      ValueError: if shapes do not agree, or the ranking is no permutation.
 
     Reference:
       Xia et al., Listwise Approach to Learning to Rank, ICML 2008, section 4.3. allRank's listMLE adds 1e-10
@@ -197,7 +204,7 @@ def plackett_luce_nll(
       `[...]` nats times the weights' unit, float32 (float64 for float64 logits); 0 where no class is valid.
 
     Raises:
-      ValueError: if shapes do not agree, or the ranking is not of integers.
+      ValueError: if shapes do not agree, or the ranking is no permutation.
 
     Reference:
       Plackett, The Analysis of Permutations, 1975; weighted as in PLD: A Choice-Theoretic List-Wise Knowledge
@@ -207,8 +214,8 @@ def plackett_luce_nll(
     >>> round(plackett_luce_nll(logits, ranking, jnp.array([1.0, 0.0, 0.0])).item(), 4)  # -log(2 / 4)
     0.6931
     """
-    _check_ranking(student_logits, ranking)
-    shape = jnp.shape(student_logits)
+    ranking = _as_ranking(student_logits, ranking)
+    shape = np.shape(student_logits)
     valid = jnp.take_along_axis(full_mask(where, shape), ranking, axis=-1)
     ordered = jnp.take_along_axis(as_float(student_logits), ranking, axis=-1)
     costs = _choice_costs(jnp.where(valid, ordered, 0.0), valid)
@@ -259,16 +266,22 @@ def _teacher_probabilities(teacher_logits, temperature, valid):
 
 
 def _is_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return jnp.asarray(labels)[..., None] == jnp.arange(jnp.shape(logits)[-1])
+    return jnp.asarray(labels)[..., None] == jnp.arange(np.shape(logits)[-1])
 
 
-def _check_ranking(student_logits, ranking):
-    shape = jnp.shape(student_logits)
-    if not shape or jnp.shape(ranking) != shape:
+def _as_ranking(student_logits: jax.Array, ranking: jax.Array) -> jax.Array:
+    shape = np.shape(student_logits)
+    if not shape or np.shape(ranking) != shape:
         raise ValueError(
-            f"ranking {jnp.shape(ranking)} must have the same shape [..., C] as student_logits {shape}"
+            f"ranking {np.shape(ranking)} must have the same shape [..., C] as student_logits {shape}"
         )
-    if not jnp.issubdtype(jnp.result_type(ranking), jnp.integer):
-        raise ValueError(
-            f"ranking must be integers, class indices best first, got {jnp.result_type(ranking)}"
-        )
+    ranking = as_integers("ranking", ranking, "class indices best first")
+
+    def find(ranking: np.ndarray) -> str | None:
+        wrong = (np.sort(ranking, axis=-1) != np.arange(shape[-1])).any(-1)
+        if not wrong.any():
+            return None
+        return f"ranking must hold each class once, best first, got {ranking[wrong][0].tolist()}"
+
+    check_values(find, ranking)
+    return ranking

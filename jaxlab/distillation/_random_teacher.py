@@ -16,7 +16,7 @@ from jaxlab.core import (
     masked_softmax,
     masked_std,
 )
-from jaxlab.core._check import check_labels, check_same_logits, full_mask
+from jaxlab.core._check import IGNORED, as_integers, check_fraction, check_same_logits, full_mask
 
 
 def soft_cross_entropy(
@@ -85,9 +85,8 @@ def local_init(
     >>> local_init(jnp.array([2.0]), jnp.array([0.0]), alpha=0.0).tolist()
     [2.0]
     """
-    if isinstance(alpha, int | float) and not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be in [0, 1], got {alpha}")
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (teacher, fresh)]
+    check_fraction("alpha", alpha)
+    shapes = [jax.tree.map(np.shape, tree) for tree in (teacher, fresh)]
     if shapes[0] != shapes[1]:
         raise ValueError("teacher and fresh must be trees of the same shapes, got two different ones")
     scale = jnp.sqrt(alpha**2 + (1.0 - alpha) ** 2) if keep_variance else 1.0
@@ -158,7 +157,7 @@ def linear_probe(
 
     Args:
       train_features: `[N, F]`.
-      train_labels: `[N]` integers; a label outside [0, C) marks a row to ignore.
+      train_labels: `[N]` integers in [0, C); a negative one marks a row to ignore.
       features: `[M, F]` to be classified.
       num_classes: C.
       steps: of AdamW; static.
@@ -180,7 +179,7 @@ def linear_probe(
     >>> linear_probe(x, jnp.array([0, 0, 1, 1]), x, num_classes=2).argmax(-1).tolist()
     [0, 0, 1, 1]
     """
-    _check_probe(train_features, train_labels, features, num_classes)
+    train_labels = _check_probe(train_features, train_labels, features, num_classes, where)
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     counts = _labelled(train_labels, num_classes, where)
@@ -224,14 +223,15 @@ def knn_probe(
 
     Args:
       train_features: `[N, F]`.
-      train_labels: `[N]` integers; a label outside [0, C) marks a row to ignore.
+      train_labels: `[N]` integers in [0, C); a negative one marks a row to ignore.
       features: `[M, F]` to be classified.
       num_classes: C.
       neighbors: how many vote, all of them if there are fewer; static.
       where: `[N]` bool or {0, 1}, the training rows that count; None means all.
 
     Returns:
-      `[M, C]` number of votes, float32 (float64 for float64 input); argmax gives ties to the lower class.
+      `[M, C]` number of votes, float32 (float64 for float64 input); argmax gives ties to the lower class. NaN where a
+      distance is.
 
     Raises:
       ValueError: shapes that do not belong together, labels that are not integers, no class or no neighbour.
@@ -243,7 +243,7 @@ def knn_probe(
     >>> knn_probe(x, y, jnp.array([[0.4]]), num_classes=2, neighbors=2).tolist()
     [[2.0, 0.0]]
     """
-    _check_probe(train_features, train_labels, features, num_classes)
+    train_labels = _check_probe(train_features, train_labels, features, num_classes, where)
     if neighbors < 1:
         raise ValueError(f"neighbors must be at least 1, got {neighbors}")
     counts = _labelled(train_labels, num_classes, where)
@@ -253,12 +253,12 @@ def knn_probe(
     closeness = theirs @ ours.T - 0.5 * jnp.sum(ours**2, axis=-1)
     closeness = jnp.where(counts, closeness, MASKED_LOGIT)
     _, nearest = jax.lax.top_k(closeness, min(neighbors, len(train_features)))
-    own = (jnp.asarray(train_labels)[:, None] == jnp.arange(num_classes)) & counts[:, None]
-    return own.astype(theirs.dtype)[nearest].sum(axis=-2)
+    own = (train_labels[:, None] == jnp.arange(num_classes)) & counts[:, None]
+    votes = own.astype(theirs.dtype)[nearest].sum(axis=-2)
+    return jnp.where(jnp.any(jnp.isnan(closeness), axis=-1, keepdims=True), jnp.nan, votes)
 
 
 def _labelled(labels: jax.Array, num_classes: int, where: jax.Array | None) -> jax.Array:
-    labels = jnp.asarray(labels)
     rows = full_mask(where, labels.shape, "rows of train_features")
     return rows & (labels >= 0) & (labels < num_classes)
 
@@ -269,8 +269,18 @@ def _check_features(features: jax.Array, reference: jax.Array) -> None:
         raise ValueError(f"features {ours} and those of the training set {theirs} must be [M, F] and [N, F]")
 
 
-def _check_probe(train_features: jax.Array, labels: jax.Array, features: jax.Array, num_classes: int) -> None:
+def _check_probe(
+    train_features: jax.Array,
+    labels: jax.Array,
+    features: jax.Array,
+    num_classes: int,
+    where: jax.Array | None,
+) -> jax.Array:
     _check_features(features, train_features)
-    check_labels(train_features, labels)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    if np.shape(labels) != np.shape(train_features)[:1]:
+        raise ValueError(
+            f"train_labels {np.shape(labels)} must be [N] of train_features {np.shape(train_features)}"
+        )
+    return as_integers("train_labels", labels, "class indices", num_classes, where=where, ignore=IGNORED)

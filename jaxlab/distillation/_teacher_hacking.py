@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_log_softmax, masked_mean
 from jaxlab.core._check import check_positive, check_same_logits, fitted, full_mask
@@ -63,11 +64,11 @@ def sequence_kl(
     0.0654
     """
     check_same_logits(student_logits, teacher_logits)
-    shape = jnp.shape(teacher_logits)
+    shape = np.shape(teacher_logits)
     length = _tree_depth(shape)
     keep = full_mask(where, shape[:-1], "prefixes")
-    student = jnp.where(keep[..., None], student_logits, 0.0)
-    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], teacher_logits, 0.0))
+    student = jnp.where(keep[..., None], as_float(student_logits), 0.0)
+    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], as_float(teacher_logits), 0.0))
     divergence = jnp.where(keep, forward_kl(student, teacher), 0.0)
     log_p = masked_log_softmax(teacher)
     reach, total, first = jnp.zeros_like(divergence[..., :1]), jnp.zeros_like(divergence[..., 0]), 0
@@ -115,11 +116,11 @@ def token_forward_kl(
     """
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    if jnp.ndim(teacher_logits) < 2:
-        raise ValueError(f"logits {jnp.shape(teacher_logits)} must be [..., T, V], positions before tokens")
-    keep = full_mask(where, jnp.shape(teacher_logits)[:-1], "positions")
-    student = jnp.where(keep[..., None], student_logits, 0.0)
-    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], teacher_logits, 0.0))
+    if np.ndim(teacher_logits) < 2:
+        raise ValueError(f"logits {np.shape(teacher_logits)} must be [..., T, V], positions before tokens")
+    keep = full_mask(where, np.shape(teacher_logits)[:-1], "positions")
+    student = jnp.where(keep[..., None], as_float(student_logits), 0.0)
+    teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], as_float(teacher_logits), 0.0))
     return masked_mean(forward_kl(student, teacher, temperature=temperature), where=keep, axis=-1)
 
 
@@ -152,8 +153,9 @@ def hacking_score(golden: jax.Array) -> jax.Array:
     if golden.shape[-1] == 0:
         return jnp.zeros(golden.shape[:-1], golden.dtype)
     # Compiled after other arithmetic, a number less itself may be a rounding error: what is the lowest did not rise.
-    turned = golden.argmin(axis=-1) < golden.shape[-1] - 1
-    return jnp.where(turned, jnp.maximum(golden[..., -1] - golden.min(axis=-1), 0.0), 0.0)
+    lowest = golden.min(axis=-1)
+    turned = (golden.argmin(axis=-1) < golden.shape[-1] - 1) | jnp.isnan(lowest)
+    return jnp.where(turned, jnp.maximum(golden[..., -1] - lowest, 0.0), 0.0)
 
 
 def power_law_fit(steps: jax.Array, values: jax.Array, *, where: jax.Array | None = None) -> PowerLaw:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_softmax
-from jaxlab.core._check import check_labels, check_positive, fitted
+from jaxlab.core._check import as_labels, check_positive, check_probabilities, fitted
 from jaxlab.distillation._conditional_information import class_centroids
 from jaxlab.distillation._contracts import class_mask
 from jaxlab.distillation._soft_targets import kd_loss
@@ -31,7 +32,7 @@ def class_mean_teacher(
 
     Args:
       teacher_probs: `[N, C]` probabilities.
-      labels: `[N]` integers; one outside [0, C) marks an example to ignore.
+      labels: `[N]` integers in [0, C); a negative one marks an example to ignore.
       where: `[N]` bool or {0, 1}, the examples that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global means.
 
@@ -64,7 +65,7 @@ def trilateral_state(
     Args:
       student_probs: `[..., C]` probabilities S.
       teacher_probs: `[..., C]` probabilities T.
-      labels: `[...]` integers; one outside [0, C) has zeros for G and M.
+      labels: `[...]` integers in [0, C); a negative one has zeros for G and M.
       class_means: `[C, C]`, see `class_mean_teacher`.
 
     Returns:
@@ -84,12 +85,12 @@ def trilateral_state(
     if student_probs.shape != teacher_probs.shape:
         shapes = f"student_probs {student_probs.shape} and teacher_probs {teacher_probs.shape}"
         raise ValueError(f"{shapes} must have the same shape [..., C]")
-    check_labels(student_probs, labels)
+    labels = as_labels(student_probs, labels)
     classes = student_probs.shape[-1]
-    if jnp.shape(class_means) != (classes, classes):
-        raise ValueError(f"class_means {jnp.shape(class_means)} must be [C, C] = {(classes, classes)}")
-    label = jnp.asarray(labels)[..., None] == jnp.arange(classes)
-    rows = as_float(class_means)[jnp.clip(jnp.asarray(labels), 0, max(classes - 1, 0))]
+    if np.shape(class_means) != (classes, classes):
+        raise ValueError(f"class_means {np.shape(class_means)} must be [C, C] = {(classes, classes)}")
+    label = labels[..., None] == jnp.arange(classes)
+    rows = as_float(class_means)[jnp.clip(labels, 0, max(classes - 1, 0))]
     mean = jnp.where(label.any(-1, keepdims=True), rows, 0.0)
     s, t, g = student_probs, teacher_probs, label.astype(student_probs.dtype)
     squares = [(a - b) ** 2 for a, b in ((mean, s), (g, s), (t, s), (t, g), (mean, g))]
@@ -184,7 +185,7 @@ def fused_kd_loss(
     Args:
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
-      labels: `[...]` integers; one outside [0, C), such as -100, marks an example to ignore: it gives 0.
+      labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       alpha: `[...]` in [0, 1], or a scalar.
       temperature: T of the soft targets, a positive scalar.
       double_softmax: take the cross-entropy of the softmax of the student's probabilities, as the authors' code
@@ -205,11 +206,12 @@ def fused_kd_loss(
     >>> round(fused_kd_loss(student, teacher, jnp.array([1]), jnp.array([0.5])).item(), 4)
     0.7154
     """
-    check_labels(student_logits, labels)
     check_positive("temperature", temperature)
-    labels = jnp.asarray(labels)
+    labels = as_labels(student_logits, labels)
+    check_probabilities("alpha", alpha, meaning="shares")
     alpha = fitted(as_float(alpha), labels.shape, "alpha", "labels")
     mask = class_mask(where, student_logits, labels)
+    alpha = jnp.where(jnp.any(mask, axis=-1), alpha, 0.0)
     soft = kd_loss(student_logits, teacher_logits, temperature=temperature, where=mask)
     if double_softmax:
         student_logits = masked_softmax(student_logits, where=mask)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.language._texts import check_texts
+
 PAD, BOS, EOS = 0, 1, 2
 _SPECIAL = 3
 _UNKNOWN = "\ufffd"
@@ -23,7 +25,7 @@ class CharacterTokenizer:
         alphabet: the characters, each once, in the order of their ids.
 
     Raises:
-        ValueError: an empty alphabet, or a character that occurs twice.
+        ValueError: an alphabet that is no text or empty, or a character that occurs twice.
 
     Reference: character-level language models, Sutskever, Martens, Hinton, Generating Text with Recurrent Neural
     Networks, 2011.
@@ -38,6 +40,8 @@ class CharacterTokenizer:
     alphabet: str
 
     def __post_init__(self):
+        if not isinstance(self.alphabet, str):
+            raise ValueError(f"alphabet must be a text, got {self.alphabet!r:.80}")
         twice = sorted({c for c in self.alphabet if self.alphabet.count(c) > 1})
         if twice or not self.alphabet:
             raise ValueError(f"alphabet must hold each of its characters once, got {self.alphabet!r}")
@@ -62,6 +66,11 @@ class CharacterTokenizer:
         """2, the id that ends a sequence."""
         return EOS
 
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Every id that ends a sequence: this one only."""
+        return (EOS,)
+
     @functools.cached_property
     def _ids(self) -> dict[str, int]:
         return {character: _SPECIAL + i for i, character in enumerate(self.alphabet)}
@@ -76,8 +85,10 @@ class CharacterTokenizer:
             One id per character.
 
         Raises:
-            ValueError: a character outside of the alphabet; the message names it.
+            ValueError: what is not a text, or a character outside of the alphabet; the message names it.
         """
+        if not isinstance(text, str):
+            raise ValueError(f"encode takes one text, got {text!r:.80}; several are for encode_batch")
         try:
             return [self._ids[character] for character in text]
         except KeyError as error:
@@ -119,10 +130,12 @@ class CharacterTokenizer:
             tokens `[n, T]` int32, and mask `[n, T]`, false on padding.
 
         Raises:
-            ValueError: a text that does not fit, a character outside of the alphabet, or another `side`.
+            ValueError: one text in the place of several, one that does not fit, a character outside of the
+                alphabet, or another `side`.
         """
         if side not in ("left", "right"):
             raise ValueError(f"side must be 'left' or 'right', got {side!r}")
+        texts = check_texts(texts)
         tokens = np.full((len(texts), length), PAD, np.int32)
         mask = np.zeros((len(texts), length), bool)
         for row, text in enumerate(texts):

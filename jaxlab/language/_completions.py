@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.language._decoder import Decoder, Params
+from jaxlab.language._padding import left_padded
 
 
 def completion_hidden(
@@ -21,7 +22,7 @@ def completion_hidden(
     Args:
       model: the shape.
       params: its parameters.
-      prompts: `[P, T]` integers, padding on the left.
+      prompts: `[P, T]` integers, padding on either side.
       prompt_mask: `[P, T]` bool or {0, 1}.
       tokens: `[P G, N]` integers, the completions of one prompt side by side, as `sample` returns them.
       mask: `[P G, N]` bool or {0, 1}.
@@ -48,6 +49,7 @@ def completion_hidden(
     if tokens.shape != mask.shape:
         raise ValueError(f"mask {mask.shape} must have the shape of tokens, {tokens.shape}")
     times = tokens.shape[0] // prompts.shape[0]
+    prompts, prompt_mask = left_padded(prompts, prompt_mask)
     hidden, cache = model.prefill(params, prompts, None, prompt_mask)
     first = jnp.repeat(hidden[:, -1:], times, axis=0)
     if tokens.shape[1] == 1:

@@ -4,46 +4,18 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, split_rows
 from jaxlab.language._attention import cached_attention, causal_attention
+from jaxlab.language._cache import Cache
 from jaxlab.language._layer_stack import Params, over_caches, over_layers
 from jaxlab.language._layers import LowRank, linear, rms_norm, rotary_angles, rotate
+from jaxlab.language._rope_scaling import RopeScaling
 from jaxlab.language._sharding import gathered, look_up
-
-
-class Cache(NamedTuple):
-    """Keys and values of the positions seen so far, one pair of arrays per layer.
-
-    Heads come before positions, and layers are not stacked: on a CPU this samples three times as fast as the
-    obvious `[L, B, S, H, D]`.
-
-    Attributes:
-      keys, values: tuples of `[B, K, S, D]`; for stacked parameters one array `[L, B, K, S, D]` each.
-      valid: `[B, S]` bool, the slots that hold a token.
-      length: int32 scalar, the next slot to be written, the same for all rows.
-    """
-
-    keys: Any
-    values: Any
-    valid: jax.Array
-    length: jax.Array
-
-    def grown(self, capacity: int) -> "Cache":
-        """The same cache with room for `capacity` positions."""
-        more = capacity - self.valid.shape[1]
-        pad = lambda x: jnp.pad(x, (*((0, 0),) * (x.ndim - 2), (0, more), (0, 0)))
-        keys, values = jax.tree.map(pad, (self.keys, self.values))
-        return Cache(keys, values, jnp.pad(self.valid, ((0, 0), (0, more))), self.length)
-
-    def repeated(self, times: int) -> "Cache":
-        """The same cache with each row `times` times in a row: one prompt, several completions."""
-        keys, values = jax.tree.map(lambda x: jnp.repeat(x, times, axis=-4), (self.keys, self.values))
-        return Cache(keys, values, jnp.repeat(self.valid, times, axis=0), self.length)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +39,7 @@ class Decoder:
       context: longest sequence.
       rope_base: base of the rotary frequencies.
       rope_pairs: "half" or "interleaved", which channels turn together.
+      rope_scaling: how positions beyond those of the first training are squeezed in; None means not at all.
       norm_epsilon: inside the root of the norms.
       qkv_bias: biases on q, k and v (Qwen2).
       qk_norm: norms on each head's query and key (Qwen3).
@@ -74,7 +47,7 @@ class Decoder:
       remat: recompute each layer in the backward pass, for memory.
 
     Raises:
-      ValueError: sizes that do not fit together, an unknown `rope_pairs`.
+      ValueError: sizes that do not fit together, an unknown `rope_pairs`, a `rope_scaling` for other heads.
 
     Reference: LLaMA (2023), section 2.2; Qwen2 Technical Report (2024), section 2.2; Qwen3 Technical Report
       (2025), section 2.
@@ -95,6 +68,7 @@ class Decoder:
     context: int = 2048
     rope_base: float = 10_000.0
     rope_pairs: str = "half"
+    rope_scaling: RopeScaling | None = None
     norm_epsilon: float = 1e-6
     qkv_bias: bool = False
     qk_norm: bool = False
@@ -130,6 +104,8 @@ class Decoder:
             raise ValueError(f"head_dim is {self.head_dim}: rotary positions need an even number")
         if self.rope_pairs not in ("half", "interleaved"):
             raise ValueError(f"rope_pairs is {self.rope_pairs!r}: it must be 'half' or 'interleaved'")
+        if self.rope_scaling is not None:
+            self.rope_scaling.check(self.head_dim, self.rope_base)
 
     def shapes(self) -> dict[str, Any]:
         """The tree of parameters with a shape in the place of each array."""
@@ -220,7 +196,7 @@ class Decoder:
 
     def angle_table(self, length: int) -> tuple[jax.Array, jax.Array]:
         """Cosines and sines `[length, head_dim / 2]` of the rotary angles of the first positions, for `decode`."""
-        return rotary_angles(jnp.arange(length), self.head_dim, self.rope_base)
+        return rotary_angles(jnp.arange(length), self.head_dim, self.rope_base, self.rope_scaling)
 
     def decode(
         self,
@@ -324,12 +300,16 @@ class Decoder:
     ) -> tuple[tuple[jax.Array, jax.Array], jax.Array | None]:
         """The rotary angles of the tokens and their mask; a shape that does not fit is an error."""
         mask = self._check_mask(tokens, mask)
-        if positions is None:
+        scaling, counted = self.rope_scaling, positions is None
+        if counted:
             positions = token_positions(jnp.ones(tokens.shape, bool) if mask is None else mask)
-            return self._angles(positions, self.angle_table(tokens.shape[1])), mask
-        if positions.shape != tokens.shape:
+        elif positions.shape != tokens.shape:
             raise ValueError(f"positions {positions.shape} must have the shape of tokens, {tokens.shape}")
-        return self._angles(positions), mask
+        if scaling is not None and scaling.by_length:
+            seen = positions if mask is None else jnp.where(mask, positions, 0)
+            lengths = jnp.max(seen, axis=1, keepdims=True) + 1
+            return rotary_angles(positions, self.head_dim, self.rope_base, scaling, lengths), mask
+        return self._angles(positions, self.angle_table(tokens.shape[1]) if counted else None), mask
 
     def _check_mask(self, tokens: jax.Array, mask: Any, *, before: int = 0) -> jax.Array | None:
         if tokens.ndim != 2 or tokens.shape[1] == 0:
@@ -345,7 +325,7 @@ class Decoder:
 
     def _angles(self, positions: jax.Array, table: Any = None) -> tuple[jax.Array, jax.Array]:
         if table is None:
-            return rotary_angles(positions, self.head_dim, self.rope_base)
+            return rotary_angles(positions, self.head_dim, self.rope_base, self.rope_scaling)
         return tuple(part[positions] for part in table)
 
     def _qkv(self, layer: Params, x: jax.Array, angles: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -419,6 +399,9 @@ def pack_for_decoding(params: Params) -> dict[str, Any]:
     """Parameters for `decode`: adapters merged, q, k and v joined, gate and up joined.
 
     Fewer, larger products; worth it once per rollout. Not for training: the backward pass of the joined gate is slower.
+    What an adapter is merged into is float32 then, whatever the type of the weights, and so is what it is joined with:
+    in bfloat16 most of a young adapter would round away, and what is sampled would come from another policy than the
+    one that learns.
 
     Args:
       params: a `Decoder`'s, adapters attached or not.

@@ -1,5 +1,6 @@
 """Models in GGUF files, as llama.cpp reads them."""
 
+import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -10,6 +11,9 @@ import numpy as np
 
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._gguf_file import GgufFile, read_gguf
+from jaxlab.language._gguf_keys import GGUF_KEYS, PAIRS
+from jaxlab.language._key_rules import check_keys, shown
+from jaxlab.language._rope_scaling import RopeScaling
 from jaxlab.language._tensor_names import Names, assemble, check_tensors, float_dtype
 
 _NAMES = Names(
@@ -24,15 +28,16 @@ _NAMES = Names(
         "mlp_norm": "blk.{i}.ffn_norm.weight",
     },
 )
-# Which channels turn together, by architecture: the conversion to GGUF permutes Llama's queries and keys only.
-_PAIRS = {"llama": "interleaved", "qwen2": "half", "qwen3": "half"}
+# The number by which each rotary frequency is divided, in Llama's files only; Llama 3's scaling comes in this form.
+_ROPE_FREQS = "rope_freqs.weight"
 
 
 def load_gguf(path: str | os.PathLike[str], *, dtype: Any = jnp.float32) -> tuple[Decoder, dict[str, Any]]:
     """A model and its parameters from a GGUF file, quantised matrices dequantised: llama, qwen2 and qwen3.
 
-    Metadata, names, shapes, block types and the file's length are checked before any tensor is read. Llama's files
-    order the channels of queries and keys in neighbours, so the model then has `rope_pairs="interleaved"`.
+    Metadata, names, shapes, block types and the file's length are checked before any tensor is read; a key that is
+    not known to be honoured or to change nothing is refused (`docs/model_files.md` lists them). Llama's files order
+    the channels of queries and keys in neighbours, so the model then has `rope_pairs="interleaved"`.
 
     Args:
       path: of the file; tensors F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K.
@@ -56,7 +61,8 @@ def load_gguf(path: str | os.PathLike[str], *, dtype: Any = jnp.float32) -> tupl
     file = read_gguf(path)
     model = _shape(path, file)
     found = {name: tensor.shape for name, tensor in file.tensors.items()}
-    expected = check_tensors(path, model, _NAMES, found)
+    ignored = {_ROPE_FREQS} if _has_rope_freqs(file) else ()
+    expected = check_tensors(path, model, _NAMES, found, ignored)
     return model, assemble(model, expected, lambda name: file.tensors[name].read(), dtype)
 
 
@@ -111,18 +117,22 @@ def smollm2_path() -> pathlib.Path:
 
 def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
     kind = file.metadata.get("general.architecture")
-    if kind not in _PAIRS:
-        raise ValueError(f"{path}: general.architecture is {kind!r}: it must be one of {', '.join(_PAIRS)}")
+    if kind not in PAIRS:
+        raise ValueError(f"{path}: general.architecture is {kind!r}: it must be one of {', '.join(PAIRS)}")
+    check_keys(path, file.metadata, GGUF_KEYS[kind])
     embed, gate = _NAMES.top["embed"], _NAMES.layer["gate"].format(i=0)
     for name in (embed, gate):
         if len(file.tensors[name].shape if name in file.tensors else ()) != 2:
             raise ValueError(f"{path}: tensor {name} is missing or not a matrix")
+    vocab_size = file.tensors[embed].shape[0]
     width, heads = _whole(path, file, "embedding_length"), _whole(path, file, "attention.head_count")
     head_dim = _whole(path, file, "attention.key_length", width // max(heads, 1))
-    _refuse(path, file, head_dim)
+    _check_equal(path, file, "vocab_size", vocab_size)
+    _check_equal(path, file, "rope.dimension_count", head_dim)
+    _check_equal(path, file, "attention.value_length", head_dim)
     try:
         return Decoder(
-            vocab_size=file.tensors[embed].shape[0],
+            vocab_size=vocab_size,
             width=width,
             num_layers=_whole(path, file, "block_count"),
             num_heads=heads,
@@ -131,7 +141,8 @@ def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
             mlp_width=_whole(path, file, "feed_forward_length"),
             context=_whole(path, file, "context_length"),
             rope_base=_positive(path, file, "rope.freq_base", 10_000.0),
-            rope_pairs=_PAIRS[kind],
+            rope_pairs=PAIRS[kind],
+            rope_scaling=_rope_scaling(path, file, head_dim),
             norm_epsilon=_positive(path, file, "attention.layer_norm_rms_epsilon", None),
             qkv_bias=kind == "qwen2",
             qk_norm=kind == "qwen3",
@@ -141,19 +152,59 @@ def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def _refuse(path: pathlib.Path, file: GgufFile, head_dim: int) -> None:
-    """One line about the first setting that a decoder would silently get wrong."""
-    only = {
-        "rope.scaling.type": "none",
-        "rope.dimension_count": head_dim,
-        "attention.value_length": head_dim,
-        "expert_count": 0,
-        "attention.sliding_window": 0,
-    }
-    for key, allowed in only.items():
-        name, value = _named(file, key)
-        if value is not None and value != allowed:
-            raise ValueError(f"{path}: {name} is {value!r}: only {allowed!r} is supported")
+def _rope_scaling(path: pathlib.Path, file: GgufFile, head_dim: int) -> RopeScaling | None:
+    """The scaling of rotary positions, with llama.cpp's defaults."""
+    name, kind = _named(file, "rope.scaling.type")
+    if kind not in (None, "none", "linear", "yarn"):
+        raise ValueError(f"{path}: {name} is {shown(kind)}: it must be none, linear or yarn")
+    key = "rope.scaling.factor" if _named(file, "rope.scaling.factor")[1] is not None else "rope.scale_linear"
+    absent = _named(file, key)[1] in (None, 0.0)
+    factor = 1.0 if absent or kind == "none" else _positive(path, file, key, None)
+    attention = _positive(path, file, "rope.scaling.attn_factor", 1.0)
+    divisors = _rope_freqs(path, file, head_dim)
+    if kind == "yarn":
+        if divisors is not None:
+            raise ValueError(f"{path}: tensor {_ROPE_FREQS} beside {name} 'yarn' is not supported")
+        context = _whole(path, file, "context_length")
+        original = _whole(path, file, "rope.scaling.original_context_length", context) or context
+        plain = RopeScaling("yarn", factor, original)
+        return (
+            plain
+            if attention == 1
+            else dataclasses.replace(plain, attention_factor=attention * plain.amplitude)
+        )
+    if divisors is None and attention == 1:
+        return None if factor == 1 else RopeScaling("linear", factor)
+    each = tuple(factor * divisor for divisor in divisors or (1.0,) * (head_dim // 2))
+    context = _whole(path, file, "context_length")
+    return RopeScaling(
+        "longrope",
+        original_context=context,
+        attention_factor=attention,
+        short_factors=each,
+        long_factors=each,
+    )
+
+
+def _has_rope_freqs(file: GgufFile) -> bool:
+    return file.metadata["general.architecture"] == "llama" and _ROPE_FREQS in file.tensors
+
+
+def _rope_freqs(path: pathlib.Path, file: GgufFile, head_dim: int) -> tuple[float, ...] | None:
+    if not _has_rope_freqs(file):
+        return None
+    tensor = file.tensors[_ROPE_FREQS]
+    if tensor.shape != (head_dim // 2,):
+        raise ValueError(
+            f"{path}: tensor {_ROPE_FREQS} is {tensor.shape}, the model's shape asks for ({head_dim // 2},)"
+        )
+    return tuple(tensor.read().tolist())
+
+
+def _check_equal(path: pathlib.Path, file: GgufFile, key: str, value: int) -> None:
+    name, found = _named(file, key)
+    if found is not None and found != value:
+        raise ValueError(f"{path}: {name} is {shown(found)}: only {value} is supported")
 
 
 def _named(file: GgufFile, key: str) -> tuple[str, Any]:
@@ -165,7 +216,7 @@ def _whole(path: pathlib.Path, file: GgufFile, key: str, default: int | None = N
     name, value = _named(file, key)
     value = default if value is None else value
     if type(value) is not int:
-        raise ValueError(f"{path}: {name} is {value!r}: it must be a whole number")
+        raise ValueError(f"{path}: {name} is {shown(value)}: it must be a whole number")
     return value
 
 
@@ -173,5 +224,5 @@ def _positive(path: pathlib.Path, file: GgufFile, key: str, default: float | Non
     name, value = _named(file, key)
     value = default if value is None else value
     if type(value) is not float or not 0 < value < float("inf"):
-        raise ValueError(f"{path}: {name} is {value!r}: it must be a positive number")
+        raise ValueError(f"{path}: {name} is {shown(value)}: it must be a positive number")
     return float(str(np.float32(value)))  # 1e-05, not the 9.99...e-06 that float32 makes of it

@@ -8,20 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.language._config_keys import ARCHITECTURES, CONFIG_KEYS, DEFAULTS
 from jaxlab.language._decoder import Decoder
+from jaxlab.language._key_rules import check_keys, kept, shown
+from jaxlab.language._rope_config import longest, read_rope, written_rope
 from jaxlab.language._safetensors import replacing
-
-_ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
-# What a decoder cannot do, and the only values with which a configuration does not ask for it.
-_ONLY = {
-    "hidden_act": ("silu",),
-    "attention_bias": (False,),
-    "mlp_bias": (False,),
-    "use_sliding_window": (False,),
-    "partial_rotary_factor": (1.0,),
-    "rope_interleaved": (False,),
-    "quantization_config": (),
-}
 
 
 def read_json(file: pathlib.Path) -> dict[str, Any]:
@@ -44,80 +35,92 @@ def write_json(file: pathlib.Path, content: Mapping[str, Any]) -> None:
 
 
 def read_config(file: pathlib.Path) -> Decoder:
-    """The shape of a model, every setting that matters checked."""
+    """The shape of a model; every key of the file is judged by the tables of `_config_keys`."""
     config = read_json(file)
-    kind = _kind(file, config)
-    _refuse(file, config)
-
+    kind = architecture(file, config)
+    check_keys(file, config, CONFIG_KEYS[kind])
+    _check_layer_types(file, config)
+    # Null asks for as many as query heads; where the key is absent, transformers has a number of its own.
+    kv_heads = config.get("num_key_value_heads", DEFAULTS[kind]["num_key_value_heads"])
+    config = DEFAULTS[kind] | {key: value for key, value in config.items() if value is not None}
     width, heads = _whole(file, config, "hidden_size"), _whole(file, config, "num_attention_heads")
-    rope = config.get("rope_parameters") or {}
-    config = {**config, "rope_theta": rope.get("rope_theta", config.get("rope_theta"))}
+    own = {
+        "num_key_value_heads": heads if kv_heads is None else kv_heads,
+        "head_dim": config.get("head_dim", width // max(heads, 1)),
+    }
+    context = _whole(file, config, "max_position_embeddings")
+    base, scaling = read_rope(file, config, context)
     try:
         return Decoder(
             vocab_size=_whole(file, config, "vocab_size"),
             width=width,
             num_layers=_whole(file, config, "num_hidden_layers"),
             num_heads=heads,
-            num_kv_heads=_whole(file, config, "num_key_value_heads", heads),
-            head_dim=_whole(file, config, "head_dim", 128 if kind == "qwen3" else width // max(heads, 1)),
+            num_kv_heads=_whole(file, own, "num_key_value_heads"),
+            head_dim=_whole(file, own, "head_dim"),
             mlp_width=_whole(file, config, "intermediate_size"),
-            context=_whole(file, config, "max_position_embeddings", 2048 if kind == "llama" else 32768),
-            rope_base=_positive(file, config, "rope_theta", 10_000.0),
-            norm_epsilon=_positive(file, config, "rms_norm_eps", 1e-6),
+            context=longest(context, scaling),
+            rope_base=base,
+            rope_scaling=scaling,
+            norm_epsilon=_positive(file, config, "rms_norm_eps"),
             qkv_bias=kind == "qwen2",
             qk_norm=kind == "qwen3",
-            tied=bool(config.get("tie_word_embeddings", False)),
+            tied=_boolean(file, config, "tie_word_embeddings"),
         )
     except ValueError as error:
         raise ValueError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
 
 
-def _whole(file: pathlib.Path, config: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = default if config.get(key) is None else config[key]
-    if type(value) is not int:
-        raise ValueError(f"{file}: {key} is {value!r}: it must be a whole number")
-    return value
+def _whole(file: pathlib.Path, config: Mapping[str, Any], key: str) -> int:
+    if type(config[key]) is not int:
+        raise ValueError(f"{file}: {key} is {shown(config[key])}: it must be a whole number")
+    return config[key]
 
 
-def _positive(file: pathlib.Path, config: Mapping[str, Any], key: str, default: float) -> float:
-    value = default if config.get(key) is None else config[key]
-    if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise ValueError(f"{file}: {key} is {value!r}: it must be a positive number")
-    return float(value)
+def _positive(file: pathlib.Path, config: Mapping[str, Any], key: str) -> float:
+    if type(config[key]) not in (int, float) or not 0 < config[key] < math.inf:
+        raise ValueError(f"{file}: {key} is {shown(config[key])}: it must be a positive number")
+    return float(config[key])
 
 
-def _kind(file: pathlib.Path, config: Mapping[str, Any]) -> str:
+def _boolean(file: pathlib.Path, config: Mapping[str, Any], key: str) -> bool:
+    if type(config[key]) is not bool:
+        raise ValueError(f"{file}: {key} is {shown(config[key])}: it must be true or false")
+    return config[key]
+
+
+def architecture(file: pathlib.Path, config: Mapping[str, Any]) -> str:
+    """Llama, Qwen2 or Qwen3, by transformers' `model_type`."""
     names = config.get("architectures")
-    if not names and config.get("model_type") in _ARCHITECTURES.values():
+    if not names and config.get("model_type") in ARCHITECTURES.values():
         return config["model_type"]
-    if names not in [[name] for name in _ARCHITECTURES]:
-        raise ValueError(f"{file}: architectures is {names}: it must be one of {', '.join(_ARCHITECTURES)}")
-    return _ARCHITECTURES[names[0]]
+    if names not in [[name] for name in ARCHITECTURES]:
+        raise ValueError(
+            f"{file}: architectures is {shown(names)}: it must be one of {', '.join(ARCHITECTURES)}"
+        )
+    return ARCHITECTURES[names[0]]
 
 
-def _refuse(file: pathlib.Path, config: Mapping[str, Any]) -> None:
-    """One line about the first setting that a decoder would silently get wrong."""
-    for key, allowed in _ONLY.items():
-        if config.get(key) is not None and config[key] not in allowed:
-            only = f"only {allowed[0]!r} is supported" if allowed else "not supported"
-            raise ValueError(f"{file}: {key} is {config[key]!r}: {only}")
-    for key in ("rope_scaling", "rope_parameters"):
-        rope = config.get(key) or {}
-        kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, Mapping) else rope
-        if kind != "default" or rope.get("partial_rotary_factor", 1.0) != 1.0:
-            raise ValueError(f"{file}: {key} is {rope}: only plain rotary positions are supported")
-    for kind in config.get("layer_types") or ():
-        if kind != "full_attention":
+def _check_layer_types(file: pathlib.Path, config: Mapping[str, Any]) -> None:
+    kinds = config.get("layer_types") or []
+    if not isinstance(kinds, list):
+        raise ValueError(f"{file}: layer_types is {shown(kinds)}: it must be a list")
+    for kind in kinds:
+        if kind not in ("full_attention", "attention"):  # the older name
             raise ValueError(f"{file}: layer_types holds {kind!r}: only 'full_attention' is supported")
 
 
-def config_of(model: Decoder, dtype: np.dtype) -> dict[str, Any]:
-    """What `config.json` says about a model."""
+def config_of(model: Decoder, dtype: np.dtype, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.json` says about a model; of the one `before`, what changes nothing is kept, and the ends are."""
     if model.qk_norm and model.qkv_bias:
         raise ValueError("a decoder with both qk_norm and qkv_bias has no architecture in transformers")
     kind = "qwen3" if model.qk_norm else "qwen2" if model.qkv_bias else "llama"
+    same = {key: value for key, value in kept(before, CONFIG_KEYS[kind]).items() if key != "dtype"}
+    # Of a configuration that is written anew: Llama's default in transformers is 1 and 2.
+    ends = {"eos_token_id": before["eos_token_id"]} if "eos_token_id" in before else {}
+    ends = ends if before else {"bos_token_id": None, "eos_token_id": None}
     return {
-        "architectures": [next(name for name, of in _ARCHITECTURES.items() if of == kind)],
+        "architectures": [next(name for name, of in ARCHITECTURES.items() if of == kind)],
         "model_type": kind,
         "vocab_size": model.vocab_size,
         "hidden_size": model.width,
@@ -127,11 +130,10 @@ def config_of(model: Decoder, dtype: np.dtype) -> dict[str, Any]:
         "num_key_value_heads": model.num_kv_heads,
         "head_dim": model.head_dim,
         "hidden_act": "silu",
-        "max_position_embeddings": model.context,
         "rms_norm_eps": model.norm_epsilon,
-        "rope_theta": model.rope_base,
+        **written_rope(model),
         "tie_word_embeddings": model.tied,
-        "bos_token_id": None,
-        "eos_token_id": None,
+        **ends,
+        **same,
         "torch_dtype": dtype.name,
     }

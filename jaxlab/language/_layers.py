@@ -1,11 +1,13 @@
 """The parts of a decoder: norm, rotary positions, projections that know low-rank adapters."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, vary_alike
+from jaxlab.language._rope_scaling import RopeScaling, scaled_frequencies
 
 
 class LowRank(NamedTuple):
@@ -24,43 +26,58 @@ class LowRank(NamedTuple):
     scale: jax.Array
 
     def merged(self) -> jax.Array:
-        """The one matrix `[in, out]` that acts alike."""
-        correction = self.scale * (as_float(self.a) @ as_float(self.b))
-        return (as_float(self.weight) + correction).astype(self.weight.dtype)
+        """The one matrix `[in, out]` that acts alike, in float32 or wider.
+
+        In the type of a half-precision weight most of a young adapter would round away.
+        """
+        return as_float(self.weight) + self.scale * (as_float(self.a) @ as_float(self.b))
 
 
 def linear(x: jax.Array, weight: jax.Array | LowRank, bias: jax.Array | None = None) -> jax.Array:
-    """`x @ weight + bias`, in the type of `x`; without forward mode."""
+    """`x @ weight + bias`, in the type of `x`; without forward mode.
+
+    A correction of the weight, beside it or merged into it in a wider type than that of `x`, is added in the wider
+    type, and the sum is rounded once.
+    """
     if isinstance(weight, LowRank):
-        low = _product(_product(x, weight.a), weight.b)
-        y = _product(x, weight.weight) + weight.scale.astype(x.dtype) * low
+        wide = as_float(x).dtype
+        low = _product(_product(x, weight.a, wide), weight.b, wide)
+        y = _product(x, weight.weight, wide) + weight.scale.astype(wide) * low
     else:
-        y = _product(x, weight)
+        y = _product(x, weight, jnp.promote_types(x.dtype, weight.dtype))
+    y = y.astype(x.dtype)
     return y if bias is None else y + bias.astype(x.dtype)
 
 
-def _product(x: jax.Array, weight: jax.Array) -> jax.Array:
-    return _rows_times_matrix(*vary_alike(x, weight.astype(x.dtype)))
+def _product(x: jax.Array, weight: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    return _rows_times_matrix(*vary_alike(x, weight), jnp.dtype(dtype))
 
 
-@jax.custom_vjp
-def _rows_times_matrix(x: jax.Array, weight: jax.Array) -> jax.Array:
-    """`x @ weight` whose gradient turns `x` and not what comes back.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rows_times_matrix(x: jax.Array, weight: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """`x @ weight`, summed and given in `dtype`, whose gradient turns `x` and not what comes back.
 
     JAX's own rule writes the weight's gradient as `(g^T x)^T`. A CPU then computes `g`, with all that XLA has fused
     into it, column by column: in a gated MLP that took a fifth of a training step.
     """
-    return x @ weight
+    factors = jnp.promote_types(x.dtype, weight.dtype)
+    return jnp.matmul(x.astype(factors), weight.astype(factors), preferred_element_type=dtype)
 
 
-def _keep_factors(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return x @ weight, (x, weight)
+def _keep_factors(
+    x: jax.Array, weight: jax.Array, dtype: jnp.dtype
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _rows_times_matrix(x, weight, dtype), (x, weight)
 
 
-def _turn_rows(factors: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, weight = factors
-    rows = tuple(range(x.ndim - 1))
-    return g @ weight.T, jax.lax.dot_general(x, g, ((rows, rows), ((), ())))
+def _turn_rows(
+    dtype: jnp.dtype, kept: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, weight = kept
+    factors = jnp.promote_types(x.dtype, weight.dtype)
+    g, rows = g.astype(factors), tuple(range(x.ndim - 1))
+    turned = jax.lax.dot_general(x.astype(factors), g, ((rows, rows), ((), ())))
+    return (g @ weight.astype(factors).T).astype(x.dtype), turned.astype(weight.dtype)
 
 
 _rows_times_matrix.defvjp(_keep_factors, _turn_rows)
@@ -73,14 +90,29 @@ def rms_norm(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
     return (normed * as_float(scale)).astype(x.dtype)
 
 
-def rotary_angles(positions: jax.Array, head_dim: int, base: float) -> tuple[jax.Array, jax.Array]:
+def rotary_angles(
+    positions: jax.Array,
+    head_dim: int,
+    base: float,
+    scaling: RopeScaling | None = None,
+    lengths: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """Cosines and sines `[..., head_dim / 2]` of the angles of `positions` `[...]`, in float32.
 
-    XLA fuses them into what uses them, so every layer computes them anew; rows of a table it only fetches.
+    `lengths`, of the same shape or one that broadcasts, is how long the sequence of each position is; None means that
+    it ends there. Only a `scaling` by length looks at it. XLA fuses the angles into what uses them, so every layer
+    computes them anew; rows of a table it only fetches.
     """
-    frequencies = base ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
+    if scaling is None:
+        frequencies = base ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
+    else:
+        lengths = positions + 1 if lengths is None else lengths
+        frequencies = scaled_frequencies(scaling, head_dim, base, lengths)
     angles = positions[..., None].astype(jnp.float32) * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    if scaling is None or scaling.amplitude == 1:
+        return cos, sin
+    return scaling.amplitude * cos, scaling.amplitude * sin
 
 
 def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array], pairs: str) -> jax.Array:

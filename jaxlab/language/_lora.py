@@ -96,6 +96,8 @@ def attach_lora(params: Mapping[str, Any], adapters: Adapters, *, alpha: float) 
     """
     layers, stacked = params["layers"], isinstance(params["layers"], Mapping)
     if stacked and not isinstance(adapters, Mapping):
+        if len({jax.tree.structure(layer) for layer in adapters}) > 1:
+            raise ValueError("adapters differ from layer to layer: attach them to layers in a tuple")
         adapters = jax.tree.map(lambda *x: jnp.stack(x), *adapters)
     if stacked:
         return {**params, "layers": _attach(layers, adapters, alpha)}
@@ -131,7 +133,8 @@ def merge_lora(params: Mapping[str, Any]) -> dict[str, Any]:
       params: from `attach_lora`; layers as a tuple or stacked. Without adapters they come back as they are.
 
     Returns:
-      Parameters of plain arrays, in the type of the weights.
+      Parameters of plain arrays; those that had an adapter in float32 or wider. Cast to half precision, they keep
+      little of a small correction.
 
     Reference: LoRA: Low-Rank Adaptation of Large Language Models (2021), section 4.1, no additional inference latency.
 

@@ -3,16 +3,17 @@
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.language._adapter_config import AdapterConfig, adapter_config, module_name, read_adapter_config
 from jaxlab.language._checkpoint_files import PROJECTIONS
 from jaxlab.language._decoder import Decoder
-from jaxlab.language._hugging_face_config import read_json, write_json
+from jaxlab.language._hugging_face_config import write_json
 from jaxlab.language._layer_stack import unstacked
 from jaxlab.language._lora import Adapters
 from jaxlab.language._rope_pairs import reorder
@@ -21,11 +22,6 @@ from jaxlab.language._tensor_names import float_dtype
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
 _TENSOR = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.([a-z_.]+)\.lora_([AB])\.weight")
-# Variants of LoRA whose adapters mean something else.
-_REFUSED = (
-    "use_dora", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save",
-    "layers_to_transform", "layer_replication", "lora_bias", "alora_invocation_tokens",
-)  # fmt: skip
 
 
 def save_lora(
@@ -39,12 +35,15 @@ def save_lora(
 ) -> None:
     """Write adapters as a folder that PEFT loads onto the same model in `transformers`.
 
+    Ranks and adapted matrices may differ from layer to layer. Keys of a configuration that is there already stay if
+    they do not speak of the adapters' mathematics.
+
     Args:
       folder: made if need be; adapters in it are overwritten.
       model: the shape they belong to; tells how rotary channels are ordered, which PEFT wants in halves.
       adapters: layers as a tuple or stacked.
       alpha: strength, the one given to `attach_lora`.
-      base: name or folder of the base model, for PEFT's `base_model_name_or_path`.
+      base: name or folder of the base model, for PEFT's `base_model_name_or_path`; "" keeps what is there.
       dtype: in the file.
 
     Raises:
@@ -62,30 +61,30 @@ def save_lora(
     ((2, 8), 4.0)
     """
     folder, adapters = pathlib.Path(folder), unstacked(adapters)
-    tensors, ranks = {}, set()
+    tensors, ranks = {}, {}
     for i, layer in enumerate(adapters):
         for target, adapter in layer.items():
-            ranks.add(adapter["a"].shape[-1])
+            ranks[i, target] = adapter["a"].shape[-1]
             b = _turned(model, target, jnp.asarray(adapter["b"]), "half")
             for part, array in (("A", adapter["a"]), ("B", b)):
                 tensors[_tensor_name(i, target, part)] = np.asarray(array).T
     if len(adapters) != model.num_layers:
         raise ValueError(f"adapters have {len(adapters)} layers: the model has {model.num_layers}")
-    targets = tuple(adapters[0])
-    if len(ranks) != 1:
-        raise ValueError(f"adapters have ranks {sorted(ranks)}: the format holds one for all")
-    (rank,) = ranks
-    _check_shapes("adapters", model, {name: x.shape for name, x in tensors.items()}, targets, rank)
-    folder.mkdir(parents=True, exist_ok=True)
     shapes = {name: x.shape for name, x in tensors.items()}
+    _check_shapes("adapters", model, shapes, ranks)
+    folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / _FILES[1], shapes, tensors.__getitem__, float_dtype(dtype))
-    write_json(folder / _FILES[0], _adapter_config(targets, rank, alpha, base))
+    write_json(folder / _FILES[0], adapter_config(folder / _FILES[0], model.num_layers, ranks, alpha, base))
 
 
 def load_lora(
     folder: str | os.PathLike[str], model: Decoder, *, dtype: Any = jnp.float32
 ) -> tuple[Adapters, float]:
     """Adapters that PEFT, or `save_lora`, has written.
+
+    Ranks and alphas by module, rank-stabilised scaling and a choice of layers are honoured: what goes beyond one
+    alpha for all is in the adapters' `b`. Keys that are not known to be honoured or to change nothing are refused;
+    `docs/model_files.md` lists them.
 
     Args:
       folder: with `adapter_config.json` and `adapter_model.safetensors`.
@@ -96,8 +95,9 @@ def load_lora(
       The adapters, a tuple with one dict per layer, and alpha, for `attach_lora`.
 
     Raises:
-      ValueError: a file that is missing or damaged, another method than LoRA, a variant of it (rank-stabilised,
-        weight-decomposed, biases, several ranks), or adapters that do not fit the model.
+      ValueError: a file that is missing or damaged, another method than LoRA, a variant of it (weight-decomposed,
+        biases, whole modules, a start that changes the weights), or adapters that do not fit the model or the
+        configuration.
 
     Reference: PEFT's checkpoint format.
 
@@ -106,21 +106,41 @@ def load_lora(
     ValueError: /nowhere/adapter_config.json does not exist
     """
     folder, dtype = pathlib.Path(folder), float_dtype(dtype)
-    rank, alpha = _read_adapter_config(folder / _FILES[0])
+    config = read_adapter_config(folder / _FILES[0])
     entries = read_entries(folder / _FILES[1])
-    modules = {match[2] for name in entries if (match := _TENSOR.fullmatch(name))}
-    targets = tuple(target for target, module in PROJECTIONS.items() if module in modules)
-    _check_shapes(folder, model, {name: entry.shape for name, entry in entries.items()}, targets, rank)
+    modules = _modules(folder, model, config, entries)
+    _check_shapes(folder, model, {name: entry.shape for name, entry in entries.items()}, modules)
 
     def adapter(i: int, target: str) -> dict[str, jax.Array]:
-        a, b = (_read_matrix(entries[_tensor_name(i, target, part)], dtype) for part in "AB")
-        return {"a": a, "b": _turned(model, target, b, model.rope_pairs)}
+        a, b = (entries[_tensor_name(i, target, part)].read().T for part in "AB")
+        strength = config.strength(module_name(i, target))
+        b = b if strength == 1 else np.float32(strength) * b.astype(np.float32)
+        return {"a": _owned(a, dtype), "b": _turned(model, target, _owned(b, dtype), model.rope_pairs)}
 
-    return tuple({target: adapter(i, target) for target in targets} for i in range(model.num_layers)), alpha
+    layers = range(model.num_layers)
+    return tuple({t: adapter(i, t) for t in PROJECTIONS if (i, t) in modules} for i in layers), config.alpha
 
 
-def _read_matrix(entry: Entry, dtype: np.dtype) -> jax.Array:
-    return jnp.asarray(np.array(entry.read().T, dtype, order="C"))
+def _modules(
+    folder: pathlib.Path, model: Decoder, config: AdapterConfig, entries: Mapping[str, Entry]
+) -> dict[tuple[int, str], int]:
+    """The rank of each adapted matrix, by layer and target: those with tensors, which the configuration must name."""
+    targets = {module: target for target, module in PROJECTIONS.items()}
+    matches = filter(None, map(_TENSOR.fullmatch, entries))
+    found = {(int(match[1]), targets[match[2]]) for match in matches if match[2] in targets}
+    modules = {}
+    for i in range(model.num_layers):
+        for target in PROJECTIONS:
+            name, named = module_name(i, target), config.adapts(module_name(i, target))
+            if named is False and (i, target) in found:
+                raise ValueError(f"{folder}: {name} has adapters, and {_FILES[0]} says that it has none")
+            if named or (i, target) in found:
+                modules[i, target] = config.rank(name)
+    return modules
+
+
+def _owned(array: np.ndarray, dtype: np.dtype) -> jax.Array:
+    return jnp.asarray(np.array(array, dtype, order="C"))
 
 
 def _turned(model: Decoder, target: str, b: jax.Array, pairs: str) -> jax.Array:
@@ -131,18 +151,17 @@ def _turned(model: Decoder, target: str, b: jax.Array, pairs: str) -> jax.Array:
 
 
 def _tensor_name(layer: int, target: str, part: str) -> str:
-    return f"base_model.model.model.layers.{layer}.{PROJECTIONS[target]}.lora_{part}.weight"
+    return f"base_model.model.{module_name(layer, target)}.lora_{part}.weight"
 
 
 def _check_shapes(
-    where: Any, model: Decoder, found: Mapping[str, tuple[int, ...]], targets: Sequence[str], rank: int
+    where: Any, model: Decoder, found: Mapping[str, tuple[int, ...]], ranks: Mapping[tuple[int, str], int]
 ) -> None:
-    expected = {}
-    for i, shapes in enumerate(model.shapes()["layers"]):
-        for target in targets:
-            rows, columns = shapes[target]
-            expected[_tensor_name(i, target, "A")] = (rank, rows)
-            expected[_tensor_name(i, target, "B")] = (columns, rank)
+    expected, shapes = {}, model.shapes()["layers"]
+    for (i, target), rank in ranks.items():
+        rows, columns = shapes[i][target]
+        expected[_tensor_name(i, target, "A")] = (rank, rows)
+        expected[_tensor_name(i, target, "B")] = (columns, rank)
     for name, shape in expected.items():
         if tuple(found.get(name, ())) != shape:
             have = f"is {tuple(found[name])}" if name in found else "is missing"
@@ -152,36 +171,3 @@ def _check_shapes(
         raise ValueError(
             f"{where}: tensor {(unknown or ['lora_A'])[0]} has no place in this model, or there is none"
         )
-
-
-def _adapter_config(targets: Sequence[str], rank: int, alpha: float, base: str) -> dict[str, Any]:
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
-        "r": rank,
-        "lora_alpha": alpha,
-        "lora_dropout": 0.0,
-        "target_modules": [PROJECTIONS[target].rpartition(".")[2] for target in targets],
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-    }
-
-
-def _read_adapter_config(file: pathlib.Path) -> tuple[int, float]:
-    config = read_json(file)
-    if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none":
-        kind, bias = config.get("peft_type"), config.get("bias")
-        raise ValueError(
-            f"{file}: peft_type is {kind!r} and bias {bias!r}: only 'LORA' with 'none' is supported"
-        )
-    for key in _REFUSED:
-        if config.get(key):
-            raise ValueError(f"{file}: {key} is {config[key]!r}: not supported")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if type(rank) is not int or rank < 1 or type(alpha) not in (int, float):
-        raise ValueError(
-            f"{file}: r is {rank!r} and lora_alpha {alpha!r}: they must be a whole number and a number"
-        )
-    return rank, float(alpha)

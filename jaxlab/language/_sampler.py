@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import MASKED_LOGIT, as_float
+from jaxlab.core._check import as_bool, as_integers
 from jaxlab.language._decoder import Cache, Decoder, Params, pack_for_decoding, token_positions
+from jaxlab.language._padding import left_padded
 from jaxlab.language._sharding import gathered
 
 
@@ -59,7 +62,7 @@ def filter_logits(
       min_p: in [0, 1]; None keeps all.
 
     Returns:
-      `[..., V]` float32; at least one entry per row is not removed.
+      `[..., V]` float32; at least one entry per row is not removed. A NaN is never removed.
 
     Raises:
       ValueError: a setting out of its range.
@@ -74,7 +77,7 @@ def filter_logits(
     if temperature == 0:
         raise ValueError("temperature is 0: take the argmax, there is no distribution to filter")
     scores = as_float(logits) / temperature
-    remove = lambda keep: jnp.where(keep, scores, MASKED_LOGIT)
+    remove = lambda keep: jnp.where(keep | jnp.isnan(scores), scores, MASKED_LOGIT)
     if top_k is not None and top_k < scores.shape[-1]:
         least = jax.lax.top_k(scores, top_k)[0][..., -1:]
         scores = remove(scores >= least)
@@ -123,7 +126,7 @@ def sample(
     key: jax.Array,
     *,
     max_new_tokens: int,
-    eos: int | Sequence[int] | None,
+    eos: int | Sequence[int] | np.ndarray | jax.Array | None,
     pad: int = 0,
     num_samples: int = 1,
     temperature: float = 1.0,
@@ -137,18 +140,18 @@ def sample(
 
     The distribution drawn from is `softmax(filter_logits(...))`; with `temperature=0` the likeliest token is taken
     and its log-probability is the unfiltered model's. With temperature 1 and no filter, `log_probs` are what
-    `token_log_probs` gives for the same tokens. A row ends with its first end-of-sequence token; a row whose last
-    prompt token is masked has no prompt and gets an empty completion. Nothing here is differentiated: it runs
-    inside jit, scan and vmap.
+    `token_log_probs` gives for the same tokens. A row ends with its first end-of-sequence token; a row without any
+    prompt token gets an empty completion. A model whose logits are NaN writes some token of the vocabulary with
+    log-probability NaN. Nothing here is differentiated: it runs inside jit, scan and vmap.
 
     Args:
       model: the shape.
       params: its parameters, adapters attached or not.
-      prompts: `[B, T]` integers, padding on the left.
+      prompts: `[B, T]` integers in [0, V), padding on either side.
       prompt_mask: `[B, T]` bool or {0, 1}.
       key: `jax.random.key`.
       max_new_tokens: N, the longest completion.
-      eos: the id or ids that end a completion; None samples N tokens.
+      eos: the id or ids that end a completion, numbers or an array of them; None samples N tokens.
       pad: the id written after the end.
       num_samples: completions per prompt, G; rows are then `[B G]`, those of one prompt side by side. The prompt
         is computed once for all of them.
@@ -161,8 +164,8 @@ def sample(
       A `Rollout`.
 
     Raises:
-      ValueError: no prompt position, prompt and completion longer than the context, shapes that disagree, or a
-        setting out of range.
+      ValueError: no prompt position, prompts padded on the right, prompt and completion longer than the context,
+        shapes that disagree, an id that the vocabulary does not have, or a setting out of range.
 
     Reference: ancestral sampling; the layout of the cache is measured in benchmarks/.
 
@@ -175,10 +178,11 @@ def sample(
     """
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     _check_lengths(model, prompts, prompt_mask, max_new_tokens, segment, num_samples)
-    ends = jnp.asarray([] if eos is None else [eos] if isinstance(eos, int) else list(eos), jnp.int32)
+    prompts, prompt_mask, ends, pad = _check_ids(model, prompts, prompt_mask, eos, pad)
     filters = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    params, prompt_mask = pack_for_decoding(gathered(params)), prompt_mask.astype(bool)
+    params = pack_for_decoding(gathered(params))
 
+    prompts, prompt_mask = left_padded(prompts, prompt_mask)
     length = prompts.shape[1]
     hidden, cache = model.prefill(params, prompts, None, prompt_mask)
     again = lambda x: jnp.repeat(x, num_samples, axis=0)
@@ -245,7 +249,8 @@ def _draw(logits: jax.Array, uniforms: jax.Array) -> jax.Array:
     first, second = uniforms
     block = _invert(jnp.sum(mass, axis=-1), first)
     inside = jnp.take_along_axis(mass, block[:, None, None], axis=1)[:, 0]
-    return block * size + _invert(inside, second)
+    # Where masses are NaN nothing is found, and the last place of the last block may lie beyond the vocabulary.
+    return jnp.minimum(block * size + _invert(inside, second), vocabulary - 1)
 
 
 def _invert(mass: jax.Array, uniform: jax.Array) -> jax.Array:
@@ -267,16 +272,33 @@ def _check_lengths(
     segment: int,
     num_samples: int,
 ) -> None:
-    if prompts.ndim != 2 or prompts.shape[1] == 0:
-        raise ValueError(f"prompts {prompts.shape} must be [B, T] with at least one position")
-    if prompt_mask.shape != prompts.shape:
-        raise ValueError(f"prompt_mask {prompt_mask.shape} must have the shape of prompts, {prompts.shape}")
+    shape = jnp.shape(prompts)
+    if len(shape) != 2 or shape[1] == 0:
+        raise ValueError(f"prompts {shape} must be [B, T] with at least one position")
+    if jnp.shape(prompt_mask) != shape:
+        raise ValueError(f"prompt_mask {jnp.shape(prompt_mask)} must have the shape of prompts, {shape}")
     sizes = (("max_new_tokens", max_new_tokens), ("segment", segment), ("num_samples", num_samples))
     for name, value in sizes:
         if value < 1:
             raise ValueError(f"{name} is {value}: it must be at least 1")
-    if prompts.shape[1] + max_new_tokens > model.context:
+    if shape[1] + max_new_tokens > model.context:
         raise ValueError(
-            f"{prompts.shape[1]} prompt positions and {max_new_tokens} new tokens exceed the model's context, "
+            f"{shape[1]} prompt positions and {max_new_tokens} new tokens exceed the model's context, "
             f"{model.context}"
         )
+
+
+def _check_ids(
+    model: Decoder, prompts: jax.Array, prompt_mask: jax.Array, eos: int | Sequence[int] | None, pad: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Prompts, their mask, the ends of a sequence `[E]` and the padding, as arrays of ids that the model has."""
+    vocabulary, mask = model.vocab_size, as_bool("prompt_mask", prompt_mask)
+
+    def ids(name: str, x: Any, where: Any = None) -> jax.Array:
+        return as_integers(name, x, "token ids", vocabulary, where=where).astype(jnp.int32)
+
+    prompts = ids("prompts", prompts, mask)
+
+    some = eos is not None and np.size(eos) > 0
+    ends = jnp.ravel(ids("eos", eos)) if some else jnp.zeros(0, jnp.int32)
+    return prompts, mask, ends, ids("pad", pad)

@@ -10,8 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, vary_alike
+from jaxlab.core._check import as_integers
 from jaxlab.language._vocabulary_chunks import (
     Chunks,
     Normalizer,
@@ -121,7 +123,7 @@ def token_statistics(
     Args:
       hidden: `[..., d]`, the vector that predicts each token (position t predicts token t + 1).
       matrix: `[d, V]`, see `output_matrix`.
-      tokens: `[...]` integers in [0, V); another number, such as -100, has log-probability 0 and no gradient.
+      tokens: `[...]` integers in [0, V); a negative one, such as -100, has log-probability 0 and no gradient.
       temperature: static, positive.
       chunk: tokens of the vocabulary whose logits are held at a time; None takes about 64 MB of them, or as many
         tokens as the hidden vectors are wide.
@@ -130,7 +132,7 @@ def token_statistics(
       Two arrays `[...]`, float32, in nats.
 
     Raises:
-      ValueError: shapes that disagree, a temperature that is not positive, a chunk below 1.
+      ValueError: shapes that disagree, a known id of V or above, a temperature that is not positive, a chunk below 1.
 
     Reference: chunked cross-entropy as in Liger Kernel (2024), here with a gradient for any use of the result.
 
@@ -158,7 +160,7 @@ def token_log_probs(
     Args:
       hidden: `[..., d]`, the vector that predicts each token (position t predicts token t + 1).
       matrix: `[d, V]`, see `output_matrix`.
-      tokens: `[...]` integers in [0, V); another number, such as -100, has log-probability 0 and no gradient.
+      tokens: `[...]` integers in [0, V); a negative one, such as -100, has log-probability 0 and no gradient.
       temperature: static, positive.
       chunk: tokens of the vocabulary whose logits are held at a time; None takes about 64 MB of them, or as many
         tokens as the hidden vectors are wide.
@@ -167,7 +169,7 @@ def token_log_probs(
       `[...]` float32, in nats.
 
     Raises:
-      ValueError: shapes that disagree, a temperature that is not positive, a chunk below 1.
+      ValueError: shapes that disagree, a known id of V or above, a temperature that is not positive, a chunk below 1.
 
     Reference: chunked cross-entropy as in Liger Kernel (2024), here with a gradient for any use of the result.
 
@@ -189,8 +191,9 @@ def _flat_statistics(
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}: it must be positive")
     check_matrix("hidden", hidden, "matrix", matrix)
-    if tokens.shape != hidden.shape[:-1]:
-        raise ValueError(f"tokens {tokens.shape} must have the leading shape of hidden, {hidden.shape}")
+    if np.shape(tokens) != hidden.shape[:-1]:
+        raise ValueError(f"tokens {np.shape(tokens)} must have the leading shape of hidden, {hidden.shape}")
+    tokens = as_integers("tokens", tokens, "token ids", matrix.shape[1], ignore="a token to leave out")
     chunks = cut(matrix.shape[1], math.prod(tokens.shape), matrix.shape[0], chunk)
     if tokens.size == 0:
         empty = jnp.zeros(tokens.shape, as_float(hidden).dtype)

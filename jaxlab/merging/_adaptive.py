@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, entropy, masked_mean
+from jaxlab.core._check import check_together
 from jaxlab.core._reduce import AxisName, as_mask
 
 
@@ -38,8 +40,8 @@ def adamerging_loss(
     >>> round(adamerging_loss(jnp.zeros((2, 3, 4))).item(), 4)  # two tasks, log 4 each
     2.7726
     """
-    if jnp.ndim(logits) != 3:
-        raise ValueError(f"logits {jnp.shape(logits)} must be [K, B, C]: tasks, inputs, classes")
+    if np.ndim(logits) != 3:
+        raise ValueError(f"logits {np.shape(logits)} must be [K, B, C]: tasks, inputs, classes")
     logits = as_float(logits)
     valid = jnp.broadcast_to(as_mask(where, logits.shape[:-1]), logits.shape[:-1])
     safe = jnp.where(valid[..., None], logits, 0.0)
@@ -71,8 +73,7 @@ def clip_coefficients(coefficients: Any, *, low: float = 0.0, high: float = 1.0)
     >>> clip_coefficients(jnp.array([-0.5, 0.3, 2.0])).tolist() == jnp.array([0.0, 0.3, 1.0]).tolist()
     True
     """
-    if not low < high:
-        raise ValueError(f"low must be below high, got {low} and {high}")
+    check_together("low must be below high", lambda low, high: low < high, low=low, high=high)
 
     def clip(x: jax.Array) -> jax.Array:
         x = as_float(x)
@@ -106,5 +107,6 @@ def initial_coefficients(pretrained: Any, num_tasks: int, *, per: str = "layer",
         raise ValueError(f"per is {per!r}: it must be task or layer")
     if num_tasks < 1:
         raise ValueError(f"num_tasks is {num_tasks}: it must be at least 1")
-    start = jnp.full(num_tasks, value, jnp.float32)
-    return start if per == "task" else jax.tree.map(lambda _: start, pretrained)
+    # Arrays of their own: leaves that share a buffer cannot be donated.
+    start = lambda _: jnp.full(num_tasks, value, jnp.float32)
+    return start(None) if per == "task" else jax.tree.map(start, pretrained)

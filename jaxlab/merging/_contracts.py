@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 
 def check_structures(first: Any, second: Any, first_name: str, second_name: str) -> None:
@@ -16,8 +16,12 @@ def check_structures(first: Any, second: Any, first_name: str, second_name: str)
 
 
 def stack_size(task_vectors: Any) -> int:
-    """K, the leading axis that every leaf shares."""
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(task_vectors)]
+    """K, the leading axis that every leaf shares, at least 1."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(task_vectors)]
     if not shapes or any(not shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
         raise ValueError(f"task_vectors must be leaves [K, ...] with the same K, got shapes {shapes}")
+    if not shapes[0][0]:
+        raise ValueError(f"task_vectors must hold at least one task, got shapes {shapes}")
+    if jax.tree.structure(task_vectors) == jax.tree.structure(0) and len(shapes[0]) < 2:
+        raise ValueError(f"task_vectors must be [K, P], one row per task, got shape {shapes[0]}")
     return shapes[0][0]

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
 from jaxlab.merging._contracts import check_structures, stack_size
@@ -34,9 +35,9 @@ def task_vector(fine_tuned: Any, pretrained: Any) -> Any:
     check_structures(fine_tuned, pretrained, "fine_tuned", "pretrained")
 
     def subtract(tuned: jax.Array, start: jax.Array) -> jax.Array:
-        if jnp.shape(start) not in (jnp.shape(tuned), jnp.shape(tuned)[1:]):
+        if np.shape(start) not in (np.shape(tuned), np.shape(tuned)[1:]):
             raise ValueError(
-                f"fine_tuned {jnp.shape(tuned)} must be [...] or [K, ...] of pretrained {jnp.shape(start)}"
+                f"fine_tuned {np.shape(tuned)} must be [...] or [K, ...] of pretrained {np.shape(start)}"
             )
         return as_float(tuned) - as_float(start)
 
@@ -57,7 +58,8 @@ def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
       coefficients: a scalar, `[K]`, or a pytree of the structure of `pretrained` whose leaves are scalars or `[K]`.
 
     Returns:
-      The pytree of `pretrained`, in its dtypes; sums are float32 (float64 where parameters are).
+      The pytree of `pretrained`, in its dtypes, integers as float32; sums are float32 (float64 where parameters are).
+      In half precision small changes round away: cast `pretrained` first where they matter.
 
     Raises:
       ValueError: if structures or shapes do not agree.
@@ -77,12 +79,13 @@ def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
 
     def add(start: jax.Array, taus: jax.Array, weights: jax.Array) -> jax.Array:
         start, weights = jnp.asarray(start), as_float(weights)
-        if jnp.shape(taus)[1:] != start.shape or weights.shape not in ((), (count,)):
+        if np.shape(taus)[1:] != start.shape or weights.shape not in ((), (count,)):
             raise ValueError(
-                f"task_vectors {jnp.shape(taus)} must be [K, ...] of pretrained {start.shape}, and "
+                f"task_vectors {np.shape(taus)} must be [K, ...] of pretrained {start.shape}, and "
                 f"coefficients {weights.shape} a scalar or [K] = ({count},)"
             )
         weights = jnp.broadcast_to(weights, (count,)).reshape((count,) + (1,) * start.ndim)
-        return (as_float(start) + jnp.sum(weights * as_float(taus), axis=0)).astype(start.dtype)
+        total = as_float(start) + jnp.sum(weights * as_float(taus), axis=0)
+        return total.astype(start.dtype) if jnp.issubdtype(start.dtype, jnp.floating) else total
 
     return jax.tree.map(add, pretrained, task_vectors, coefficients)

@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_choice, check_tokens, zero_outside
+from jaxlab.core._check import check_choice, check_fraction, check_positive, dtype_of, full_mask
+from jaxlab.core._values import check_no_nan
+from jaxlab.post_training._contracts import check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName
 
 MODES = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "constant")
@@ -43,8 +45,8 @@ def aggregate(
       Scalar float32, 0 if no token is valid.
 
     Raises:
-      ValueError: if shapes do not agree, `mode` does not exist, or `normalizer` is given for another mode or
-        is not positive.
+      ValueError: if shapes do not agree, `mode` does not exist, `normalizer` is given for another mode or is not
+        positive, or mask and values are swapped: `mask` is no mask, or `values` are booleans.
 
     Reference: DeepSeekMath, 2024, equation 3; DAPO: An Open-Source LLM Reinforcement Learning System at Scale,
       2025, section 3.3; Understanding R1-Zero-Like Training, 2025, section 3.1. verl calls the last two
@@ -59,9 +61,9 @@ def aggregate(
     check_choice("mode", mode, MODES)
     if normalizer is not None and mode != "constant":
         raise ValueError(f"normalizer belongs to mode 'constant', got mode {mode!r}")
-    if isinstance(normalizer, int | float) and not normalizer > 0:
-        raise ValueError(f"normalizer must be positive, got {normalizer}")
-    keep = full_mask(mask, jnp.shape(values), "values")
+    check_positive("normalizer", normalizer)
+    _check_not_swapped(values)
+    keep = full_mask(mask, np.shape(values), "values", name="mask")
     if mode == "token-mean":
         return masked_mean(values, where=keep, axis_name=axis_name)
     if mode == "constant":
@@ -72,6 +74,11 @@ def aggregate(
     reduce = masked_mean if mode == "seq-mean-token-mean" else masked_sum
     rows = None if count_empty else jnp.any(keep, axis=-1)
     return masked_mean(reduce(values, where=keep, axis=-1), where=rows, axis_name=axis_name)
+
+
+def _check_not_swapped(values: jax.Array) -> None:
+    if dtype_of(values) == np.bool_:
+        raise ValueError("values are booleans: the losses come first and the mask second")
 
 
 def top_entropy_mask(
@@ -95,7 +102,7 @@ def top_entropy_mask(
       `[..., T]` bool, false outside the mask.
 
     Raises:
-      ValueError: if the shapes differ or `fraction` is not in [0, 1].
+      ValueError: if the shapes differ, `fraction` is not in [0, 1], or an entropy that counts is NaN.
 
     Reference: Beyond the 80/20 Rule: High-Entropy Minority Tokens Drive Effective Reinforcement Learning for
       LLM Reasoning, 2025. The quantile interpolates linearly, as in TRL.
@@ -104,9 +111,9 @@ def top_entropy_mask(
     [[False, True, False, False]]
     """
     check_tokens(entropy=entropy, mask=mask)
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must be in [0, 1], got {fraction}")
-    keep = full_mask(mask, jnp.shape(entropy), "entropy")
+    check_fraction("fraction", fraction)
+    keep = full_mask(mask, np.shape(entropy), "entropy", name="mask")
+    check_no_nan("entropy", entropy, where=keep)
     entropy = jax.lax.stop_gradient(zero_outside(keep, entropy))
     every, valid = entropy.ravel(), keep.ravel()
     if axis_name is not None:

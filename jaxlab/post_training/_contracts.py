@@ -2,44 +2,28 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
+from jaxlab.core._check import check_least
 
 
 def check_rows(**arrays: jax.Array) -> None:
     """Arrays with one number a response share one shape `[B]`, that of the first."""
-    first, shape = next((name, jnp.shape(array)) for name, array in arrays.items())
+    first, shape = next((name, np.shape(array)) for name, array in arrays.items())
     if len(shape) != 1:
         raise ValueError(f"{first} {shape} must be [B], one number per response")
     for name, array in arrays.items():
-        if jnp.shape(array) != shape:
-            raise ValueError(f"{name} {jnp.shape(array)} must have the shape [B] of {first} {shape}")
-
-
-def check_group(group: jax.Array) -> None:
-    """Group ids are integers."""
-    if not jnp.issubdtype(jnp.result_type(group), jnp.integer):
-        raise ValueError(f"group must hold integer ids in [0, B), got {jnp.result_type(group)}")
+        if np.shape(array) != shape:
+            raise ValueError(f"{name} {np.shape(array)} must have the shape [B] of {first} {shape}")
 
 
 def check_tokens(**arrays: jax.Array) -> None:
     """Arrays per token share one shape `[..., T]`."""
-    shapes = {name: jnp.shape(array) for name, array in arrays.items()}
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
     if () in shapes.values() or len(set(shapes.values())) > 1:
         given = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"{given} must have one shape [..., T]")
-
-
-def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
-    """A named option is one of those that exist."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
-
-
-def check_least(name: str, value: float | jax.Array | None, least: float) -> None:
-    """A hyper-parameter given as a Python number is at least `least`; None and traced ones pass."""
-    if isinstance(value, int | float) and not value >= least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def check_clip(clip_low: float | jax.Array | None, clip_high: float | jax.Array | None) -> None:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import masked_std, masked_sum
-from jaxlab.post_training._contracts import check_choice, check_rows
+from jaxlab.core._check import check_choice
+from jaxlab.post_training._contracts import check_rows
 from jaxlab.post_training._groups import (
     AxisName,
     below_best,
@@ -43,20 +44,20 @@ def grpo_advantage(
 
     Args:
       rewards: `[B]`, one number per response.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       epsilon: added to the standard deviation; verl takes 1e-6, TRL 1e-4.
       ddof: 1 for the unbiased variance, 0 for the population's.
       scale: "group" divides by the group's deviation, "batch" by that of all rewards, None by nothing.
       singleton: what a response alone in its group gets: "zero", as nothing is relative to it, or "reward",
         the same formula with mean 0 and, for scale "group", deviation 1.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` float32 (float64 for float64 rewards).
 
     Raises:
-      ValueError: if shapes do not agree, ids are not integers, or an option does not exist.
+      ValueError: if shapes do not agree, groups are not integers, or an option does not exist.
 
     Reference: DeepSeekMath: Pushing the Limits of Mathematical Reasoning, 2024, section 4.1.2 (outcome
       supervision). verl lets a single response keep its reward, here `singleton="reward"`.
@@ -94,15 +95,15 @@ def dr_grpo_advantage(
 
     Args:
       rewards: `[B]`, one number per response.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` in the unit of the rewards; 0 for a response alone in its group, where verl gives the reward.
 
     Raises:
-      ValueError: if shapes do not agree or ids are not integers.
+      ValueError: if shapes do not agree or groups are not integers.
 
     Reference: Understanding R1-Zero-Like Training: A Critical Perspective, 2025, section 3.2.
 
@@ -129,16 +130,16 @@ def rloo_advantage(
 
     Args:
       rewards: `[B]`, one number per response.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       singleton: what a response alone in its group gets: "zero", or "reward", the reward without a baseline.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` in the unit of the rewards.
 
     Raises:
-      ValueError: if shapes do not agree, ids are not integers, or `singleton` does not exist.
+      ValueError: if shapes do not agree, groups are not integers, or `singleton` does not exist.
 
     Reference: Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in
       LLMs, 2024; first in Buy 4 REINFORCE Samples, Get a Baseline for Free!, 2019. verl has two forms that
@@ -172,15 +173,15 @@ def opo_advantage(
     Args:
       rewards: `[B]`, one number per response.
       lengths: `[B]`, tokens in each response, at least 0.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` in the unit of the rewards; 0 for a group of one (verl gives the reward) or without tokens.
 
     Raises:
-      ValueError: if shapes do not agree or ids are not integers.
+      ValueError: if shapes do not agree or groups are not integers.
 
     Reference: On-Policy RL with Optimal Reward Baseline, 2025.
 
@@ -213,17 +214,17 @@ def gpg_advantage(
 
     Args:
       rewards: `[B]`, one number per response.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       correction: "informative" as above; "nonzero_reward" divides by the number of rewards that are not 0;
         None leaves alpha at 1.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count (B is their number); None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` in the unit of the rewards; 0 for a response alone in its group.
 
     Raises:
-      ValueError: if shapes do not agree, ids are not integers, or `correction` does not exist.
+      ValueError: if shapes do not agree, groups are not integers, or `correction` does not exist.
 
     Reference: GPG: A Simple and Strong Reinforcement Learning Baseline for Model Reasoning, 2025 (accurate
       gradient estimation). verl counts rewards other than 0 instead, here `correction="nonzero_reward"`,

@@ -1,18 +1,20 @@
 """Statistics over the responses to one prompt.
 
-`group [B]` names the prompt of each response by an integer in [0, B): groups may have any sizes and their rows
-may stand in any order. A row with `where` false, or with an id outside that range, belongs to no group. With
-`axis_name` the ids are global, in [0, B times devices), and a group may be spread over devices.
+`group [B]` names the prompt of each response by an integer, whichever: groups may have any sizes and their rows may
+stand in any order. A row with `where` false belongs to no group. With `axis_name` a number means the same prompt on
+all devices, and a group may be spread over them.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_group, check_rows
+from jaxlab.core._check import as_integers, full_mask
+from jaxlab.core._values import concrete
+from jaxlab.post_training._contracts import check_rows
 
 AxisName = str | tuple[str, ...] | None
 
@@ -29,7 +31,7 @@ class GroupStatistics(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Which rows belong together: `ids [B]` (0 for a row without a group) and `valid [B]`."""
+    """Which rows belong together: `ids [B]` below `count`, and `valid [B]`, false for a row without a group."""
 
     ids: jax.Array
     valid: jax.Array
@@ -42,12 +44,20 @@ def find_groups(
 ) -> tuple[jax.Array, Groups]:
     """The rewards as constants, 0 in rows without a group, and the groups."""
     check_rows(rewards=rewards, group=group)
-    check_group(group)
-    rewards, group = as_float(jax.lax.stop_gradient(rewards)), jnp.asarray(group)
-    count = group.shape[0] * (1 if axis_name is None else jax.lax.psum(1, axis_name))
-    valid = full_mask(where, rewards.shape, "rewards") & (group >= 0) & (group < count)
-    groups = Groups(jnp.where(valid, group, 0).astype(jnp.int32), valid, count, axis_name)
-    return jnp.where(valid, rewards, 0.0), groups
+    rewards, ids = as_float(jax.lax.stop_gradient(rewards)), _ranks(group, axis_name)
+    count = ids.shape[0] * (1 if axis_name is None else jax.lax.psum(1, axis_name))
+    valid = full_mask(where, rewards.shape, "rewards")
+    return jnp.where(valid, rewards, 0.0), Groups(ids, valid, count, axis_name)
+
+
+def _ranks(group: jax.Array, axis_name: AxisName) -> jax.Array:
+    """The groups' numbers as others below the number of rows: how many rows have a smaller one."""
+    known = concrete(group)
+    if known is not None and axis_name is None and np.issubdtype(known.dtype, np.integer):
+        group = np.unique(known, return_inverse=True)[1]  # first: numbers too large for 32 bits would collide
+    group = as_integers("group", group, "one number per prompt")
+    every = group if axis_name is None else jax.lax.all_gather(group, axis_name, tiled=True)
+    return jnp.searchsorted(jnp.sort(every), group).astype(jnp.int32)
 
 
 def group_sum(x: jax.Array, groups: Groups) -> jax.Array:
@@ -101,16 +111,16 @@ def group_statistics(
 
     Args:
       rewards: `[B]`, one number per response.
-      group: `[B]` integer ids in [0, B); groups of any size, in any order. A row with another id is left out.
+      group: `[B]` integers, one number per prompt, any; groups of any size, in any order.
       ddof: 1 for the unbiased variance, 0 for the population's.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global.
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `GroupStatistics(mean, std, size)`, each `[B]`; 0 in rows left out. A group of one has std 0.
 
     Raises:
-      ValueError: if shapes do not agree, ids are not integers, or `ddof` is neither 0 nor 1.
+      ValueError: if shapes do not agree, groups are not integers, or `ddof` is neither 0 nor 1.
 
     Reference: DeepSeekMath, 2024, section 4.1 (group mean and standard deviation). verl and TRL use ddof 1.
 

@@ -6,10 +6,11 @@ gradient is that of the log-probability.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import masked_mean
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_clip, check_least, check_tokens, zero_outside
+from jaxlab.core._check import check_least, full_mask
+from jaxlab.post_training._contracts import check_clip, check_tokens, zero_outside
 
 
 def log_ratio(logp: jax.Array, old_logp: jax.Array, where: jax.Array) -> jax.Array:
@@ -47,7 +48,7 @@ def token_importance_ratio(
     """
     check_tokens(logp=logp, old_logp=old_logp)
     check_least("log_clip", log_clip, 0)
-    keep = full_mask(where, jnp.shape(logp), "logp")
+    keep = full_mask(where, np.shape(logp), "logp")
     return jnp.exp(jnp.clip(log_ratio(logp, old_logp, keep), -log_clip, log_clip))
 
 
@@ -83,7 +84,7 @@ def sequence_importance_ratio(
     """
     check_tokens(logp=logp, old_logp=old_logp)
     check_least("log_clip", log_clip, 0)
-    keep = full_mask(where, jnp.shape(logp), "logp")
+    keep = full_mask(where, np.shape(logp), "logp")
     ratio = log_ratio(logp, old_logp, keep)
     mean = jax.lax.stop_gradient(masked_mean(ratio, where=keep, axis=-1, keepdims=True))
     return jnp.exp(jnp.minimum(ratio - jax.lax.stop_gradient(ratio) + mean, log_clip))
@@ -132,9 +133,9 @@ def geometric_importance_ratio(
     check_tokens(logp=logp, old_logp=old_logp)
     check_clip(clip_low, clip_high)
     check_least("log_clip", log_clip, 0)
-    shape = jnp.shape(logp)
-    if jnp.shape(advantage) != shape[:-1]:
-        raise ValueError(f"advantage {jnp.shape(advantage)} must be [...] for logp [..., T] {shape}")
+    shape = np.shape(logp)
+    if np.shape(advantage) != shape[:-1]:
+        raise ValueError(f"advantage {np.shape(advantage)} must be [...] for logp [..., T] {shape}")
     keep = full_mask(where, shape, "logp")
     ratio = log_ratio(logp, old_logp, keep)
     sign = jnp.sign(jax.lax.stop_gradient(jnp.asarray(advantage))[..., None]).astype(ratio.dtype)

@@ -6,11 +6,12 @@ receives a gradient.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import as_bool, check_choice, check_least, full_mask
 from jaxlab.post_training._aggregation import aggregate
-from jaxlab.post_training._contracts import check_choice, check_least, check_rows, check_tokens, per_token
+from jaxlab.post_training._contracts import check_rows, check_tokens, per_token
 from jaxlab.post_training._groups import AxisName, find_groups, group_max
 from jaxlab.post_training._importance import token_importance_ratio
 from jaxlab.post_training._surrogates import ppo_clip_loss
@@ -31,16 +32,16 @@ def kd_keep_mask(
 
     Args:
       correct: `[B]` bool or {0, 1}.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       mode: "none", "response" or "group".
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` bool, false in rows left out.
 
     Raises:
-      ValueError: if shapes do not agree, ids are not integers, or `mode` does not exist.
+      ValueError: if shapes do not agree, groups are not integers, or `mode` does not exist.
 
     Reference: KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement Learning,
       2025, section 3.4 (reward-guided masking).
@@ -51,7 +52,7 @@ def kd_keep_mask(
     """
     check_choice("mode", mode, ("none", "response", "group"))
     check_rows(correct=correct, group=group)
-    right, groups = find_groups(correct, group, where, axis_name)
+    right, groups = find_groups(as_bool("correct", correct), group, where, axis_name)
     if mode == "none":
         return groups.valid
     return groups.valid & ((right if mode == "response" else group_max(right, groups)) == 0)
@@ -116,7 +117,7 @@ def kdrl_loss(
     """
     check_tokens(logp=logp, old_logp=old_logp, teacher_logp=teacher_logp, mask=mask)
     check_choice("denominator", denominator, ("all", "kept"))
-    valid = full_mask(mask, jnp.shape(logp), "logp")
+    valid = full_mask(mask, np.shape(logp), "logp", name="mask")
     kept = valid & _kept(keep, valid)
     ratio = token_importance_ratio(logp, old_logp, where=valid)
     policy = ppo_clip_loss(ratio, advantage, where=valid, clip_low=clip_low, clip_high=clip_high)
@@ -168,7 +169,7 @@ def kd_shaped_advantage(
     [[0.25]]
     """
     check_tokens(logp=logp, teacher_logp=teacher_logp)
-    valid = full_mask(where, jnp.shape(logp), "logp")
+    valid = full_mask(where, np.shape(logp), "logp")
     reward = kd_reward(logp, teacher_logp, where=valid & _kept(keep, valid), clip=clip)
     return per_token(advantage, valid, "advantage") + jax.lax.stop_gradient(beta) * reward
 

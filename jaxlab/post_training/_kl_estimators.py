@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_choice, check_least, check_tokens
+from jaxlab.core._check import check_choice, check_least, full_mask
+from jaxlab.post_training._contracts import check_tokens
 from jaxlab.post_training._importance import log_ratio
 
 KINDS = ("k1", "abs", "k2", "k3", "k1+", "k3+")
@@ -55,7 +56,7 @@ def kl_estimate(
     check_choice("kind", kind, KINDS)
     check_least("log_clip", log_clip, 0)
     check_least("value_clip", value_clip, 0)
-    d = log_ratio(logp, ref_logp, full_mask(where, jnp.shape(logp), "logp"))
+    d = log_ratio(logp, ref_logp, full_mask(where, np.shape(logp), "logp"))
     if kind.endswith("+"):
         square, constant = 0.5 * jnp.square(d), jax.lax.stop_gradient(d)
         value = constant if kind == "k1+" else _k3(constant, log_clip, value_clip)

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.post_training._contracts import check_choice
+from jaxlab.core._check import check_choice, check_together
 from jaxlab.post_training._groups import (
     AxisName,
     deviation,
@@ -32,20 +33,24 @@ def pass_at_k(num_samples: jax.Array, num_correct: jax.Array, k: int) -> jax.Arr
       The broadcast shape, float32 in [0, 1]. 0 where n < k: too few samples to tell, mask those.
 
     Raises:
-      ValueError: if `k` is not an integer of at least 1, or the shapes do not broadcast.
+      ValueError: if `k` is not an integer of at least 1, the shapes do not broadcast, or a known c is not in [0, n].
 
     Reference: Evaluating Large Language Models Trained on Code, 2021, equation 1.
 
     >>> pass_at_k(4, 1, 2).item()  # the correct one is among the two drawn of four
     0.5
     """
-    if not isinstance(k, int) or k < 1:
+    if not isinstance(k, int | np.integer) or k < 1:
         raise ValueError(f"k must be a static integer of at least 1, got {k}")
-    n, c = jnp.shape(num_samples), jnp.shape(num_correct)
+    n, c = np.shape(num_samples), np.shape(num_correct)
     try:
         jnp.broadcast_shapes(n, c)
     except ValueError:
         raise ValueError(f"num_samples {n} and num_correct {c} must broadcast") from None
+    check_together(
+        "num_correct must be in [0, num_samples]", lambda c, n: ~((c < 0) | (c > n)), num_correct=num_correct,
+        num_samples=num_samples,
+    )  # fmt: skip
     n, c = (as_float(jax.lax.stop_gradient(x))[..., None] for x in (num_samples, num_correct))
     hit = jnp.clip(c / jnp.maximum(n - jnp.arange(k), 1.0), 0.0, 1.0)
     chance = -jnp.expm1(jnp.sum(jnp.log1p(-hit), axis=-1))
@@ -72,8 +77,8 @@ def avg_at_n(correct: jax.Array, *, where: jax.Array | None = None) -> jax.Array
     >>> avg_at_n(jnp.array([[1, 0, 0, 1], [1, 1, 1, 1]])).tolist()
     [0.5, 1.0]
     """
-    if not jnp.ndim(correct):
-        raise ValueError(f"correct {jnp.shape(correct)} must be [..., n]")
+    if not np.ndim(correct):
+        raise ValueError(f"correct {np.shape(correct)} must be [..., n]")
     return masked_mean(correct, where=where, axis=-1)
 
 
@@ -96,18 +101,18 @@ def pass_at_k_advantage(
 
     Args:
       rewards: `[B]`, one number per response.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       epsilon: added to the standard deviation.
       ddof: 1 for the unbiased variance, 0 for the population's.
       scale: "group" divides by the group's deviation, None by nothing.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` float32; NaN in a group with a NaN reward.
 
     Raises:
-      ValueError: if shapes do not agree, ids are not integers, or an option does not exist.
+      ValueError: if shapes do not agree, groups are not integers, or an option does not exist.
 
     Reference: Optimizing Language Models for Inference Time Objectives using Reinforcement Learning, 2025
       (leave-one-out baseline of the maximum); the division is verl's. verl refuses groups of one.

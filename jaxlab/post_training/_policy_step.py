@@ -43,14 +43,12 @@ class PolicyState(NamedTuple):
     Attributes:
       params: the policy's.
       opt_state: the optimizer's.
-      frozen: the teacher's parameters, `{}` without one.
       step: int32 scalar, batches seen.
       mean_reward: float32 scalar, over all of them: the area under the learning curve divided by its length.
     """
 
     params: Any
     opt_state: Any
-    frozen: Any
     step: jax.Array
     mean_reward: jax.Array
 
@@ -163,7 +161,7 @@ def improve(
         "entropy": -masked_mean(rollouts.log_probs, where=rollouts.mask),
     }
     so_far = state.mean_reward + (seen["reward"] - state.mean_reward) / (state.step + 1)
-    return PolicyState(*carry, state.frozen, state.step + 1, so_far), {**metrics, **seen}
+    return PolicyState(*carry, state.step + 1, so_far), {**metrics, **seen}
 
 
 def _minibatches(

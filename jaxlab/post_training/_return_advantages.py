@@ -6,6 +6,7 @@ response. The functions that make advantages stop all gradients.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import masked_max, masked_mean, masked_var
 from jaxlab.core._check import full_mask
@@ -39,7 +40,7 @@ def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | j
     [[0.25, 0.5, 1.0, 0.0]]
     """
     check_tokens(token_rewards=token_rewards, mask=mask)
-    keep = full_mask(mask, jnp.shape(token_rewards), "token_rewards")
+    keep = full_mask(mask, np.shape(token_rewards), "token_rewards", name="mask")
     rewards = zero_outside(keep, token_rewards)
     if not rewards.size:
         return rewards
@@ -78,7 +79,7 @@ def whiten(
     [-0.7071, 0.7071, 0.0]
     """
     check_tokens(values=values, mask=mask)
-    keep = full_mask(mask, jnp.shape(values), "values")
+    keep = full_mask(mask, np.shape(values), "values", name="mask")
     values = zero_outside(keep, values)
     largest = masked_max(jax.lax.stop_gradient(values), where=keep)
     largest = largest if axis_name is None else jax.lax.pmax(largest, axis_name)
@@ -139,17 +140,17 @@ def reinforce_pp_baseline_advantage(
 
     Args:
       rewards: `[B]`, one number per response.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       mask: `[B, T]` bool or {0, 1}, the response's own tokens.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups and whiten over; ids are then global.
+      axis_name: mapped axis to gather groups and whiten over; a number is then one prompt on all devices.
 
     Returns:
       `[B, T]` float32, 0 outside the mask and in rows left out. A response alone in its group enters the
       whitening with 0, where verl lets it keep its reward.
 
     Raises:
-      ValueError: if shapes do not agree or ids are not integers.
+      ValueError: if shapes do not agree or groups are not integers.
 
     Reference: REINFORCE++, 2025 (the variant with a baseline).
 
@@ -157,11 +158,11 @@ def reinforce_pp_baseline_advantage(
     >>> [round(a, 4) for a in advantage.ravel().tolist()]
     [0.7071, -0.7071]
     """
-    if jnp.ndim(mask) != 2 or jnp.shape(mask)[:1] != jnp.shape(rewards):
-        raise ValueError(f"mask {jnp.shape(mask)} must be [B, T] for rewards [B] {jnp.shape(rewards)}")
+    if np.ndim(mask) != 2 or np.shape(mask)[:1] != np.shape(rewards):
+        raise ValueError(f"mask {np.shape(mask)} must be [B, T] for rewards [B] {np.shape(rewards)}")
     rewards, groups = find_groups(rewards, group, where, axis_name)
     centred, _ = deviation(rewards, groups)
-    keep = full_mask(mask, jnp.shape(mask), "mask") & groups.valid[:, None]
+    keep = full_mask(mask, np.shape(mask), "mask", name="mask") & groups.valid[:, None]
     return whiten(jnp.broadcast_to(centred[:, None], keep.shape), keep, axis_name=axis_name)
 
 
@@ -190,9 +191,9 @@ def remax_advantage(token_rewards: jax.Array, baseline: jax.Array, mask: jax.Arr
     [[0.75, 0.75]]
     """
     check_tokens(token_rewards=token_rewards, mask=mask)
-    shape = jnp.shape(token_rewards)
-    if jnp.shape(baseline) != shape[:-1]:
-        raise ValueError(f"baseline {jnp.shape(baseline)} must be [...] for token_rewards [..., T] {shape}")
-    keep = full_mask(mask, shape, "token_rewards")
+    shape = np.shape(token_rewards)
+    if np.shape(baseline) != shape[:-1]:
+        raise ValueError(f"baseline {np.shape(baseline)} must be [...] for token_rewards [..., T] {shape}")
+    keep = full_mask(mask, shape, "token_rewards", name="mask")
     returns = returns_to_go(token_rewards, keep)
     return jax.lax.stop_gradient(returns - zero_outside(keep, jnp.asarray(baseline)[..., None]))

@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_least, check_tokens, zero_outside
+from jaxlab.core._check import check_least, check_together, full_mask
+from jaxlab.post_training._contracts import check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName, below_best, find_groups, group_max
 from jaxlab.post_training._kl_estimators import kl_estimate
 
@@ -39,8 +40,8 @@ def overlong_penalty(
     >>> overlong_penalty(jnp.array([70, 90, 100]), max_length=100, buffer=20).tolist()
     [0.0, -0.5, -1.0]
     """
-    if not 0 < buffer <= max_length:
-        raise ValueError(f"buffer must be in (0, max_length], got buffer {buffer}, max_length {max_length}")
+    inside = lambda buffer, max_length: (buffer > 0) & (buffer <= max_length)
+    check_together("buffer must be in (0, max_length]", inside, buffer=buffer, max_length=max_length)
     over = (as_float(length) - (max_length - buffer)) / buffer
     return factor * jnp.clip(-over, -1.0, 0.0)
 
@@ -62,16 +63,16 @@ def dynamic_sampling_weights(
 
     Args:
       rewards: `[B]`, one number per response, before any shaping.
-      group: `[B]` integer ids in [0, B), the prompt of each response; a row with another id is left out.
+      group: `[B]` integers, one number per prompt, any.
       rescale: multiply kept rows by valid / kept, so that a mean over valid rows is one over kept rows.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
-      axis_name: mapped axis to gather groups over; ids are then global, in [0, B times devices).
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
       `[B]` float32; NaN in a group with a NaN reward.
 
     Raises:
-      ValueError: if shapes do not agree or ids are not integers.
+      ValueError: if shapes do not agree or groups are not integers.
 
     Reference: DAPO, 2025, section 3.2 (dynamic sampling), equation 11.
 
@@ -125,6 +126,6 @@ def kl_in_reward(
     """
     check_tokens(token_rewards=token_rewards, logp=logp, ref_logp=ref_logp)
     check_least("beta", beta, 0)
-    keep = full_mask(where, jnp.shape(token_rewards), "token_rewards")
+    keep = full_mask(where, np.shape(token_rewards), "token_rewards")
     penalty = kl_estimate(logp, ref_logp, kind=kind, where=keep)
     return jax.lax.stop_gradient(zero_outside(keep, token_rewards) - beta * penalty)

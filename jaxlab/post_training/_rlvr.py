@@ -1,14 +1,14 @@
 """Reinforcement from verifiable rewards as one pure update: sample, verify, score, improve."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, master_weights
 from jaxlab.language import Decoder
 from jaxlab.post_training._policy_step import (
     Advantage,
@@ -32,7 +32,7 @@ def rlvr_learner(
     optimizer: optax.GradientTransformation,
     group_size: int,
     max_new_tokens: int,
-    eos: int,
+    eos: int | Sequence[int],
     teacher: tuple[Decoder, Callable[[Any], Any]] | None = None,
     minibatches: int = 1,
     passes: int = 1,
@@ -56,10 +56,10 @@ def rlvr_learner(
       verify: `(problems, tokens [B, N], mask [B, N]) -> [B]`, rewards; `problems` has its rows repeated to match.
       advantage: `Rollouts -> [B]` or `[B, N]`. A new estimator is one function: `lambda r: r.rewards - 0.5`.
       loss: `(log_probs [B, N], rollouts, advantage) -> (scalar, metrics)`; `log_probs` carry the gradient.
-      optimizer: any optax transformation.
+      optimizer: any optax transformation; parameters in half precision learn in float32, see `master_weights`.
       group_size: completions per prompt, G.
       max_new_tokens: N.
-      eos: id of the end of a completion.
+      eos: the id or ids that end a completion.
       teacher: the teacher's shape and `context -> params`; its log-probabilities enter `Rollouts`.
       minibatches: updates per pass; a divisor of the number of prompts.
       passes: passes over the batch.
@@ -97,14 +97,14 @@ def rlvr_learner(
             "scoring the policy's tokens needs the same one"
         )
 
+    optimizer = master_weights(optimizer)
     score = functools.partial(completion_scores, temperature=temperature)
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         params = policy(context)
-        frozen = teacher[1](context) if teacher else {}
-        return PolicyState(params, optimizer.init(params), frozen, jnp.int32(0), jnp.float32(0))
+        return PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0))
 
-    def judged(state: PolicyState, problems: Any, key: jax.Array) -> Rollouts:
+    def judged(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> Rollouts:
         rollouts = roll_out(
             model, state.params, problems, key, step=state.step, group_size=group_size,
             max_new_tokens=max_new_tokens, eos=eos, temperature=temperature, stop_early=stop_early,
@@ -116,12 +116,12 @@ def rlvr_learner(
         if not teacher:
             return rollouts
         parts = minibatches * microbatches
-        of_teacher = score(teacher[0], state.frozen, rollouts, microbatches=parts)
+        of_teacher = score(teacher[0], teacher[1](context), rollouts, microbatches=parts)
         return rollouts._replace(teacher_log_probs=jnp.where(rollouts.mask, of_teacher, 0.0))
 
-    def update(state: PolicyState, problems: Any, key: jax.Array) -> tuple[PolicyState, Any]:
+    def update(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
         sample_key, order_key = jax.random.split(key)
-        rollouts = judged(state, problems, sample_key)
+        rollouts = judged(state, problems, sample_key, context)
         return improve(
             state, rollouts, order_key, score=functools.partial(score, model, microbatches=microbatches),
             advantage=advantage, loss=loss, optimizer=optimizer, group_size=group_size, minibatches=minibatches,

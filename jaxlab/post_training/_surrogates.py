@@ -4,12 +4,15 @@
 response's own tokens; all others give 0.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_clip, check_least, check_tokens, per_token, zero_outside
+from jaxlab.core._check import check_least, full_mask
+from jaxlab.post_training._contracts import check_clip, check_tokens, per_token, zero_outside
 from jaxlab.post_training._groups import AxisName
 from jaxlab.post_training._importance import geometric_importance_ratio
 
@@ -21,7 +24,7 @@ def _ratio_and_advantage(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Both as floats `[..., T]`, 1 and 0 outside the mask, and the mask."""
     check_tokens(ratio=ratio)
-    keep = full_mask(where, jnp.shape(ratio), "ratio")
+    keep = full_mask(where, np.shape(ratio), "ratio")
     return jnp.where(keep, as_float(ratio), 1.0), per_token(advantage, keep, "advantage"), keep
 
 
@@ -155,7 +158,7 @@ def gpg_loss(logp: jax.Array, advantage: jax.Array, *, where: jax.Array | None =
     [[0.5, 1.0]]
     """
     check_tokens(logp=logp)
-    keep = full_mask(where, jnp.shape(logp), "logp")
+    keep = full_mask(where, np.shape(logp), "logp")
     return -per_token(advantage, keep, "advantage") * zero_outside(keep, logp)
 
 
@@ -198,7 +201,7 @@ def gmpo_loss(
     ratio = geometric_importance_ratio(
         logp, old_logp, advantage, where=where, clip_low=clip_low, clip_high=clip_high, log_clip=log_clip
     )
-    answered = jnp.any(full_mask(where, jnp.shape(logp), "logp"), axis=-1)
+    answered = jnp.any(full_mask(where, np.shape(logp), "logp"), axis=-1)
     return -jax.lax.stop_gradient(zero_outside(answered, advantage)) * ratio
 
 
@@ -226,7 +229,7 @@ def clip_fraction(
       axis_name: mapped axis to take the mean over as well.
 
     Returns:
-      Scalar float32 in [0, 1], 0 if no token counts.
+      Scalar float32 in [0, 1], 0 if no token counts, NaN if a ratio or advantage that counts is.
 
     Raises:
       ValueError: if shapes do not agree or a clip width is negative.
@@ -238,7 +241,7 @@ def clip_fraction(
     """
     ratio, advantage, keep = _ratio_and_advantage(ratio, advantage, where)
     unclipped, clipped = _branches(ratio, advantage, clip_low, clip_high)
-    return masked_mean(clipped > unclipped, where=keep, axis_name=axis_name)
+    return masked_mean(_share(clipped > unclipped, clipped, unclipped), where=keep, axis_name=axis_name)
 
 
 def dual_clip_fraction(
@@ -267,7 +270,7 @@ def dual_clip_fraction(
       axis_name: mapped axis to take the mean over as well.
 
     Returns:
-      Scalar float32 in [0, 1], 0 if no token counts.
+      Scalar float32 in [0, 1], 0 if no token counts, NaN if a ratio or advantage that counts is.
 
     Raises:
       ValueError: if shapes do not agree, a clip width is negative, or `dual_clip` is below 1.
@@ -280,4 +283,11 @@ def dual_clip_fraction(
     check_least("dual_clip", dual_clip, 1)
     ratio, advantage, keep = _ratio_and_advantage(ratio, advantage, where)
     loss = jnp.maximum(*_branches(ratio, advantage, clip_low, clip_high))
-    return masked_mean((advantage < 0) & (loss > -advantage * dual_clip), where=keep, axis_name=axis_name)
+    bounded = _share((advantage < 0) & (loss > -advantage * dual_clip), loss)
+    return masked_mean(bounded, where=keep, axis_name=axis_name)
+
+
+def _share(holds: jax.Array, *compared: jax.Array) -> jax.Array:
+    """1 where a comparison holds, else 0; NaN where what was compared is."""
+    unknown = functools.reduce(jnp.logical_or, map(jnp.isnan, compared))
+    return jnp.where(unknown, jnp.nan, holds)

@@ -6,10 +6,11 @@ gradient.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import reverse_kl
-from jaxlab.core._check import full_mask
-from jaxlab.post_training._contracts import check_least, check_tokens
+from jaxlab.core._check import check_least, full_mask
+from jaxlab.post_training._contracts import check_tokens
 from jaxlab.post_training._importance import log_ratio
 from jaxlab.post_training._kl_estimators import kl_estimate
 
@@ -46,7 +47,7 @@ def kd_reward(
     """
     check_tokens(logp=logp, teacher_logp=teacher_logp)
     check_least("clip", clip, 0)
-    keep = full_mask(where, jnp.shape(logp), "logp")
+    keep = full_mask(where, np.shape(logp), "logp")
     reward = -jax.lax.stop_gradient(log_ratio(logp, teacher_logp, keep))
     return reward if clip is None else jnp.clip(reward, -clip, clip)
 
@@ -124,10 +125,10 @@ def exact_reverse_kl(
     >>> round(exact_reverse_kl(student, teacher).item(), 4)
     0.1308
     """
-    shape = jnp.shape(student_logits)
-    if len(shape) < 2 or jnp.shape(teacher_logits) != shape:
+    shape = np.shape(student_logits)
+    if len(shape) < 2 or np.shape(teacher_logits) != shape:
         raise ValueError(
-            f"student_logits {shape} and teacher_logits {jnp.shape(teacher_logits)} must have one shape [..., T, V]"
+            f"student_logits {shape} and teacher_logits {np.shape(teacher_logits)} must have one shape [..., T, V]"
         )
     keep = full_mask(where, shape[:-1], "the tokens")
     return reverse_kl(student_logits, jax.lax.stop_gradient(teacher_logits), where=keep[..., None])

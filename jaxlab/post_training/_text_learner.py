@@ -1,6 +1,6 @@
 """Reinforcement from verifiers that read text: the same step, with Python between its two compiled halves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, master_weights
 from jaxlab.language import Decoder, check_vocabulary
+from jaxlab.language._texts import check_list, check_texts
 from jaxlab.language.tasks import verify_text
 from jaxlab.post_training._policy_step import (
     Advantage,
@@ -27,7 +28,7 @@ class TextProblems(NamedTuple):
     """Problems for `text_rlvr_learner`; rows can be gathered.
 
     Attributes:
-      prompts: `[P, T]` int32, padding on the left.
+      prompts: `[P, T]` int32, padding on either side.
       prompt_mask: `[P, T]` bool.
       item: `[P]` int32, which problem it is, for the verifier.
     """
@@ -62,8 +63,9 @@ def text_problems(
       `TextProblems` with n rows.
 
     Raises:
-      ValueError: no prompts, an empty one, one that is longer than `length` or than the model's context leaves
-        room for, other numbers of items than texts, or a tokenizer with more ids than the model.
+      ValueError: one text in the place of several, no prompts, an empty one, one that is longer than `length` or than
+        the model's context leaves room for, items that are no whole numbers or not as many as texts, or a tokenizer
+        with more ids than the model.
 
     Reference: left padding, with which all rows of a batch of a causal model end at the same position.
 
@@ -73,9 +75,15 @@ def text_problems(
     [[0, 4, 13, 4, 14], [4, 3, 13, 5, 14]]
     """
     check_vocabulary(model, tokenizer)
-    texts, items = list(texts), list(range(len(texts)) if items is None else items)
+    texts = check_texts(texts)
+    items = list(range(len(texts))) if items is None else check_list(items, "items")
     if not texts or len(items) != len(texts):
         raise ValueError(f"{len(items)} items and {len(texts)} prompts: as many are needed, and at least one")
+    numbers = np.asarray(items)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            f"items must be whole numbers, by which the verifier knows the problems, got {items[0]!r:.60}"
+        )
     lengths = [len(tokenizer.encode(text)) for text in texts]
     if min(lengths) == 0:
         raise ValueError(f"prompt {lengths.index(0)} is empty: there is nothing to complete")
@@ -87,7 +95,7 @@ def text_problems(
             f"{model.context} leaves {room} beside {max_new_tokens} new tokens"
         )
     prompts, mask = tokenizer.encode_batch(texts, lengths[longest] if length is None else length)
-    return TextProblems(prompts, mask, jnp.asarray(items, jnp.int32))
+    return TextProblems(prompts, mask, jnp.asarray(numbers, jnp.int32))
 
 
 def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list[str]:
@@ -96,10 +104,13 @@ def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list
     Args:
       tokenizer: a `Tokenizer` or `CharacterTokenizer`.
       tokens: `[B, N]` integers.
-      mask: `[B, N]` bool, the tokens that were sampled.
+      mask: `[B, N]` bool or {0, 1}, the tokens that were sampled.
 
     Returns:
       B strings.
+
+    Raises:
+      ValueError: shapes that disagree, a mask that is none.
 
     Reference: the text that a verifier judges, Lambert et al., Tulu 3 (2024), section 6.
 
@@ -107,7 +118,12 @@ def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list
     >>> completion_texts(CharacterTokenizer("0123456789"), jnp.array([[4, 5, 2, 7]]), jnp.ones((1, 4), bool))
     ['12']
     """
-    return [tokenizer.decode(row[keep]) for row, keep in zip(np.asarray(tokens), np.asarray(mask, bool))]
+    tokens, mask = np.asarray(tokens), np.asarray(mask)
+    if tokens.ndim != 2 or tokens.shape != mask.shape:
+        raise ValueError(f"tokens {tokens.shape} and mask {mask.shape} must both be [B, N]")
+    if ((mask != 0) & (mask != 1)).any():
+        raise ValueError(f"mask must be bool or {{0, 1}}, got {mask.max()}")
+    return [tokenizer.decode(row[keep]) for row, keep in zip(tokens, mask.astype(bool))]
 
 
 def text_rlvr_learner(
@@ -133,8 +149,10 @@ def text_rlvr_learner(
     """`rlvr_learner` for verifiers in Python: completions are decoded, scored as text, and learned from.
 
     One step is a compiled rollout that stops when every row has ended, `verify_text` on the host, and a compiled
-    update. An answer on which the scorer raises, hangs or is not finite is worth 0 and is counted. It runs on one
-    device, seed after seed; state and batches are arrays, so the loop saves, stops and resumes it like any other.
+    update. An answer on which the scorer raises, hangs or is not finite is worth 0 and is counted, and the first
+    failure of each kind is a warning; a first batch on which it always fails is an error, with its own traceback. It
+    runs on one device, seed after seed; state and batches are arrays, so the loop saves, stops and resumes it like any
+    other.
 
     What is trained is `params`; the model runs on `attach(params, base)`. With adapters as `params` and a pretrained
     model as `base`, optimizer, gradients and checkpoints have the size of the adapters.
@@ -161,7 +179,9 @@ def text_rlvr_learner(
       and the numbers of answers that failed: `verifier_raised`, `verifier_timed_out`, `verifier_not_finite`.
 
     Raises:
-      ValueError: sizes below 1, a tokenizer with more ids than the model.
+      ValueError: sizes below 1, a tokenizer with more ids than the model, a text for `items`; in an update, an item
+        that `items` does not have.
+      RuntimeError: in an update, a scorer that fails on every answer of its first batch.
 
     Reference: DeepSeekMath (2024), algorithm 1, with the verifier in the place of the reward model; LoRA (2021) for
       training adapters alone.
@@ -182,22 +202,30 @@ def text_rlvr_learner(
         microbatches=microbatches,
     )  # fmt: skip
     check_vocabulary(model, tokenizer)
+    if isinstance(items, (str, bytes)):
+        raise ValueError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
+    scored, shown = False, set()  # whether the scorer has ever worked, and which of its failures were shown
+    optimizer = master_weights(optimizer)
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         params = init(key, context)
-        return PolicyState(params, optimizer.init(params), {}, jnp.int32(0), jnp.float32(0))
+        return PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0))
 
     @jax.jit
     def write(params: Any, base: Any, problems: TextProblems, key: jax.Array, step: jax.Array) -> Rollouts:
         return roll_out(
             model, attach(params, base), problems, key, step=step, group_size=group_size, temperature=temperature,
-            max_new_tokens=max_new_tokens, eos=tokenizer.eos_id, pad=tokenizer.pad_id, stop_early=True,
+            max_new_tokens=max_new_tokens, eos=tokenizer.eos_ids, pad=tokenizer.pad_id, stop_early=True,
         )  # fmt: skip
 
-    def judge(rollouts: Rollouts, numbers: np.ndarray) -> tuple[Rollouts, dict[str, int]]:
-        told = [int(n) if items is None else items[n] for n in np.repeat(numbers, group_size)]
+    def judge(rollouts: Rollouts, told: list[Any]) -> tuple[Rollouts, dict[str, int]]:
+        nonlocal scored
         texts = completion_texts(tokenizer, rollouts.tokens, rollouts.mask)
-        rewards, failures = verify_text(scorer, told, texts, seconds=seconds)
+        told = [item for item in told for _ in range(group_size)]
+        rewards, failures = verify_text(
+            scorer, told, texts, seconds=seconds, all_may_fail=scored, shown=shown
+        )
+        scored = True
         counts = {f"verifier_{name}": count for name, count in failures.items()}
         return rollouts._replace(rewards=jnp.asarray(rewards)), counts
 
@@ -211,12 +239,23 @@ def text_rlvr_learner(
             group_size=group_size, minibatches=minibatches, passes=passes,
         )  # fmt: skip
 
-    def update(state: PolicyState, problems: Any, key: jax.Array) -> tuple[PolicyState, Any]:
+    def update(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
         sample_key, order_key = jax.random.split(key)
         given = TextProblems(problems.prompts, problems.prompt_mask, problems.item)
+        told = _told(np.asarray(given.item).tolist(), items)
         rollouts = write(state.params, base, given, sample_key, state.step)
-        rollouts, counts = judge(rollouts, np.asarray(given.item))
+        rollouts, counts = judge(rollouts, told)
         state, metrics = learn(state, base, rollouts, order_key)
         return state, {**metrics, **counts}
 
     return Learner(begin, update, jit=False)
+
+
+def _told(numbers: list[int], items: Sequence[Any] | None) -> list[Any]:
+    """What the scorer is told of each problem."""
+    if items is None:
+        return numbers
+    for number in numbers:
+        if not (number in items if isinstance(items, Mapping) else 0 <= number < len(items)):
+            raise ValueError(f"item {number} is asked about: there are {len(items)} items")
+    return [items[number] for number in numbers]

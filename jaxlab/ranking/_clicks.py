@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._check import fitted
+from jaxlab.core._check import check_fraction, check_least, check_probabilities, check_together, fitted
+from jaxlab.core._values import check_values
 from jaxlab.ranking._contracts import list_mask
 
 # Eye tracking on ten results, as the public code of DLA has them.
@@ -35,8 +37,7 @@ def position_bias_examination(length: int, *, eta: float | jax.Array = 1.0) -> j
     """
     if length < 1:
         raise ValueError(f"length is {length}: it must be at least 1")
-    if isinstance(eta, int | float) and eta < 0:
-        raise ValueError(f"eta must be at least 0, got {eta}")
+    check_least("eta", eta, 0)
     positions = [_EXAMINED[min(i, len(_EXAMINED) - 1)] for i in range(length)]
     return jnp.asarray(positions, jnp.float32) ** eta
 
@@ -49,7 +50,7 @@ def click_probability(
         p(r) = noise + (positive - noise) (2^r - 1) / (2^max_grade - 1)
 
     Args:
-      grades: `[...]` numbers in [0, max_grade].
+      grades: `[...]` numbers in [0, max_grade]; known ones are checked.
       max_grade: the best grade, at least 1.
       noise: clicks on grade 0.
       positive: clicks on the best grade.
@@ -58,7 +59,7 @@ def click_probability(
       `[...]` float32 (float64 for float64 grades).
 
     Raises:
-      ValueError: if `max_grade` is below 1, or not 0 <= noise <= positive <= 1.
+      ValueError: if `max_grade` is below 1, a grade lies outside [0, max_grade], or not 0 <= noise <= positive <= 1.
 
     Reference: Ai et al., Unbiased Learning to Rank with Unbiased Propensity Estimation, SIGIR 2018, section 5, after
       expected reciprocal rank (Chapelle et al., CIKM 2009).
@@ -66,13 +67,22 @@ def click_probability(
     >>> [round(x, 2) for x in click_probability(jnp.arange(5)).tolist()]
     [0.1, 0.16, 0.28, 0.52, 1.0]
     """
-    if max_grade < 1 or not 0 <= noise <= positive <= 1:
-        raise ValueError(
-            "max_grade must be at least 1 and 0 <= noise <= positive <= 1, got "
-            f"{max_grade}, {noise} and {positive}"
-        )
+    check_together(
+        "max_grade must be at least 1 and 0 <= noise <= positive <= 1",
+        lambda most, low, high: (most >= 1) & (low >= 0) & (low <= high) & (high <= 1),
+        max_grade=max_grade,
+        noise=noise,
+        positive=positive,
+    )
+    check_values(lambda x: _beyond(x, max_grade), grades)
     grades = as_float(grades).clip(0, max_grade)
-    return noise + (positive - noise) * (2.0**grades - 1) / (2.0**max_grade - 1)
+    lowest = 2.0**-max_grade  # divided out, so that high grades do not overflow
+    return noise + (positive - noise) * (jnp.exp2(grades - max_grade) - lowest) / (1 - lowest)
+
+
+def _beyond(grades: np.ndarray, most: int) -> str | None:
+    bad = (grades < 0) | (grades > most)
+    return f"grades must be in [0, {most}], got {grades[bad][0]}" if bad.any() else None
 
 
 def trust_bias_click_probability(
@@ -102,13 +112,12 @@ def trust_bias_click_probability(
     >>> [round(x, 3) for x in trust_bias_click_probability(jnp.array([1.0, 0.0, 0.0])).tolist()]
     [0.98, 0.325, 0.217]
     """
-    if not jnp.ndim(relevance):
-        raise ValueError(f"relevance {jnp.shape(relevance)} must have shape [..., L]")
-    length = jnp.shape(relevance)[-1]
-    if not 0 <= trust <= 1 or not 0 <= doubt * (length + 1) <= 1:
-        raise ValueError(
-            f"trust must be in [0, 1] and doubt at least 0 and at most 1 / (L + 1), got {trust} and {doubt}"
-        )
+    if not np.ndim(relevance):
+        raise ValueError(f"relevance {np.shape(relevance)} must have shape [..., L]")
+    length = np.shape(relevance)[-1]
+    check_fraction("trust", trust)
+    check_fraction("doubt times L + 1", doubt * (length + 1))
+    check_probabilities("relevance", relevance)
     relevance = as_float(relevance)
     place = 1 + jnp.arange(length, dtype=relevance.dtype)
     return (1 - doubt * (place + 1)) * relevance + trust / place * (1 - relevance)
@@ -128,19 +137,23 @@ def sample_clicks(
       where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; the others are never clicked.
 
     Returns:
-      `[..., L]` float32, 0 or 1.
+      `[..., L]` float32, 0 or 1; NaN where a probability is.
 
     Raises:
-      ValueError: if shapes do not broadcast.
+      ValueError: if shapes do not broadcast, or known values are no probabilities.
 
     Reference: Richardson, Dominowska and Ragno, Predicting Clicks, WWW 2007 (the examination hypothesis).
 
     >>> sample_clicks(jax.random.key(0), jnp.ones((2, 3)), jnp.array([1.0, 1.0, 0.0])).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
     """
-    shape = jnp.shape(probabilities)
-    chance = as_float(probabilities) * fitted(examination, shape, "examination", "lists")
-    return (_chances(key, shape) < jnp.where(list_mask(where, shape), chance, 0.0)).astype(jnp.float32)
+    shape = np.shape(probabilities)
+    examination, valid = fitted(examination, shape, "examination", "lists"), list_mask(where, shape)
+    for name, x in (("probabilities", probabilities), ("examination", examination)):
+        check_probabilities(name, x, where=valid)
+    chance = jnp.where(valid, as_float(probabilities) * examination, 0.0)
+    clicks = (_chances(key, shape) < chance).astype(jnp.float32)
+    return jnp.where(jnp.isnan(chance), jnp.nan, clicks)
 
 
 def sample_cascade_clicks(
@@ -164,7 +177,7 @@ def sample_cascade_clicks(
       where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; the others are passed over.
 
     Returns:
-      `[..., L]` float32, 0 or 1.
+      `[..., L]` float32, 0 or 1; NaN where a probability is.
 
     Raises:
       ValueError: if a probability of going on is not in [0, 1], or `where` does not broadcast.
@@ -177,16 +190,19 @@ def sample_cascade_clicks(
     >>> sample_cascade_clicks(jax.random.key(0), always, after_click=0.0, after_skip=1.0).tolist()
     [[1.0, 0.0, 0.0]]
     """
-    shape = jnp.shape(probabilities)
+    shape = np.shape(probabilities)
     _check_going_on(after_click, after_skip, shape)
     valid = list_mask(where, shape)
+    check_probabilities("probabilities", probabilities, where=valid)
     click_key, stay_key = jax.random.split(key)
-    seems = (_chances(click_key, shape) < as_float(probabilities)) & valid
+    p = jnp.where(valid, as_float(probabilities), 0.0)
+    seems = _chances(click_key, shape) < p
     stays = _chances(stay_key, shape) < jnp.where(seems, after_click, after_skip)
     stays = jnp.where(valid, stays, True)
     before = jnp.concatenate([jnp.ones_like(stays[..., :1]), stays[..., :-1]], axis=-1)
     examined = jnp.cumprod(before.astype(jnp.int32), axis=-1) > 0
-    return (seems & examined).astype(jnp.float32)
+    unknown = jnp.cumsum(jnp.isnan(p), axis=-1) > 0  # and with it all that comes after
+    return jnp.where(unknown, jnp.nan, (seems & examined).astype(jnp.float32))
 
 
 def cascade_examination(
@@ -218,10 +234,12 @@ def cascade_examination(
     >>> [round(x, 2) for x in cascade_examination(jnp.array([1.0, 0.5, 0.0])).tolist()]
     [1.0, 0.3, 0.18]
     """
-    shape = jnp.shape(probabilities)
+    shape = np.shape(probabilities)
     _check_going_on(after_click, after_skip, shape)
+    valid = list_mask(where, shape)
+    check_probabilities("probabilities", probabilities, where=valid)
     p = as_float(probabilities)
-    on = jnp.where(list_mask(where, shape), after_skip + p * (after_click - after_skip), 1.0)
+    on = jnp.where(valid, after_skip + p * (after_click - after_skip), 1.0)
     return jnp.cumprod(jnp.concatenate([jnp.ones_like(on[..., :1]), on[..., :-1]], axis=-1), axis=-1)
 
 
@@ -232,5 +250,5 @@ def _chances(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def _check_going_on(after_click: float, after_skip: float, shape: tuple[int, ...]) -> None:
     if not shape:
         raise ValueError(f"probabilities {shape} must have shape [..., L]")
-    if not (0 <= after_click <= 1 and 0 <= after_skip <= 1):
-        raise ValueError(f"after_click and after_skip must be in [0, 1], got {after_click} and {after_skip}")
+    check_fraction("after_click", after_click)
+    check_fraction("after_skip", after_skip)

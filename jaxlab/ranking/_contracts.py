@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core._reduce import as_mask
 
 
 def check_lists(first: jax.Array, second: jax.Array, first_name: str, second_name: str) -> None:
     """Two arrays over the same documents."""
-    a, b = jnp.shape(first), jnp.shape(second)
+    a, b = np.shape(first), np.shape(second)
     if a != b or not a:
         raise ValueError(f"{first_name} {a} and {second_name} {b} must have the same shape [..., L]")
 

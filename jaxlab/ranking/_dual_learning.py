@@ -1,13 +1,13 @@
 """The dual learning algorithm: a ranker and a model of examination, each weighted by the other's inverse estimate."""
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core._check import fitted
+from jaxlab.core._check import check_least, fitted
 from jaxlab.core._reduce import AxisName
 from jaxlab.ranking._contracts import check_lists, list_mask
 from jaxlab.ranking._softmax_loss import softmax_loss
@@ -21,7 +21,7 @@ class DlaLosses(NamedTuple):
 
 
 def relative_weights(
-    logits: jax.Array, *, max_weight: float | None = 100.0, where: jax.Array | None = None
+    logits: jax.Array, *, max_weight: float | jax.Array | None = 100.0, where: jax.Array | None = None
 ) -> jax.Array:
     """How much likelier the first position of a list is than each: inverse propensities up to a common scale.
 
@@ -32,7 +32,7 @@ def relative_weights(
 
     Args:
       logits: `[..., L]` in the order shown, any finite size.
-      max_weight: cap, at least 1; None for none (then overflow is possible).
+      max_weight: cap, at least 1, may be traced; None for none (then overflow is possible).
       where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; None means all. The first of them
         takes the part of position 1.
 
@@ -40,7 +40,7 @@ def relative_weights(
       `[..., L]` float32 (float64 for float64 logits), 1 at the first position, 0 where no document exists.
 
     Raises:
-      ValueError: if `max_weight` is below 1, or `where` does not broadcast.
+      ValueError: if a static `max_weight` is below 1, or `where` does not broadcast.
 
     Reference: Ai et al., Unbiased Learning to Rank with Unbiased Propensity Estimation, SIGIR 2018, equations for
       inverse propensity and inverse relevance weights; the authors' code caps only on request.
@@ -48,16 +48,15 @@ def relative_weights(
     >>> relative_weights(jnp.log(jnp.array([0.8, 0.4, 0.001]))).round(2).tolist()
     [1.0, 2.0, 100.0]
     """
-    if max_weight is not None and not max_weight >= 1:
-        raise ValueError(f"max_weight must be at least 1 or None, got {max_weight}")
-    if not jnp.ndim(logits):
-        raise ValueError(f"logits {jnp.shape(logits)} must have shape [..., L]")
-    valid = list_mask(where, jnp.shape(logits))
+    check_least("max_weight", max_weight, 1)
+    if not np.ndim(logits):
+        raise ValueError(f"logits {np.shape(logits)} must have shape [..., L]")
+    valid = list_mask(where, np.shape(logits))
     logits = jnp.where(valid, jax.lax.stop_gradient(as_float(logits)), 0.0)
     first = jnp.take_along_axis(logits, valid.argmax(-1, keepdims=True), axis=-1) if logits.size else logits
     gap = first - logits
     if max_weight is not None:
-        gap = jnp.minimum(gap, math.log(max_weight))
+        gap = jnp.minimum(gap, jnp.log(max_weight))
     return jnp.where(valid, jnp.exp(gap), 0.0)
 
 
@@ -98,7 +97,7 @@ def weighted_list_loss(
     0.6931
     """
     check_lists(scores, labels, "scores", "labels")
-    shape = jnp.shape(scores)
+    shape = np.shape(scores)
     gains = as_float(labels) * fitted(1.0 if weights is None else weights, shape, "weights", "lists")
     gains = jax.lax.stop_gradient(gains)
     total = masked_sum(gains, where=list_mask(where, shape), axis_name=axis_name)
@@ -112,7 +111,7 @@ def dla_losses(
     propensity_logits: jax.Array,
     clicks: jax.Array,
     *,
-    max_weight: float | None = 100.0,
+    max_weight: float | jax.Array | None = 100.0,
     where: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> DlaLosses:
@@ -149,7 +148,7 @@ def dla_losses(
     (0.6931, 1.6094)
     """
     check_lists(scores, clicks, "scores", "clicks")
-    logits = fitted(as_float(propensity_logits), jnp.shape(scores), "propensity_logits", "lists")
+    logits = fitted(as_float(propensity_logits), np.shape(scores), "propensity_logits", "lists")
     options = {"max_weight": max_weight, "where": where}
     seen, relevant = relative_weights(logits, **options), relative_weights(scores, **options)
     return DlaLosses(

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.ranking._contracts import check_lists, list_mask
@@ -16,13 +17,13 @@ def ndcg_at_k(
 
     Args:
       scores: `[..., L]`; equal ones keep the order of their indices.
-      labels: `[..., L]` grades, at least 0.
+      labels: `[..., L]` grades, at least 0, of any size.
       k: how many documents are looked at, at least 1; None for all.
       where: bool or {0, 1}, broadcastable to `[..., L]`, the documents that exist; None means all.
 
     Returns:
-      `[...]` in [0, 1], float32 (float64 for float64 scores); 0 where no document has a gain. A NaN score that counts
-      makes its list NaN.
+      `[...]` in [0, 1], float32 (float64 for float64 scores); 0 where no document has a gain. A NaN score or grade
+      that counts makes its list NaN.
 
     Raises:
       ValueError: if shapes do not agree or `k` is below 1.
@@ -34,9 +35,12 @@ def ndcg_at_k(
     0.6309
     """
     valid, scores, labels = _prepared(scores, labels, k, where)
-    gain = jnp.where(valid, jnp.exp2(labels) - 1, 0.0)
+    # The ratio does not change with the best grade taken out, and nothing overflows.
+    highest = jnp.max(jnp.where(valid, labels, 0.0), axis=-1, keepdims=True, initial=0.0)
+    gain = jnp.where(valid, jnp.exp2(labels - highest) - jnp.exp2(-highest), 0.0)
     best = _cumulated(gain, _ranks(labels, valid), k)
-    return _with_nans(_cumulated(gain, _ranks(scores, valid), k) / jnp.where(best == 0, 1.0, best), scores)
+    found = _cumulated(gain, _ranks(scores, valid), k) / jnp.where(best == 0, 1.0, best)
+    return _with_nans(found, scores + labels)
 
 
 def mrr(
@@ -54,7 +58,7 @@ def mrr(
 
     Returns:
       `[...]` in [0, 1], float32 (float64 for float64 scores); 0 without a relevant document among the first k. A NaN
-      score that counts makes its list NaN.
+      score or grade that counts makes its list NaN.
 
     Raises:
       ValueError: if shapes do not agree or `k` is below 1.
@@ -67,7 +71,7 @@ def mrr(
     valid, scores, labels = _prepared(scores, labels, k, where)
     rank = _ranks(scores, valid)
     hit = valid & (labels >= 1) & (rank <= (k or rank.shape[-1]))
-    return _with_nans(jnp.max(jnp.where(hit, 1 / rank, 0.0), axis=-1, initial=0.0), scores)
+    return _with_nans(jnp.max(jnp.where(hit, 1 / rank, 0.0), axis=-1, initial=0.0), scores + labels)
 
 
 def relative_examination_error(
@@ -99,7 +103,7 @@ def relative_examination_error(
     1.0397
     """
     check_lists(propensity_logits, examination, "propensity_logits", "examination")
-    valid = list_mask(where, jnp.shape(examination))[..., 1:]
+    valid = list_mask(where, np.shape(examination))[..., 1:]
     guess, truth = as_float(propensity_logits), as_float(examination)
     truth = jnp.log(jnp.maximum(truth, jnp.finfo(truth.dtype).tiny))
     gap = (guess[..., 1:] - guess[..., :1]) - (truth[..., 1:] - truth[..., :1])
@@ -112,7 +116,7 @@ def _prepared(
     check_lists(scores, labels, "scores", "labels")
     if k is not None and k < 1:
         raise ValueError(f"k is {k}: it must be at least 1, or None for all")
-    valid = list_mask(where, jnp.shape(scores))
+    valid = list_mask(where, np.shape(scores))
     floats = (jnp.where(valid, jax.lax.stop_gradient(as_float(x)), 0.0) for x in (scores, labels))
     return valid, *floats
 

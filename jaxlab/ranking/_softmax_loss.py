@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_log_softmax
 from jaxlab.core._check import fitted
@@ -41,7 +42,7 @@ def softmax_loss(
     2.7726
     """
     check_lists(scores, labels, "scores", "labels")
-    shape = jnp.shape(scores)
+    shape = np.shape(scores)
     valid = list_mask(where, shape)
     gains = (
         as_float(labels) if weights is None else as_float(labels) * fitted(weights, shape, "weights", "lists")

@@ -50,7 +50,7 @@ from jaxlab.semi_supervised._localization_metrics import (
     localization_success,
     min_max_normalize,
 )
-from jaxlab.semi_supervised._mean_teacher import MeanTeacherState, mean_teacher_learner
+from jaxlab.semi_supervised._mean_teacher import TeacherMemory, mean_teacher_learner
 from jaxlab.semi_supervised._prototype_memory import (
     class_queue_means,
     class_queues_init,
@@ -66,19 +66,24 @@ from jaxlab.semi_supervised._pseudo_labels import (
     masked_cross_entropy,
     pseudo_label,
     pseudo_label_quality,
+    sharpen,
 )
 from jaxlab.semi_supervised._rail import (
     RailTerms,
     best_student,
     confidence_restraint_loss,
-    dice_loss,
     disagreement_mask,
     disagreement_supervision_loss,
     rail_student_loss,
-    sharpen,
-    warmup_constant_cosine,
 )
-from jaxlab.semi_supervised._segmentation_scores import ClassOverlap, class_overlap, dice_score, mean_overlap
+from jaxlab.semi_supervised._rate_schedule import warmup_constant_cosine
+from jaxlab.semi_supervised._segmentation_scores import (
+    ClassOverlap,
+    class_overlap,
+    dice_loss,
+    dice_score,
+    mean_overlap,
+)
 from jaxlab.semi_supervised._sounding_maps import (
     audio_visual_contrastive,
     audio_visual_map,
@@ -121,11 +126,11 @@ __all__ = [
     "EvWsssBranch",
     "EvWsssTerms",
     "LabelStore",
-    "MeanTeacherState",
     "PseudoLabelQuality",
     "PseudoLabels",
     "RailTerms",
     "SefarParts",
+    "TeacherMemory",
     "TeacherStats",
     "adaptive_init",
     "adaptive_thresholds",

@@ -5,9 +5,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_std
-from jaxlab.core._check import check_same_logits, full_mask
+from jaxlab.core._check import (
+    as_integers,
+    as_labels,
+    check_choice,
+    check_fraction,
+    check_probabilities,
+    check_same_logits,
+    check_together,
+    full_mask,
+)
 from jaxlab.core._reduce import AxisName
 from jaxlab.semi_supervised._contracts import check_class_axis
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
@@ -59,8 +69,8 @@ def teacher_stats(logits: jax.Array) -> TeacherStats:
     (0, 0.8, 0.1414)
     """
     check_class_axis("logits", logits)
-    if jnp.ndim(logits) < 2 or not jnp.shape(logits)[0]:
-        raise ValueError(f"logits {jnp.shape(logits)} must have shape [R, ..., K] with at least one pass")
+    if np.ndim(logits) < 2 or not np.shape(logits)[0]:
+        raise ValueError(f"logits {np.shape(logits)} must have shape [R, ..., K] with at least one pass")
     probs = masked_softmax(jax.lax.stop_gradient(logits))
     mean, std = masked_mean(probs, axis=0), masked_std(probs, axis=0, ddof=1)
     label = jnp.argmax(mean, axis=-1).astype(jnp.int32)
@@ -86,7 +96,7 @@ def adaptive_weight(confidence: jax.Array, spread: jax.Array) -> jax.Array:
       float32 (float64 for float64 input) of that shape, in [0, 1].
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ, or known confidences are no probabilities.
 
     Reference:
       SeFAR, 2025, equations of adaptive regulation, constants of the authors' code.
@@ -95,10 +105,11 @@ def adaptive_weight(confidence: jax.Array, spread: jax.Array) -> jax.Array:
     >>> [round(x, 4) for x in weight.tolist()]
     [1.0, 0.2361]
     """
-    if jnp.shape(confidence) != jnp.shape(spread):
+    if np.shape(confidence) != np.shape(spread):
         raise ValueError(
-            f"confidence {jnp.shape(confidence)} and spread {jnp.shape(spread)} must have one shape"
+            f"confidence {np.shape(confidence)} and spread {np.shape(spread)} must have one shape"
         )
+    check_probabilities("confidence", confidence)
     p, s = (jax.lax.stop_gradient(as_float(x)) for x in (confidence, spread))
     # Out of its range the exponential would overflow, harmlessly but for the flags it raises.
     sure = 2.0 * jax.nn.sigmoid(jnp.exp(jnp.minimum(p, 1.0)) - math.e)
@@ -131,13 +142,15 @@ def mixed_target_loss(
       ratio: scalar r in [0, 1], the share that was asked for (not the one after rounding down to whole tokens).
       mix_on: "probs" compares probabilities with probabilities; "logits" compares the student's raw logits, as
         the authors' code does: a logit then has its optimum in [0, 1], where no class can be confident.
-      where: bool or {0, 1}, broadcastable to `[B]`, the mixtures that count; None means all.
+      where: bool or {0, 1}, broadcastable to `[B]`, the clips that exist; None means all. A mixture counts if both
+        of its clips do.
 
     Returns:
-      `[B]` float32 (float64 for float64 logits), at least 0; 0 where masked.
+      `[B]` float32 (float64 for float64 logits), at least 0; 0 where the mixture does not count.
 
     Raises:
-      ValueError: if shapes do not fit, or `mix_on` is neither of the two.
+      ValueError: if shapes do not fit, `partner` names no row, `ratio` is outside [0, 1], known `teacher_probs` are no
+        probabilities, or `mix_on` is neither of the two.
 
     Reference:
       SeFAR, 2025, and its code.
@@ -146,22 +159,36 @@ def mixed_target_loss(
     >>> mixed_target_loss(logits, teacher, jnp.ones(2), jnp.array([1, 0]), 1.0).tolist()
     [0.25, 0.25]
     """
-    check_same_logits(mixed_logits, teacher_probs)
-    rows = jnp.shape(mixed_logits)[:1]
-    if jnp.ndim(mixed_logits) != 2 or jnp.shape(weight) != rows or jnp.shape(partner) != rows:
+    shape = np.shape(mixed_logits)
+    if len(shape) != 2 or np.shape(teacher_probs) != shape or np.shape(weight) != shape[:1]:
         raise ValueError(
-            f"mixed_logits must be [B, K], weight and partner [B], got {jnp.shape(mixed_logits)}, "
-            f"{jnp.shape(weight)}, {jnp.shape(partner)}"
+            f"mixed_logits {shape} and teacher_probs {np.shape(teacher_probs)} must be [B, K], "
+            f"weight {np.shape(weight)} [B]"
         )
-    if mix_on not in ("probs", "logits"):
-        raise ValueError(f"mix_on is {mix_on!r}: it must be 'probs' or 'logits'")
-    mask = full_mask(where, rows, "rows")
-    student = jnp.where(mask[:, None], as_float(mixed_logits), 0.0)
+    check_choice("mix_on", mix_on, ("probs", "logits"))
+    check_fraction("ratio", ratio)
+    exists = full_mask(where, shape[:1], "rows")
+    check_probabilities("teacher_probs", teacher_probs, where=exists[:, None])
+    partner, both = _pairs(partner, exists)
+    student = jnp.where(both[:, None], as_float(mixed_logits), 0.0)
     student = masked_softmax(student) if mix_on == "probs" else student
-    blend = lambda x: jax.lax.stop_gradient(ratio * as_float(x) + (1.0 - ratio) * as_float(x)[partner])
+
+    def blend(x: jax.Array) -> jax.Array:
+        # What does not exist is no part of a mixture: it must not reach its partner, not even times 0.
+        x = jnp.where(exists.reshape(-1, *[1] * (np.ndim(x) - 1)), as_float(x), 0.0)
+        return jax.lax.stop_gradient(ratio * x + (1.0 - ratio) * x[partner])
+
     target, trust = blend(teacher_probs), blend(weight)
     loss = trust * jnp.mean(jnp.square(student - target), axis=-1)
-    return jnp.where(mask, loss, 0.0)
+    return jnp.where(both, loss, 0.0)
+
+
+def _pairs(partner: jax.Array, exists: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Each row's partner, and whether both of them exist."""
+    if np.shape(partner) != exists.shape:
+        raise ValueError(f"partner {np.shape(partner)} must be [B] {exists.shape}")
+    partner = as_integers("partner", partner, "rows of the batch", exists.shape[0], where=exists)
+    return partner, exists & exists[partner]
 
 
 class SefarParts(NamedTuple):
@@ -171,7 +198,7 @@ class SefarParts(NamedTuple):
       supervised: mean cross-entropy of the labelled examples.
       unlabelled: mean weighted cross-entropy of the pseudo-labels.
       mixed: mean weighted squared error on the mixtures.
-      weight: `[B]` trust in every pseudo-label.
+      weight: `[B]` trust in every pseudo-label; 0 for a row that does not exist.
 
     >>> SefarParts(*jnp.zeros(3), jnp.zeros(2)).weight.shape
     (2,)
@@ -207,7 +234,7 @@ def sefar_loss(
 
     Args:
       labelled_logits: `[A, K]` of the student, any finite size.
-      labels: integers `[A]`; one outside [0, K) marks an example to leave out.
+      labels: integers `[A]` in [0, K); a negative one marks an example to leave out.
       strong_logits: `[B, K]` of the student on the strong view.
       mixed_logits: `[B, K]` of the student on the mixed clips.
       teacher_logits: `[R, B, K]` of R stochastic passes of the teacher on the weak view.
@@ -217,7 +244,8 @@ def sefar_loss(
       unlabelled_weight: g1.
       mixed_weight: g2.
       mix_on: "probs" or "logits", see `mixed_target_loss`.
-      where: bool or {0, 1}, broadcastable to `[B]`, the unlabelled examples that exist; None means all.
+      where: bool or {0, 1}, broadcastable to `[B]`, the unlabelled examples that exist; None means all. A mixture
+        with one that does not is left out of its mean.
       axis_name: mapped axis (or axes) of both batches; every device returns the global loss.
 
     Returns:
@@ -235,27 +263,25 @@ def sefar_loss(
     (0.6931, 0.0)
     """
     stats = teacher_stats(teacher_logits)
-    weight = adaptive_weight(stats.confidence, stats.spread)
     check_same_logits(strong_logits, stats.probs)
-    labels = jnp.asarray(labels)
-    known = (labels >= 0) & (labels < jnp.shape(labelled_logits)[-1])
+    labels = as_labels(labelled_logits, labels)
+    known = (labels >= 0) & (labels < np.shape(labelled_logits)[-1])
     mean = lambda x, mask: masked_mean(x, where=mask, axis_name=axis_name)
-    exists = full_mask(where, weight.shape, "unlabelled rows")
-    unlabelled = jnp.where(exists, weight, 0.0) * masked_cross_entropy(
-        strong_logits, stats.label, where=exists
-    )
+    exists = full_mask(where, stats.label.shape, "unlabelled rows")
+    weight = jnp.where(exists, adaptive_weight(stats.confidence, stats.spread), 0.0)
+    unlabelled = weight * masked_cross_entropy(strong_logits, stats.label, where=exists)
     mixed = mixed_target_loss(mixed_logits, stats.probs, weight, partner, ratio, mix_on=mix_on, where=exists)
     parts = SefarParts(
         mean(masked_cross_entropy(labelled_logits, labels, where=known), known),
         mean(unlabelled, exists),
-        mean(mixed, exists),
+        mean(mixed, _pairs(partner, exists)[1]),
         weight,
     )
     total = parts.supervised + ramp * (unlabelled_weight * parts.unlabelled + mixed_weight * parts.mixed)
     return total, parts
 
 
-def sine_ramp_up(step: jax.Array, *, warm_up: float, total: float) -> jax.Array:
+def sine_ramp_up(step: jax.Array, *, warm_up: float | jax.Array, total: float | jax.Array) -> jax.Array:
     """Ramp from 0 to 1 along a quarter of a sine, after a warm-up without unlabelled data.
 
     Steep at first and flat at the end. It is above 0 from the first step after the warm-up, and 1 at the last.
@@ -279,8 +305,8 @@ def sine_ramp_up(step: jax.Array, *, warm_up: float, total: float) -> jax.Array:
     >>> [round(x, 4) for x in sine_ramp_up(jnp.array([4, 5, 29]), warm_up=5, total=30).tolist()]
     [0.0, 0.0628, 1.0]
     """
-    if not 0 <= warm_up <= total:
-        raise ValueError(f"warm_up must be in [0, total], got {warm_up} of {total}")
+    inside = lambda warm_up, total: (warm_up >= 0) & (warm_up <= total)
+    check_together("warm_up must be in [0, total]", inside, warm_up=warm_up, total=total)
     step = as_float(step)
-    done = jnp.clip((step + 1.0 - warm_up) / max(total - warm_up, 1e-9), 0.0, 1.0)
+    done = jnp.clip((step + 1.0 - warm_up) / jnp.maximum(total - warm_up, 1e-9), 0.0, 1.0)
     return jnp.where(step < warm_up, 0.0, jnp.sin(0.5 * jnp.pi * done))

@@ -6,16 +6,18 @@ and the angle in radians from the x axis to its length, counter-clockwise.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
 from jaxlab.core._check import full_mask
+from jaxlab.core._values import check_no_nan
 
 _FORMS = (4, 5)
 _TINY = 1e-20  # an area or a gap below it is none: its inverse, in a gradient, would overflow
 
 
 def _check_boxes(boxes: jax.Array, others: jax.Array, forms: tuple[int, ...]) -> None:
-    a, b = jnp.shape(boxes), jnp.shape(others)
+    a, b = np.shape(boxes), np.shape(others)
     if min(len(a), len(b)) < 2 or a[-1] not in forms or a[-1] != b[-1] or a[:-2] != b[:-2]:
         forms = " or ".join(map(str, forms))
         raise ValueError(f"boxes {a} and others {b} must be [..., N, D] and [..., M, D] with D {forms}")
@@ -27,8 +29,8 @@ def _area(boxes: jax.Array) -> jax.Array:
 
 def _ratio(overlap: jax.Array, boxes: jax.Array, others: jax.Array) -> jax.Array:
     union = _area(boxes)[..., :, None] + _area(others)[..., None, :] - overlap
-    exists = union > _TINY
-    return jnp.where(exists, overlap / jnp.where(exists, union, 1.0), 0.0)
+    nothing = union <= _TINY  # not its negation by >, so that a NaN stays one
+    return jnp.where(nothing, 0.0, overlap / jnp.where(nothing, 1.0, union))
 
 
 def axis_aligned_iou(boxes: jax.Array, others: jax.Array) -> jax.Array:
@@ -157,8 +159,8 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
       `[..., P, N]` bool.
 
     Raises:
-      ValueError: if the leading axes differ, `boxes` are neither `[..., N, 4]` nor `[..., N, 5]`, or `where` does not
-        broadcast to the points.
+      ValueError: if the leading axes differ, `boxes` are neither `[..., N, 4]` nor `[..., N, 5]`, `where` does not
+        broadcast to the points, or a point that counts or a box holds NaN.
 
     Reference:
       Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023: points of uncertain boxes
@@ -167,10 +169,12 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
     >>> points_in_boxes(jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[0.0, 0.0, 2.0, 1.0]])).tolist()
     [[True], [False]]
     """
-    p, b = jnp.shape(points), jnp.shape(boxes)
+    p, b = np.shape(points), np.shape(boxes)
     if min(len(p), len(b)) < 2 or p[-1] < 2 or b[-1] not in _FORMS or p[:-2] != b[:-2]:
         raise ValueError(f"points {p} must be [..., P, 2 or more] and boxes {b} must be [..., N, 4 or 5]")
     exists = full_mask(where, p[:-1], "points [..., P]")
+    check_no_nan("points", as_float(points)[..., :2], where=exists[..., None])
+    check_no_nan("boxes", boxes)
     points, boxes = as_float(points)[..., :, None, :2], as_float(boxes)[..., None, :, :]
     local = points - boxes[..., :2]
     if b[-1] == 5:
@@ -205,8 +209,8 @@ def transform_points(
     >>> transform_points(jnp.array([[1.0, 2.0]]), flip=True, scale=2.0).tolist()
     [[2.0, -4.0]]
     """
-    if jnp.ndim(points) < 2 or jnp.shape(points)[-1] < 2:
-        raise ValueError(f"points {jnp.shape(points)} must be [..., P, 2 or more]")
+    if np.ndim(points) < 2 or np.shape(points)[-1] < 2:
+        raise ValueError(f"points {np.shape(points)} must be [..., P, 2 or more]")
     points = as_float(points)
     flip, rotation, scale = _per_scene(points, flip, rotation, scale)
     spatial = min(points.shape[-1], 3)
@@ -241,7 +245,7 @@ def transform_boxes(
     >>> transform_boxes(jnp.array([[1.0, 2.0, 4.0, 2.0, 0.5]]), flip=True, scale=2.0).tolist()
     [[2.0, -4.0, 8.0, 4.0, -0.5]]
     """
-    shape = jnp.shape(boxes)
+    shape = np.shape(boxes)
     if len(shape) < 2 or shape[-1] not in (*_FORMS, 7):
         raise ValueError(f"boxes {shape} must be [..., N, 4], [..., N, 5] or [..., N, 7]")
     if shape[-1] == 4 and not (isinstance(rotation, int | float) and rotation == 0):

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import as_bool, check_fraction, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_fraction
 from jaxlab.semi_supervised._sounding_maps import check_maps, pixel_cross_entropy
 
 
@@ -16,7 +16,8 @@ class Consensus(NamedTuple):
     """What two teachers say together of each example.
 
     Attributes:
-      agreement: float32 `[B]`, intersection over union of their binary maps; 0 where both are empty.
+      agreement: float32 `[B]`, intersection over union of their binary maps; 0 where both are empty, NaN where a
+        probability that counts is.
       intersection: float32 `[B, H, W]` of {0, 1}, the pixels that both found.
       union: float32 `[B, H, W]` of {0, 1}, the pixels that either found.
       accepted: bool `[B]`, whether they agree enough.
@@ -59,7 +60,7 @@ def teacher_consensus(
       A `Consensus`.
 
     Raises:
-      ValueError: if the shapes differ, or a static threshold is outside [0, 1].
+      ValueError: if the shapes differ, a known threshold is outside [0, 1], or known maps are no probabilities.
 
     Reference:
       Guo et al., Dual Mean-Teacher, 2023, the noise filtering and intersection of pseudo-labels; both thresholds
@@ -73,12 +74,16 @@ def teacher_consensus(
     check_maps("maps_a", maps_a, "maps_b", maps_b)
     check_fraction("threshold", threshold)
     check_fraction("min_agreement", min_agreement)
-    mask = full_mask(where, jnp.shape(maps_a), "maps")
+    mask = full_mask(where, np.shape(maps_a), "maps")
+    check_probabilities("maps_a", maps_a, where=mask)
+    check_probabilities("maps_b", maps_b, where=mask)
+    unknown = jnp.any(mask & jnp.isnan(as_float(maps_a) + as_float(maps_b)), axis=(1, 2))
     a, b = ((jax.lax.stop_gradient(as_float(maps)) >= threshold) & mask for maps in (maps_a, maps_b))
     dtype = jnp.promote_types(as_float(maps_a).dtype, as_float(maps_b).dtype)
     intersection, union = (a & b).astype(dtype), (a | b).astype(dtype)
     area = jnp.sum(union, axis=(1, 2))
     agreement = jnp.sum(intersection, axis=(1, 2)) / jnp.maximum(area, 1.0)
+    agreement = jnp.where(unknown, jnp.nan, agreement)
     return Consensus(agreement, intersection, union, (agreement >= min_agreement) & (area > 0))
 
 
@@ -123,12 +128,12 @@ def dual_teacher_loss(
     >>> round(dual_teacher_loss(half, one, half, one, jnp.array([True, False])).item(), 4)
     1.0397
     """
-    if jnp.shape(accepted) != jnp.shape(unlabelled_maps)[:1]:
+    if np.shape(accepted) != np.shape(unlabelled_maps)[:1]:
         raise ValueError(
-            f"accepted {jnp.shape(accepted)} must be [N] of unlabelled_maps {jnp.shape(unlabelled_maps)}"
+            f"accepted {np.shape(accepted)} must be [N] of unlabelled_maps {np.shape(unlabelled_maps)}"
         )
-    exists = full_mask(where, jnp.shape(accepted), "unlabelled examples [N]")
-    kept = jnp.asarray(accepted).astype(bool) & exists
+    exists = full_mask(where, np.shape(accepted), "unlabelled examples [N]")
+    kept = as_bool("accepted", accepted) & exists
     supervised = masked_mean(pixel_cross_entropy(labelled_maps, box_maps), axis_name=axis_name)
     each = pixel_cross_entropy(unlabelled_maps, pseudo_maps, where=kept[:, None, None])
     return supervised + weight * masked_mean(each, where=exists, axis_name=axis_name)

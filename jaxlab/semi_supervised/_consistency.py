@@ -5,6 +5,7 @@ The teacher's weights and the ramp of the loss's weight are in `jaxlab.core` (`e
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_mean, masked_softmax
 from jaxlab.core._check import check_positive, check_same_logits, full_mask
@@ -16,7 +17,7 @@ def _kept(
 ) -> tuple[jax.Array, jax.Array]:
     """Both logits with zeros where masked, so that they agree there; the teacher's without gradient."""
     check_same_logits(student_logits, teacher_logits)
-    mask = full_mask(where, jnp.shape(student_logits)[:-1], "elements [...]")[..., None]
+    mask = full_mask(where, np.shape(student_logits)[:-1], "elements [...]")[..., None]
     student = jnp.where(mask, as_float(student_logits), 0.0)
     return student, jax.lax.stop_gradient(jnp.where(mask, as_float(teacher_logits), 0.0))
 

@@ -1,16 +1,28 @@
-"""What the functions of this room check alike; the checks are static and cost nothing under jit."""
+"""What the functions of this room check alike."""
+
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.core._check import as_labels
+
+VOID = 255
+"""The label of unlabelled pixels in the files of most segmentation data; no class where there are at most 255."""
 
 
 def check_class_axis(name: str, x: jax.Array) -> None:
     """`x` has a class axis with at least one class."""
-    if not jnp.ndim(x) or not jnp.shape(x)[-1]:
-        raise ValueError(f"{name} {jnp.shape(x)} must have shape [..., K] with at least one class")
+    if not np.ndim(x) or not np.shape(x)[-1]:
+        raise ValueError(f"{name} {np.shape(x)} must have shape [..., K] with at least one class")
 
 
-def check_fraction(name: str, value: float | jax.Array) -> None:
-    """A hyper-parameter given as a Python number lies in [0, 1]; a traced one cannot be checked."""
-    if isinstance(value, int | float) and not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
+def as_dense_labels(
+    logits: Any, labels: Any, *, name: str = "labels", where: Any = None
+) -> tuple[jax.Array, jax.Array]:
+    """Labels `[...]` of logits `[..., K]` as integers, and which of them are classes.
+
+    A negative one, and 255, mark an element to ignore; what `where` masks may be anything.
+    """
+    labels = as_labels(logits, labels, name=name, where=where, also=(VOID,))
+    return labels, (labels >= 0) & (labels < np.shape(logits)[-1])

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
-from jaxlab.semi_supervised._contracts import check_fraction
+from jaxlab.core._check import as_bool, as_integers, check_fraction, full_mask
+from jaxlab.core._values import check_no_nan
 
 
 class DetectionScores(NamedTuple):
@@ -52,7 +53,7 @@ def match_detections(
       `[..., K]` int32, the index of the true box, -1 for a false detection.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or an overlap or score that counts is NaN.
 
     Reference:
       Lin et al., Microsoft COCO, 2014 (evaluation). PASCAL VOC differs: there a detection whose best box is taken is
@@ -63,10 +64,17 @@ def match_detections(
     ([-1, 0], [0, 1])
     """
     check_fraction("threshold", threshold)
-    shape = jnp.shape(iou)
-    if len(shape) < 2 or jnp.shape(scores) != shape[:-1]:
-        raise ValueError(f"iou {shape} must be [..., K, M] and scores {jnp.shape(scores)} must be [..., K]")
+    shape = np.shape(iou)
+    if len(shape) < 2 or np.shape(scores) != shape[:-1]:
+        raise ValueError(f"iou {shape} must be [..., K, M] and scores {np.shape(scores)} must be [..., K]")
     possible = full_mask(allowed, shape, "pairs [..., K, M]")
+    check_no_nan("iou", iou, where=possible)
+    check_no_nan("scores", scores, where=jnp.any(possible, axis=-1))
+    return _matched(iou, scores, possible, threshold)
+
+
+def _matched(iou: jax.Array, scores: jax.Array, possible: jax.Array, threshold: float) -> jax.Array:
+    shape = possible.shape
     iou = jax.lax.stop_gradient(jnp.where(possible, as_float(iou), 0.0))
     order = jnp.argsort(-as_float(scores), axis=-1, stable=True)
     columns = jnp.arange(shape[-1])
@@ -102,7 +110,7 @@ def average_precision(
       where: bool or {0, 1}, broadcastable to `[N]`, the detections that exist; None means all.
 
     Returns:
-      A float32 scalar (float64 for float64 scores) in [0, 1]; 0 if there are no true boxes.
+      A float32 scalar (float64 for float64 scores) in [0, 1]; 0 if there are no true boxes, NaN if a score is.
 
     Raises:
       ValueError: if the shapes do not fit.
@@ -114,16 +122,17 @@ def average_precision(
     >>> round(average_precision(jnp.array([0.9, 0.8, 0.7]), jnp.array([1, 0, 1]), 2).item(), 4)
     0.8333
     """
-    if jnp.ndim(scores) != 1 or jnp.shape(correct) != jnp.shape(scores):
-        raise ValueError(f"scores {jnp.shape(scores)} and correct {jnp.shape(correct)} must be [N]")
-    exists = full_mask(where, jnp.shape(scores), "detections [N]")
+    if np.ndim(scores) != 1 or np.shape(correct) != np.shape(scores):
+        raise ValueError(f"scores {np.shape(scores)} and correct {np.shape(correct)} must be [N]")
+    exists = full_mask(where, np.shape(scores), "detections [N]")
     scores = jax.lax.stop_gradient(as_float(scores))
     order = jnp.argsort(jnp.where(exists, -scores, jnp.inf), stable=True)
-    hit = (jnp.asarray(correct).astype(bool) & exists)[order].astype(scores.dtype)
+    hit = (as_bool("correct", correct) & exists)[order].astype(scores.dtype)
     seen = jnp.maximum(jnp.cumsum(exists[order]), 1)
     precision = jnp.where(exists[order], jnp.cumsum(hit) / seen, 0.0)
     falling = jax.lax.cummax(precision, reverse=True) if precision.shape[0] else precision
-    return jnp.where(jnp.asarray(num_truth) > 0, jnp.sum(hit * falling) / jnp.maximum(num_truth, 1), 0.0)
+    value = jnp.where(jnp.asarray(num_truth) > 0, jnp.sum(hit * falling) / jnp.maximum(num_truth, 1), 0.0)
+    return jnp.where(jnp.any(exists & jnp.isnan(scores)), jnp.nan, value)
 
 
 def mean_average_precision(
@@ -144,18 +153,19 @@ def mean_average_precision(
     Args:
       iou: `[S, K, M]` overlap, in each scene, of K detections with M true boxes, both padded.
       scores: `[S, K]`.
-      classes: `[S, K]` integers.
-      truth_classes: `[S, M]` integers.
+      classes: `[S, K]` integers in [0, C); a negative one marks a place without a detection.
+      truth_classes: `[S, M]` integers in [0, C), likewise.
       num_classes: C.
       threshold: in [0, 1], the least overlap of a right detection.
       where: bool or {0, 1}, broadcastable to `[S, K]`, the detections that exist; None means all.
       truth_where: bool or {0, 1}, broadcastable to `[S, M]`, the true boxes that exist; None means all.
 
     Returns:
-      `DetectionScores`; its mean is 0 if there is no true box.
+      `DetectionScores`; its mean is 0 if there is no true box. A NaN among the scores or overlaps of a class that
+      occurs makes its numbers, and the mean, NaN.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or a class does not exist.
 
     Reference:
       Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, 2015; matched as in COCO, see
@@ -166,25 +176,33 @@ def mean_average_precision(
     >>> scores.mean.item(), scores.occurs.tolist()
     (1.0, [False, True, False])
     """
-    shape = jnp.shape(iou)
+    shape = np.shape(iou)
     scene, truth = shape[:2], (*shape[:1], *shape[2:])
-    if len(shape) != 3 or jnp.shape(classes) != scene or jnp.shape(truth_classes) != truth:
+    if len(shape) != 3 or np.shape(classes) != scene or np.shape(truth_classes) != truth:
         raise ValueError(
-            f"iou {shape} must be [S, K, M], classes {jnp.shape(classes)} [S, K], "
-            f"truth_classes {jnp.shape(truth_classes)} [S, M]"
+            f"iou {shape} must be [S, K, M], classes {np.shape(classes)} [S, K], "
+            f"truth_classes {np.shape(truth_classes)} [S, M]"
         )
     exists = full_mask(where, scene, "detections [S, K]")
     true = full_mask(truth_where, truth, "true boxes [S, M]")
-    classes, truth_classes = jnp.asarray(classes), jnp.asarray(truth_classes)
+    nobody = {"ignore": "a place without a box"}
+    classes = as_integers("classes", classes, "class indices", num_classes, where=exists, **nobody)
+    truth_classes = as_integers(
+        "truth_classes", truth_classes, "class indices", num_classes, where=true, **nobody
+    )
     allowed = exists[..., None] & true[:, None, :] & (classes[..., None] == truth_classes[:, None, :])
-    correct = match_detections(iou, scores, allowed=allowed, threshold=threshold) >= 0
+    check_fraction("threshold", threshold)
+    scores = jnp.asarray(scores)
+    correct = _matched(iou, scores, allowed, threshold) >= 0
+    unknown = jnp.any(allowed & jnp.isnan(as_float(iou)), axis=-1)
 
     def of_class(label: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         own = (exists & (classes == label)).reshape(-1)
         count = jnp.sum(true & (truth_classes == label))
         hits = correct.reshape(-1) & own
-        value = average_precision(jnp.asarray(scores).reshape(-1), hits, count, where=own)
-        return value, jnp.sum(hits) / jnp.maximum(count, 1), count > 0
+        value = average_precision(scores.reshape(-1), hits, count, where=own)
+        nothing = jnp.where(jnp.any(unknown.reshape(-1) & own), jnp.nan, 0.0)
+        return value + nothing, jnp.sum(hits) / jnp.maximum(count, 1) + nothing, count > 0
 
     value, recall, occurs = jax.vmap(of_class)(jnp.arange(num_classes))
     return DetectionScores(masked_mean(value, where=occurs), value, recall, occurs)

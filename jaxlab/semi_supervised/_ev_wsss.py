@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import Queue, as_float, exchange, masked_mean, normalize
-from jaxlab.core._check import check_labels, full_mask
+from jaxlab.core._check import as_integers, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.semi_supervised._contracts import VOID, as_dense_labels
 from jaxlab.semi_supervised._prototype_memory import (
     class_queue_means,
     class_queues_push,
@@ -17,6 +19,7 @@ from jaxlab.semi_supervised._prototype_memory import (
 )
 from jaxlab.semi_supervised._pseudo_labels import (
     PseudoLabels,
+    accepted_mean,
     class_filtered_probs,
     masked_cross_entropy,
     pseudo_label,
@@ -72,7 +75,7 @@ def classes_in_labels(labels: jax.Array, *, num_classes: int, where: jax.Array |
     """Which classes occur among an image's labelled pixels.
 
     Args:
-      labels: integers `[B, ...]`; a label outside [0, K) is none.
+      labels: integers `[B, ...]` in [0, K); a negative one, and 255 if it is no class, are none.
       num_classes: static integer K.
       where: bool or {0, 1}, broadcastable to `[B, ...]`, the pixels that are labelled; None means all.
 
@@ -80,7 +83,7 @@ def classes_in_labels(labels: jax.Array, *, num_classes: int, where: jax.Array |
       bool `[B, K]`.
 
     Raises:
-      ValueError: if `labels` is a scalar, or `where` does not broadcast to it.
+      ValueError: if `labels` is a scalar or names a class of K or above, or `where` does not broadcast to it.
 
     Reference: EV-WSSS: Finding Meaning in Points, 2024, section 3: a click on each class of an image tells which
       classes it holds.
@@ -88,9 +91,10 @@ def classes_in_labels(labels: jax.Array, *, num_classes: int, where: jax.Array |
     >>> classes_in_labels(jnp.array([[2, 0, 1]]), num_classes=3, where=jnp.array([[1, 1, 0]])).tolist()
     [[True, False, True]]
     """
-    labels = jnp.asarray(labels)
-    if not labels.ndim:
-        raise ValueError(f"labels {labels.shape} must be [B, ...]")
+    if not np.ndim(labels):
+        raise ValueError(f"labels {np.shape(labels)} must be [B, ...]")
+    ignored = {"where": where, "ignore": "a pixel without label", "also": (VOID,)}
+    labels = as_integers("labels", labels, "class indices", num_classes, **ignored)
     mask = full_mask(where, labels.shape, "labels")
     own = mask[..., None] & (labels[..., None] == jnp.arange(num_classes))
     return jnp.any(own, axis=tuple(range(1, labels.ndim)))
@@ -107,7 +111,7 @@ def _dual(a: EvWsssBranch, b: EvWsssBranch, pseudo_a: PseudoLabels, pseudo_b: Ps
 
     def one(logits: jax.Array, pseudo: PseudoLabels) -> jax.Array:
         loss = masked_cross_entropy(logits, pseudo.label, where=pseudo.accepted)
-        return masked_mean(loss, where=pseudo.accepted, axis_name=axis_name)
+        return accepted_mean(loss, pseudo, pseudo.accepted, axis_name)
 
     total = one(a.logits, pseudo_b) + one(b.logits, pseudo_a)
     if not authors_code:
@@ -171,7 +175,7 @@ def prototype_exchange_loss(
             temperature=temperature,
             where=counted,
         )
-        return masked_mean(loss, where=counted, axis_name=axis_name)
+        return accepted_mean(loss, pseudo, counted, axis_name)
 
     total = one(*own) if received is None else 0.5 * (one(*own) + one(*received))
     return jnp.where(own[1][-1], total, 0.0) if authors_code else total
@@ -221,12 +225,11 @@ def _remember(
     return features, class_queues_push(branch.queues, made, valid & (on > 0), axis_name=axis_name)
 
 
-def _check_branches(a: EvWsssBranch, b: EvWsssBranch, labels: jax.Array) -> None:
+def _check_branches(a: EvWsssBranch, b: EvWsssBranch) -> None:
     if a.logits.ndim != 4 or a.logits.shape != b.logits.shape:
         raise ValueError(
             f"logits {a.logits.shape} and {b.logits.shape} of the two students must be [B, H, W, K], both the same"
         )
-    check_labels(a.logits, labels)
     for branch in (a, b):
         if not branch.features or len(branch.features) != len(branch.projections):
             raise ValueError(
@@ -266,7 +269,8 @@ def ev_wsss_loss(
 
     Args:
       branch_a, branch_b: the students' outputs and memories, `EvWsssBranch`.
-      labels: integers `[B, H, W]`; anything may stand where `where` is false.
+      labels: integers `[B, H, W]` in [0, K); anything may stand where `where` is false, and a negative one, or 255 if
+        it is no class, is no label.
       where: bool or {0, 1}, broadcastable to `[B, H, W]`: the labelled pixels.
       threshold: confidence that a pseudo-label needs.
       region_threshold, min_mass: see `region_prototypes`.
@@ -284,7 +288,7 @@ def ev_wsss_loss(
       `(loss, EvWsssTerms, (queues_a, queues_b))`; the loss is a float32 scalar (float64 for float64 logits).
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or a labelled pixel names a class of K or above.
 
     Reference:
       EV-WSSS: Finding Meaning in Points: Weakly Supervised Semantic Segmentation for Event Cameras, ECCV 2024,
@@ -300,8 +304,9 @@ def ev_wsss_loss(
     >>> round(loss.item(), 4), terms.pseudo_a.accepted.sum().item()  # 2 log 3, and nobody is sure of anything
     (2.1972, 0)
     """
-    _check_branches(branch_a, branch_b, labels)
-    labelled = full_mask(where, labels.shape, "labels")
+    _check_branches(branch_a, branch_b)
+    labels, known = as_dense_labels(branch_a.logits, labels, where=where)
+    labelled = full_mask(where, labels.shape, "labels") & known
     present = classes_in_labels(labels, num_classes=branch_a.logits.shape[-1], where=labelled)
     started = jnp.asarray(started, as_float(branch_a.logits).dtype)
     probs_a, probs_b = _probabilities(branch_a.logits, present), _probabilities(branch_b.logits, present)

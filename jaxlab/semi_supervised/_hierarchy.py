@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, linear_ramp_up
-from jaxlab.core._check import full_mask
-from jaxlab.semi_supervised._contracts import check_fraction
+from jaxlab.core._check import as_integers, check_fraction, full_mask
+from jaxlab.core._values import check_no_nan
 
 LOW, MIDDLE, HIGH = 0, 1, 2
 
@@ -41,15 +42,15 @@ def box_levels(
 
     Args:
       measures: `[..., N, Q]`.
-      classes: `[..., N]` integers in [0, C).
+      classes: `[..., N]` integers in [0, C); a negative one marks a place without a box.
       thresholds: `[C, Q, 2]`, high and low, of `dual_thresholds`.
       where: bool or {0, 1}, broadcastable to `[..., N]`, the boxes that exist; None means all.
 
     Returns:
-      `[..., N]` int32: 2 high, 1 middle, 0 low, -1 where there is no box or its class is outside [0, C).
+      `[..., N]` int32: 2 high, 1 middle, 0 low, -1 where there is no box.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, a class does not exist, or a measure or threshold that counts is NaN.
 
     Reference:
       Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2.
@@ -58,18 +59,34 @@ def box_levels(
     >>> box_levels(jnp.array([[0.9], [0.8], [0.1]]), jnp.zeros(3, int), thresholds).tolist()
     [2, 1, 0]
     """
-    shape, limits = jnp.shape(measures), jnp.shape(thresholds)
-    if not shape or jnp.shape(classes) != shape[:-1] or len(limits) != 3 or limits[1:] != (shape[-1], 2):
+    _check_measures(measures, classes, thresholds)
+    level, unknown = _levels(measures, classes, thresholds, where)
+    check_no_nan("measures and thresholds", jnp.where(unknown, jnp.nan, 0.0))
+    return level
+
+
+def _check_measures(measures: jax.Array, classes: jax.Array, thresholds: jax.Array) -> None:
+    shape, limits = np.shape(measures), np.shape(thresholds)
+    if not shape or np.shape(classes) != shape[:-1] or len(limits) != 3 or limits[1:] != (shape[-1], 2):
         raise ValueError(
-            f"measures {shape} must be [..., N, Q], classes {jnp.shape(classes)} [..., N], "
+            f"measures {shape} must be [..., N, Q], classes {np.shape(classes)} [..., N], "
             f"thresholds {limits} [C, Q, 2]"
         )
-    classes = jnp.asarray(classes)
+
+
+def _levels(
+    measures: jax.Array, classes: jax.Array, thresholds: jax.Array, where: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Levels as `box_levels` has them, and the boxes of which a NaN hides the level."""
+    limits, none = np.shape(thresholds), "a place without a box"
+    classes = as_integers("classes", classes, "class indices", limits[0], where=where, ignore=none)
     exists = full_mask(where, classes.shape, "boxes [..., N]") & (classes >= 0) & (classes < limits[0])
-    own = jnp.asarray(thresholds)[jnp.clip(classes, 0, limits[0] - 1)]
-    passes = jnp.all(as_float(measures)[..., None] > own, axis=-2)
+    own = as_float(thresholds)[jnp.clip(classes, 0, limits[0] - 1)]
+    measures = as_float(measures)[..., None]
+    passes = jnp.all(measures > own, axis=-2)
     level = jnp.where(passes[..., 0], HIGH, jnp.where(passes[..., 1], MIDDLE, LOW))
-    return jnp.where(exists, level, -1).astype(jnp.int32)
+    unknown = exists & jnp.any(jnp.isnan(measures - own), axis=(-2, -1))
+    return jnp.where(exists, level, -1).astype(jnp.int32), unknown
 
 
 def hierarchical_supervision(
@@ -95,7 +112,7 @@ def hierarchical_supervision(
 
     Args:
       measures: `[..., N, 3]`.
-      classes: `[..., N]` integers in [0, C).
+      classes: `[..., N]` integers in [0, C); a negative one marks a place without a box.
       thresholds: `[C, 3, 2]`, high and low.
       label_overlap: `[..., N]`, sum of a box's IoU with all labels of its scene; None means none.
       num_points: `[..., N]`, points in each box; None means enough.
@@ -105,10 +122,10 @@ def hierarchical_supervision(
       where: bool or {0, 1}, broadcastable to `[..., N]`, the boxes that exist; None means all.
 
     Returns:
-      `BoxLevels`; a box that overlaps a label has level -1.
+      `BoxLevels`; a box that overlaps a label has level -1. The weight is NaN where a NaN hides the level.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or a class does not exist.
 
     Reference:
       Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2. The authors' code
@@ -121,15 +138,16 @@ def hierarchical_supervision(
     [2 1 0 0] [1.   0.25 0.   0.  ] [False False  True False]
     """
     check_fraction("removal_score", removal_score)
-    if jnp.ndim(measures) < 2 or jnp.shape(measures)[-1] != 3:
-        raise ValueError(
-            f"measures {jnp.shape(measures)} must be [..., N, 3]: score, objectness, consistency"
-        )
+    if np.ndim(measures) < 2 or np.shape(measures)[-1] != 3:
+        raise ValueError(f"measures {np.shape(measures)} must be [..., N, 3]: score, objectness, consistency")
     measures = jax.lax.stop_gradient(as_float(measures))
-    exists = full_mask(where, jnp.shape(classes), "boxes [..., N]")
+    exists = full_mask(where, np.shape(classes), "boxes [..., N]")
+    lost = jnp.zeros(exists.shape, bool)
     if label_overlap is not None:
-        exists &= _like(label_overlap, classes, "label_overlap") == 0
-    level = box_levels(measures, classes, thresholds, where=exists)
+        overlap = _like(label_overlap, classes, "label_overlap")
+        lost, exists = exists & jnp.isnan(overlap) & (jnp.asarray(classes) >= 0), exists & (overlap == 0)
+    _check_measures(measures, classes, thresholds)
+    level, unknown = _levels(measures, classes, thresholds, exists)
     if num_points is not None:
         few = _like(num_points, classes, "num_points") < min_points
         level = jnp.where((level == HIGH) & few, MIDDLE, level)
@@ -138,12 +156,13 @@ def hierarchical_supervision(
     weight = jnp.where(
         level == MIDDLE, measures[..., 0] * measures[..., 1], (level == HIGH).astype(measures.dtype)
     )
+    weight = jnp.where(unknown | lost, jnp.nan, weight)
     return BoxLevels(level, weight, (level == LOW) & (measures[..., 0] >= removal_score))
 
 
 def _like(x: jax.Array, classes: jax.Array, name: str) -> jax.Array:
-    if jnp.shape(x) != jnp.shape(classes):
-        raise ValueError(f"{name} {jnp.shape(x)} must have the shape of classes {jnp.shape(classes)}")
+    if np.shape(x) != np.shape(classes):
+        raise ValueError(f"{name} {np.shape(x)} must have the shape of classes {np.shape(classes)}")
     return jax.lax.stop_gradient(jnp.asarray(x))
 
 
@@ -207,7 +226,7 @@ def store_append(
 
     Args:
       store: labels so far.
-      rows: `[B]` integers, the scenes; one outside [0, S) is ignored.
+      rows: `[B]` integers, the scenes, in [0, S); a negative one marks a scene to leave out.
       boxes: `[B, N, D]`.
       classes: `[B, N]` integers.
       where: bool or {0, 1}, broadcastable to `[B, N]`, the boxes to add; None means all.
@@ -216,7 +235,7 @@ def store_append(
       The new store.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or `rows` and `classes` are not integers, rows of scenes that exist.
 
     Reference:
       Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2: pseudo-labels of
@@ -228,12 +247,13 @@ def store_append(
     [[-1, -1], [0, 2]]
     """
     scenes, capacity, dim = store.boxes.shape
-    shape = jnp.shape(boxes)
-    if len(shape) != 3 or shape[-1] != dim or jnp.shape(classes) != shape[:2] or jnp.shape(rows) != shape[:1]:
+    shape = np.shape(boxes)
+    if len(shape) != 3 or shape[-1] != dim or np.shape(classes) != shape[:2] or np.shape(rows) != shape[:1]:
         raise ValueError(
-            f"rows {jnp.shape(rows)}, boxes {shape}, classes {jnp.shape(classes)} must be [B], [B, N, {dim}], [B, N]"
+            f"rows {np.shape(rows)}, boxes {shape}, classes {np.shape(classes)} must be [B], [B, N, {dim}], [B, N]"
         )
-    rows = jnp.asarray(rows)
+    rows = as_integers("rows", rows, "scenes", scenes, ignore="a scene to leave out")
+    classes = as_integers("classes", classes, "class indices")
     repeats = jnp.any(jnp.tril(rows[:, None] == rows, -1), axis=1)
     usable = (rows >= 0) & (rows < scenes) & ~repeats
     added = full_mask(where, shape[:2], "boxes [B, N]") & usable[:, None]
@@ -245,7 +265,7 @@ def store_append(
     stored = jnp.sum(place < capacity, axis=1, dtype=jnp.int32)
     return LabelStore(
         store.boxes.at[row, place].set(boxes, mode="drop"),
-        store.classes.at[row, place].set(jnp.asarray(classes, jnp.int32), mode="drop"),
+        store.classes.at[row, place].set(classes.astype(jnp.int32), mode="drop"),
         store.count.at[row[:, 0]].add(stored, mode="drop"),
     )
 

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import check_fraction, full_mask
 from jaxlab.semi_supervised._sounding_maps import check_maps
 
 
@@ -28,8 +29,8 @@ def min_max_normalize(maps: jax.Array) -> jax.Array:
     >>> min_max_normalize(jnp.array([[1.0, 3.0], [2.0, 1.0]])).tolist()
     [[0.0, 1.0], [0.5, 0.0]]
     """
-    if jnp.ndim(maps) < 2:
-        raise ValueError(f"maps {jnp.shape(maps)} must be [..., H, W]")
+    if np.ndim(maps) < 2:
+        raise ValueError(f"maps {np.shape(maps)} must be [..., H, W]")
     maps = as_float(maps)
     low = jnp.min(maps, axis=(-2, -1), keepdims=True, initial=jnp.inf)
     spread = jnp.max(maps, axis=(-2, -1), keepdims=True, initial=-jnp.inf) - low
@@ -52,7 +53,8 @@ def consensus_iou(maps: jax.Array, truth: jax.Array, *, threshold: float | jax.A
         half of all pixels whatever the object's size.
 
     Returns:
-      `[B]` float32 (float64 for float64 maps) in [0, 1]; 0 where nothing is marked and nothing is true.
+      `[B]` float32 (float64 for float64 maps) in [0, 1]; 0 where nothing is marked and nothing is true, NaN where a
+      map or truth holds one.
 
     Raises:
       ValueError: if the shapes do not fit.
@@ -72,7 +74,8 @@ def consensus_iou(maps: jax.Array, truth: jax.Array, *, threshold: float | jax.A
     marked = (maps >= (threshold if threshold.ndim == 0 else threshold[:, None, None])).astype(truth.dtype)
     inside = jnp.sum(marked * truth, axis=(1, 2))
     total = jnp.sum(truth + marked * (truth == 0), axis=(1, 2))
-    return jnp.where(total > 0, inside / jnp.where(total > 0, total, 1.0), 0.0)
+    unknown = jnp.any(jnp.isnan(maps + truth), axis=(1, 2)) | jnp.isnan(threshold)
+    return jnp.where(unknown, jnp.nan, jnp.where(total > 0, inside / jnp.where(total > 0, total, 1.0), 0.0))
 
 
 def localization_success(
@@ -88,7 +91,7 @@ def localization_success(
       where: bool or {0, 1}, broadcastable to `[B]`, the examples that count; None means all.
 
     Returns:
-      A float32 scalar in [0, 1]; 0 if no example counts.
+      A float32 scalar in [0, 1]; 0 if no example counts, NaN if an overlap that counts is.
 
     Raises:
       ValueError: if `where` does not broadcast to `overlap`.
@@ -99,7 +102,9 @@ def localization_success(
     >>> localization_success(jnp.array([0.4, 0.5, 0.9, 0.1])).item()
     0.5
     """
-    return masked_mean(as_float(overlap) >= threshold, where=where)
+    check_fraction("threshold", threshold)
+    overlap = as_float(overlap)
+    return masked_mean(jnp.where(jnp.isnan(overlap), overlap, overlap >= threshold), where=where)
 
 
 def localization_auc(overlap: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
@@ -112,7 +117,8 @@ def localization_auc(overlap: jax.Array, *, where: jax.Array | None = None) -> j
       where: bool or {0, 1}, broadcastable to `[B]`, the examples that count; None means all.
 
     Returns:
-      A float32 scalar (float64 for float64 overlaps) in [0, 1]; 0 if no example counts.
+      A float32 scalar (float64 for float64 overlaps) in [0, 1]; 0 if no example counts, NaN if an overlap that
+      counts is.
 
     Raises:
       ValueError: if `where` does not broadcast to `overlap`.
@@ -126,5 +132,7 @@ def localization_auc(overlap: jax.Array, *, where: jax.Array | None = None) -> j
     overlap = as_float(overlap)
     mask = full_mask(where, overlap.shape, "overlaps")[..., None]
     demanded = jnp.arange(21, dtype=overlap.dtype) / 20
-    reached = masked_mean(overlap[..., None] >= demanded, where=mask, axis=tuple(range(overlap.ndim)))
+    each = overlap[..., None]
+    reached = jnp.where(jnp.isnan(each), each, each >= demanded)
+    reached = masked_mean(reached, where=mask, axis=tuple(range(overlap.ndim)))
     return jnp.sum(reached[1:] + reached[:-1]) / 40

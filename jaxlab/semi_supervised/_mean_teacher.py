@@ -7,33 +7,25 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxlab.core import EmaState, Learner, ema_init, ema_update, ramp_up_decay
+from jaxlab.core import EmaState, Learner, ema_init, ema_update, gradient_learner, ramp_up_decay
 from jaxlab.core._check import check_decay
 
-Loss = Callable[
-    [Any, Any, Any, Any, jax.Array, jax.Array], tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]
-]
+Loss = Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]
 
 
-class MeanTeacherState(NamedTuple):
-    """State of `mean_teacher_learner`.
+class TeacherMemory(NamedTuple):
+    """What a mean teacher's learner remembers beside the student, the `memory` of its `TrainState`.
 
     Attributes:
-      params: of the student.
-      opt_state: the optimizer's.
       teacher: moving average of the student; its parameters are `teacher.value`.
-      memory: whatever else the loss remembers: thresholds, prototypes, the few labelled examples.
-      step: int32 scalar, updates so far.
+      own: whatever else the loss remembers: thresholds, prototypes, queues.
 
-    >>> MeanTeacherState({}, (), None, {}, jnp.int32(0)).step.item()
-    0
+    >>> TeacherMemory(None, {}).own
+    {}
     """
 
-    params: Any
-    opt_state: Any
     teacher: EmaState
-    memory: Any
-    step: jax.Array
+    own: Any
 
 
 def mean_teacher_learner(
@@ -55,14 +47,15 @@ def mean_teacher_learner(
 
     Args:
       init: `(key, context) -> (params, memory)`.
-      loss: `(params, teacher_params, memory, batch, step, key) -> (scalar, (memory, metrics))`; metrics are float32
-        scalars, and the memory keeps its structure.
-      optimizer: any optax transformation.
+      loss: `(params, teacher_params, memory, batch, step, key, context) -> (scalar, (memory, metrics))`; metrics are
+        float32 scalars, and the memory keeps its structure.
+      optimizer: any optax transformation; parameters in half precision learn in float32, see `core.master_weights`.
       decay: the largest decay, in [0, 1].
       warm_up: steps, at least 0.
 
     Returns:
-      A learner whose state is a `MeanTeacherState` and whose metrics are the loss's own and `loss`.
+      A learner whose state is a `core.TrainState` with a `TeacherMemory`, and whose metrics are the loss's own and
+      `loss`.
 
     Raises:
       ValueError: if the decay is outside [0, 1] or the warm-up is negative.
@@ -72,12 +65,12 @@ def mean_teacher_learner(
 
     >>> learner = mean_teacher_learner(
     ...     lambda key, context: (jnp.zeros(()), {}),
-    ...     lambda p, teacher, memory, batch, step, key: ((p - batch) ** 2, (memory, {})),
+    ...     lambda p, teacher, memory, batch, step, key, context: ((p - batch) ** 2, (memory, {})),
     ...     optax.sgd(0.5), decay=0.5)
     >>> state = learner.init(jax.random.key(0), {})
     >>> for target in (4.0, 2.0):
-    ...     state, metrics = learner.update(state, jnp.array(target), jax.random.key(1))
-    >>> float(state.params), float(state.teacher.value)
+    ...     state, metrics = learner.update(state, jnp.array(target), jax.random.key(1), {})
+    >>> float(state.params), float(state.memory.teacher.value)
     (2.0, 3.0)
     """
     check_decay(decay)
@@ -86,19 +79,17 @@ def mean_teacher_learner(
     ramp = ramp_up_decay(decay)
     schedule = lambda count: ramp(jnp.maximum(count - warm_up, 0))
 
-    def begin(key: jax.Array, context: Any) -> MeanTeacherState:
-        params, memory = init(key, context)
-        return MeanTeacherState(params, optimizer.init(params), ema_init(params), memory, jnp.int32(0))
+    def begin(key: jax.Array, context: Any) -> tuple[Any, TeacherMemory]:
+        params, own = init(key, context)
+        return params, TeacherMemory(ema_init(params), own)
 
-    def update(state: MeanTeacherState, batch: Any, key: jax.Array) -> tuple[MeanTeacherState, dict]:
-        teacher, memory = jax.lax.stop_gradient((state.teacher.value, state.memory))
-        (value, (memory, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
-            state.params, teacher, memory, batch, state.step, key
-        )
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = ema_update(state.teacher, params, schedule)
-        new = MeanTeacherState(params, opt_state, average, memory, state.step + 1)
-        return new, {"loss": value, **metrics}
+    def of_student(
+        params: Any, memory: TeacherMemory, batch: Any, step: jax.Array, key: jax.Array, context: Any
+    ) -> tuple[jax.Array, tuple[TeacherMemory, dict]]:
+        value, (own, metrics) = loss(params, memory.teacher.value, memory.own, batch, step, key, context)
+        return value, (TeacherMemory(memory.teacher, own), metrics)
 
-    return Learner(begin, update)
+    def follow(params: Any, memory: TeacherMemory, step: jax.Array) -> TeacherMemory:
+        return memory._replace(teacher=ema_update(memory.teacher, params, schedule))
+
+    return gradient_learner(begin, of_student, optimizer, after=follow)

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import (
     Queue,
@@ -14,8 +15,9 @@ from jaxlab.core import (
     queue_init,
     queue_push,
 )
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import as_bool, as_integers, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.semi_supervised._contracts import VOID
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
 
 
@@ -47,10 +49,10 @@ def region_prototypes(
 
     Returns:
       `(prototypes [B, K, D], valid [B, K] bool)`, float32 of length 1 (float64 for float64 features), 0 where not
-      valid.
+      valid. A NaN probability makes the prototype of its class NaN, and valid: what was lost shows.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or known `probs` are no probabilities.
 
     Reference:
       EV-WSSS: Finding Meaning in Points, 2024, section 3 (regional prototypes). The authors divide by the mass
@@ -63,14 +65,16 @@ def region_prototypes(
     ([0.6, 0.8], [True, False])
     """
     features, probs = jax.lax.stop_gradient(as_float(features)), jax.lax.stop_gradient(as_float(probs))
-    present = jnp.asarray(present).astype(bool)
+    present = as_bool("present", present)
     _check_regions(features, probs, present)
     mask = full_mask(where, probs.shape[:-1], "pixels")
-    weight = jnp.where(mask[..., None] & (probs > threshold), probs, 0.0)
+    check_probabilities("probs", probs, where=mask[..., None])
+    weight = jnp.where(mask[..., None] & ~(probs <= threshold), probs, 0.0)
+    counted = jnp.any(weight != 0, axis=-1, keepdims=True)  # others must not enter, not even times 0
     flat = lambda x: x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])  # -1 fails on empty batches
-    sums = jnp.einsum("bpk,bpd->bkd", flat(weight), flat(jnp.where(mask[..., None], features, 0.0)))
+    sums = jnp.einsum("bpk,bpd->bkd", flat(weight), flat(jnp.where(counted, features, 0.0)))
     mass = jnp.sum(flat(weight), axis=1)
-    valid = present & (mass > min_mass)
+    valid = present & ~(mass <= min_mass)
     mean = sums / jnp.where(valid, mass, 1.0)[..., None]
     return jnp.where(valid[..., None], normalize(mean), 0.0), valid
 
@@ -134,7 +138,7 @@ def class_queues_push(
     >>> queues.filled.tolist()
     [3, 0]
     """
-    prototypes, valid = jnp.asarray(prototypes), jnp.asarray(valid).astype(bool)
+    prototypes, valid = jnp.asarray(prototypes), as_bool("valid", valid)
     classes, _, dim = queues.items.shape
     if prototypes.ndim != 3 or prototypes.shape[1:] != (classes, dim) or valid.shape != prototypes.shape[:2]:
         raise ValueError(
@@ -191,7 +195,8 @@ def prototype_cross_entropy(
 
     Args:
       features: `[..., D]`.
-      labels: integers `[...]`; anything may stand where the mask is false.
+      labels: integers `[...]` in [0, K); a negative one marks a pixel to ignore. Anything may stand where the mask
+        is false.
       prototypes: `[K, D]`.
       seen: bool or {0, 1}, `[K]`, the classes that have a prototype; None lets all compete, a zero prototype with
         logit 0.
@@ -213,16 +218,18 @@ def prototype_cross_entropy(
     >>> round(loss.item(), 4)  # log(1 + exp(-1))
     0.3133
     """
-    labels = jnp.asarray(labels)
-    mask = full_mask(where, labels.shape, "labels")
+    classes = (*np.shape(prototypes), 0)[0]
+    ignored = {"where": where, "ignore": "a pixel to ignore", "also": (VOID,)}
+    labels = as_integers("labels", labels, "class indices", classes, **ignored)
+    mask = full_mask(where, labels.shape, "labels") & (labels >= 0) & (labels < classes)
     if seen is not None:
-        seen = jnp.asarray(seen).astype(bool)
-        if seen.shape != jnp.shape(prototypes)[:1]:
-            raise ValueError(f"seen {seen.shape} must be [K] for prototypes [K, D] {jnp.shape(prototypes)}")
+        seen = as_bool("seen", seen)
+        if seen.shape != np.shape(prototypes)[:1]:
+            raise ValueError(f"seen {seen.shape} must be [K] for prototypes [K, D] {np.shape(prototypes)}")
         mask = mask & seen[jnp.clip(labels, 0, max(seen.shape[0] - 1, 0))]
-    if jnp.shape(features)[:-1] != labels.shape:
+    if np.shape(features)[:-1] != labels.shape:
         raise ValueError(
-            f"labels {labels.shape} must have the leading shape of features {jnp.shape(features)}"
+            f"labels {labels.shape} must have the leading shape of features {np.shape(features)}"
         )
     features = jnp.where(mask[..., None], as_float(features), 0.0)
     logits = prototype_logits(features, prototypes, temperature=temperature, where=seen)
@@ -252,7 +259,7 @@ def feature_distance(features: jax.Array, target: jax.Array, *, where: jax.Array
     >>> feature_distance(jnp.array([0.0, 3.0]), jnp.array([2.0, 0.0])).item()
     1.0
     """
-    f, g = jnp.shape(features), jnp.shape(target)
+    f, g = np.shape(features), np.shape(target)
     if not f or f != g:
         raise ValueError(f"features {f} and target {g} must have the same shape [..., D]")
     mask = full_mask(where, f[:-1], "pixels")[..., None]

@@ -7,15 +7,23 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core import as_float, cross_entropy, masked_mean
-from jaxlab.core._check import check_labels, full_mask
+from jaxlab.core import as_float, cross_entropy, masked_mean, masked_softmax
+from jaxlab.core._check import (
+    as_bool,
+    as_integers,
+    check_fraction,
+    check_positive,
+    check_probabilities,
+    full_mask,
+)
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_class_axis
+from jaxlab.semi_supervised._contracts import as_dense_labels, check_class_axis
 
 
 class PseudoLabels(NamedTuple):
-    """Labels that a model gave, with how sure it was.
+    """Labels that a model gave, with how sure it was: NaN where its probabilities are.
 
     Attributes:
       label: int32 `[...]`, the most probable class; the lowest index of a tie.
@@ -58,7 +66,7 @@ def class_filtered_probs(probs: jax.Array, present: jax.Array) -> jax.Array:
     [[0.0, 0.25, 0.25]]
     """
     check_class_axis("probs", probs)
-    probs, present = as_float(probs), jnp.asarray(present).astype(bool)
+    probs, present = as_float(probs), as_bool("present", present)
     lead = present.ndim - 1
     aligned = present.reshape(*present.shape[:-1], *[1] * (probs.ndim - 1 - lead), *present.shape[-1:])
     fits = 0 <= lead < probs.ndim and present.shape[-1] == probs.shape[-1]
@@ -78,14 +86,15 @@ def pseudo_label(probs: jax.Array, *, threshold: float | jax.Array) -> PseudoLab
         label = argmax_k p_k,  confidence = max_k p_k,  accepted = confidence >= threshold[label]
 
     Args:
-      probs: `[..., K]` probabilities.
+      probs: `[..., K]` probabilities, not logits.
       threshold: in [0, 1]; a scalar, or one per class `[K]`.
 
     Returns:
       `PseudoLabels` of int32, float32 (float64 for float64 probabilities) and bool, each `[...]`.
 
     Raises:
-      ValueError: if `probs` has no class axis, or `threshold` is neither a scalar nor `[K]`.
+      ValueError: if `probs` has no class axis, `threshold` is neither a scalar nor `[K]`, or known values of the
+        two lie outside [0, 1].
 
     Reference:
       Lee, Pseudo-Label, 2013; the threshold as in Sohn et al., FixMatch, 2020, equation 4 (there 0.95).
@@ -95,6 +104,8 @@ def pseudo_label(probs: jax.Array, *, threshold: float | jax.Array) -> PseudoLab
     [False, True]
     """
     check_class_axis("probs", probs)
+    check_probabilities("probs", probs)
+    check_fraction("threshold", threshold)
     probs = jax.lax.stop_gradient(as_float(probs))
     threshold = jax.lax.stop_gradient(jnp.asarray(threshold, probs.dtype))
     if threshold.shape not in ((), probs.shape[-1:]):
@@ -103,6 +114,36 @@ def pseudo_label(probs: jax.Array, *, threshold: float | jax.Array) -> PseudoLab
     confidence = jnp.max(probs, axis=-1)
     needed = threshold if threshold.ndim == 0 else threshold[label]
     return PseudoLabels(label, confidence, (confidence >= needed) & (confidence > 0))
+
+
+def sharpen(probs: jax.Array, *, temperature: float | jax.Array = 0.1) -> jax.Array:
+    """A distribution with its differences magnified: a soft pseudo-label that is nearly hard.
+
+    Computed on logarithms, so that small probabilities do not underflow to 0 / 0. No gradient passes.
+
+        p_c^(1/T) / sum_d p_d^(1/T)
+
+    Args:
+      probs: `[..., K]`, at least 0; they need not sum to 1.
+      temperature: T, a positive scalar.
+
+    Returns:
+      `[..., K]` float32 (float64 for float64 probabilities); zeros where all were 0.
+
+    Raises:
+      ValueError: if `probs` has no class axis, or a static temperature is not positive.
+
+    Reference: Berthelot et al., MixMatch, 2019, equation 7 (there T = 0.5); RAIL has T = 0.1.
+
+    >>> [round(p, 3) for p in sharpen(jnp.array([0.6, 0.4])).tolist()]
+    [0.983, 0.017]
+    """
+    check_class_axis("probs", probs)
+    check_positive("temperature", temperature)
+    probs = jax.lax.stop_gradient(as_float(probs))
+    positive = probs > 0
+    logs = jnp.log(jnp.where(positive, probs, 1.0)) / jnp.asarray(temperature, probs.dtype)
+    return jnp.where(jnp.isnan(probs), probs, masked_softmax(logs, where=positive | jnp.isnan(probs)))
 
 
 def masked_cross_entropy(
@@ -118,15 +159,16 @@ def masked_cross_entropy(
 
     Args:
       logits: `[..., K]`, any finite size.
-      labels: integers `[...]`; anything may stand where the mask is false.
+      labels: integers `[...]` in [0, K); a negative one, and 255 if it is no class, mark an element to ignore.
+        Anything may stand where the mask is false.
       where: bool or {0, 1}, broadcastable to `[...]`; None means all.
 
     Returns:
-      `[...]` float32 (float64 for float64 logits) in nats; 0 where masked, and where a label is outside [0, K).
+      `[...]` float32 (float64 for float64 logits) in nats; 0 where masked or to be ignored.
 
     Raises:
-      ValueError: if `labels` is not of an integer type or lacks the leading shape of `logits`, or `where` does
-        not broadcast to it.
+      ValueError: if `labels` is not of an integer type, names a class of K or above, or lacks the leading shape of
+        `logits`, or `where` does not broadcast to it.
 
     Reference:
       Sohn et al., FixMatch, 2020, equation 4 without its mean.
@@ -135,10 +177,16 @@ def masked_cross_entropy(
     >>> loss.tolist() == [jnp.log(4.0), 0.0]
     True
     """
-    check_labels(logits, labels)
-    mask = full_mask(where, jnp.shape(labels), "labels")
+    labels, counted = as_dense_labels(logits, labels, where=where)
+    mask = full_mask(where, labels.shape, "labels")
     logits = jnp.where(mask[..., None], as_float(logits), 0.0)
-    return cross_entropy(logits, jnp.where(mask, labels, -1))
+    return cross_entropy(logits, jnp.where(mask & counted, labels, -1))
+
+
+def accepted_mean(loss: jax.Array, pseudo: PseudoLabels, where: jax.Array, axis_name: AxisName) -> jax.Array:
+    """Mean of a loss on pseudo-labels over the elements `where`, NaN where a confidence is: a teacher that diverged."""
+    lost = jnp.isnan(pseudo.confidence)
+    return masked_mean(jnp.where(lost, jnp.nan, loss), where=where | lost, axis_name=axis_name)
 
 
 class PseudoLabelQuality(NamedTuple):
@@ -161,13 +209,14 @@ def pseudo_label_quality(
 ) -> PseudoLabelQuality:
     """Accuracy and coverage of a batch of pseudo-labels, a diagnostic where the truth is known.
 
-    A threshold trades one for the other, so neither says much alone. No gradient passes.
+    A threshold trades one for the other, so neither says much alone. Both are NaN if a confidence that counts is. No
+    gradient passes.
 
         accuracy = #{accepted and right} / #{accepted},  coverage = #{accepted} / #{elements}
 
     Args:
       pseudo: pseudo-labels of shape `[...]`.
-      truth: integers `[...]`.
+      truth: integers `[...]`; a negative one marks an element to ignore.
       where: bool or {0, 1}, broadcastable to `[...]`, the elements that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global shares.
 
@@ -175,7 +224,8 @@ def pseudo_label_quality(
       float32 scalars; 0 for the accuracy when nothing was accepted, 0 for both without elements.
 
     Raises:
-      ValueError: if `truth` lacks the shape of the pseudo-labels, or `where` does not broadcast to it.
+      ValueError: if `truth` is not of integers or lacks the shape of the pseudo-labels, or `where` does not broadcast
+        to it.
 
     Reference:
       Sohn et al., FixMatch, 2020, which reports the impurity, 1 - accuracy, in its ablation of the threshold.
@@ -184,8 +234,13 @@ def pseudo_label_quality(
     >>> [x.item() for x in pseudo_label_quality(pseudo, jnp.array([0, 0]))]
     [1.0, 0.5]
     """
-    if jnp.shape(truth) != jnp.shape(pseudo.label):
-        raise ValueError(f"truth {jnp.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
-    counted = full_mask(where, pseudo.label.shape, "pseudo-labels")
-    right = masked_mean(pseudo.label == truth, where=counted & pseudo.accepted, axis_name=axis_name)
-    return PseudoLabelQuality(right, masked_mean(pseudo.accepted, where=counted, axis_name=axis_name))
+    if np.shape(truth) != np.shape(pseudo.label):
+        raise ValueError(f"truth {np.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
+    truth = as_integers("truth", truth, "class indices")
+    counted = full_mask(where, pseudo.label.shape, "pseudo-labels") & (truth >= 0)
+    lost = jnp.isnan(pseudo.confidence)
+    share = lambda holds, where: masked_mean(
+        jnp.where(lost, jnp.nan, holds), where=counted & where, axis_name=axis_name
+    )
+    right = share(pseudo.label == truth, pseudo.accepted | lost)
+    return PseudoLabelQuality(right, share(pseudo.accepted, True))

@@ -8,12 +8,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core import as_float, masked_mean, masked_softmax
-from jaxlab.core._check import check_labels, check_positive, check_same_logits, full_mask
+from jaxlab.core import as_float, masked_mean
+from jaxlab.core._check import (
+    as_integers,
+    check_choice,
+    check_same_logits,
+    full_mask,
+)
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_class_axis
-from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
+from jaxlab.core._values import check_no_nan
+from jaxlab.semi_supervised._contracts import as_dense_labels, check_class_axis
+from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy, sharpen
+from jaxlab.semi_supervised._segmentation_scores import dice_loss
 
 
 def disagreement_mask(
@@ -50,13 +58,14 @@ def best_student(losses: jax.Array) -> jax.Array:
         argmin_s loss_s, the lowest index of a tie
 
     Args:
-      losses: `[S]`, one number per student.
+      losses: `[S]`, one number per student. A NaN is refused; where losses are traced and nobody can see it, its
+        student is the one returned, so that what is taken from that student is NaN too.
 
     Returns:
       int32 scalar in [0, S); without gradient.
 
     Raises:
-      ValueError: if `losses` is not `[S]` with at least one student.
+      ValueError: if `losses` is not `[S]` with at least one student, or one of them is NaN.
 
     Reference: RAIL: Region-Aware Instructive Learning, 2025, authors' code, where the loss is `dice_loss`.
 
@@ -66,77 +75,8 @@ def best_student(losses: jax.Array) -> jax.Array:
     losses = jnp.asarray(losses)
     if losses.ndim != 1 or not losses.shape[0]:
         raise ValueError(f"losses {losses.shape} must be [S], one number per student")
+    check_no_nan("losses", losses)
     return jnp.argmin(jax.lax.stop_gradient(losses)).astype(jnp.int32)
-
-
-def dice_loss(
-    probs: jax.Array, target: jax.Array, *, smooth: float = 1e-5, where: jax.Array | None = None
-) -> jax.Array:
-    """One minus the soft Dice overlap of a predicted region with the true one, per example.
-
-    Unlike cross-entropy it does not care how many voxels lie outside. Gradients flow into the probabilities.
-
-        1 - (2 sum p y + smooth) / (sum p^2 + sum y^2 + smooth)
-
-    Args:
-      probs: `[B, ...]` probabilities of the foreground.
-      target: `[B, ...]`, 1 in the foreground and 0 elsewhere.
-      smooth: positive; makes an example in which both are empty cost 0.
-      where: bool or {0, 1}, broadcastable to `[B, ...]`, the voxels that count; None means all.
-
-    Returns:
-      `[B]` float32 (float64 for float64 probabilities), in [0, 1].
-
-    Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or `smooth` is not positive.
-
-    Reference:
-      Milletari, Navab, Ahmadi, V-Net, 2016, section 3, with the smoothing of RAIL's code. RAIL sums over a batch
-      of one labelled volume, which is the same.
-
-    >>> round(dice_loss(jnp.array([[1.0, 1.0, 0.0]]), jnp.array([[1, 0, 0]])).item(), 4)  # 1 - 2 / 3
-    0.3333
-    """
-    p, y = jnp.shape(probs), jnp.shape(target)
-    if not p or p != y:
-        raise ValueError(f"probs {p} and target {y} must have the same shape [B, ...]")
-    check_positive("smooth", smooth)
-    mask = full_mask(where, p, "probs")
-    probs = jnp.where(mask, as_float(probs), 0.0)
-    target = jnp.where(mask, jnp.asarray(target).astype(probs.dtype), 0.0)
-    axes = tuple(range(1, len(p)))
-    overlap = 2 * jnp.sum(probs * target, axes) + smooth
-    return 1 - overlap / (jnp.sum(jnp.square(probs), axes) + jnp.sum(jnp.square(target), axes) + smooth)
-
-
-def sharpen(probs: jax.Array, *, temperature: float | jax.Array = 0.1) -> jax.Array:
-    """A distribution with its differences magnified: a soft pseudo-label that is nearly hard.
-
-    Computed on logarithms, so that small probabilities do not underflow to 0 / 0. No gradient passes.
-
-        p_c^(1/T) / sum_d p_d^(1/T)
-
-    Args:
-      probs: `[..., K]`, at least 0; they need not sum to 1.
-      temperature: T, a positive scalar.
-
-    Returns:
-      `[..., K]` float32 (float64 for float64 probabilities); zeros where all were 0.
-
-    Raises:
-      ValueError: if `probs` has no class axis, or a static temperature is not positive.
-
-    Reference: Berthelot et al., MixMatch, 2019, equation 7 (there T = 0.5); RAIL has T = 0.1.
-
-    >>> [round(p, 3) for p in sharpen(jnp.array([0.6, 0.4])).tolist()]
-    [0.983, 0.017]
-    """
-    check_class_axis("probs", probs)
-    check_positive("temperature", temperature)
-    probs = jax.lax.stop_gradient(as_float(probs))
-    positive = probs > 0
-    logs = jnp.log(jnp.where(positive, probs, 1.0)) / jnp.asarray(temperature, probs.dtype)
-    return jnp.where(jnp.isnan(probs), probs, masked_softmax(logs, where=positive | jnp.isnan(probs)))
 
 
 def _region_mean(x: jax.Array, region: jax.Array) -> jax.Array:
@@ -154,6 +94,8 @@ def disagreement_supervision_loss(
     kl_weight: float | jax.Array = 0.05,
     where: jax.Array | None = None,
     authors_code: bool = False,
+    kl_mode: str | None = None,
+    error_mask: str | None = None,
 ) -> jax.Array:
     """Extra supervision where a student disagrees with the best one, and more where it is wrong too, per example.
 
@@ -165,20 +107,23 @@ def disagreement_supervision_loss(
 
     Args:
       logits: `[B, ..., K]`.
-      labels: integers `[B, ...]` in [0, K).
-      best_prediction: integers `[B, ...]`, the classes that the best student predicts.
+      labels: integers `[B, ...]` in [0, K); a negative one, and 255 if it is no class, mark a voxel to ignore.
+      best_prediction: integers `[B, ...]` in [0, K), the classes that the best student predicts.
       is_best: whether this is the best student; may be traced.
       mse_weight, kl_weight: of the two terms (alpha and beta).
       where: bool or {0, 1}, broadcastable to `[B, ...]`, the voxels that count; None means all.
-      authors_code: static; two faults of the authors' code, for two classes: E compares with the argmax of the
-        label volume over its first spatial axis, and the KL term is between softmaxes over that axis of the
-        foreground's probabilities and of the labels.
+      authors_code: static; both faults of the authors' code, each of which can be had alone, for two classes.
+      kl_mode: static; "class", or "code": a KL term between softmaxes over the first spatial axis, of the foreground's
+        probabilities and of the labels. None follows `authors_code`.
+      error_mask: static; "class", or "code": E compares with the argmax of the label volume over its first spatial
+        axis. None follows `authors_code`.
 
     Returns:
-      `[B]` float32 (float64 for float64 logits), at least 0.
+      `[B]` float32 (float64 for float64 logits); at least 0 with the class-wise KL term.
 
     Raises:
-      ValueError: if the shapes do not fit, or `authors_code` is asked for other than two classes.
+      ValueError: if the shapes do not fit, a class does not exist, or a fault of the authors' code is asked for other
+        than two classes.
 
     Reference:
       RAIL: Region-Aware Instructive Learning, 2025 (disagreement-focused supervision). The per-voxel KL divergence
@@ -189,31 +134,53 @@ def disagreement_supervision_loss(
     >>> round(loss.item(), 4)  # the first voxel alone: 0.5 * 0.25 + log 2
     0.8181
     """
-    check_labels(logits, labels)
-    logits, labels, best = as_float(logits), jnp.asarray(labels), jnp.asarray(best_prediction)
-    _check_voxels(logits, best, "best_prediction")
-    mask = full_mask(where, labels.shape, "labels")
-    logits = jnp.where(mask[..., None], logits, 0.0)
+    kl_mode, error_mask = _faults(authors_code, kl_mode, error_mask, np.shape(logits))
+    labels, known = as_dense_labels(logits, labels, where=where)
+    logits = as_float(logits)
+    mask = full_mask(where, labels.shape, "labels") & known
+    best = _as_prediction(logits, best_prediction, mask)
+    logits, labels = jnp.where(mask[..., None], logits, 0.0), jnp.where(known, labels, 0)
     prediction = jnp.argmax(logits, axis=-1)
-    region = mask & (jnp.asarray(is_best).astype(bool) | (prediction != best))
+    region = mask & (jnp.asarray(is_best).astype(bool) | _differs(logits, prediction, best))
     probs = jax.nn.softmax(logits)
     truth = jax.nn.one_hot(labels, logits.shape[-1], dtype=probs.dtype)
     mse = jnp.mean(jnp.square(probs - truth), axis=-1)
-    if authors_code:
-        if logits.shape[-1] != 2 or logits.ndim < 3:
-            raise ValueError(f"authors_code needs logits [B, H, ..., 2], got {logits.shape}")
+    if error_mask == "code":
         wrong = (prediction == 1) != (jnp.argmax(labels, axis=1, keepdims=True) == 1)
+    else:
+        wrong = prediction != labels
+    if kl_mode == "code":
         q = jax.nn.softmax(truth[..., 1], axis=1)
         kl = q * (jax.nn.log_softmax(truth[..., 1], axis=1) - jax.nn.log_softmax(probs[..., 1], axis=1))
     else:
-        wrong = prediction != labels
         kl = masked_cross_entropy(logits, labels, where=mask)
     return mse_weight * _region_mean(mse, region) + kl_weight * _region_mean(kl, region & wrong)
 
 
-def _check_voxels(logits: jax.Array, x: jax.Array, name: str) -> None:
-    if x.shape != logits.shape[:-1]:
-        raise ValueError(f"{name} {x.shape} must have the leading shape of logits {logits.shape}")
+def _faults(
+    authors_code: bool, kl_mode: str | None, error_mask: str | None, shape: tuple[int, ...]
+) -> tuple[str, str]:
+    """The form of the KL term and of the error mask, "class" or "code"."""
+    usual = "code" if authors_code else "class"
+    found = usual if kl_mode is None else kl_mode, usual if error_mask is None else error_mask
+    for name, value in zip(("kl_mode", "error_mask"), found):
+        check_choice(name, value, ("class", "code"))
+    if "code" in found and (shape[-1:] != (2,) or len(shape) < 3):
+        raise ValueError(f"the authors' code needs logits [B, H, ..., 2], got {shape}")
+    return found
+
+
+def _differs(logits: jax.Array, prediction: jax.Array, best: jax.Array) -> jax.Array:
+    """Where a student's class is not the best one's; also where a NaN hides it, so that the loss is NaN."""
+    return (prediction != best) | jnp.any(jnp.isnan(logits), axis=-1)
+
+
+def _as_prediction(logits: jax.Array, best: jax.Array, where: jax.Array) -> jax.Array:
+    if np.shape(best) != logits.shape[:-1]:
+        raise ValueError(
+            f"best_prediction {np.shape(best)} must have the leading shape of logits {logits.shape}"
+        )
+    return as_integers("best_prediction", best, "class indices", logits.shape[-1], where=where)
 
 
 def confidence_restraint_loss(
@@ -232,7 +199,7 @@ def confidence_restraint_loss(
 
     Args:
       logits: `[B, ..., K]`.
-      best_prediction: integers `[B, ...]`, the classes that the best student predicts.
+      best_prediction: integers `[B, ...]` in [0, K), the classes that the best student predicts.
       where: bool or {0, 1}, broadcastable to `[B, ...]`, the voxels that count; None means all.
       authors_code: static; mean over classes of -log softmax(softmax(z)): a second softmax, whose result lies
         between log 2 and 0.813 for two classes and hardly pushes, and without the constant -log K.
@@ -250,11 +217,11 @@ def confidence_restraint_loss(
     0.4338
     """
     check_class_axis("logits", logits)
-    logits, best = as_float(logits), jnp.asarray(best_prediction)
-    _check_voxels(logits, best, "best_prediction")
-    mask = full_mask(where, best.shape, "best_prediction")
+    logits = as_float(logits)
+    mask = full_mask(where, logits.shape[:-1], "voxels [B, ...]")
+    best = _as_prediction(logits, best_prediction, mask)
     logits = jnp.where(mask[..., None], logits, 0.0)
-    region = mask & (jnp.argmax(logits, axis=-1) != best)
+    region = mask & _differs(logits, jnp.argmax(logits, axis=-1), best)
     given = jax.nn.softmax(logits) if authors_code else logits
     cross = -jnp.mean(jax.nn.log_softmax(given), axis=-1)
     return _region_mean(cross if authors_code else cross - jnp.log(logits.shape[-1]), region)
@@ -298,6 +265,8 @@ def rail_student_loss(
     temperature: float | jax.Array = 0.1,
     axis_name: AxisName = None,
     authors_code: bool = False,
+    kl_mode: str | None = None,
+    error_mask: str | None = None,
 ) -> tuple[jax.Array, RailTerms]:
     """The whole loss of one student of RAIL, one number for a batch of a labelled and an unlabelled half.
 
@@ -310,7 +279,8 @@ def rail_student_loss(
 
     Args:
       labelled_logits: `[L, ..., 2]` of this student.
-      labels: integers `[L, ...]`, 1 in the foreground.
+      labels: integers `[L, ...]`, 1 in the foreground and 0 elsewhere; a negative one, and 255, mark a voxel that no
+        term of the labelled half counts.
       unlabelled_logits: `[U, ..., 2]` of this student.
       best_labelled_logits, best_unlabelled_logits: of the best student, the same shapes.
       teacher_unlabelled_logits: `[U, ..., 2]`.
@@ -321,6 +291,7 @@ def rail_student_loss(
       temperature: of `sharpen`.
       axis_name: mapped axis (or axes) of the batch; every device returns the global loss.
       authors_code: static; see the two losses of regions.
+      kl_mode, error_mask: static; see `disagreement_supervision_loss`.
 
     Returns:
       `(loss, RailTerms)`, float32 scalars (float64 for float64 logits).
@@ -337,16 +308,17 @@ def rail_student_loss(
     >>> round(loss.item(), 4)  # log 2 + Dice: 1 - 2 / 3
     1.0265
     """
-    check_labels(labelled_logits, labels)
-    if jnp.shape(labelled_logits)[-1] != 2:
-        raise ValueError(f"labelled_logits {jnp.shape(labelled_logits)} must have shape [L, ..., 2]")
+    labels, known = as_dense_labels(labelled_logits, labels)
+    if np.shape(labelled_logits)[-1] != 2:
+        raise ValueError(f"labelled_logits {np.shape(labelled_logits)} must have shape [L, ..., 2]")
     for student, other in (
         (labelled_logits, best_labelled_logits),
         (unlabelled_logits, best_unlabelled_logits),
         (unlabelled_logits, teacher_unlabelled_logits),
     ):
         check_same_logits(student, other)
-    mean = lambda x: masked_mean(x, axis_name=axis_name)
+    mean = lambda x, where=None: masked_mean(x, where=where, axis_name=axis_name)
+    labelled = known.any(axis=tuple(range(1, known.ndim)))
     frozen = lambda x: jax.lax.stop_gradient(as_float(x))
     best_labelled, best_unlabelled = frozen(best_labelled_logits), frozen(best_unlabelled_logits)
     probs = jax.nn.softmax(as_float(unlabelled_logits))
@@ -355,10 +327,10 @@ def rail_student_loss(
         target = sharpen(jax.nn.softmax(frozen(logits)), temperature=temperature)
         return mean(jnp.square(probs - target))
 
-    foreground = jax.nn.softmax(as_float(labelled_logits))[..., 1]
+    foreground = jax.nn.softmax(jnp.where(known[..., None], as_float(labelled_logits), 0.0))[..., 1]
     terms = RailTerms(
-        segmentation=mean(masked_cross_entropy(labelled_logits, labels))
-        + mean(dice_loss(foreground, jnp.asarray(labels) == 1)),
+        segmentation=mean(masked_cross_entropy(labelled_logits, labels), known)
+        + mean(dice_loss(foreground, labels == 1, where=known), labelled),
         disagreement=mean(
             disagreement_supervision_loss(
                 labelled_logits,
@@ -368,7 +340,10 @@ def rail_student_loss(
                 mse_weight=mse_weight,
                 kl_weight=kl_weight,
                 authors_code=authors_code,
-            )
+                kl_mode=kl_mode,
+                error_mask=error_mask,
+            ),
+            labelled,
         ),
         consistency=follow(best_unlabelled),
         restraint=mean(
@@ -381,52 +356,3 @@ def rail_student_loss(
     follows = jnp.where(is_best, 0.0, jnp.asarray(consistency_weight, probs.dtype))
     total = terms.segmentation + terms.disagreement + teacher_weight * terms.teacher
     return total + follows * (terms.consistency + restraint_weight * terms.restraint), terms
-
-
-def warmup_constant_cosine(
-    step: jax.Array,
-    *,
-    base: float = 0.01,
-    floor: float = 1e-5,
-    warmup: int = 1000,
-    total: int = 8000,
-    constant: float = 0.5,
-    authors_code: bool = False,
-) -> jax.Array:
-    """Learning rate that rises in a line, stays, and falls along half a cosine.
-
-        floor + (base - floor) step / warmup                       while step < warmup
-        base                                                       while step < constant total
-        floor + (base - floor) (1 + cos(pi t)) / 2,  t = (step - constant total) / (total - constant total)
-
-    Args:
-      step: step counter of any shape.
-      base, floor: the highest and the lowest rate.
-      warmup: steps of the rise, at least 0.
-      total: steps of all, at least 1.
-      constant: share of `total` after which the rate falls, in [0, 1).
-      authors_code: put `constant` in the place of the 1/2 before the cosine, so that any value other than 0.5
-        makes the rate jump.
-
-    Returns:
-      float32 of the shape of `step`; an optax schedule is `lambda step: warmup_constant_cosine(step, ...)`.
-
-    Raises:
-      ValueError: if `total` is below 1, `warmup` below 0 or `constant` outside [0, 1).
-
-    Reference: RAIL: Region-Aware Instructive Learning, 2025, authors' code (`get_lr`).
-
-    >>> rate = warmup_constant_cosine(jnp.array([0, 500, 2000, 6000, 8000]))
-    >>> [round(r, 5) for r in rate.tolist()]
-    [1e-05, 0.00501, 0.01, 0.005, 1e-05]
-    """
-    if total < 1 or warmup < 0 or not 0 <= constant < 1:
-        raise ValueError(
-            f"total must be at least 1, warmup at least 0 and constant in [0, 1), got {total}, {warmup} and {constant}"
-        )
-    step = as_float(step)
-    rise = floor + (base - floor) * step / max(warmup, 1)
-    done = jnp.clip((step - constant * total) / (total - constant * total), 0.0, 1.0)
-    half = constant if authors_code else 0.5
-    fall = floor + (base - floor) * half * (1 + jnp.cos(jnp.pi * done))
-    return jnp.where(step < warmup, rise, jnp.where(step < constant * total, base, fall))

@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import as_bool, as_integers, check_positive, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.semi_supervised._contracts import VOID
 
 
 class ClassOverlap(NamedTuple):
@@ -43,8 +45,8 @@ def class_overlap(
         iou_c = #{pred = label = c} / #{pred = c or label = c},  recall_c = #{pred = label = c} / #{label = c}
 
     Args:
-      prediction: integers, any shape.
-      labels: integers of the same shape; a label outside [0, K) marks a pixel to ignore.
+      prediction: integers in [0, K), any shape.
+      labels: integers in [0, K) of the same shape; a negative one, and 255 if it is no class, mark a pixel to ignore.
       num_classes: static integer K.
       where: bool or {0, 1}, broadcastable to them, the pixels that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device returns the global values.
@@ -53,7 +55,7 @@ def class_overlap(
       `ClassOverlap`, float32 in [0, 1].
 
     Raises:
-      ValueError: if the shapes differ, or `where` does not broadcast to them.
+      ValueError: if the shapes differ, `where` does not broadcast to them, or a class does not exist.
 
     Reference: Everingham et al., The Pascal Visual Object Classes Challenge, 2015, section 4.4.
 
@@ -61,9 +63,12 @@ def class_overlap(
     >>> [round(x, 2) for x in overlap.iou.tolist()], overlap.occurs.tolist()
     ([0.5, 0.67, 0.0], [True, True, False])
     """
-    prediction, labels = jnp.asarray(prediction), jnp.asarray(labels)
-    if prediction.shape != labels.shape:
-        raise ValueError(f"prediction {prediction.shape} and labels {labels.shape} must have the same shape")
+    shapes = np.shape(prediction), np.shape(labels)
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"prediction {shapes[0]} and labels {shapes[1]} must have the same shape")
+    ignored = {"where": where, "ignore": "a pixel to ignore", "also": (VOID,)}
+    labels = as_integers("labels", labels, "class indices", num_classes, **ignored)
+    prediction = as_integers("prediction", prediction, "class indices", num_classes, **ignored)
     counted = full_mask(where, labels.shape, "labels") & (labels >= 0) & (labels < num_classes)
     classes = jnp.arange(num_classes)
     found = counted[..., None] & (prediction[..., None] == classes)
@@ -99,15 +104,57 @@ def dice_score(prediction: jax.Array, target: jax.Array, *, where: jax.Array | N
     >>> dice_score(jnp.array([[1, 1, 0, 0]]), jnp.array([[0, 1, 1, 0]])).item()
     0.5
     """
-    prediction, target = jnp.asarray(prediction).astype(bool), jnp.asarray(target).astype(bool)
-    if not target.ndim or prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction {prediction.shape} and target {target.shape} must have the same shape [B, ...]"
-        )
+    shapes = np.shape(prediction), np.shape(target)
+    if not shapes[1] or shapes[0] != shapes[1]:
+        raise ValueError(f"prediction {shapes[0]} and target {shapes[1]} must have the same shape [B, ...]")
+    prediction, target = as_bool("prediction", prediction), as_bool("target", target)
     mask = full_mask(where, target.shape, "target")
     total = lambda x: jnp.sum(as_float(x & mask), axis=tuple(range(1, target.ndim)))
     size = total(prediction) + total(target)
     return jnp.where(size > 0, 2 * total(prediction & target) / jnp.maximum(size, 1.0), 1.0)
+
+
+def dice_loss(
+    probs: jax.Array, target: jax.Array, *, smooth: float = 1e-5, where: jax.Array | None = None
+) -> jax.Array:
+    """One minus the soft Dice overlap of a predicted region with the true one, per example.
+
+    Unlike cross-entropy it does not care how many voxels lie outside. Gradients flow into the probabilities.
+
+        1 - (2 sum p y + smooth) / (sum p^2 + sum y^2 + smooth)
+
+    Args:
+      probs: `[B, ...]` probabilities of the foreground.
+      target: `[B, ...]`, 1 in the foreground and 0 elsewhere.
+      smooth: positive; makes an example in which both are empty cost 0.
+      where: bool or {0, 1}, broadcastable to `[B, ...]`, the voxels that count; None means all.
+
+    Returns:
+      `[B]` float32 (float64 for float64 probabilities), in [0, 1].
+
+    Raises:
+      ValueError: if the shapes differ, `where` does not broadcast to them, `smooth` is not positive, or known
+        values lie outside [0, 1].
+
+    Reference:
+      Milletari, Navab, Ahmadi, V-Net, 2016, section 3, with the smoothing of RAIL's code. RAIL sums over a batch
+      of one labelled volume, which is the same.
+
+    >>> round(dice_loss(jnp.array([[1.0, 1.0, 0.0]]), jnp.array([[1, 0, 0]])).item(), 4)  # 1 - 2 / 3
+    0.3333
+    """
+    p, y = np.shape(probs), np.shape(target)
+    if not p or p != y:
+        raise ValueError(f"probs {p} and target {y} must have the same shape [B, ...]")
+    check_positive("smooth", smooth)
+    mask = full_mask(where, p, "probs")
+    check_probabilities("probs", probs, where=mask)
+    check_probabilities("target", target, where=mask)
+    probs = jnp.where(mask, as_float(probs), 0.0)
+    target = jnp.where(mask, jnp.asarray(target).astype(probs.dtype), 0.0)
+    axes = tuple(range(1, len(p)))
+    overlap = 2 * jnp.sum(probs * target, axes) + smooth
+    return 1 - overlap / (jnp.sum(jnp.square(probs), axes) + jnp.sum(jnp.square(target), axes) + smooth)
 
 
 def mean_overlap(overlap: ClassOverlap) -> jax.Array:

@@ -5,25 +5,26 @@ A map is `[B, H, W]` of probabilities that a pixel belongs to the sounding objec
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, normalize
-from jaxlab.core._check import check_positive, full_mask
+from jaxlab.core._check import check_positive, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
 
 
 def check_maps(name: str, maps: jax.Array, other_name: str, other: jax.Array) -> None:
     """Two sets of maps share one shape `[B, H, W]`."""
-    if jnp.ndim(maps) != 3 or jnp.shape(maps) != jnp.shape(other):
+    if np.ndim(maps) != 3 or np.shape(maps) != np.shape(other):
         raise ValueError(
-            f"{name} {jnp.shape(maps)} and {other_name} {jnp.shape(other)} must have the same shape [B, H, W]"
+            f"{name} {np.shape(maps)} and {other_name} {np.shape(other)} must have the same shape [B, H, W]"
         )
 
 
 def _check_features(features: jax.Array, audio: jax.Array) -> None:
-    shape = jnp.shape(features)
-    if len(shape) != 4 or 0 in shape[1:3] or jnp.shape(audio) != (shape[0], shape[-1]):
+    shape = np.shape(features)
+    if len(shape) != 4 or 0 in shape[1:3] or np.shape(audio) != (shape[0], shape[-1]):
         raise ValueError(
-            f"features {shape} must be [B, H, W, D] with H, W > 0 and audio {jnp.shape(audio)} must be [B, D]"
+            f"features {shape} must be [B, H, W, D] with H, W > 0 and audio {np.shape(audio)} must be [B, D]"
         )
 
 
@@ -89,7 +90,7 @@ def pixel_cross_entropy(
       `[B]` float32 (float64 for float64 maps) in nats per pixel; 0 where no pixel counts.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or known values lie outside [0, 1].
 
     Reference:
       Guo et al., Dual Mean-Teacher, 2023: the supervised loss H(G, P).
@@ -98,7 +99,9 @@ def pixel_cross_entropy(
     0.6931
     """
     check_maps("maps", maps, "targets", targets)
-    mask = full_mask(where, jnp.shape(maps), "maps")
+    mask = full_mask(where, np.shape(maps), "maps")
+    check_probabilities("maps", maps, where=mask)
+    check_probabilities("targets", targets, where=mask)
     inside = jnp.clip(jnp.where(mask, as_float(maps), 0.5), eps, 1.0 - eps)
     targets = jax.lax.stop_gradient(jnp.where(mask, as_float(targets), 0.0))
     loss = -(targets * jnp.log(inside) + (1.0 - targets) * jnp.log1p(-inside))
@@ -146,7 +149,7 @@ def audio_visual_contrastive(
     """
     _check_features(features, audio)
     check_positive("temperature", temperature)
-    mask = full_mask(where, jnp.shape(audio)[:1], "batch [B]")
+    mask = full_mask(where, np.shape(audio)[:1], "batch [B]")
     features = jnp.where(mask[:, None, None, None], as_float(features), 0.0)
     audio = jnp.where(mask[:, None], as_float(audio), 0.0)
     if not normalized:
@@ -186,8 +189,8 @@ def box_map(boxes: jax.Array, *, height: int, width: int) -> jax.Array:
     >>> box_map(jnp.array([0.0, 0.5, 1.0, 2.0]), height=2, width=2).tolist()
     [[0.5, 1.0], [0.0, 0.0]]
     """
-    if not jnp.ndim(boxes) or jnp.shape(boxes)[-1] != 4:
-        raise ValueError(f"boxes {jnp.shape(boxes)} must be [..., 4]: y0, x0, y1, x1")
+    if not np.ndim(boxes) or np.shape(boxes)[-1] != 4:
+        raise ValueError(f"boxes {np.shape(boxes)} must be [..., 4]: y0, x0, y1, x1")
     y0, x0, y1, x1 = jnp.moveaxis(as_float(boxes), -1, 0)[..., None]
 
     def cover(low: jax.Array, high: jax.Array, size: int) -> jax.Array:

@@ -10,17 +10,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
+from jaxlab.core._check import as_bool, as_integers, check_fraction, check_least
 
 
 def _slots_by_level(levels: Sequence[int]) -> list[np.ndarray]:
-    """Which slots of time each level takes: the context first, evenly, then the others among what is left."""
-    free = np.arange(sum(levels))
-    taken: dict[int, np.ndarray] = {}
-    for level in (len(levels) - 1, *range(len(levels) - 1)):
-        chosen = np.arange(levels[level]) * len(free) // levels[level]
-        taken[level] = free[chosen]
-        free = np.delete(free, chosen)
-    return [taken[level] for level in range(len(levels))]
+    """Which slots of time each level takes: from the last level to the first, each as evenly as the rest allows."""
+    total = sum(levels)
+    free, taken = list(range(total)), []
+    for count in reversed(levels):
+        chosen: list[int] = []
+        for slot in free:
+            if slot >= len(chosen) * (total / count):  # when the level's next one is due
+                chosen.append(slot)
+        free = [slot for slot in free if slot not in chosen]
+        taken.append(np.array(chosen))
+    return taken[::-1]
+
+
+def _rounded(numerator: jax.Array, denominator: int) -> jax.Array:
+    """The quotient of integers rounded to a whole number, a half to the even one, as Python does."""
+    twice = 2 * numerator + denominator
+    up = twice // (2 * denominator)
+    return up - ((twice % (2 * denominator) == 0) & (up % 2 == 1))
 
 
 def dual_level_indices(
@@ -28,10 +39,10 @@ def dual_level_indices(
 ) -> tuple[jax.Array, ...]:
     """Frames of short fine-grained elements and of the longer context around them, interleaved without overlap.
 
-    Time is cut into as many slots as there are frames to take. The last level, the context, takes slots evenly over
-    the clip; each finer level in turn takes slots evenly among those that are free. In each slot one frame is drawn.
+    Time is cut into as many slots as there are frames to take. From the last level, the context, to the first, each
+    takes the free slots that come first after even distances. In each slot one frame is drawn.
 
-        slot s of S holds the frames floor(s n / S) ... floor((s + 1) n / S) - 1
+        slot s of S holds the frames round(s n / S) ... round((s + 1) n / S) - 1,  halves rounded to even
 
     Args:
       key: `jax.random.key`.
@@ -43,25 +54,25 @@ def dual_level_indices(
       a shorter clip repeats frames in order.
 
     Raises:
-      ValueError: if a level takes no frame, or a static length is below 1.
+      ValueError: if `levels` are not whole numbers of at least 1, or a known length is below 1.
 
     Reference:
-      SeFAR: Semi-supervised Fine-grained Action Recognition, 2025, section on dual-level temporal elements. The
-      authors' code draws random slots for clips shorter than the number of slots.
+      SeFAR: Semi-supervised Fine-grained Action Recognition, 2025, section on dual-level temporal elements, with the
+      order and the rounding of the authors' decoder. For clips shorter than the number of slots it draws random
+      slots, and refuses those shorter than the context.
 
     >>> fine, other, context = dual_level_indices(jax.random.key(0), 8)  # one frame per slot: nothing to draw
     >>> fine.tolist(), other.tolist(), context.tolist()
-    ([1, 5], [3, 7], [0, 2, 4, 6])
+    ([3, 7], [1, 5], [0, 2, 4, 6])
     """
     levels = tuple(levels)
-    if not levels or min(levels) < 1:
-        raise ValueError(f"levels must take at least 1 frame each, got {levels}")
-    if isinstance(num_frames, int) and num_frames < 1:
-        raise ValueError(f"num_frames is {num_frames}: a clip has at least 1 frame")
-    total = sum(levels)
-    length = jnp.asarray(num_frames, jnp.int32)[..., None]
+    if not levels or not all(isinstance(count, int | np.integer) and count >= 1 for count in levels):
+        raise ValueError(f"levels must be whole numbers of at least 1 frame each, got {levels}")
+    check_least("num_frames", num_frames, 1)
+    total = int(sum(levels))
+    length = as_integers("num_frames", num_frames, "lengths of clips").astype(jnp.int32)[..., None]
     slot = jnp.arange(total, dtype=jnp.int32)
-    start, end = slot * length // total, (slot + 1) * length // total
+    start, end = _rounded(slot * length, total), _rounded((slot + 1) * length, total)
     # A uniform number cut to the width of the slot: a quarter of the program that `randint` would be.
     within = jax.random.uniform(key, start.shape, jnp.float32) * (end - start)
     last = jnp.maximum(end, start + 1) - 1
@@ -78,13 +89,13 @@ def take_levels(clips: jax.Array, indices: Sequence[jax.Array]) -> tuple[jax.Arr
 
     Args:
       clips: `[B, T, ...]`.
-      indices: for each level integers `[B, n_l]` in [0, T).
+      indices: for each level integers `[B, n_l]` in [0, T); known ones are checked.
 
     Returns:
       For each level `[B, n_l, ...]`.
 
     Raises:
-      ValueError: if the clips lack a time axis, or a level is not `[B, n_l]`.
+      ValueError: if the clips lack a time axis, or a level is not integers `[B, n_l]` of frames that exist.
 
     Reference:
       SeFAR, 2025; see `dual_level_indices`.
@@ -93,19 +104,22 @@ def take_levels(clips: jax.Array, indices: Sequence[jax.Array]) -> tuple[jax.Arr
     >>> [level.tolist() for level in take_levels(clips, (jnp.array([[0, 2]]), jnp.array([[1, 3]])))]
     [[[10, 30]], [[20, 40]]]
     """
-    shape = jnp.shape(clips)
+    clips, shape = jnp.asarray(clips), np.shape(clips)
     for index in indices:
-        if len(shape) < 2 or jnp.ndim(index) != 2 or jnp.shape(index)[0] != shape[0]:
-            raise ValueError(f"clips {shape} must be [B, T, ...] and indices [B, n], got {jnp.shape(index)}")
+        if len(shape) < 2 or np.ndim(index) != 2 or np.shape(index)[0] != shape[0]:
+            raise ValueError(f"clips {shape} must be [B, T, ...] and indices [B, n], got {np.shape(index)}")
+    indices = [as_integers("indices", index, "frames of the clips", shape[1]) for index in indices]
     rows = jnp.arange(shape[0])[:, None]
     return tuple(clips[rows, index] for index in indices)
 
 
-def _check_levels(levels: Sequence[jax.Array]) -> None:
-    shapes = [jnp.shape(level) for level in levels]
+def _as_levels(levels: Sequence[jax.Array]) -> list[jax.Array]:
+    levels = [jnp.asarray(level) for level in levels]
+    shapes = [level.shape for level in levels]
     same = len({(shape[:1], shape[2:]) for shape in shapes}) == 1
     if not shapes or min(map(len, shapes)) < 2 or not same:
         raise ValueError(f"levels must be arrays [B, n, ...] that differ in n alone, got {shapes}")
+    return levels
 
 
 def moderate_perturb(
@@ -129,13 +143,14 @@ def moderate_perturb(
       ValueError: if the levels are not `[B, n_l, ...]`, or `reverse` does not name each of them.
 
     Reference:
-      SeFAR, 2025, section on moderate temporal perturbation.
+      SeFAR, 2025, section on moderate temporal perturbation. It reverses time as the paper says. The authors' code
+      does not: it flips axis 1 of clips `[B, C, T, H, W]`, the colour channels, and leaves their frames in order.
 
     >>> fine, context = moderate_perturb((jnp.array([[1, 5]]), jnp.array([[0, 2, 4]])))
     >>> fine.tolist(), context.tolist()
     ([[5, 1]], [[0, 2, 4]])
     """
-    _check_levels(levels)
+    levels = _as_levels(levels)
     reverse = [True] * (len(levels) - 1) + [False] if reverse is None else list(reverse)
     if len(reverse) != len(levels):
         raise ValueError(
@@ -166,11 +181,11 @@ def shuffle_levels(key: jax.Array, levels: Sequence[jax.Array]) -> tuple[jax.Arr
     >>> sorted(jnp.concatenate(shuffled, axis=1)[0].tolist())
     [1, 2, 3]
     """
-    _check_levels(levels)
+    levels = _as_levels(levels)
     frames = jnp.concatenate(levels, axis=1)
     order = jax.random.uniform(key, frames.shape[:2]).argsort(axis=1)
     dealt = frames[jnp.arange(len(frames))[:, None], order]
-    return tuple(jnp.split(dealt, np.cumsum([jnp.shape(level)[1] for level in levels])[:-1], axis=1))
+    return tuple(jnp.split(dealt, np.cumsum([np.shape(level)[1] for level in levels])[:-1], axis=1))
 
 
 def tube_mask(key: jax.Array, num_tokens: int, ratio: float | jax.Array) -> jax.Array:
@@ -187,7 +202,7 @@ def tube_mask(key: jax.Array, num_tokens: int, ratio: float | jax.Array) -> jax.
       bool `[P]`.
 
     Raises:
-      ValueError: if a static ratio is outside [0, 1], or there is no token.
+      ValueError: if a known ratio is outside [0, 1], or there is no token.
 
     Reference:
       SeFAR, 2025, and its code, where the ratio is drawn from Beta(10, 10) at every step.
@@ -197,8 +212,7 @@ def tube_mask(key: jax.Array, num_tokens: int, ratio: float | jax.Array) -> jax.
     """
     if num_tokens < 1:
         raise ValueError(f"num_tokens is {num_tokens}: it must be at least 1")
-    if isinstance(ratio, int | float) and not 0 <= ratio <= 1:
-        raise ValueError(f"ratio must be in [0, 1], got {ratio}")
+    check_fraction("ratio", ratio)
     count = jnp.floor(as_float(ratio) * num_tokens)
     return jnp.argsort(jax.random.uniform(key, (num_tokens,))) < count
 
@@ -219,7 +233,7 @@ def tube_mix(tokens: jax.Array, partner: jax.Array, mask: jax.Array) -> jax.Arra
       `[B, T, P, ...]` in the dtype of the tokens.
 
     Raises:
-      ValueError: if the shapes do not fit, or `partner` is not of an integer type.
+      ValueError: if the shapes do not fit, `partner` is not integers of clips that exist, or `mask` is no mask.
 
     Reference:
       SeFAR, 2025, and its code, after Yun et al., CutMix, 2019.
@@ -228,12 +242,12 @@ def tube_mix(tokens: jax.Array, partner: jax.Array, mask: jax.Array) -> jax.Arra
     >>> tube_mix(tokens, jnp.array([1, 0]), jnp.array([1, 0, 1])).tolist()
     [[[1, 5, 3]], [[4, 2, 6]]]
     """
-    shape, partner, mask = jnp.shape(tokens), jnp.asarray(partner), jnp.asarray(mask)
-    if len(shape) < 3 or partner.shape != shape[:1] or mask.shape != shape[2:3]:
+    tokens, shape = jnp.asarray(tokens), np.shape(tokens)
+    shapes = shape, np.shape(partner), np.shape(mask)
+    if len(shape) < 3 or shapes[1] != shape[:1] or shapes[2] != shape[2:3]:
         raise ValueError(
-            f"tokens must be [B, T, P, ...], partner [B] and mask [P], got {shape}, {partner.shape}, {mask.shape}"
+            f"tokens must be [B, T, P, ...], partner [B] and mask [P], got {shapes[0]}, {shapes[1]}, {shapes[2]}"
         )
-    if not jnp.issubdtype(partner.dtype, jnp.integer):
-        raise ValueError(f"partner must be integers, rows in [0, B), got {partner.dtype}")
-    own = mask.astype(bool).reshape(-1, *[1] * (len(shape) - 3))
+    partner = as_integers("partner", partner, "rows of the batch", shape[0])
+    own = as_bool("mask", mask).reshape(-1, *[1] * (len(shape) - 3))
     return jnp.where(own, tokens, tokens[partner])

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum
-from jaxlab.core._check import check_decay, full_mask
+from jaxlab.core._check import as_integers, check_decay, check_fraction, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
-from jaxlab.semi_supervised._contracts import check_class_axis, check_fraction
+from jaxlab.core._values import check_no_nan
+from jaxlab.semi_supervised._contracts import check_class_axis
 from jaxlab.semi_supervised._pseudo_labels import pseudo_label
 
 
@@ -70,7 +72,7 @@ def curriculum_update(
     Args:
       state: what is remembered.
       probs: `[B, K]` probabilities of the weak view.
-      index: integers `[B]`, which examples these are, in [0, N); others are ignored.
+      index: integers `[B]`, which examples these are, in [0, N); a negative one marks a row to ignore.
       threshold: the fixed threshold, in [0, 1].
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
       axis_name: mapped axis (or axes) of the batch; every device remembers the batches of all.
@@ -79,7 +81,8 @@ def curriculum_update(
       The new state.
 
     Raises:
-      ValueError: if `index` is not integers `[B]` or a static threshold is outside [0, 1].
+      ValueError: if `index` is not integers `[B]` of examples that exist, a known threshold is outside [0, 1], or
+        known `probs` are no probabilities or hold NaN: nothing could be remembered of those.
 
     Reference:
       Zhang et al., FlexMatch, 2021, section 3.2.
@@ -90,15 +93,17 @@ def curriculum_update(
     """
     check_fraction("threshold", threshold)
     check_class_axis("probs", probs)
-    if jnp.shape(index) != jnp.shape(probs)[:-1] or jnp.ndim(index) != 1:
-        raise ValueError(f"index {jnp.shape(index)} must be [B] for probs [B, K] {jnp.shape(probs)}")
-    if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
-        raise ValueError(f"index must be integers, rows in [0, N), got {jnp.result_type(index)}")
-    pseudo = pseudo_label(probs, threshold=threshold)
-    kept = pseudo.accepted & full_mask(where, jnp.shape(index), "index")
+    if np.shape(index) != np.shape(probs)[:-1] or np.ndim(index) != 1:
+        raise ValueError(f"index {np.shape(index)} must be [B] for probs [B, K] {np.shape(probs)}")
+    rows = full_mask(where, np.shape(index), "index")
+    size = len(state.last_label)
+    index = as_integers("index", index, "unlabelled examples", size, where=rows, ignore="a row to ignore")
+    check_no_nan("probs", probs, where=rows[:, None])
+    pseudo = pseudo_label(jnp.where(rows[:, None], as_float(probs), 0.0), threshold=threshold)
+    kept = pseudo.accepted & rows
     # A row that does not count points behind the end, where a scatter drops it.
-    row = jnp.where(kept & (index >= 0), index, len(state.last_label))
-    newest, seen = _last_written(row, pseudo.label, len(state.last_label), axis_name)
+    row = jnp.where(kept & (index >= 0), index, size)
+    newest, seen = _last_written(row, pseudo.label, size, axis_name)
     return CurriculumThresholds(jnp.where(seen, newest, state.last_label))
 
 
@@ -225,7 +230,8 @@ def adaptive_update(
       The new state.
 
     Raises:
-      ValueError: if the classes are not those of the state, or a static decay is outside [0, 1].
+      ValueError: if the classes are not those of the state, a known decay is outside [0, 1], or known `probs` are
+        no probabilities.
 
     Reference:
       Wang et al., FreeMatch, 2023, self-adaptive thresholding.
@@ -236,12 +242,13 @@ def adaptive_update(
     """
     check_decay(decay)
     classes = state.class_probs.shape[0]
-    if not jnp.ndim(probs) or jnp.shape(probs)[-1] != classes:
+    if not np.ndim(probs) or np.shape(probs)[-1] != classes:
         raise ValueError(
-            f"probs {jnp.shape(probs)} must have shape [..., K] with the state's {classes} classes"
+            f"probs {np.shape(probs)} must have shape [..., K] with the state's {classes} classes"
         )
     probs = jax.lax.stop_gradient(as_float(probs))
     mask = full_mask(where, probs.shape[:-1], "elements [...]")
+    check_probabilities("probs", probs, where=mask[..., None])
     any_valid = masked_sum(mask, axis_name=axis_name)
     keep = jnp.where(any_valid > 0, decay, 1.0)
     confidence = masked_mean(jnp.max(probs, axis=-1), where=mask, axis_name=axis_name)
@@ -270,4 +277,4 @@ def adaptive_thresholds(state: AdaptiveThresholds) -> jax.Array:
     [0.8, 0.4, 0.4]
     """
     most = jnp.max(state.class_probs)
-    return state.confidence * state.class_probs / jnp.where(most > 0, most, 1.0)
+    return state.confidence * state.class_probs / jnp.where(most == 0, 1.0, most)

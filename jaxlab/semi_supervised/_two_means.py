@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
+from jaxlab.core._check import as_integers, full_mask
 
 DEFAULT_THRESHOLDS = ((0.99, 0.99), (0.95, 0.95), (0.93, 0.93))
 """(high, low) of score, objectness and consistency before anything has been seen."""
@@ -37,9 +38,9 @@ def two_means(x: jax.Array, *, where: jax.Array | None = None) -> tuple[jax.Arra
     >>> round(high.item(), 4), round(low.item(), 4)
     (0.85, 0.25)
     """
-    if not jnp.ndim(x):
-        raise ValueError(f"x must be [..., N], got shape {jnp.shape(x)}")
-    mask = full_mask(where, jnp.shape(x), "numbers")
+    if not np.ndim(x):
+        raise ValueError(f"x must be [..., N], got shape {np.shape(x)}")
+    mask = full_mask(where, np.shape(x), "numbers")
     x = jax.lax.stop_gradient(jnp.where(mask, as_float(x), 0.0))
     count = jnp.sum(mask, axis=-1, keepdims=True).astype(x.dtype)
     mean = masked_mean(x, where=mask, axis=-1, keepdims=True)
@@ -111,7 +112,7 @@ def dual_thresholds(
 
     Args:
       measures: `[N, Q]`, for each box its score, objectness and consistency (Q = 3), or others.
-      classes: `[N]` integers; outside [0, C) marks a box to ignore.
+      classes: `[N]` integers in [0, C); a negative one marks a box to ignore.
       num_classes: C.
       where: bool or {0, 1}, `[N]`, the boxes that count; None means all.
       default: `[Q, 2]` or `[C, Q, 2]`, kept by a class with fewer than `min_items` boxes.
@@ -122,7 +123,7 @@ def dual_thresholds(
       `[C, Q, 2]` float32 (float64 for float64 measures), high and low.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or a class does not exist.
 
     Reference:
       Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2; `min_items`,
@@ -132,15 +133,18 @@ def dual_thresholds(
     >>> dual_thresholds(measures, jnp.zeros(4, int), num_classes=2, default=((0.5, 0.5),))[:, 0].tolist()
     [[0.75, 0.25], [0.5, 0.5]]
     """
-    shape = jnp.shape(measures)
-    if len(shape) != 2 or jnp.shape(classes) != shape[:1]:
-        raise ValueError(f"measures {shape} must be [N, Q] and classes {jnp.shape(classes)} must be [N]")
+    shape = np.shape(measures)
+    if len(shape) != 2 or np.shape(classes) != shape[:1]:
+        raise ValueError(f"measures {shape} must be [N, Q] and classes {np.shape(classes)} must be [N]")
     measures = jax.lax.stop_gradient(as_float(measures))
+    classes = as_integers(
+        "classes", classes, "class indices", num_classes, where=where, ignore="a box to ignore"
+    )
     default = jax.lax.stop_gradient(jnp.asarray(default, measures.dtype))
     if default.shape not in ((shape[1], 2), (num_classes, shape[1], 2)):
         raise ValueError(f"default {default.shape} must be [Q, 2] or [C, Q, 2] for measures {shape}")
     counted = full_mask(where, shape[:1], "boxes [N]")
-    own = counted & (jnp.asarray(classes) == jnp.arange(num_classes)[:, None])
+    own = counted & (classes == jnp.arange(num_classes)[:, None])
     each = jnp.broadcast_to(measures.T, (num_classes, shape[1], shape[0]))
     centres = jnp.stack(two_means(each, where=own[:, None, :]), axis=-1)
     if decimals is not None:

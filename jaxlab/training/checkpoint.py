@@ -1,28 +1,65 @@
-"""Checkpoints that are never silently wrong: orbax writes them, a fingerprint of every leaf vouches for them.
+"""Checkpoints that are never silently wrong: written in one motion, read back only when every byte is as it was.
 
-Orbax makes each save atomic, but reads a flipped bit back as a wrong number and lists a half-copied folder as a
-step. So each checkpoint carries an exact 64-bit fingerprint of every array, computed where the array lives. What
-does not match is set aside with a warning, and the newest sound one is used.
+What does not match its digest is set aside with a warning, and the newest sound checkpoint is used. A checkpoint is a
+file of our own (`_checkpoint_files.py`), and beside it, where several processes share arrays, what orbax wrote
+(`_checkpoint_arrays.py`). Both hold the state as it is whatever the devices, so a run of one process goes on with what
+several wrote, and the other way round.
 """
 
-import asyncio
-import contextlib
-import functools
-import hashlib
 import json
-import logging
 import pathlib
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every save there
+from jaxlab.training import _checkpoint_arrays as arrays
+from jaxlab.training import _checkpoint_files as files
+from jaxlab.training._checkpoint_files import Damaged, OtherFormat
+from jaxlab.training._processes import together
+
+_FILE, _ARRAYS = "state", "arrays"
+
+
+class _Writer:
+    """One thread that writes for the whole process: what was saved first is on the disk first.
+
+    After a write that failed nothing is written until somebody was told. So arms that are saved together stay within
+    one step of each other, and have a step in common to go on from.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._failure: Exception | None = None
+
+    def submit(self, action: Callable[[], None]) -> Future:
+        """Do it when all before is done."""
+        return self._thread.submit(self._do, action)
+
+    def _do(self, action: Callable[[], None]) -> None:
+        if self._failure is None:
+            try:
+                action()
+            except Exception as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure
+
+    def wait(self) -> None:
+        """Until all is written that was submitted, by a fit that was interrupted too."""
+        self._thread.submit(lambda: None).result()
+
+    def forget(self) -> None:
+        """The failure was told; what waited behind it is not written any more."""
+        self.wait()
+        self._failure = None
+
+
+_WRITER = _Writer()
 
 
 class Restored(NamedTuple):
@@ -33,128 +70,94 @@ class Restored(NamedTuple):
     facts: dict[str, Any]
 
 
-class Damaged(Exception):
-    """A checkpoint that cannot be trusted; the message is one line."""
-
-
-def fingerprint(leaves: list[Any]) -> np.ndarray:
-    """An exact 64-bit fingerprint of each array, the same on any number of devices.
-
-    Two sums, modulo 2^32, of the array's 32-bit words, each word times an odd number drawn from its position. An
-    odd multiplier makes every single flipped bit change both sums; longer damage escapes with a chance of 2^-64.
-
-    Args:
-      leaves: arrays of any shape; floats, integers, booleans or typed PRNG keys, sharded or not.
-
-    Returns:
-      `[len(leaves), 2]` uint32.
-
-    Example:
-      >>> a, b = fingerprint([jnp.zeros(3), jnp.zeros(3).at[1].set(1e-30)])
-      >>> bool((a == b).any())
-      False
-    """
-    if not leaves:
-        return np.zeros((0, 2), np.uint32)
-    return np.asarray(_fingerprint(leaves))
-
-
-@jax.jit
-def _fingerprint(leaves: list[jax.Array]) -> jax.Array:
-    return jnp.stack([_sums(_words(leaf)) for leaf in leaves])
-
-
-def _words(leaf: jax.Array) -> jax.Array:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    if leaf.dtype == jnp.bool_:
-        return leaf.astype(jnp.uint32)
-    bits = leaf.dtype.itemsize * 8
-    if bits > 32:
-        return jax.lax.bitcast_convert_type(leaf, jnp.uint32)
-    return jax.lax.bitcast_convert_type(leaf, jnp.dtype(f"uint{bits}")).astype(jnp.uint32)
-
-
-def _sums(words: jax.Array) -> jax.Array:
-    position = jnp.zeros(words.shape, jnp.uint32)
-    for axis, size in enumerate(words.shape):
-        position = position * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-    sums = []
-    for salt in (0x9E3779B9, 0x85EBCA6B):
-        mixed = (position + jnp.uint32(salt)) * jnp.uint32(0xCC9E2D51)
-        mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x1B873593)
-        mixed = mixed ^ (mixed >> 13)
-        sums.append(jnp.sum(words * (mixed | 1), dtype=jnp.uint32))
-    return jnp.stack(sums)
-
-
 class Checkpoints:
     """The checkpoints of one arm, in one folder.
 
     Args:
-      directory: created when missing.
+      directory: created when missing. Several processes must all see it.
       identity: says which run this is (a digest of its config); a checkpoint of another is refused.
-      keep: how many of the newest to keep.
+      keep: how many of the newest to keep, at least 1.
+
+    Example:
+      >>> import tempfile
+      >>> checkpoints = Checkpoints(tempfile.mkdtemp())
+      >>> checkpoints.save(100, {"w": np.zeros(3)}, {"losses": [2.5, float("inf")]})
+      >>> checkpoints.restore({"w": np.ones(3)}).facts
+      {'losses': [2.5, inf]}
     """
 
     def __init__(self, directory: str | pathlib.Path, *, identity: str = "", keep: int = 2):
+        if keep < 1:
+            raise ValueError(f"keep is {keep}: it must be at least 1")
         self._directory = pathlib.Path(directory).absolute()
         self._identity, self._keep = identity, keep
-
-    @functools.cached_property
-    def _manager(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=self._keep, cleanup_tmp_directories=True, create=True, enable_async_checkpointing=True
-        )
-        return ocp.CheckpointManager(self._directory, options=options)
+        self._writing: Future | None = None
 
     def save(self, step: int, state: Any, facts: dict[str, Any] | None = None) -> None:
-        """Write the state of one step; on return it is safe to give the state away.
+        """Begin to write the state of one step; on return it is safe to give the state away.
+
+        One process writes in the background; several write at once and wait for each other.
+
+        Args:
+          step: at least 0.
+          state: pytree of arrays, random keys and numbers.
+          facts: anything that JSON can hold; NaN and infinities too, and every float comes back exactly.
 
         Raises:
-          OSError: the disk is full or cannot be written; checkpoints already there are untouched.
+          OSError: the disk is full or cannot be written, now or when the checkpoint before was written; checkpoints
+            already there are untouched.
         """
+        self.close()
+        step = int(step)
         paths, leaves = _flatten(state)
-        content = {
+        plain = {_name(number): files.plain(leaf) for number, leaf in enumerate(leaves)}
+        spread = {name: leaf for name, leaf in plain.items() if arrays.is_spread(leaf)}
+        header = {
             "identity": self._identity,
             "step": step,
             "paths": paths,
-            "kinds": [_kind(leaf) for leaf in leaves],
-            "fingerprints": fingerprint(leaves).tolist(),
-            "facts": facts or {},
+            "kinds": [files.kind(leaf) for leaf in leaves],
+            "keys": [files.key_kind(leaf) for leaf in leaves],
+            "spread": sorted(spread),
+            "facts": json.dumps(facts or {}),  # now: they may change before they are written
         }
-        record = {"content": content, "sha256": _digest(content)}
-        items = {"state": ocp.args.StandardSave(_numbered(leaves)), "record": ocp.args.JsonSave(record)}
-        try:
-            done = self._manager.save(step, args=ocp.args.Composite(**items), force=True)
-            if jax.default_backend() == "cpu":
-                # A host array may share memory with the state, which the next chunk overwrites.
-                self._manager.wait_until_finished()
-        except Exception as error:
-            raise OSError(
-                f"cannot write the checkpoint of step {step} under {self._directory}: {_line(error)}"
-            ) from error
-        if not done:
-            raise OSError(f"checkpoint of step {step} under {self._directory} was not written")
+        held = files.copies([leaf for name, leaf in plain.items() if name not in spread])
+        self._create(step)
+        if jax.process_count() == 1:
+            self._writing = _WRITER.submit(lambda: self._write(step, header, held, spread))
+        else:
+            self._write(step, header, held, spread)
 
     @property
     def newest(self) -> int | None:
         """The step of the newest checkpoint, sound or not; None when there is none."""
+        _WRITER.wait()
         return max(self._steps(), default=None)
 
-    def restore(self, abstract: Any) -> Restored | None:
-        """The newest sound checkpoint, or None when there is none.
+    def peek(self) -> dict[str, Any]:
+        """The facts of the newest checkpoint, which may still turn out to be damaged; none when there is none."""
+        newest = self.newest
+        try:
+            return json.loads(files.read_header(self._directory / str(newest) / _FILE)["facts"])
+        except (Damaged, OtherFormat, OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def restore(self, abstract: Any, *, at_most: int | None = None) -> Restored | None:
+        """The newest sound checkpoint, of those up to step `at_most` if given; None when there is none.
 
         A damaged one is renamed to `damaged-<step>` with a warning that says what is wrong.
 
         Args:
           abstract: the state's structure, as arrays or `ShapeDtypeStruct`s; shardings are followed.
+          at_most: a step.
 
         Raises:
-          ValueError: a sound checkpoint of this run holds a state of another structure: the code has changed.
+          ValueError: a sound checkpoint of this run holds a state of another structure, or was written by another
+            version of the library: the code has changed.
         """
+        _WRITER.forget()
         while True:
-            steps = self._steps()
+            steps = [step for step in self._steps() if at_most is None or step <= at_most]
             if not steps:
                 return None
             try:
@@ -163,13 +166,18 @@ class Checkpoints:
                 self._set_aside(steps[-1], str(error), last=len(steps) == 1)
 
     def close(self) -> None:
-        """Wait for what is being written."""
-        if "_manager" in self.__dict__:
+        """Wait for what is being written; more can be saved afterwards.
+
+        Raises:
+          OSError: it could not be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing:
             try:
-                self._manager.wait_until_finished()
-                self._manager.close()
-            except Exception as error:
-                raise OSError(f"cannot write a checkpoint under {self._directory}: {_line(error)}") from error
+                writing.result()
+            except Exception:
+                _WRITER.forget()
+                raise
 
     def _steps(self) -> list[int]:
         if not self._directory.is_dir():
@@ -177,109 +185,124 @@ class Checkpoints:
         names = (path.name for path in self._directory.iterdir())
         return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
-    def _load(self, step: int, abstract: Any) -> Restored:
-        record = self._record(step)
-        paths, leaves = _flatten(abstract)
-        _check_structure(self._directory, record, paths, [_kind(leaf) for leaf in leaves])
+    def _create(self, step: int) -> None:
+        """At once, so that a place that cannot be written is known before the next chunk."""
         try:
-            items = ocp.args.Composite(state=ocp.args.StandardRestore(_numbered(leaves)))
-            with _loops_close_when_all_has_ended():
-                numbered = self._manager.restore(step, args=items)["state"]
-        except Exception as error:
-            raise Damaged(_line(error)) from error
-        found = [numbered[name] for name in _numbered(leaves)]
-        wrong = (fingerprint(found) != np.asarray(record["fingerprints"], np.uint32)).any(axis=1)
-        if wrong.any():
-            raise Damaged(f"{int(wrong.sum())} of {len(paths)} arrays differ from what was saved")
-        return Restored(jax.tree.unflatten(jax.tree.structure(abstract), found), step, record["facts"])
+            together(lambda: self._directory.mkdir(parents=True, exist_ok=True), OSError)
+        except OSError as error:
+            raise self._failure(step, error) from error
 
-    def _record(self, step: int) -> dict[str, Any]:
+    def _write(
+        self, step: int, header: dict[str, Any], held: list[np.ndarray], spread: dict[str, Any]
+    ) -> None:
+        scratch = self._directory / f"{step}.tmp"
+        first = jax.process_index() == 0
         try:
-            items = ocp.args.Composite(record=ocp.args.JsonRestore())
-            with _loops_close_when_all_has_ended():
-                record = self._manager.restore(step, args=items)["record"]
-            content, digest = record["content"], record["sha256"]
-        except Exception as error:
-            raise Damaged(f"its record cannot be read: {_line(error)}") from error
-        if digest != _digest(content):
-            raise Damaged("its record does not match its checksum")
-        if content["step"] != step:
-            raise Damaged(f"it says it is step {content['step']}")
-        if content["identity"] != self._identity:
+            together(lambda: first and (self._sweep(), scratch.mkdir()), OSError)
+            digests = arrays.save(scratch / _ARRAYS, spread) if spread else {}
+            header = {**header, "digests": digests}
+            together(lambda: first and files.write(scratch / _FILE, header, held), OSError)
+            together(lambda: first and self._commit(scratch, step), OSError)
+        except OSError as error:
+            if first:
+                shutil.rmtree(scratch, ignore_errors=True)
+            raise self._failure(step, error) from error
+
+    def _failure(self, step: int, error: OSError) -> OSError:
+        return OSError(
+            f"cannot write the checkpoint of step {step} under {self._directory}: {files.line(error)}"
+        )
+
+    def _commit(self, scratch: pathlib.Path, step: int) -> None:
+        """Put a written folder in its place, and remove those that are too old."""
+        final = self._directory / str(step)
+        if final.exists():  # the same step again
+            final.rename(final.with_name(f"{step}.old.tmp"))
+        files.sync(scratch)
+        scratch.rename(final)
+        files.sync(self._directory)
+        older = [other for other in self._steps() if other < step]
+        for other in older[: max(len(older) - self._keep + 1, 0)]:
+            (self._directory / str(other)).rename(self._directory / f"{other}.old.tmp")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what is on its way in or out: a kill can leave it, and a step in its place is always whole."""
+        for path in self._directory.glob("[0-9]*.tmp"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _load(self, step: int, abstract: Any) -> Restored:
+        folder = self._directory / str(step)
+        paths, leaves = _flatten(abstract)
+        try:
+            header = _sound(folder)
+        except OtherFormat:
+            raise ValueError(
+                f"the checkpoints in {self._directory} are of another version of the code; start over with --fresh"
+            ) from None
+        if header["step"] != step:
+            raise Damaged(f"it says it is step {header['step']}")
+        if header["identity"] != self._identity:
             raise Damaged("it belongs to another run")
-        return content
+        self._check_structure(header, paths, [files.kind(leaf) for leaf in leaves])
+        try:
+            found = together(lambda: _read(folder, header, leaves), OSError)
+        except OSError as error:
+            raise OSError(f"cannot read the checkpoint {folder}: {files.line(error)}") from error
+        return Restored(
+            jax.tree.unflatten(jax.tree.structure(abstract), found), step, json.loads(header["facts"])
+        )
+
+    def _check_structure(self, header: dict[str, Any], paths: list[str], kinds: list[str]) -> None:
+        saved = dict(zip(header["paths"], header["kinds"]))
+        wanted = dict(zip(paths, kinds))
+        for path in sorted(saved.keys() | wanted.keys()):
+            if saved.get(path) != wanted.get(path):
+                raise ValueError(
+                    f"the checkpoints in {self._directory} are of another version of the code: "
+                    f"{path or 'the state'} is {wanted.get(path, 'absent')} now and {saved.get(path, 'absent')} there; "
+                    "start over with --fresh"
+                )
 
     def _set_aside(self, step: int, reason: str, *, last: bool) -> None:
         damaged = self._directory / str(step)
         number = 0
         while (aside := self._directory / f"damaged-{step}{f'-{number}' if number else ''}").exists():
             number += 1
-        if jax.process_index() == 0:
-            damaged.rename(aside)
+        together(lambda: jax.process_index() == 0 and damaged.rename(aside), OSError)
         after = "starting over" if last else "using the one before"
         warnings.warn(f"checkpoint {damaged} is damaged ({reason}); {after}", stacklevel=3)
-        if "_manager" in self.__dict__:
-            self._manager.close()
-            del self.__dict__["_manager"]
 
 
-@contextlib.contextmanager
-def _loops_close_when_all_has_ended() -> Iterator[None]:
-    """Event loops opened inside wait for every task before they close.
+def _sound(folder: pathlib.Path) -> dict[str, Any]:
+    """The header of a checkpoint whose every byte was checked, each process its share of the files."""
+    index, count = jax.process_index(), jax.process_count()
+    own = folder / _FILE
+    if not own.exists() and (folder / "_CHECKPOINT_METADATA").exists():  # of the time when orbax wrote all
+        raise OtherFormat
+    together(lambda: index == 0 and files.check(own), Damaged)
+    header = together(lambda: files.read_header(own), Damaged)
+    digests = header["digests"]
+    share = sorted(digests)[index::count]
+    together(lambda: [files.check(folder / _ARRAYS / name, digests[name]) for name in share], Damaged)
+    return header
 
-    Orbax closes its loop at the first array that cannot be read. Each other read then prints a traceback of its
-    own, at any time later, where the user is owed one line.
-    """
-    fresh = asyncio.new_event_loop
 
-    def new_event_loop() -> asyncio.AbstractEventLoop:
-        loop = fresh()
-        close = loop.close
+def _read(folder: pathlib.Path, header: dict[str, Any], leaves: list[Any]) -> list[Any]:
+    likes = {_name(number): leaf for number, leaf in enumerate(leaves)}
+    spread = {name: files.wanted_sharding(likes[name]) for name in header["spread"]}
+    held = {name: like for name, like in likes.items() if name not in spread}
+    found = dict(zip(held, files.read(folder / _FILE, header["begin"], list(held.values()))))
+    if spread:
+        found |= arrays.restore(folder / _ARRAYS, spread)
+    return [files.alike(like, found[name], key) for (name, like), key in zip(likes.items(), header["keys"])]
 
-        def wait_and_close() -> None:
-            if not loop.is_running() and not loop.is_closed() and (left := asyncio.all_tasks(loop)):
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            close()
 
-        loop.close = wait_and_close
-        return loop
-
-    with mock.patch.object(asyncio, "new_event_loop", new_event_loop):
-        yield
+def _name(number: int) -> str:
+    """What an array is called in orbax's files."""
+    return f"{number:05d}"
 
 
 def _flatten(tree: Any) -> tuple[list[str], list[Any]]:
     with_paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [jax.tree_util.keystr(path) for path, _ in with_paths], [leaf for _, leaf in with_paths]
-
-
-def _numbered(leaves: list[Any]) -> dict[str, Any]:
-    return {f"{number:05d}": leaf for number, leaf in enumerate(leaves)}
-
-
-def _kind(leaf: Any) -> str:
-    if not hasattr(leaf, "dtype"):
-        leaf = np.asarray(leaf)
-    return f"{leaf.dtype}{list(leaf.shape)}"
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
-
-
-def _check_structure(
-    directory: pathlib.Path, record: dict[str, Any], paths: list[str], kinds: list[str]
-) -> None:
-    saved = dict(zip(record["paths"], record["kinds"]))
-    wanted = dict(zip(paths, kinds))
-    for path in sorted(saved.keys() | wanted.keys()):
-        if saved.get(path) != wanted.get(path):
-            raise ValueError(
-                f"the checkpoints in {directory} are of another version of the code: {path or 'the state'} is "
-                f"{wanted.get(path, 'absent')} now and {saved.get(path, 'absent')} there; start over with --fresh"
-            )

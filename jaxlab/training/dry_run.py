@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlab.training._program import CompiledProgram
-from jaxlab.training.experiment import Arm, Experiment, Plan
+from jaxlab.training._ahead import Programs
+from jaxlab.training._placed import Layout, PlacedData
+from jaxlab.training.experiment import Experiment, Plan
 from jaxlab.training.report import table
 
 _COLLECTIVE = re.compile(
@@ -29,42 +30,37 @@ def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
       plan: likewise.
     """
     rows = [["arm", "steps", "parameters", "state", "arguments/device", "temporary/device", "collectives"]]
+    programs = Programs(tasks, plan, compiles=False)
     for task, experiment in tasks.items():
-        prefix = f"{task}/" if task else ""
-        context: dict[str, Any] = {}
-        for name, stage in experiment.prepare.items():
-            row, state = _row(f"{prefix}{name} (prepare)", stage, experiment, plan, context)
-            context[name] = jax.eval_shape(jax.vmap(stage.export), state) if state is not None else None
-            rows.append(row)
-        rows += [
-            _row(f"{prefix}{name}", arm, experiment, plan, context)[0]
-            for name, arm in experiment.arms.items()
-        ]
+        prefix, data = f"{task}/" if task else "", programs.data[task]
+        for name in experiment.prepare:
+            context, program = programs.contexts[prefix + name], programs.take(prefix + name)
+            rows.append(_row(f"{prefix}{name} (prepare)", program, context, data, plan))
+        for group in programs.groups[task]:
+            first = prefix + group.names[0]
+            more = f" and {len(group.names) - 1} more" if len(group.names) > 1 else ""
+            rows.append(_row(first + more, programs.take(first), programs.contexts[first], data, plan))
     mesh = " x ".join(f"{name}={size}" for name, size in plan.mesh.items()) or "one device"
     return "\n".join([f"{len(plan.seeds)} seeds by {plan.seeds_by}, mesh {mesh}", "", *table(rows)])
 
 
-def _row(name: str, arm: Arm, experiment: Experiment, plan: Plan, context: Any) -> tuple[list[str], Any]:
-    if not arm.learner.jit:
-        return [name, str(arm.steps), "on the host", "–", "–", "–", "–"], None
-    program = CompiledProgram(
-        arm.learner, experiment.draw, None,
-        seeds=plan.seeds, salt=0, seeds_by=plan.seeds_by, mesh_shape=dict(plan.mesh), rules=arm.sharding,
-    )  # fmt: skip
-    state = program.abstract_state(context)
-    steps = min(plan.log_every, arm.steps)
-    compiled = program.compile(context, experiment.data["train"], steps, to_run=False)
+def _row(name: str, program: Any, context: Any, data: PlacedData, plan: Plan) -> list[str]:
+    steps = program.group.steps
+    if program.on_host or not steps:
+        return [name, str(steps), "on the host" if program.on_host else "computed", "–", "–", "–", "–"]
+    context, train = program.place_shapes(context), program.place_data(data)["train"]
+    state = program.abstract_state(context, train)
+    compiled = program.compiled_chunk(context, train, min(plan.log_every, steps), to_run=False)
     memory = compiled.memory_analysis()
-    row = [
+    return [
         name,
-        str(arm.steps),
-        f"{_parameters(state, len(plan.seeds)):,}",
+        str(steps),
+        f"{_parameters(state, program.layout):,}",
         _bytes(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))),
         _bytes(memory.argument_size_in_bytes),
         _bytes(memory.temp_size_in_bytes),
         _collectives(compiled.as_text()),
     ]
-    return row, state
 
 
 def _collectives(program: str) -> str:
@@ -73,13 +69,13 @@ def _collectives(program: str) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "none"
 
 
-def _parameters(state: Any, seeds: int) -> int:
+def _parameters(state: Any, layout: Layout) -> int:
     """Numbers per seed under the first `params` of the state, or in the whole of it when it has none."""
     sizes = {
         jax.tree_util.keystr(path): leaf.size for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
     }
     own = {path: size for path, size in sizes.items() if path.startswith((".params", "['params']"))}
-    return int(np.sum(list((own or sizes).values()))) // seeds
+    return int(np.sum(list((own or sizes).values()))) // (layout.seed_lanes * layout.setting_lanes)
 
 
 def _bytes(count: int) -> str:

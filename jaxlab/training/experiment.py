@@ -4,61 +4,117 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxlab.core import Learner
+import jax
+import numpy as np
+
+from jaxlab.core import Computed, Learner
+from jaxlab.training.claims import Claim, check_claims
 from jaxlab.training.mesh import Rules
 
-Evaluate = Callable[[Any, Any], dict[str, Any]]
+Evaluate = Callable[[Any, Any, Any], dict[str, Any]]
+Export = Callable[[Any], Any]
+Draw = Callable[[Any, jax.Array], Any]
+Stream = Callable[[Any, jax.Array, jax.Array], Any]
+Summarise = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PerSeed:
+    """Data of which every seed has its own: a split, or any part of one.
+
+    Made once per run, mapped over seeds like the state, shared by all arms and settings. Give one of the two.
+
+    Attributes:
+      make: `key -> pytree`, pure, the same shapes for every key; the key is `fold_in(key(seed), crc32(b"data"))`.
+      rows: pytree of arrays `[number of seeds, ...]`; the seed at position i of `Plan.seeds` has row i. For splits of
+        one real set: `{"image": images, "row": PerSeed(rows=splits)}` shares the images.
+    """
+
+    make: Callable[[jax.Array], Any] | None = None
+    rows: Any = None
+
+    def __post_init__(self) -> None:
+        if (self.make is None) == (self.rows is None):
+            raise ValueError("PerSeed takes make or rows, one of the two")
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """What happens between two steps: the end of a task, a new reference, exemplars, a merge of clients.
+
+    Called by the engine between chunks as a program of its own, before that step's evaluation and checkpoint. (In the
+    update a `lax.cond` would be computed at every step, once seeds are mapped.)
+
+    Attributes:
+      fn: `(state, train, step, key, context) -> state`, pure for learners with `jit=True`; `step` counts the updates
+        taken.
+      every: each so many steps, a multiple of the plan's `log_every`, or None.
+      at: these steps, multiples of `log_every`.
+    """
+
+    fn: Callable[[Any, Any, jax.Array, jax.Array, Any], Any]
+    every: int | None = None
+    at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.every is None) == (not self.at):
+            raise ValueError("Turn takes every or at, one of the two")
+        if self.every is not None and self.every < 1:
+            raise ValueError(f"Turn: every is {self.every}, it must be at least 1")
+
+    def due(self, step: int) -> bool:
+        """Whether it is this turn's time after `step` updates."""
+        return step % self.every == 0 if self.every else step in self.at
+
+    def check(self, log_every: int, steps: int) -> None:
+        """Refuse steps that the engine would pass over."""
+        for step in (self.every,) if self.every else self.at:
+            if step % log_every or not 0 < step <= steps:
+                raise ValueError(
+                    f"a turn at step {step}: it must be a multiple of log_every, {log_every}, up to the {steps} steps"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One contestant: a learner and its budget.
+    """One contestant: a method, its settings and its budget.
+
+    Arms that share the method (the same function object), the static settings, steps, data, turn and sharding are one
+    compiled program, with the settings in which they differ as an axis. So a method's Python floats may be traced.
 
     Attributes:
-      learner: the method.
-      steps: updates per seed.
-      evaluate: `(state, split) -> {name: scalar}`; the experiment's own when None.
+      method: a `Learner`, what `core.computed` returns, or a function `settings -> learner` or `settings -> (learner,
+        evaluate, export)`; None in the place of either of the two stands for the arm's own.
+      settings: numbers, texts, tuples and dicts of them by name; the method reads `settings.name`. Floats may be
+        traced, everything else is static: zero is a value, a term that is absent is None.
+      steps: updates per seed; 0 evaluates and exports the initial state.
+      evaluate: `(state, split, context) -> {name: scalar}`; the experiment's own when None.
       export: for a stage of `Experiment.prepare`, `state -> pytree`: what the later stages find in their context.
+      draw, stream: this arm's batches, where the treatment is the data; the experiment's own when both are None.
+      turn: what happens between steps.
       sharding: `(pattern, PartitionSpec)` rules for the state, see `training.mesh.state_shardings`.
+      static: names of settings that are not to be traced though they are floats.
     """
 
-    learner: Learner
-    steps: int
+    method: Learner | Computed | Callable[[Any], Any]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    steps: int = 0
+    _: dataclasses.KW_ONLY
     evaluate: Evaluate | None = None
-    export: Callable[[Any], Any] = lambda state: state
+    export: Export = lambda state: state
+    draw: Draw | None = None
+    stream: Stream | None = None
+    turn: Turn | None = None
     sharding: Rules = ()
+    static: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}: an arm needs at least 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """A statement that a run decides: `arm` against `versus` on `metric`, paired by seed.
-
-    Attributes:
-      text: the claim in words, e.g. "pld beats kd".
-      metric: a metric of the final evaluation, e.g. "test/accuracy".
-      arm, versus: names of arms of the same experiment.
-      margin: the difference must exceed it, in the metric's unit, at least 0.
-      band: when given, an equivalence claim instead: the difference must lie within plus or minus `band`.
-      lower_is_better: turns the sign of the difference, for losses and errors.
-    """
-
-    text: str
-    metric: str
-    arm: str
-    versus: str
-    margin: float = 0.0
-    band: float | None = None
-    lower_is_better: bool = False
-
-    def __post_init__(self) -> None:
-        if self.margin < 0:
-            raise ValueError(f"claim {self.text!r}: margin is {self.margin}, it must be at least 0")
-        if self.band is not None and self.band <= 0:
-            raise ValueError(f"claim {self.text!r}: band is {self.band}, it must be above 0")
+        if not isinstance(self.steps, int | np.integer) or self.steps < 0:
+            raise ValueError(f"steps is {self.steps}: it must be a whole number, at least 0")
+        if not isinstance(self.settings, Mapping):
+            raise ValueError(f"settings is {self.settings!r}: it must be a dict; steps come after it")
+        if self.draw is not None and self.stream is not None:
+            raise ValueError("an arm takes draw or stream, at most one of the two")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,30 +122,49 @@ class Experiment:
     """What is compared with what, on which data.
 
     Attributes:
-      data: splits by name. Batches are drawn from "train"; splits whose name begins with "val" are evaluated
-        during training; all but "train" are evaluated at the end.
-      draw: `(data["train"], key) -> batch`, pure.
+      data: splits by name, each a pytree of arrays and `PerSeed`s. Batches come from "train"; all others are evaluated
+        at the end.
+      draw: `(data["train"], key) -> batch`, pure; the key depends on seed and step.
       arms: the contestants by name. All see the same seeds and, for a seed, the same batches in the same order.
-      evaluate: `(state, split) -> {name: float32 scalar}`, pure for learners with `jit=True`.
-      claims: decided by the final evaluation.
+      evaluate: `(state, split, context) -> {name: float32 scalar}`, pure for learners with `jit=True`.
+      claims: decided by the final evaluation, see `training.claims`.
       prepare: stages run before the arms, in order, once per seed; stage `name` leaves its export in
         `context[name]` for the stages and arms that follow.
+      stream: `(data["train"], key, step) -> batch` in the place of `draw`, for batches that depend on the time, such as
+        one pass over the data or a sequence of tasks; the key depends on the seed alone. With neither the batch is
+        None: learners that make their own experience.
+      along: the splits evaluated during training; those whose name begins with "val" when None.
+      summarise: `history -> {name: [S]}`: final metrics of an arm made of what was measured on the way, on the host.
+        The history has `"step"` `[E]` and `[E, S]` for every metric of the rows with an evaluation. A NaN is a metric
+        that could not be had.
+      resplit: `(test rows, training rows)` when every seed has a split of its own of one finite set: its test rows come
+        back as another seed's training rows, which intervals have to know.
       examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
         is saved as examples.png (examples-<task>.png). Arms that diverged are not among the states; a run of several
         processes, none of which holds all of a state, leaves it out.
     """
 
     data: Mapping[str, Any]
-    draw: Callable[[Any, Any], Any]
+    draw: Draw | None = None
+    _: dataclasses.KW_ONLY
     arms: Mapping[str, Arm]
-    evaluate: Evaluate
+    evaluate: Evaluate = lambda state, split, context: {}
     claims: tuple[Claim, ...] = ()
     prepare: Mapping[str, Arm] = dataclasses.field(default_factory=dict)
+    stream: Stream | None = None
+    along: tuple[str, ...] | None = None
+    summarise: Summarise | None = None
+    resplit: tuple[int, int] | None = None
     examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
 
     def __post_init__(self) -> None:
         if "train" not in self.data:
             raise ValueError(f"data has the splits {', '.join(self.data)}: one must be called 'train'")
+        if self.draw is not None and self.stream is not None:
+            raise ValueError("an experiment takes draw or stream, at most one of the two")
+        for name in self.along or ():
+            if name not in self.data or name == "train":
+                raise ValueError(f"along names {name!r}: the splits are {', '.join(self.splits())}")
         for name in (*self.arms, *self.prepare):
             if not name or not set(name) <= _NAME:
                 raise ValueError(f"arm name {name!r}: use letters, digits, '_', '-', '.', '+', '='")
@@ -97,12 +172,29 @@ class Experiment:
             raise ValueError(
                 f"{both[0]!r} names an arm and a stage of prepare: their checkpoints would be one"
             )
-        for claim in self.claims:
-            for name in (claim.arm, claim.versus):
-                if name not in self.arms:
-                    raise ValueError(
-                        f"claim {claim.text!r} speaks of {name!r}: the arms are {', '.join(self.arms)}"
-                    )
+        check_claims(self.claims, dict.fromkeys((*self.arms, *self.prepare)))
+
+    def n_data(self, plan: "Plan") -> int:
+        """How many draws of the data a run sees: one for every seed, where seeds have their own, or one."""
+        leaves = jax.tree.leaves(dict(self.data), is_leaf=lambda leaf: isinstance(leaf, PerSeed))
+        return len(plan.seeds) if any(isinstance(leaf, PerSeed) for leaf in leaves) else 1
+
+    def of_stages(self) -> "Experiment":
+        """The experiment as a stage sees it: what is measured of a stage is its own, and is not summarised."""
+        return dataclasses.replace(self, summarise=None)
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are evaluated at the end: all but "train"."""
+        return tuple(name for name in self.data if name != "train")
+
+    def splits_along(self) -> tuple[str, ...]:
+        """The splits that are evaluated during training."""
+        return default_along(self.data) if self.along is None else self.along
+
+
+def default_along(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The splits whose name begins with "val"."""
+    return tuple(name for name in data if name.startswith("val"))
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+=")
@@ -119,7 +211,9 @@ class Plan:
       checkpoint_every: steps between checkpoints; likewise.
       seeds_by: "vmap" (fast where dispatch dominates) or "map" (one after the other: less memory, and faster for
         convolutions on a CPU).
-      mesh: devices along "seed", "data" and "model".
+      mesh: devices along "seed", "data" and "model". Seeds, or else the settings of arms that share a program, are
+        spread over "seed"; it need not divide them.
+      settings_by: how settings that share a program run, "vmap" or "map"; None follows `seeds_by`.
     """
 
     seeds: tuple[int, ...]
@@ -128,6 +222,7 @@ class Plan:
     checkpoint_every: int | None = None
     seeds_by: str = "vmap"
     mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    settings_by: str | None = None
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -137,8 +232,11 @@ class Plan:
         for seed in self.seeds:
             if not 0 <= seed < 2**32:
                 raise ValueError(f"seed {seed} is out of range: seeds go from 0 to 2**32 - 1")
-        if self.seeds_by not in ("vmap", "map"):
-            raise ValueError(f"seeds_by is {self.seeds_by!r}: it must be 'vmap' or 'map'")
+        if self.settings_by is None:
+            object.__setattr__(self, "settings_by", self.seeds_by)
+        for name in ("seeds_by", "settings_by"):
+            if getattr(self, name) not in ("vmap", "map"):
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be 'vmap' or 'map'")
         if self.log_every < 1:
             raise ValueError(f"log_every is {self.log_every}: it must be at least 1")
         for name in ("eval_every", "checkpoint_every"):
@@ -147,6 +245,3 @@ class Plan:
             value = getattr(self, name)
             if value < 1 or value % self.log_every:
                 raise ValueError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")
-        size = dict(self.mesh).get("seed", 1)
-        if size > 0 and len(self.seeds) % size:
-            raise ValueError(f"mesh.seed is {size}: it must divide the {len(self.seeds)} seeds")

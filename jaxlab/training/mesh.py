@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXES = ("seed", "data", "model")
+BY_SEED = P("seed")
 Rules = Sequence[tuple[str, P]]
 
 
@@ -71,17 +72,20 @@ def spread_over_cores() -> None:
 
 
 def seed_devices(num_seeds: int, *, others: int = 1) -> int:
-    """How many devices the seeds can share evenly: the largest divisor of `num_seeds` that there are devices for.
+    """How many devices the seeds use best: the fewest that leave each the least work.
+
+    Seeds that the devices do not divide are padded, so five of them on two devices take the time of three.
 
     Args:
       num_seeds: at least 1.
       others: devices that each share needs, the product of the mesh's other axes.
 
-    >>> seed_devices(7) in (1, 7)
+    >>> seed_devices(7) in range(1, 8)
     True
     """
     most = max(jax.device_count() // others, 1)
-    return max(count for count in range(1, num_seeds + 1) if num_seeds % count == 0 and count <= most)
+    least = -(-num_seeds // min(most, num_seeds))
+    return -(-num_seeds // least)
 
 
 def initialize_distributed() -> None:
@@ -104,16 +108,18 @@ def initialize_distributed() -> None:
         jax.distributed.initialize()
 
 
-def state_shardings(mesh: Mesh, state: Any, rules: Rules = ()) -> Any:
+def state_shardings(mesh: Mesh, state: Any, rules: Rules = (), *, lead: P = BY_SEED) -> Any:
     """A `NamedSharding` for every leaf of a state whose leaves lead with the seed axis.
 
-    A leaf `[S, ...]` is split over "seed"; its other axes follow the first rule whose regular expression is found
-    in the leaf's path, or stay whole. An axis that a mesh axis does not divide stays whole too.
+    A leaf `[S, ...]` is split over "seed", or as `lead` says when more axes lead; its other axes follow the first rule
+    whose regular expression is found in the leaf's path, or stay whole. An axis that a mesh axis does not divide stays
+    whole too.
 
     Args:
       mesh: from `make_mesh`.
       state: pytree of arrays or `ShapeDtypeStruct`s, `[S, ...]`.
-      rules: `(pattern, PartitionSpec)` pairs; the spec speaks of the axes after the seed axis.
+      rules: `(pattern, PartitionSpec)` pairs; the spec speaks of the axes after the leading ones.
+      lead: the leading axes.
 
     Returns:
       A pytree of the same structure.
@@ -122,8 +128,10 @@ def state_shardings(mesh: Mesh, state: Any, rules: Rules = ()) -> Any:
     def place(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path)
         spec = next((spec for pattern, spec in rules if re.search(pattern, name)), P())
-        axes = [axis if _divides(mesh, axis, size) else None for axis, size in zip(spec, leaf.shape[1:])]
-        return NamedSharding(mesh, P("seed", *axes))
+        axes = [
+            axis if _divides(mesh, axis, size) else None for axis, size in zip(spec, leaf.shape[len(lead) :])
+        ]
+        return NamedSharding(mesh, P(*lead, *axes))
 
     return jax.tree_util.tree_map_with_path(place, state)
 

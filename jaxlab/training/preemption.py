@@ -26,8 +26,11 @@ class Preempted(Exception):
 
 
 @contextlib.contextmanager
-def watch() -> Iterator[Callable[[], bool]]:
+def watch(signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)) -> Iterator[Callable[[], bool]]:
     """Within the block SIGTERM and the first Ctrl-C only set a flag; a second Ctrl-C interrupts as usual.
+
+    Args:
+      signals: those that are watched.
 
     Yields:
       A function that says whether any process of the run was asked to stop. All processes of a multi-host run must
@@ -43,7 +46,7 @@ def watch() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handle) for number in signals}
     try:
         yield lambda: _agree(asked.is_set())
     finally:

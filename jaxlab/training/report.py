@@ -1,121 +1,16 @@
-"""From numbers to statements: claims decided over seeds, the result file, and a table for people.
+"""Results as people read them: the report of a run, the tables over all papers, effects over a condition."""
 
-One rule for every claim: the difference is arm minus versus (the sign turned where lower is better), paired by seed;
-its 95 % Student t interval decides. The bootstrap interval is shown beside it and decides nothing.
-"""
-
-import json
-import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.special
 
-from jaxlab.training.experiment import Claim
+from jaxlab import metrics
+from jaxlab.training.claims import GATES
+from jaxlab.training.verdicts import by_holm
 
-Scores = Mapping[str, np.ndarray]
-
-VERDICTS = ("reproduced", "contradicted", "inconclusive")
-
-
-def t_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's t interval for the mean.
-
-    Args:
-      values: `[S]`, one number per seed.
-      confidence: coverage, in (0, 1).
-
-    Returns:
-      (low, high); of a single value, (-inf, inf).
-
-    Example:
-      >>> low, high = t_interval(np.array([1.0, 2.0, 3.0]))
-      >>> round(low, 4), round(high, 4)
-      (-0.4841, 4.4841)
-    """
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        return -np.inf, np.inf
-    quantile = scipy.special.stdtrit(len(values) - 1, 0.5 + confidence / 2)
-    half = quantile * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def bootstrap_interval(
-    values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000
-) -> tuple[float, float]:
-    """Percentile bootstrap interval for the mean, with a fixed generator: the same numbers every time.
-
-    Args:
-      values: `[S]`.
-      confidence: coverage.
-      resamples: how many.
-
-    Returns:
-      (low, high); of a single value, (-inf, inf).
-    """
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        return -np.inf, np.inf
-    # As scipy.stats.bootstrap draws them; importing scipy.stats would take a second of every start.
-    rows = np.random.default_rng(0).integers(0, len(values), (resamples, len(values)))
-    tails = 50 * (1 - confidence)
-    low, high = np.percentile(values[rows].mean(-1), (tails, 100 - tails))
-    return float(low), float(high)
-
-
-def decide(claim: Claim, scores: Mapping[str, Scores]) -> dict[str, Any]:
-    """Decide one claim.
-
-    Args:
-      claim: what was said beforehand.
-      scores: `{arm: {metric: [S]}}`, the same seeds in the same order for every arm.
-
-    Returns:
-      A dict with `text`, `metric`, `arm`, `versus`, `difference` (mean, arm minus versus, the sign turned where
-      lower is better), `ci95`, `bootstrap95`, `n`, and `verdict`: "reproduced", "contradicted" or "inconclusive".
-      When an arm has no such metric (it diverged, say) the numbers are None and `why` says so.
-
-    Example:
-      >>> from jaxlab.training import Claim
-      >>> scores = {"new": {"test/loss": np.array([1.0, 1.1])}, "old": {"test/loss": np.array([2.0, 2.11])}}
-      >>> decide(Claim("new beats old", "test/loss", "new", "old", lower_is_better=True), scores)["verdict"]
-      'reproduced'
-    """
-    facts = {
-        "text": claim.text,
-        "metric": claim.metric,
-        "arm": claim.arm,
-        "versus": claim.versus,
-        "rule": f"within ±{claim.band:g}" if claim.band is not None else f"above {claim.margin:g}",
-    }
-    pair = [np.asarray(scores.get(arm, {}).get(claim.metric, []), float) for arm in (claim.arm, claim.versus)]
-    for arm, values in zip((claim.arm, claim.versus), pair):
-        if not len(values):
-            why = f"{arm} has no {claim.metric}"
-            return {**facts, "difference": None, "ci95": None, "bootstrap95": None, "n": 0,
-                    "verdict": "inconclusive", "why": why}  # fmt: skip
-    difference = (pair[0] - pair[1]) * (-1.0 if claim.lower_is_better else 1.0)
-    interval = t_interval(difference)
-    return {
-        **facts,
-        "difference": float(difference.mean()),
-        "ci95": list(interval),
-        "bootstrap95": list(bootstrap_interval(difference)),
-        "n": len(difference),
-        "verdict": _verdict(claim, *interval),
-    }
-
-
-def _verdict(claim: Claim, low: float, high: float) -> str:
-    if claim.band is not None:
-        if -claim.band < low and high < claim.band:
-            return "reproduced"
-        return "contradicted" if low > claim.band or high < -claim.band else "inconclusive"
-    if low > claim.margin:
-        return "reproduced"
-    return "contradicted" if high < -claim.margin else "inconclusive"
+FEWEST_TASKS = 3  # from so many on, a comparison is also summed up over tasks
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -124,20 +19,26 @@ def markdown(result: Mapping[str, Any]) -> str:
     Args:
       result: the content of a result.json.
     """
-    seeds = result["seeds"]
     head = f"# {result['config']}" + ("" if result["variant"] == "default" else f" ({result['variant']})")
+    scale = f"{result['scale']}. " if result.get("scale") else ""
     lines = [
         head,
         "",
-        f"{len(seeds)} seeds, {result['device']}, {result['wall_s']:.0f} s. "
+        f"{scale}{len(result['seeds'])} seeds, {result['device']}, {result['wall_s']:.0f} s. "
         "Means over seeds with 95 % t intervals; claims are decided by paired differences.",
         "",
         *_arms_table(result["arms"]),
         "",
     ]
-    if result["claims"]:
-        lines += [*_claims_table(result["claims"]), ""]
-    return "\n".join(lines)
+    for kinds in (("premise", "room"), ("headline", "secondary", "ablation", "benchmark")):
+        if own := [claim for claim in result["claims"] if claim["kind"] in kinds]:
+            lines += [*_claims_table(own), ""]
+    if across := across_tasks(result):
+        lines += [*table(across), ""]
+    lines += [
+        f"- {line}" for line in (*result.get("limits", ()), *map(_look, result.get("earlier_looks", ())))
+    ]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _arms_table(arms: Mapping[str, Any]) -> list[str]:
@@ -158,45 +59,143 @@ def _arms_table(arms: Mapping[str, Any]) -> list[str]:
 def _mean_and_half(values: Sequence[float] | None) -> str:
     if not values or any(v is None for v in values):
         return "–"
-    low, high = t_interval(np.asarray(values))
+    low, high = metrics.t_interval(np.asarray(values))
     mean = float(np.mean(values))
     return f"{mean:.4f}" if not np.isfinite(low) else f"{mean:.4f} ± {(high - low) / 2:.4f}"
 
 
 def _claims_table(claims: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = [["claim", "metric", "difference", "95 % interval", "bootstrap", "rule", "verdict"]]
+    rows = [
+        ["claim", "kind", "metric", "effect", "interval", "relation", "better on", "detectable", "verdict"]
+    ]
     for claim in claims:
-        if claim["difference"] is None:
-            rows.append(
-                [
-                    claim["text"],
-                    claim["metric"],
-                    "–",
-                    "–",
-                    "–",
-                    claim["rule"],
-                    f"inconclusive: {claim['why']}",
-                ]
-            )
-            continue
         rows.append(
             [
                 claim["text"],
+                claim["kind"],
                 claim["metric"],
-                f"{claim['difference']:+.4f}",
-                _span(claim["ci95"]),
-                _span(claim["bootstrap95"]),
-                claim["rule"],
-                claim["verdict"],
+                _number(claim["effect"]),
+                _deciding(claim),
+                _relation(claim),
+                "–" if claim["p_improvement"] is None else f"{100 * claim['p_improvement']:.0f} %",
+                "–" if claim["detectable"] is None else f"{claim['detectable']:.2g}",
+                verdict(claim),
             ]
         )
     return table(rows)
 
 
-def _span(interval: Sequence[float | None]) -> str:
-    if any(end is None or not np.isfinite(end) for end in interval):
-        return "one seed: none"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}"
+
+
+def _span(interval: Sequence[float | None] | None) -> str:
+    if interval is None or any(end is None or not np.isfinite(end) for end in interval):
+        return "–"
     return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
+
+
+def _deciding(claim: Mapping[str, Any]) -> str:
+    """The interval that decided, marked where it is not the 95 % one."""
+    if by_holm(claim["kind"]) and claim["ci_holm"]:
+        return f"{_span(claim['ci_holm'])} Holm"
+    return _span(claim["ci95"])
+
+
+def _relation(claim: Mapping[str, Any]) -> str:
+    words = {"greater": "greater by", "not_worse": "not worse by", "equivalent": "within"}
+    sesoi = claim.get("sesoi_as") if claim["sesoi"] is None else f"{claim['sesoi']:.3g}"
+    return f"{words[claim['relation']]} {sesoi}"
+
+
+def verdict(claim: Mapping[str, Any]) -> str:
+    """The verdict as one reads it: with the reasons why there is none, or why it may not stand.
+
+    Args:
+      claim: a decided claim of a result.
+    """
+    words = claim["verdict"]
+    if claim["kind"] in GATES and words not in ("none", "withdrawn"):
+        words = "passed" if words == "supported" else f"failed ({words})"
+    if claim["fragile"]:
+        return f"{words}, fragile: {'; '.join(claim['fragile'])}"
+    return f"{words}: {claim['why']}" if claim.get("why") else words
+
+
+def _look(look: Mapping[str, Any]) -> str:
+    found = ", ".join(f"{name} {_number(effect)} {word}" for name, (effect, word) in look["claims"].items())
+    seeds = f"seeds {min(look['seeds'])} to {max(look['seeds'])}"
+    return f"Looked at before, {seeds} at {str(look['commit'])[:7]}: {found or 'no claims'}."
+
+
+def across_tasks(result: Mapping[str, Any]) -> list[list[str]]:
+    """Comparisons that span three tasks or more, summed up: rows of a table, the first its head; or none.
+
+    The probability that a run of the arm beats one of the versus on a task drawn at random, and the interquartile mean
+    of the paired effects over seeds and tasks, both with stratified bootstrap intervals.
+
+    Args:
+      result: the content of a result.json.
+    """
+    rows = [["over tasks", "tasks", "probability of improvement", "interquartile mean of effects"]]
+    for text, pairs in _comparisons(result).items():
+        if len(pairs) < FEWEST_TASKS:
+            continue
+        one, other = (np.stack(side, axis=1) for side in zip(*pairs))
+        better = metrics.probability_of_improvement(one, other)
+        middle = metrics.interquartile_mean(one - other)
+        rows.append(
+            [
+                text,
+                str(len(pairs)),
+                f"{better:.2f} {_bounds(metrics.probability_of_improvement, one, other)}",
+                f"{middle:+.4f} {_bounds(metrics.interquartile_mean, one - other)}",
+            ]
+        )
+    return rows if len(rows) > 1 else []
+
+
+def _bounds(statistic: Any, *scores: np.ndarray) -> str:
+    low, high = metrics.stratified_bootstrap(statistic, *scores)
+    return f"[{low:.4g}, {high:.4g}]"
+
+
+def _comparisons(result: Mapping[str, Any]) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """By text without the task's name, for each task the metrics of arm and versus, higher is better."""
+    scores = {
+        name: facts["metrics"] for part in ("prepare", "arms") for name, facts in result.get(part, {}).items()
+    }
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for claim in result["claims"]:
+        task, slash, _ = claim["name"].rpartition("/")
+        sides = [scores.get(claim.get(side), {}).get(claim["metric"]) for side in ("arm", "versus")]
+        if not slash or any(values is None or None in values for values in sides):
+            continue
+        sign = -1.0 if claim.get("lower_is_better") else 1.0
+        pair = tuple(sign * np.asarray(values, float) for values in sides)
+        found.setdefault(claim["text"].removeprefix(f"{task}: "), []).append(pair)
+    return found
+
+
+def over_tasks(result: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
+    """The scores whose profiles a run of three tasks or more can draw: a metric, and `[S, M]` for every arm.
+
+    The metric is that of the first claim in whose unit higher is better; an arm is there if every task has it.
+
+    Args:
+      result: the content of a result.json.
+
+    Returns:
+      (metric, scores by arm); no scores when there are fewer tasks or no such claim.
+    """
+    tasks = list(dict.fromkeys(name.rpartition("/")[0] for name in result["arms"]))
+    metric = next((claim["metric"] for claim in result["claims"] if not claim.get("lower_is_better")), "")
+    scores = {}
+    for arm in dict.fromkeys(name.rpartition("/")[2] for name in result["arms"]):
+        own = [result["arms"].get(f"{task}/{arm}", {}).get("metrics", {}).get(metric) for task in tasks]
+        if len(tasks) >= FEWEST_TASKS and not any(values is None or None in values for values in own):
+            scores[arm] = np.stack([np.asarray(values, float) for values in own], axis=1)
+    return metric, scores
 
 
 def table(rows: list[list[str]]) -> list[str]:
@@ -210,27 +209,121 @@ def table(rows: list[list[str]]) -> list[str]:
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
-def load_results(directory: str | pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Every published result below a folder, by name such as "distillation/pld".
-
-    Args:
-      directory: the repository's `results`.
-    """
-    directory = pathlib.Path(directory)
-    found = sorted(directory.glob("*/*.json"))
-    return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text()) for path in found}
-
-
 def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The README's table: one row per claim of every published result.
+    """The README's table: the headlines of every published result; a dagger where the code is not known.
 
     Args:
-      results: from `load_results`.
+      results: from `publish.load_results`.
     """
-    rows = [["paper", "claim", "difference", "95 % interval", "seeds", "verdict"]]
+    rows = [["paper", "scale", "headline", "effect", "95 % interval", "verdict", "minutes"]]
     for name, result in results.items():
+        paper, scale, minutes = _paper(name, result), result.get("scale", ""), f"{result['wall_s'] / 60:.1f}"
         for claim in result["claims"]:
-            difference = "–" if claim["difference"] is None else f"{claim['difference']:+.4f}"
-            span = "–" if claim["ci95"] is None else _span(claim["ci95"])
-            rows.append([f"`{name}`", claim["text"], difference, span, str(claim["n"]), claim["verdict"]])
+            if claim["kind"] == "headline":
+                word = claim["verdict"] + (", fragile" if claim["fragile"] else "")
+                found = [claim["text"], _number(claim["effect"]), _span(claim["ci95"]), word]
+                rows.append([paper, scale, *found, minutes])
+                paper = scale = minutes = ""  # said once, above the other headlines of the paper
     return "\n".join(table(rows))
+
+
+def all_claims_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every claim of every published result, a star at the headlines that pass Benjamini and Hochberg.
+
+    Args:
+      results: from `publish.load_results`.
+    """
+    rows = [["paper", "claim", "kind", "effect", "interval", "seeds", "verdict"]]
+    for name, claim, result in _claims(results):
+        star = " *" if claim["p_bh"] is not None and claim["p_bh"] < 0.05 else ""
+        rows.append(
+            [_paper(name, result), claim["text"], claim["kind"] + star, _number(claim["effect"]), _deciding(claim),
+             str(claim["n_seeds"]), verdict(claim)]
+        )  # fmt: skip
+    return "\n".join(table(rows))
+
+
+def _paper(name: str, result: Mapping[str, Any]) -> str:
+    return f"`{name}`" + (" †" if result.get("code") == "unknown" else "")
+
+
+def _claims(
+    results: Mapping[str, Mapping[str, Any]],
+) -> Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    return ((name, claim, result) for name, result in results.items() for claim in result["claims"])
+
+
+def map_points(result: Mapping[str, Any], claim: str) -> list[dict[str, Any]]:
+    """Where a claim holds: its effect at every point of a `:map` run, in the order of the condition.
+
+    Args:
+      result: of a run whose tasks are the points: `result["map"]` is `{"condition": "share of wrong labels", "values":
+        {task: value}}`.
+      claim: its name without the task.
+
+    Returns:
+      One dict a point: `value`, `effect`, `ci95`, `verdict`.
+    """
+    values = result["map"]["values"]
+    found = {one["name"]: one for one in result["claims"]}
+    points = [{"value": value, **found[f"{task}/{claim}"]} for task, value in values.items()]
+    kept = ("value", "effect", "ci95", "verdict")
+    return [{key: point[key] for key in kept} for point in sorted(points, key=lambda point: point["value"])]
+
+
+def map_table(result: Mapping[str, Any], claim: str) -> str:
+    """The points of `map_points` as a table.
+
+    Args:
+      result, claim: as there.
+    """
+    rows = [[result["map"]["condition"], "effect", "95 % interval", "verdict"]]
+    rows += [
+        [f"{point['value']:g}", _number(point["effect"]), _span(point["ci95"]), point["verdict"]]
+        for point in map_points(result, claim)
+    ]
+    return "\n".join(table(rows))
+
+
+def filled(text: str, result: Mapping[str, Any]) -> str:
+    """A text written by people with its numbers put in, so that they cannot drift from the result.
+
+    `{claim:NAME}` becomes effect, interval and verdict, of a withdrawn claim the word alone; `{claim:NAME:KEY}` is one
+    number or word of the claim, and `{arm:NAME:METRIC}` the mean over seeds. A number that is missing, as those of an
+    arm that diverged, is a dash.
+
+    Args:
+      text: with placeholders.
+      result: the content of a result.json.
+
+    Raises:
+      ValueError: a placeholder that names nothing in the result.
+    """
+    return re.sub(r"\{(claim|arm):([^{}:]+)(?::([^{}:]+))?\}", lambda match: _value(match, result), text)
+
+
+def _value(match: re.Match, result: Mapping[str, Any]) -> str:
+    what, name, key = match.groups()
+    try:
+        if what == "arm":
+            return _mean({**result["prepare"], **result["arms"]}[name], key)
+        claim = next(claim for claim in result["claims"] if claim["name"] == name)
+        if key is None:
+            return _said(claim)
+        value = claim[key]
+        return value if isinstance(value, str) else "–" if value is None else f"{value:.3g}"
+    except (KeyError, StopIteration, TypeError):
+        raise ValueError(f"{match.group()} names nothing in the result of {result['config']}") from None
+
+
+def _mean(arm: Mapping[str, Any], metric: str) -> str:
+    values = [None] if "diverged" in arm else arm["metrics"][metric]
+    return "–" if None in values else f"{np.mean(values):.3f}"
+
+
+def _said(claim: Mapping[str, Any]) -> str:
+    if claim["verdict"] == "withdrawn" or claim["effect"] is None:
+        return claim["verdict"]
+    low, high = claim["ci95"] or (None, None)
+    span = "" if low is None else f" [{low:+.3f}, {high:+.3f}]"
+    return f"{claim['effect']:+.3f}{span}, {claim['verdict']}"

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -13,16 +12,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlab.training import curves, report
-from jaxlab.training._ahead import Programs, stage_salt
+from jaxlab.training import curves, report, verdicts
+from jaxlab.training._ahead import Programs
 from jaxlab.training.checkpoint import Checkpoints
-from jaxlab.training.experiment import Arm, Experiment, Plan
-from jaxlab.training.loop import Diverged, Fit, fit
+from jaxlab.training.claims import of_run
+from jaxlab.training.code import sources
+from jaxlab.training.experiment import Experiment, Plan
+from jaxlab.training.loop import Diverged, Fit, Lane, train
 from jaxlab.training.metrics import MetricLog, to_json, write_atomically
 from jaxlab.training.preemption import Preempted
+from jaxlab.training.provenance import commit
 from jaxlab.training.workdir import Workdir
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 Tasks = Mapping[str, Experiment]
 
@@ -47,12 +47,14 @@ def run(
     *,
     name: str = "experiment",
     variant: str = "default",
+    scale: str = "",
     stop: Callable[[], bool] = lambda: False,
     show: bool | None = None,
     tensorboard: bool = False,
+    accept_code: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Run one experiment on each of its tasks and write the folder that DESIGN describes.
+    """Run one experiment on each of its tasks and write its folder: log, checkpoints, code, curves, report, result.
 
     What a workdir already holds is used: finished arms are read back from their last checkpoint, an interrupted one
     goes on from its newest sound checkpoint, and the outcome is bit for bit that of an uninterrupted run.
@@ -62,10 +64,11 @@ def run(
         reported as "task/arm".
       plan: seeds, rhythm, devices: the same for every arm.
       workdir: opened (`Workdir.opened`) by the caller.
-      name, variant: of the config, for the result.
+      name, variant, scale: of the config, for the result.
       stop: asked between chunks.
       show: progress bars; None shows them on a terminal.
       tensorboard: also write event files to `<workdir>/tensorboard`.
+      accept_code: go on in a folder that other code has trained in; the result names both.
       say: receives one line for what a person should know.
 
     Returns:
@@ -73,9 +76,11 @@ def run(
 
     Raises:
       PreemptedRun: `stop` said so.
+      WorkdirError: other code has trained in the folder.
       OSError: the folder cannot be written; what was saved stays.
     """
     main = jax.process_index() == 0
+    code = workdir.keep_code(sources(), accept=accept_code) if main else []
     boards = workdir.path / "tensorboard" if tensorboard and main else None
     log = MetricLog(workdir.metrics if main else None, tensorboard=boards)
     runner = _Runner(tasks, plan, workdir, log, stop, show if main else False, say)
@@ -86,20 +91,21 @@ def run(
     finally:
         runner.close()
     log.close()
-    scores = {arm: facts["metrics"] for arm, facts in arms.items()}
-    claims = [c for task, experiment in tasks.items() for c in _decide(task, experiment, scores)]
+    scores = {name: facts["metrics"] for name, facts in {**stages, **arms}.items()}
     result = to_json(
         {
             "config": name,
             "variant": variant,
-            "commit": _commit(),
+            "scale": scale,
+            "commit": commit(),
+            "code": code,
             "device": _device(plan),
             "versions": _versions(),
             "seeds": list(plan.seeds),
             "wall_s": round(runner.wall_s, 1),
             "arms": arms,
             "prepare": stages,
-            "claims": claims,
+            "claims": _decide(tasks, plan, variant, scores),
         }
     )
     if main:
@@ -115,7 +121,7 @@ class _Runner:
     ):
         self._plan, self._workdir, self._log = plan, workdir, log
         self._stop, self._show, self._say = stop, show, say
-        self._programs = Programs(tasks, plan, self._left)
+        self._programs = Programs(tasks, plan, self._checkpoints)
         self.wall_s = 0.0
 
     def close(self) -> None:
@@ -125,104 +131,101 @@ class _Runner:
     def compare(self, task: str, experiment: Experiment, stages: dict) -> dict[str, Any]:
         """Run one task: its stages, whose facts go into `stages`, then its arms, whose facts are returned."""
         prefix = f"{task}/" if task else ""
-        context, trouble = self.prepare(experiment, prefix, stages)
+        context, trouble = self.prepare(task, experiment, prefix, stages)
         arms, ends = {}, {}
-        for name, arm in experiment.arms.items():
-            facts, done = (trouble, None) if trouble else self.finish(prefix + name, arm, experiment, context)
-            arms[prefix + name] = facts
-            if done is not None and experiment.examples is not None and jax.process_count() == 1:
-                ends[name] = _first_seed(arm, done)
+        for group in self._programs.groups[task]:
+            names = [prefix + name for name in group.names]
+            if trouble:
+                arms |= dict.fromkeys(names, trouble)
+                continue
+            program = self._programs.take(names[0])
+            for name, (facts, done) in zip(
+                group.names, self.finish(names, program, task, experiment, context)
+            ):
+                arms[prefix + name] = facts
+                if done is not None and experiment.examples is not None and jax.process_count() == 1:
+                    ends[name] = _first_seed(program, done)
         if ends:
             picture = f"examples-{task}.png" if task else "examples.png"
-            _draw_examples(self._workdir.path / picture, experiment, ends)
-        return arms
-
-    def _left(self, name: str, steps: int) -> bool:
-        return (self._checkpoints(name).newest or 0) < steps
+            data = self._programs.data[task].of_first_seed()
+            _draw_examples(self._workdir.path / picture, experiment, ends, data)
+        # In the order of the experiment, not of the groups.
+        return {prefix + name: arms[prefix + name] for name in experiment.arms}
 
     def _checkpoints(self, name: str) -> Checkpoints:
-        return Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity)
+        return Checkpoints(self._workdir.checkpoints(name), identity=self._workdir.identity_of(name))
 
-    def prepare(self, experiment: Experiment, prefix: str, stages: dict) -> tuple[dict, dict | None]:
+    def prepare(
+        self, task: str, experiment: Experiment, prefix: str, stages: dict
+    ) -> tuple[dict, dict | None]:
         """Run the stages; returns the context, or what stands in for every arm when a stage diverged."""
         context: dict[str, Any] = {}
-        for stage_name, stage in experiment.prepare.items():
+        for stage_name in experiment.prepare:
             name = f"{prefix}{stage_name}"
-            facts, done = self.finish(name, stage, experiment, context, salt=stage_salt(stage_name))
+            program = self._programs.take(name)
+            ((facts, done),) = self.finish([name], program, task, experiment.of_stages(), context)
             stages[name] = facts
             if done is None:
                 return {}, {**facts, "steps": 0, "diverged": {**facts["diverged"], "stage": name}}
-            context[stage_name] = _export(stage, done)
+            context[stage_name] = program.export(done.state)
         return context, None
 
     def finish(
-        self, name: str, arm: Arm, experiment: Experiment, context: dict, *, salt: int = 0
-    ) -> tuple[dict[str, Any], Fit | None]:
-        """Train one arm to its end; returns what the result says of it, and the fit unless it diverged."""
-        checkpoints = self._checkpoints(name)
+        self, names: list[str], program: Any, task: str, experiment: Experiment, context: dict
+    ) -> list[tuple[dict[str, Any], Fit | None]]:
+        """Train a group to its end; returns what the result says of each arm, and its fit unless it diverged."""
+        checkpoints = [self._checkpoints(name) for name in names]
+        lanes = [self._lane(name, own) for name, own in zip(names, checkpoints)]
+        title = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         try:
-            done = fit(
-                arm.learner,
-                data=experiment.data,
-                draw=experiment.draw,
-                steps=arm.steps,
-                plan=self._plan,
-                context=context,
-                evaluate=arm.evaluate or experiment.evaluate,
-                sharding=arm.sharding,
-                salt=salt,
-                program=self._programs.take(name),
-                checkpoints=checkpoints,
-                log=lambda row: self._log.write({"arm": name, **row}),
-                rewind=lambda step: self._log.rewind(name, step),
-                stop=self._stop,
-                title=name,
-                show=self._show,
-            )
-        except Diverged as error:
-            self._say(f"{name} stopped: {error}")
-            where = {"step": error.step, "seed": error.seed, "metric": error.metric}
-            return {"steps": error.step, "metrics": {}, "diverged": where}, None
+            ends = train(
+                program, lanes, experiment, self._plan,
+                data=self._programs.data[task], context=context, stop=self._stop, title=title, show=self._show,
+            )  # fmt: skip
         except Preempted as error:
-            raise PreemptedRun(name, error.step) from None
+            raise PreemptedRun(names[0], error.step) from None
         finally:
-            checkpoints.close()
-        self.wall_s += done.wall_s
-        return {"steps": arm.steps, "metrics": {k: v.tolist() for k, v in done.final.items()}}, done
+            for own in checkpoints:
+                own.close()
+        return [self._facts(name, program, end) for name, end in zip(names, ends)]
+
+    def _lane(self, name: str, checkpoints: Checkpoints) -> Lane:
+        return Lane(
+            checkpoints,
+            log=lambda row: self._log.write({"arm": name, **row}),
+            rewind=lambda step: self._log.rewind(name, step),
+        )
+
+    def _facts(self, name: str, program: Any, end: Fit | Diverged) -> tuple[dict[str, Any], Fit | None]:
+        if isinstance(end, Diverged):
+            self._say(f"{name} stopped: {end}")
+            where = {"step": end.step, "seed": end.seed, "metric": end.metric}
+            return {"steps": end.step, "metrics": {}, "diverged": where}, None
+        self.wall_s += end.wall_s
+        facts = {"steps": program.group.steps, "metrics": {k: v.tolist() for k, v in end.final.items()}}
+        return facts, end
 
 
-def _export(stage: Arm, done: Fit) -> Any:
-    if stage.learner.jit:
-        return jax.jit(jax.vmap(stage.export))(done.state)
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *[stage.export(state) for state in done.state])
+def _first_seed(program: Any, done: Fit) -> Any:
+    return done.state[0] if program.on_host else jax.tree.map(lambda leaf: leaf[0], done.state)
 
 
-def _first_seed(arm: Arm, done: Fit) -> Any:
-    return jax.tree.map(lambda leaf: leaf[0], done.state) if arm.learner.jit else done.state[0]
-
-
-def _draw_examples(path: Path, experiment: Experiment, ends: Mapping[str, Any]) -> None:
-    figure = experiment.examples(ends, experiment.data)
+def _draw_examples(path: Path, experiment: Experiment, ends: Mapping[str, Any], data: Any) -> None:
+    figure = experiment.examples(ends, data)
     with io.BytesIO() as picture:
         figure.savefig(picture, format="png", dpi=110)
         write_atomically(path, picture.getvalue())
 
 
-def _decide(task: str, experiment: Experiment, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    prefix = f"{task}/" if task else ""
-    own = {name: scores[prefix + name] for name in experiment.arms}
-    decided = [report.decide(claim, own) for claim in experiment.claims]
-    if not task:
-        return decided
-    return [
-        {
-            **claim,
-            "text": f"{task}: {claim['text']}",
-            "arm": prefix + claim["arm"],
-            "versus": prefix + claim["versus"],
-        }
-        for claim in decided
-    ]
+def _decide(tasks: Tasks, plan: Plan, variant: str, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return verdicts.decide(
+        of_run({task: experiment.claims for task, experiment in tasks.items()}),
+        scores,
+        seeds=plan.seeds,
+        n_data={task: experiment.n_data(plan) for task, experiment in tasks.items()},
+        resplit={task: experiment.resplit for task, experiment in tasks.items()},
+        no_verdict="a smoke run" if variant == "smoke" else "",
+    )
 
 
 def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Tasks) -> None:
@@ -234,23 +237,11 @@ def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Task
     curves.plot(
         workdir.path / "curves.png", rows=log.rows, panels=panels, claims=result["claims"], title=title
     )
+    metric, profiles = report.over_tasks(result)
+    if profiles:
+        curves.plot_profiles(workdir.path / "profiles.png", profiles, metric=metric)
     write_atomically(workdir.path / "report.md", report.markdown(result))
     write_atomically(workdir.result, json.dumps(result, indent=1) + "\n")
-
-
-def _commit(root: Path = _ROOT) -> str | None:
-    """The commit of this code, with "-dirty" when files differ from it; None outside a checkout.
-
-    Published results do not count: the one published before must not make the next look like other code.
-    """
-    try:
-        ask = lambda *words: subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-        changed = ask("status", "--porcelain", "-uno", "--", ".", ":(exclude)results")
-        return ask("rev-parse", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _device(plan: Plan) -> str:

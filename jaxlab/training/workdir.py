@@ -8,12 +8,13 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import jax
 import numpy as np
 
+from jaxlab.training.code import changed, pack, unpack
 from jaxlab.training.metrics import write_atomically
 
 
@@ -21,23 +22,67 @@ class WorkdirError(Exception):
     """A folder that cannot be used; the message is one line that says why and what to do."""
 
 
+# Keys of a config that decide nothing about what is trained.
+_TEXTS = frozenset(("mesh", "claims", "paper", "minutes"))
+
+
 class Workdir:
-    """Paths of one run, and the digest of the config it belongs to.
+    """Paths of one run, and what tells it from others.
 
     Args:
       path: the folder.
-      config: the run's full config as plain JSON values; what is compared when a folder is used again. Its "mesh"
-        is not: a run may go on with other devices.
+      config: the run's full config as plain JSON values; what is compared when a folder is used again. Devices
+        ("mesh"), claims and texts are not, and of the arms (entries of a dict called "arms") only those that both
+        have: a run may go on with other devices, other claims and one more arm.
     """
 
     def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
         self.path = pathlib.Path(path).absolute()
         self.config = config
-        self.identity = hashlib.sha256(json.dumps(_comparable(config), sort_keys=True).encode()).hexdigest()
+        self.identity = _digest(_comparable(config))
+
+    def identity_of(self, name: str) -> str:
+        """A digest of all that decides what an arm or stage trains: of the arms' settings its own alone.
+
+        Args:
+          name: "arm", or "task/arm" where the config has a dict "tasks".
+        """
+        task, _, arm = name.rpartition("/")
+        return _digest(_of_arm(_comparable(self.config), task, arm))
 
     def checkpoints(self, arm: str) -> pathlib.Path:
         """Where the checkpoints of one arm or stage lie."""
         return self.path / "checkpoints" / arm
+
+    def keep_code(self, now: Mapping[str, str], *, accept: bool = False) -> list[dict[str, Any]]:
+        """Compare the code that trained here with today's; the first run, and one that accepts, leaves a copy.
+
+        Args:
+          now: from `training.code.sources`.
+          accept: go on though it differs.
+
+        Returns:
+          One entry per version, oldest first: `digest`, and `changed`, the files that differ from the one before.
+
+        Raises:
+          WorkdirError: it differs in what it computes, and `accept` is False.
+        """
+        archives = sorted(self.path.glob("code-[0-9]*.zip"))
+        versions = [unpack(path.read_bytes()) for path in archives]
+        differing = changed(versions[-1], now) if versions else []
+        if differing and not accept:
+            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+            raise WorkdirError(
+                f"{self.path} was trained with other code ({', '.join(differing[:3])}{more}): "
+                "start over with --fresh, or go on with --accept_code"
+            )
+        if differing or not versions:
+            versions.append(dict(now))
+            write_atomically(self.path / f"code-{len(versions):02d}.zip", pack(now))
+        steps = zip([{}, *versions], versions)
+        return [
+            {"digest": _digest(dict(new)), "changed": changed(old, new) if old else []} for old, new in steps
+        ]
 
     @property
     def metrics(self) -> pathlib.Path:
@@ -111,8 +156,9 @@ class Workdir:
             before = json.loads(saved.read_text())
         except ValueError:
             raise WorkdirError(f"{saved} cannot be read: start over with --fresh") from None
-        if _comparable(before) != _comparable(self.config):
-            changes = "; ".join(differences(_comparable(before), _comparable(self.config)))
+        before, now = _in_both(_comparable(before), _comparable(self.config))
+        if before != now:
+            changes = "; ".join(differences(before, now))
             raise WorkdirError(
                 f"{self.path} holds a run of another config ({changes}): give another --workdir, or --fresh"
             )
@@ -128,8 +174,40 @@ def _all_agree(fine: bool, path: pathlib.Path) -> None:
         raise WorkdirError(f"the first process cannot use {path}: it says why")
 
 
+def _digest(config: Any) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key != "mesh"}
+    return {key: value for key, value in config.items() if key not in _TEXTS}
+
+
+def _of_arm(config: Any, task: str, arm: str) -> Any:
+    """The part of a config that concerns one arm."""
+    if not isinstance(config, dict):
+        return config
+    own = {"arms": arm, "tasks": task}
+    kept = {}
+    for key, value in config.items():
+        if key in own and isinstance(value, dict) and (key == "arms" or task in value):
+            value = {name: one for name, one in value.items() if name == own[key]}
+        kept[key] = _of_arm(value, task, arm)
+    return kept
+
+
+def _in_both(before: Any, now: Any) -> tuple[Any, Any]:
+    """Two configs without the arms that only one of them has."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return before, now
+    before, now = dict(before), dict(now)
+    for key in before.keys() & now.keys():
+        one, other = before[key], now[key]
+        if key == "arms" and isinstance(one, dict) and isinstance(other, dict):
+            one, other = (
+                {name: own[name] for name in one if name in one and name in other} for own in (one, other)
+            )
+        before[key], now[key] = _in_both(one, other)
+    return before, now
 
 
 def differences(before: Any, after: Any, *, prefix: str = "", most: int = 4) -> list[str]:

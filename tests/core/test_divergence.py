@@ -287,7 +287,7 @@ def test_errors_name_the_shapes(f):
 def test_other_errors():
     logits = jnp.zeros((2, 3))
     for beta in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=r"beta must be a float in \[0, 1\], got"):
+        with pytest.raises(ValueError, match=r"beta must be in \[0, 1\], got"):
             jsd(logits, logits, beta=beta)
     with pytest.raises(
         ValueError, match=r"labels \(3,\) must have the leading shape .* of logits .* \(2, 3\)"

@@ -234,7 +234,7 @@ def test_errors_name_the_shapes():
         class_means(FEATURES, LABELS[:4], num_classes=3)
     with pytest.raises(ValueError, match=r"weights \(5, 1\) must have the shape of labels \(5,\)"):
         class_means(FEATURES, LABELS, num_classes=3, weights=np.ones((5, 1)))
-    with pytest.raises(ValueError, match="labels must be integers, got float32"):
+    with pytest.raises(ValueError, match="labels must be integers, class indices, got float32"):
         class_means(FEATURES, LABELS.astype(np.float32), num_classes=3)
     with pytest.raises(ValueError, match=r"where \(3,\) must broadcast to the array it masks, \(5,\)"):
         class_means(FEATURES, LABELS, num_classes=3, where=np.ones(3))

@@ -109,7 +109,7 @@ def test_the_others_have_gradient_zero(name):
 
 def test_every_public_function_is_documented_in_one_order():
     for name in core.__all__:
-        if name in ("MASKED_LOGIT", "Learner", "GradientState"):
+        if name in ("MASKED_LOGIT", "Learner", "Computed", "TrainState", "UntilState"):
             continue
         doc = getattr(core, name).__doc__
         assert ">>>" in doc, name
@@ -117,5 +117,4 @@ def test_every_public_function_is_documented_in_one_order():
             parts = [doc.find(p) for p in ("Args:", "Returns:", "Raises:", "Reference:", ">>>")]
             present = [p for p in parts if p >= 0]
             assert parts[0] > 0 < parts[1], name
-            assert "Reference:" in doc, name
             assert present == sorted(present), name

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.data import crop_flip, images_from_npz
+from jaxlab.data import Images, crop_flip, cutout, draw, images_from_npz, random_affine, take
 
 
 def save(path, **changes):
@@ -73,3 +73,34 @@ def test_no_pad_moves_nothing_and_bad_input_is_refused():
     assert bool(same.all())
     with pytest.raises(ValueError, match="crop_flip needs images"):
         crop_flip(image[0], jax.random.key(0))
+
+
+def test_channels_that_come_first_are_refused(tmp_path):
+    message = (
+        r"\(6, 3, 8, 9\) seems to have its channels first, \[N, C, H, W\]: .*numpy.moveaxis\(images, 1, -1\)"
+    )
+    planes = np.zeros((6, 3, 8, 9), np.uint8)
+    with pytest.raises(ValueError, match=message):
+        images_from_npz(save(tmp_path / "a.npz", train_image=planes))
+    with pytest.raises(ValueError, match="seems to have its channels first"):
+        images_from_npz(save(tmp_path / "b.npz", train_image=np.zeros((6, 1, 8, 8), np.uint8)))
+    right = images_from_npz(save(tmp_path / "c.npz", train_image=np.moveaxis(planes, 1, -1)))
+    assert right["train"].image.shape == (6, 8, 9, 3)
+    with pytest.raises(ValueError, match=message):
+        crop_flip(planes, jax.random.key(0))
+    for view in (
+        lambda x: random_affine(x, jax.random.key(0)),
+        lambda x: cutout(x, jax.random.key(0), size=2),
+    ):
+        with pytest.raises(ValueError, match=message):
+            view(jnp.asarray(planes))
+    with pytest.raises(ValueError, match=message):
+        draw(Images(planes, np.zeros(6, int)), jax.random.key(0), batch_size=2)
+
+
+def test_rows_that_do_not_exist_are_refused():
+    rows = {"x": np.arange(3)}
+    assert take(rows, [2, 0])["x"].tolist() == [2, 0]
+    for index in (3, -1):
+        with pytest.raises(ValueError, match=rf"index must be in \[0, 3\), got {index}"):
+            take(rows, np.array([0, index]))

@@ -73,15 +73,15 @@ def test_the_controller_learns_to_distrust_a_wrong_teacher(problem):
     init = lambda key: (jnp.zeros((D, C)), d.fusion_controller_init(key, C, hidden=(8,)))
     make = lambda optimizer: d.bilevel_learner(
         init,
-        lambda params, controller, frozen, batch: (lower(params, controller), {}),
-        lambda params, frozen, batch: upper(params),
+        lambda params, controller, batch, context: (lower(params, controller), {}),
+        lambda params, batch, context: upper(params),
         optax.sgd(0.1),
         optimizer,
     )
 
     def train(learner):
         state = learner.init(jax.random.key(0), {})
-        step = lambda state, _: learner.update(state, None, jax.random.key(0))
+        step = lambda state, _: learner.update(state, None, jax.random.key(0), {})
         return jax.jit(lambda state: jax.lax.scan(step, state, None, length=150))(state)
 
     wrong = teacher[:B].argmax(-1) != labels[:B]
@@ -104,18 +104,17 @@ def test_the_virtual_step_may_have_a_loss_of_its_own():
     # The student follows `lower` (towards 5) whatever the controller does; only `virtual` lets it lead anywhere.
     made = lambda virtual: d.bilevel_learner(
         lambda key: (jnp.zeros(()), jnp.zeros(())),
-        lambda p, w, frozen, batch: ((p - frozen) ** 2, {}),
-        lambda p, frozen, batch: (p - 1) ** 2,
+        lambda p, w, batch, context: ((p - context["goal"]) ** 2, {}),
+        lambda p, batch, context: (p - 1) ** 2,
         optax.sgd(0.25),
         optax.sgd(0.1),
         learning_rate=0.5,
         virtual=virtual,
-        freeze=lambda context: context["goal"],
     )
     step = lambda learner: learner.update(
-        learner.init(jax.random.key(0), {"goal": 5.0}), None, jax.random.key(0)
+        learner.init(jax.random.key(0), {"goal": 5.0}), None, jax.random.key(0), {"goal": 5.0}
     )[0]
-    alone, own = step(made(None)), step(made(lambda p, w, frozen, batch: ((p - w) ** 2, {})))
+    alone, own = step(made(None)), step(made(lambda p, w, batch, context: ((p - w) ** 2, {})))
     assert alone.params == own.params == 2.5  # 0 - 0.25 * 2 * (0 - 5)
     assert alone.controller == 0.0
     # Virtual step: p' = 0 - 0.5 * 2 (0 - w) = w = 0; d (w - 1)^2 / dw = -2, times the rate 0.1.

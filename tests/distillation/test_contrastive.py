@@ -283,9 +283,9 @@ def test_arguments_are_checked():
         crd_loss(STATE, STUDENT, TEACHER, INDEX[:7], NEGATIVES)
     with pytest.raises(ValueError, match=r"negatives \(8, 0\) must be \[B, K\]"):
         crd_loss(STATE, STUDENT, TEACHER, INDEX, NEGATIVES[:, :0])
-    with pytest.raises(ValueError, match="negatives must be integers in .* got float32"):
+    with pytest.raises(ValueError, match="negatives must be integers, training examples in .* got float32"):
         crd_loss(STATE, STUDENT, TEACHER, INDEX, jnp.float32(NEGATIVES))
-    with pytest.raises(ValueError, match="temperature must be at least 0.02 .* got 0.001"):
+    with pytest.raises(ValueError, match="temperature must be at least 0.02 .* got temperature 0.001"):
         crd_loss(STATE, STUDENT, TEACHER, INDEX, NEGATIVES, temperature=0.001)
     with pytest.raises(ValueError, match="momentum must be in .* got 1.5"):
         crd_loss(STATE, STUDENT, TEACHER, INDEX, NEGATIVES, momentum=1.5)

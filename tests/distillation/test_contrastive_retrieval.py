@@ -61,6 +61,11 @@ def test_the_loss_is_that_of_the_equations(authors_code):
     np.testing.assert_allclose(dcd_loss(STUDENT, TEACHER, **options), expected, rtol=1e-5)
 
 
+def test_the_share_of_the_distillation_may_be_traced():
+    traced = jax.jit(lambda alpha: dcd_loss(STUDENT, TEACHER, alpha=alpha))(0.3)
+    np.testing.assert_allclose(traced, dcd_loss(STUDENT, TEACHER, alpha=0.3), rtol=1e-6)
+
+
 def test_the_released_row_weights_of_the_distillation_do_nothing():
     follow = functools.partial(dcd_loss, STUDENT, TEACHER, alpha=1.0)
     plain = jnp.square(STUDENT - TEACHER).mean()
@@ -128,7 +133,7 @@ def test_recall_counts_matches_among_the_first_k():
         (lambda: scores_of(TEACHER, jnp.zeros((3, 2), int)), r"\(4, 8\).*\(3, 2\)"),
         (lambda: scores_of(TEACHER, jnp.zeros((4, 2))), "index must be integers"),
         (lambda: dcd_loss(STUDENT[:, :3], TEACHER), r"\(4, 3\).*\(4, 8\)"),
-        (lambda: dcd_loss(STUDENT, TEACHER, alpha=2.0), "alpha is 2.0"),
+        (lambda: dcd_loss(STUDENT, TEACHER, alpha=2.0), "alpha must be in"),
         (lambda: dcd_loss(STUDENT, TEACHER, temperature=0.0), "temperature must be positive"),
         (lambda: entropy_weights(TEACHER[0]), r"teacher_scores \(8,\) must be \[B, K\]"),
         (lambda: recall_at_k(TEACHER), r"scores \(4, 8\) must be \[N, N\]"),

@@ -98,8 +98,8 @@ def test_rows_that_do_not_count_are_as_if_they_were_not_there():
         np.testing.assert_allclose(
             probe(spoiled, labels, asked, num_classes=2, where=where), expected, rtol=1e-4, atol=1e-6
         )
-        # A label that is no class marks a row to ignore.
-        ignored = np.where(where, labels, 7)
+        # A negative label marks a row to ignore.
+        ignored = np.where(where, labels, -7)
         np.testing.assert_allclose(
             probe(spoiled, ignored, asked, num_classes=2), expected, rtol=1e-4, atol=1e-6
         )
@@ -154,7 +154,7 @@ def test_probes_pass_no_gradient_to_the_features():
         (lambda x, y: local_init(x, x[:1]), "must be trees of the same shapes"),
         (lambda x, y: standardize(x, x[:, :1]), r"features \(3, 2\) and those of the training set \(3, 1\)"),
         (lambda x, y: linear_probe(x, y, x, num_classes=2, steps=0), "steps must be at least 1, got 0"),
-        (lambda x, y: linear_probe(x, y[:2], x, num_classes=2), r"labels \(2,\) must have the leading shape"),
+        (lambda x, y: linear_probe(x, y[:2], x, num_classes=2), r"train_labels \(2,\) must be \[N\]"),
         (lambda x, y: knn_probe(x, y, x, num_classes=0), "num_classes must be at least 1, got 0"),
         (lambda x, y: knn_probe(x, y, x, num_classes=2, neighbors=0), "neighbors must be at least 1, got 0"),
         (lambda x, y: knn_probe(x, y + 0.5, x, num_classes=2), "labels must be integers"),

@@ -10,6 +10,7 @@ import pytest
 from experiments._config import load
 from experiments.distillation import hack_teacher, retrieve, talk
 from jaxlab.distillation import sequence_kl
+from tests.experiments.arms import make_all, method, programs
 from tests.experiments.command import changed, finish
 
 HACKING, TALKING, DCD = (
@@ -48,7 +49,6 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
     ("path", "changes", "message"),
     [
         (HACKING, {"steps": 0}, "steps is 0"),
-        (HACKING, {"copies": 1}, "copies is 1"),
         (HACKING, {"prompts__val": 30}, "prompts ask for 47: 3 tokens of 3 make 27 prompts"),
         (HACKING, {"teacher__examples": 9}, "teacher.examples is 9: it must be between 1 and .* 8"),
         (HACKING, {"arms__offline__source": "oracle"}, "arm offline: source is 'oracle'"),
@@ -70,24 +70,7 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
 )
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message):
-        DRIVERS[path].build(changed(path, **changes))
-
-
-@pytest.mark.parametrize("path", METRICS)
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
-    counts.pop("start", None)  # nothing to tune: it takes no update
-    assert len(set(counts.values())) == 1
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", METRICS)
-def test_the_paper_variant_is_complete(path):
-    config = load(f"{path}:paper").config
-    assert set(config.keys()) == set(load(path).config.keys())
-    DRIVERS[path]._check(config)
+        make_all(DRIVERS[path].build(changed(path, **changes)))
 
 
 def test_the_tree_of_a_decoder_is_what_it_says_of_whole_sequences():
@@ -103,22 +86,36 @@ def test_the_tree_of_a_decoder_is_what_it_says_of_whole_sequences():
     np.testing.assert_allclose(sequence_kl(tree, tree), 0.0, atol=1e-6)
 
 
-def test_prompts_of_the_splits_are_disjoint_and_moments_are_spread():
+def test_prompts_of_the_splits_are_disjoint():
     prompts = hack_teacher._prompts(load(HACKING).config)
     rows = [tuple(row) for part in prompts.values() for row in part]
     assert len(rows) == len(set(rows))
-    moments = hack_teacher._moments(800, 10)
-    assert (moments[0], moments[-1]) == (1, 800)
-    assert moments == sorted(set(moments))
+
+
+def test_hacking_by_hand():
+    """Seed 0 turns at step 20, seed 1 falls by a power law to its end."""
+    history = {
+        "step": np.array([10, 20, 40]),
+        "val/proxy": np.array([[4.0, 4.0], [3.0, 2.0], [1.0, 1.0]]),
+        "val/golden": np.array([[2.0, 3.0], [1.0, 2.0], [1.5, 1.0]]),
+    }
+    found = hack_teacher._over_training("val", history)
+    expected = {"hacking": [0.5, 0.0], "golden_best": [1.0, 1.0], "proxy_fall": [2.0, 0.0]}
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[f"val/{name}"], values, rtol=1e-6)
+    np.testing.assert_allclose(found["val/exponent"][1], -1.0, rtol=1e-5)
+    np.testing.assert_allclose(found["val/deviation"][1], 0.0, atol=1e-5)
+    assert found["val/deviation"][0] > 0.1
 
 
 def test_one_way_and_two_way_have_the_same_parameters():
-    config = changed(TALKING)
-    make = lambda arm: jax.eval_shape(lambda key: _talk_params(config, arm, key), jax.random.key(0))
-    sizes = {name: jax.tree.map(jnp.shape, make(arm)) for name, arm in config.arms.items()}
+    experiment = talk.build(changed(TALKING))
+    begin = lambda arm: jax.eval_shape(method(experiment, arm).learner.init, jax.random.key(0), {}).params
+    sizes = {name: jax.tree.map(jnp.shape, begin(name)) for name in experiment.arms}
     assert sizes["one_way"] == sizes["two_way_1"]
     assert set(sizes["ce"]) == {"net"}
 
 
-def _talk_params(config, arm, key):
-    return talk._student(config, arm, 64).init(key, {"teacher": {}}).params
+def test_settings_that_differ_in_numbers_alone_are_one_program():
+    assert programs(hack_teacher.build(load(f"{HACKING}:tune").config)) == {"": (14, 7)}
+    assert programs(talk.build(load(f"{TALKING}:tune").config)) == {"": (28, 7)}

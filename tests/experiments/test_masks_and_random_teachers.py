@@ -11,6 +11,7 @@ from experiments import run
 from experiments._config import load
 from experiments.distillation import distill_random_teacher, train_masked
 from jaxlab import data
+from tests.experiments.arms import make_all, method, programs, start
 from tests.experiments.command import changed
 
 RANDOM, MASK = "configs/distillation/random_teacher.py", "configs/distillation/noise_mask.py"
@@ -69,33 +70,19 @@ def test_the_smoke_run_reports_every_arm(smoke):
 )
 def test_settings_that_make_no_sense_are_named(driver, path, changes, message):
     with pytest.raises(ValueError, match=message):
-        driver.build(changed(path, **changes))
-
-
-@pytest.mark.parametrize("path", [RANDOM, MASK])
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
-    assert len(set(counts.values())) == 1 < min(counts.values())
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", [RANDOM, MASK])
-def test_the_paper_variant_is_complete(path):
-    assert set(load(f"{path}:paper").config.keys()) == set(load(path).config.keys())
+        make_all(driver.build(changed(path, **changes)))
 
 
 def test_arms_share_the_teacher_and_the_fresh_draw():
     experiment = distill_random_teacher.build(
         changed(RANDOM, arms__near_noise__alpha=1.0, arms__near__alpha=0.3)
     )
-    begin = lambda arm: jax.jit(experiment.arms[arm].learner.init)(jax.random.key(0), {})
+    begin = lambda arm: start(experiment, arm, jax.random.key(0), {})
     near, fresh, untrained = begin("near"), begin("near_noise"), begin("pixels")
     same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # each is a program of its own
-    jax.tree.map(same, near.frozen, fresh.frozen)
-    jax.tree.map(same, untrained.params, near.frozen)
-    mixed = jax.tree.map(lambda t, f: (0.7 * t + 0.3 * f) / np.sqrt(0.58), near.frozen, fresh.params)
+    jax.tree.map(same, near.memory, fresh.memory)
+    jax.tree.map(same, untrained.params, near.memory)
+    mixed = jax.tree.map(lambda t, f: (0.7 * t + 0.3 * f) / np.sqrt(0.58), near.memory, fresh.params)
     jax.tree.map(same, near.params, mixed)
 
 
@@ -115,18 +102,27 @@ def test_modalities_by_hand():
 def test_the_policy_and_the_bases_rest_once_the_masks_are_gone():
     config = changed(MASK, weight_decay=0.0, momentum=0.0, masked_fraction=0.25)
     experiment = train_masked.build(config)
-    learner = experiment.arms["reinforce"].learner
-    update, state = jax.jit(learner.update), jax.jit(learner.init)(jax.random.key(0), {})
+    learner, state = (
+        method(experiment, "reinforce").learner,
+        start(experiment, "reinforce", jax.random.key(0), {}),
+    )
     batch = experiment.draw(experiment.data["train"], jax.random.key(1))
-    masked, _ = update(state, batch, jax.random.key(2))  # one of four steps has masks
-    clean, _ = update(masked, batch, jax.random.key(3))
-    other, _ = update(masked, batch, jax.random.key(4))
+    update = jax.jit(lambda state, seed: learner.update(state, batch, jax.random.key(seed), {})[0])
+    masked = update(state, 2)  # one of four steps has masks
+    clean, other = update(masked, 3), update(masked, 4)
     apart = lambda a, b: max(
         float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b))
     )
-    assert apart(state.bases, masked.bases) > 0
+    assert apart(state.memory, masked.memory) > 0
     assert apart(state.params["policy"], masked.params["policy"]) > 0
-    assert apart(masked.bases, clean.bases) == 0
+    assert apart(masked.memory, clean.memory) == 0
     assert apart(masked.params["policy"], clean.params["policy"]) == 0
     # Without masks the step's key changes nothing.
     assert apart(clean.params, other.params) == 0
+
+
+def test_settings_that_differ_in_numbers_alone_are_one_program():
+    digits = load(f"{RANDOM}:smoke").config.data
+    config = changed(RANDOM, "tune", data=digits, probe__train_examples=64)
+    assert programs(distill_random_teacher.build(config)) == {"": (21, 5)}
+    assert programs(train_masked.build(load(f"{MASK}:tune").config)) == {"": (24, 6)}

@@ -11,6 +11,7 @@ from experiments import run
 from experiments._config import load
 from experiments.merging import merge_models
 from experiments.ranking import rank_from_clicks
+from tests.experiments.arms import make_all, method, programs, start
 from tests.experiments.command import changed
 
 ADAMERGING, DLA = "configs/merging/adamerging.py", "configs/ranking/dla.py"
@@ -82,7 +83,7 @@ def test_entropy_is_logged_under_the_name_of_its_inputs(smoke):
 )
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message):
-        DRIVERS[path].build(changed(path, **changes))
+        make_all(DRIVERS[path].build(changed(path, **changes)))
 
 
 def test_the_inputs_of_entropy_are_apart_from_the_scored_ones_unless_the_arm_says_so():
@@ -106,10 +107,8 @@ def test_every_arm_sees_the_same_clicks_and_begins_with_the_same_ranker():
     batch = built.draw(built.data["train"], jax.random.key(0))
     again = built.draw(built.data["train"], jax.random.key(0))
     np.testing.assert_array_equal(batch["click"], again["click"])
-    first, second = (
-        jax.jit(built.arms[arm].learner.init)(jax.random.key(0), {}).params["ranker"]
-        for arm in ("ipw_true", "dla")
-    )
+    begin = lambda arm: start(built, arm, jax.random.key(0), {}).params["ranker"]
+    first, second = begin("ipw_true"), begin("dla")
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
@@ -117,31 +116,17 @@ def test_one_step_of_dual_learning_moves_both_models_and_no_other_arm_its_propen
     built = rank_from_clicks.build(changed(DLA))["eta1"]
     batch = built.draw(built.data["train"], jax.random.key(0))
     for arm, moves in (("ipw_true", False), ("dla", True)):
-        learner = built.arms[arm].learner
-        state = learner.init(jax.random.key(0), {})
-        after, _ = jax.jit(learner.update)(state, batch, jax.random.key(1))
+        state = start(built, arm, jax.random.key(0), {})
+        after, _ = jax.jit(method(built, arm).learner.update)(state, batch, jax.random.key(1), {})
         assert bool(jnp.any(after.params["propensity"] != 0)) == moves
         assert jnp.any(after.params["ranker"]["params"]["classifier"]["kernel"]
                        != state.params["ranker"]["params"]["classifier"]["kernel"])  # fmt: skip
 
 
-@pytest.mark.parametrize("path", DRIVERS)
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    loaded = load(f"{path}:tune")
-    config, default = loaded.config, load(path).config
-    for task in config.tasks.values():
-        arms = task.get("arms", config.get("arms"))
-        counts = {name: sum(key.rpartition("_")[0] == name for key in arms) for name in loaded.module.GRID}
-        assert len(set(counts.values())) == 1
-        assert counts.popitem()[1] >= 3
-        assert len(arms) == len(loaded.module.GRID) * counts.popitem()[1]
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", DRIVERS)
-@pytest.mark.parametrize("variant", ["smoke", "tune", "paper"])
-def test_every_variant_has_the_keys_of_the_default_and_is_sound(path, variant):
-    config, default = load(f"{path}:{variant}").config, load(path).config
-    assert set(config) == set(default)
-    DRIVERS[path]._check(config)
+def test_settings_that_differ_in_numbers_alone_are_one_program():
+    """How much TIES keeps is the size of a selection, and no number that a program is given."""
+    both = programs(merge_models.build(load(f"{ADAMERGING}:tune").config))
+    assert both == {"apart": (21, 10), "overlapping": (21, 10)}
+    small = load(f"{DLA}:smoke").config.data
+    both = programs(rank_from_clicks.build(changed(DLA, "tune", data=small)))
+    assert both == {"eta1": (20, 5), "eta2": (20, 5)}

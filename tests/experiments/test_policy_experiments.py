@@ -86,17 +86,6 @@ def test_held_out_problems_are_of_the_difficulty_they_claim():
     assert set(train_policy.build(changed(GRPO, test=False)).data) == {"train", "val"}
 
 
-@pytest.mark.parametrize("path", [KDRL, GRPO])
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config = load(f"{path}:tune").config
-    default = load(path).config
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in default.arms}
-    assert len(set(counts.values())) == 1
-    assert min(counts.values()) >= 3
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
 def test_dapos_own_scale_is_a_model_of_32_billion_parameters():
     config = load(f"{GRPO}:paper").config
     arms = train_policy.build(config).arms

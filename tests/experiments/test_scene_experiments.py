@@ -66,18 +66,6 @@ def test_settings_that_make_no_sense_are_named(driver, path, changes, message):
         driver.build(changed(path, **changes))
 
 
-@pytest.mark.parametrize("path", METRICS)
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    every = load(f"{path}:paper").config.arms.keys()
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in every}
-    assert len(set(counts.values())) == 1 < min(counts.values())
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-    variants = ("", ":ablations") if "dual_mean_teacher" in path else ("",)
-    assert {name for variant in variants for name in load(path + variant).config.arms} == set(every)
-
-
 def test_the_grid_counts_points_and_averages_them():
     points = jnp.array(
         [[[0.5, -15.5, 0.2, 0.4], [0.75, -15.5, 0.4, 0.8], [31.9, 15.9, 1.0, 1.0], [40.0, 0.0, 1.0, 1.0]]]

@@ -41,25 +41,3 @@ def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         segment.build(changed(path, **changes))
-
-
-@pytest.mark.parametrize("path", METRICS)
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    every = load(f"{path}:paper").config.arms.keys()
-    counts = {name: sum(key.rpartition("_")[0] == name for key in config.arms) for name in every}
-    assert {name for variant in ("", ":ablations") for name in load(path + variant).config.arms} == set(every)
-    assert len(set(counts.values())) == 1
-    assert min(counts.values()) >= 3
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", METRICS)
-def test_every_variant_has_the_keys_of_the_default(path):
-    default = load(path).config
-    for variant in ("smoke", "tune", "ablations", "paper"):
-        config = load(f"{path}:{variant}").config
-        assert set(config) == set(default)
-        for arm in config.arms.values():
-            assert set(arm) == set(next(iter(default.arms.values())))

@@ -11,7 +11,7 @@ import pytest
 from experiments import run
 from experiments._config import load
 from experiments.distillation import train_student
-from experiments.distillation._students import STUDENTS
+from tests.experiments.arms import make_all, method, programs, start, untrained
 from tests.experiments.command import ROOT
 
 DHKD, ND, ALL = (f"configs/distillation/{name}.py" for name in ("dhkd", "nd_loss", "all"))
@@ -78,15 +78,15 @@ def _experiment(path):
 
 
 @functools.cache
+def _context(path):
+    return untrained(_experiment(path), jax.random.key(1))
+
+
+@functools.cache
 def _states(path):
     """`{arm: initial state}` for one seed and an untrained teacher."""
     experiment = _experiment(path)
-    context = {}
-    for name, stage in experiment.prepare.items():
-        context[name] = stage.export(jax.jit(stage.learner.init)(jax.random.key(1), dict(context)))
-    return {
-        name: jax.jit(arm.learner.init)(jax.random.key(2), context) for name, arm in experiment.arms.items()
-    }
+    return {name: start(experiment, name, jax.random.key(2), _context(path)) for name in experiment.arms}
 
 
 @pytest.mark.parametrize("path", [DHKD, ND])
@@ -97,14 +97,14 @@ def test_every_arm_starts_from_the_same_student(path):
 
 
 def test_the_class_means_are_those_of_the_teachers_vectors():
-    state, experiment = _states(ND)["kd_nd"], _experiment(ND)
+    context, experiment = _context(ND), _experiment(ND)
     config = load(f"{ND}:smoke").config
     task = train_student._task(config.tasks.narrow, experiment.data)
     train = experiment.data["train"]
-    vectors = task.teacher.apply(state.frozen["teacher"], train.image, return_features=True)[1][-1]
+    vectors = task.teacher.apply(context["teacher"], train.image, return_features=True)[1][-1]
     for label in range(3):
         own = np.asarray(vectors)[np.asarray(train.label) == label].mean(0)
-        np.testing.assert_allclose(state.frozen["means"][label], own, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(context["means"][label], own, rtol=1e-4, atol=1e-5)
 
 
 def test_a_projector_comes_with_a_feature_loss_between_different_widths():
@@ -119,37 +119,38 @@ def _batch(path):
 
 
 def _stepped(path, arm, **changes):
-    """Parameters after one step of `arm`, some of its settings changed, and the metrics."""
+    """Parameters before and after one step of `arm`, some of its settings changed, and the metrics."""
+    experiment = _changed(path, arm, changes)
+    update, begun = jax.jit(method(experiment, arm).learner.update), _begun(experiment, arm, path)
+    state, metrics = update(begun, _batch(path), jax.random.key(4), _context(path))
+    return begun.params, state.params, metrics
+
+
+def _changed(path, arm, changes):
     config = load(f"{path}:smoke").config
-    spec = config.tasks[TASK[path]]
-    settings = spec.arms[arm]
+    settings = config.tasks[TASK[path]].arms[arm]
     with settings.unlocked():
         settings.update(changes)
-    task = train_student._task(spec, _experiment(path).data)
-    learner, _ = STUDENTS[settings.objective](task, settings)
-    state, metrics = jax.jit(learner.update)(_states(path)[arm], _batch(path), jax.random.key(4))
-    return state.params, metrics
+    return train_student.build(config)[TASK[path]]
+
+
+def _begun(experiment, arm, path):
+    return start(experiment, arm, jax.random.key(2), _context(path))
 
 
 def test_alignment_changes_the_step_only_where_the_gradients_disagree():
-    plain, metrics = _stepped(DHKD, "two_heads", weight=1.0)
-    aligned, _ = _stepped(DHKD, "aligned", weight=1.0)
+    _, plain, metrics = _stepped(DHKD, "two_heads", weight=1.0)
+    _, aligned, _ = _stepped(DHKD, "aligned", weight=1.0)
     same = jax.tree.map(lambda a, b: jnp.allclose(a, b, rtol=1e-4, atol=1e-6), plain, aligned)
     assert all(jax.tree.leaves(same)) == bool(metrics["body_agreement"] >= 0)
 
 
 def test_one_head_with_two_gradients_steps_as_the_sum_of_the_losses():
-    apart, _ = _stepped(DHKD, "one_head", weight=0.5, ce_weight=1.0)
-    config = load(f"{DHKD}:smoke").config
-    spec, settings = config.tasks.digits, config.tasks.digits.arms.one_head
-    with settings.unlocked():
-        settings.update({"weight": 0.5, "ce_weight": 1.0})
-    learner, _ = STUDENTS["logits"](train_student._task(spec, _experiment(DHKD).data), settings)
-    start, teacher = _states(DHKD)["one_head"], _states(DHKD)["binary"].frozen
-    state = learner.init(jax.random.key(2), {"teacher": teacher})
-    jax.tree.map(np.testing.assert_array_equal, state.params, start.params["net"])
-    state, _ = jax.jit(learner.update)(state, _batch(DHKD), jax.random.key(4))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.params, apart["net"])
+    weights = {"weight": 0.5, "ce_weight": 1.0}
+    begun, apart, _ = _stepped(DHKD, "one_head", **weights)
+    same, together, _ = _stepped(DHKD, "one_head", objective="logits", **weights)
+    jax.tree.map(np.testing.assert_array_equal, same, begun["net"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), together, apart["net"])
 
 
 @pytest.mark.parametrize(
@@ -163,30 +164,13 @@ def test_one_head_with_two_gradients_steps_as_the_sum_of_the_losses():
     ],
 )
 def test_settings_that_make_no_sense_are_named(path, arm, changes, message):
-    config = load(f"{path}:smoke").config
-    settings = config.tasks[TASK[path]].arms[arm]
-    with settings.unlocked():
-        settings.update(changes)
     with pytest.raises(ValueError, match=message):
-        train_student.build(config)
+        make_all({"": _changed(path, arm, changes)})
 
 
-@pytest.mark.parametrize("path", [DHKD, ND])
-def test_tuning_gives_every_arm_the_same_number_of_settings_and_never_sees_the_test(path):
-    config, default = load(f"{path}:tune").config, load(path).config
-    for name, task in config.tasks.items():
-        arms = default.tasks[name].arms
-        counts = {arm: sum(key.rpartition("_")[0] == arm for key in task.arms) for arm in arms}
-        assert len(set(counts.values())) == 1
-        assert min(counts.values()) >= 3
-    assert not config.test
-    assert config.first_seed >= default.first_seed + default.seeds
-
-
-@pytest.mark.parametrize("path", [DHKD, ND])
-def test_the_paper_variant_has_the_arms_of_the_default(path):
-    paper, default = load(f"{path}:paper").config, load(path).config
-    for task in default.tasks.values():
-        assert set(paper.tasks.cifar100.arms) == set(task.arms)
-    for name, arm in paper.tasks.cifar100.arms.items():
-        assert set(arm) == set(task.arms[name])
+def test_settings_that_differ_in_numbers_alone_are_one_program():
+    """Digits of DHKD's search: four settings for each of six arms."""
+    config = load(f"{DHKD}:tune").config
+    with config.unlocked():
+        del config.tasks["hierarchy"]
+    assert programs(train_student.build(config)) == {"digits": (24, 6)}

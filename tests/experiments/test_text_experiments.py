@@ -1,7 +1,6 @@
 """The comparisons on text: they build, run, refuse what cannot be, keep their splits apart and survive a kill."""
 
 import importlib.util
-import json
 import pathlib
 import time
 
@@ -15,6 +14,8 @@ from experiments._config import load
 from experiments.post_training import _text_learning, train_on_text
 from experiments.post_training._text_policies import text_policy
 from experiments.post_training._text_tasks import ANSWERS, Scorer, Sums, text_task
+from jaxlab.training import _checkpoint_files as files
+from jaxlab.training._method import groups_of
 from jaxlab.training.metrics import read_rows
 from tests.experiments.command import ROOT, result, start
 
@@ -40,7 +41,7 @@ def straight(tmp_path_factory):
 
 def test_smollm2_smoke_runs_without_the_model(straight):
     content = result(straight)
-    assert {name: arm["steps"] for name, arm in content["arms"].items()} == {"before": 1, "grpo": 4}
+    assert {name: arm["steps"] for name, arm in content["arms"].items()} == {"before": 0, "grpo": 4}
     assert [claim["arm"] for claim in content["claims"]] == ["grpo", "grpo"]
     metrics = content["arms"]["grpo"]["metrics"]
     assert {f"test/{name}" for name in ("accuracy", "format", "length", "reward")} <= set(metrics)
@@ -51,21 +52,17 @@ def test_smollm2_smoke_runs_without_the_model(straight):
 
 
 def test_checkpoints_hold_adapters_and_no_model(straight):
-    shapes = _record(straight / "checkpoints" / "before" / "1")
+    shapes = _record(straight / "checkpoints" / "before" / "0")
     assert shapes == {
         "float32[16, 2]": 8,
         "float32[2, 16]": 4,
         "float32[2, 8]": 4,
-    }  # two layers, two seeds: q, v
+        "int32[]": 2,
+    }  # two layers, two seeds: q, v, and the steps
 
 
 def _record(folder: pathlib.Path) -> dict[str, int]:
-    found = [
-        path
-        for path in (folder / "record").rglob("*")
-        if path.is_file() and "kinds" in path.read_text("latin1")
-    ]
-    kinds = json.loads(found[0].read_text())["content"]["kinds"]
+    kinds = files.read_header(folder / "state")["kinds"]
     return {kind: kinds.count(kind) for kind in kinds}
 
 
@@ -74,7 +71,7 @@ def test_reasoning_gym_smoke_runs(tmp_path, capsys):
     assert run.main([f"--config={GYM}:smoke", f"--workdir={tmp_path}"]) == 0
     content = result(tmp_path)
     steps = {name: arm["steps"] for name, arm in content["arms"].items()}
-    assert steps == {"start": 1, "sft": 4, "grpo": 4, "rloo": 4}
+    assert steps == {"start": 0, "sft": 4, "grpo": 4, "rloo": 4}
     assert content["prepare"]["pretrained"]["steps"] == 4
     assert [claim["text"] for claim in content["claims"]] == [
         "grpo beats start",
@@ -168,6 +165,13 @@ def test_open_questions_cannot_be_imitated():
         train_on_text.build(config)
 
 
+def test_arms_on_the_host_train_by_themselves():
+    config = load(SMOKE).config.unlock()
+    config.arms.other = ConfigDict(config.arms.grpo.to_dict() | {"learning_rate": 1e-3})
+    names = [group.names for group in groups_of(train_on_text.build(config))]
+    assert names == [("before",), ("grpo",), ("other",)]
+
+
 def test_dry_run_names_the_arms_on_the_host(capsys):
     assert run.main([f"--config={SMOKE}", "--dry_run"]) == 0
     assert "| grpo   | 4     | on the host" in capsys.readouterr().out
@@ -192,14 +196,6 @@ def test_every_variant_reads_and_others_are_refused(path, capsys):
         assert load(f"{path}:{variant}").config.experiment == "post_training.train_on_text"
     assert run.main([f"--config={path}:smok"]) == 2
     assert "has no variant 'smok'; did you mean smoke?" in capsys.readouterr().err
-
-
-def test_tuning_sees_no_test_and_its_own_seeds():
-    config, tune = load(GYM).config, load(f"{GYM}:tune").config
-    assert not tune.test
-    assert not tune.claims
-    assert tune.first_seed >= config.first_seed + config.seeds
-    assert len(tune.arms) == 9
 
 
 @pytest.mark.parametrize(
@@ -235,12 +231,12 @@ def test_an_evaluation_in_parts_is_the_whole(monkeypatch):
     task = text_task(config.task, test=True)
     policy = text_policy(config, task)
     split = _text_learning.examples(policy, task, max_new_tokens=3)["test"]
-    state = _text_learning.untouched(lambda key, context: policy.init(key)).init(jax.random.key(1), {})
+    state = _text_learning.untouched(lambda key, context: policy.init(key)).fn(jax.random.key(1), {}, None)
     # Whatever digit comes first is right for somebody: accuracy is then neither 0 nor 1.
     scorer = Scorer(_text_scorer, "whole", False)
     evaluate = lambda: _text_learning.text_evaluation(
         policy, scorer, max_new_tokens=3, temperature=1.0, seconds=10.0
-    )(state, split)
+    )(state, split, {})
     whole = evaluate()
     monkeypatch.setattr(_text_learning, "_ROWS", 4)
     parts = evaluate()

@@ -15,5 +15,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config = module.get_config("smoke")
     arms = config.tasks.digits.arms
     config.tasks.digits.arms = ConfigDict({name: arms[name] for name in ("dist", "pld")})
-    config.claims = ({"text": "pld beats dist", "metric": "test/accuracy", "arm": "pld", "versus": "dist"},)
+    claim = {"name": "pld_over_dist", "text": "pld beats dist", "metric": "test/accuracy"}
+    config.claims = ({**claim, "arm": "pld", "versus": "dist"},)
     return config

@@ -19,19 +19,15 @@ def transformers():
     return pytest.importorskip("transformers", reason="transformers is not installed")
 
 
-def tiny(kind, *, tied, seed=0):
-    """A model of transformers, float32, with rounded random parameters."""
+def tiny(kind, *, tied=False, seed=0, **changes):
+    """A model of transformers, float32, with rounded random parameters; `changes` are of its configuration."""
     library = transformers()
     import torch
 
     name = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}[kind]
     own = {"head_dim": 8} if kind == "qwen3" else {}
-    config = getattr(library, f"{name}Config")(
-        **SIZES,
-        **own,
-        tie_word_embeddings=tied,
-        rope_parameters={"rope_type": "default", "rope_theta": 5000.0},
-    )
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}}
+    config = getattr(library, f"{name}Config")(**SIZES | own | rope | {"tie_word_embeddings": tied} | changes)
     model = getattr(library, f"{name}ForCausalLM")(config).float().eval()
     torch.manual_seed(seed)
     for parameter in model.parameters():

@@ -7,8 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.language import Decoder, gguf_chat_template, load_gguf, smollm2_path
+from jaxlab.language import (
+    Decoder,
+    RopeScaling,
+    gguf_chat_template,
+    load_gguf,
+    load_hugging_face,
+    save_hugging_face,
+    smollm2_path,
+)
 from jaxlab.language._extras import require
+from jaxlab.language._rope_scaling import scaled_frequencies
 
 gguf = pytest.importorskip("gguf", reason="gguf is not installed")
 
@@ -76,6 +85,7 @@ def write(path, kind="llama", *, quantised=Kind.F32, tensors=None, **metadata):
             int: writer.add_uint32,
             float: writer.add_float32,
             str: writer.add_string,
+            bool: writer.add_bool,
             list: writer.add_array,
         }
         if value is not None:
@@ -110,6 +120,76 @@ def test_a_file_gives_the_model_it_was_made_of(kind, tmp_path):
         logits(model, params), logits(MODELS[kind], params_of(kind)), rtol=1e-5, atol=1e-5
     )
     assert gguf_chat_template(path) == "{{ messages }}"
+
+
+def _as_longrope(each, strength=1.0):
+    return RopeScaling("longrope", 1.0, 48, attention_factor=strength, short_factors=each, long_factors=each)
+
+
+LINEAR, ROPE_FREQS = RopeScaling("linear", 4.0), (1.0, 2.0, 4.0, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "freqs", "expected"),
+    [
+        # The type is linear by default, and an older key holds the factor where the newer is absent.
+        ({"rope.scaling.factor": 4.0}, None, LINEAR),
+        ({"rope.scale_linear": 4.0}, None, LINEAR),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 4.0, "rope.scale_linear": 2.0}, None, LINEAR),
+        ({"rope.scaling.type": "none", "rope.scaling.factor": 4.0}, None, None),
+        ({"rope.scaling.factor": 0.0}, None, None),
+        (
+            {"rope.scaling.factor": 1.0, "rope.scaling.attn_factor": 1.0, "rope.scaling.finetuned": True},
+            None,
+            None,
+        ),
+        (
+            {
+                "rope.scaling.type": "yarn",
+                "rope.scaling.factor": 4.0,
+                "rope.scaling.original_context_length": 12,
+            },
+            None,
+            RopeScaling("yarn", 4.0, 12),
+        ),
+        ({"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0}, None, RopeScaling("yarn", 4.0, 48)),
+        (
+            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.attn_factor": 0.5},
+            None,
+            RopeScaling("yarn", 4.0, 48, attention_factor=0.5 * (0.1 * np.log(4.0) + 1)),
+        ),
+        ({"rope.scaling.attn_factor": 0.5}, None, _as_longrope((1.0,) * 4, 0.5)),
+        ({}, ROPE_FREQS, _as_longrope(ROPE_FREQS)),
+        ({"rope.scaling.factor": 4.0}, ROPE_FREQS, _as_longrope((4.0, 8.0, 16.0, 32.0))),
+    ],
+)
+def test_rope_scaling_is_what_llama_cpp_makes_of_it(metadata, freqs, expected, tmp_path):
+    extra = {} if freqs is None else {"rope_freqs.weight": np.array(freqs, np.float32)}
+    path = write(tmp_path / "model.gguf", tensors={**tensors_of("llama"), **extra}, **metadata)
+    model, params = load_gguf(path)
+    assert model == dataclasses.replace(LLAMA, rope_pairs="interleaved", rope_scaling=expected)
+    if expected == LINEAR:
+        quarter = jnp.arange(6)[None].repeat(2, axis=0) / 4.0
+        plain = dataclasses.replace(model, rope_scaling=None)
+        by_hand = plain.logits(params, plain.apply(params, TOKENS, quarter))
+        np.testing.assert_allclose(logits(model, params), by_hand, rtol=1e-5, atol=1e-5)
+        assert np.abs(by_hand - logits(plain, params)).max() > 0.1
+
+
+def test_llama_3s_scaling_in_a_gguf_file_is_the_same_function(tmp_path):
+    # The converter writes, for each frequency f, f divided by the scaled one.
+    said = RopeScaling("llama3", 8.0, 12)
+    plain = 5000.0 ** -(np.arange(0, 8, 2) / 8)
+    freqs = plain / np.asarray(scaled_frequencies(said, 8, 5000.0, jnp.int32(1)), np.float64)
+    tensors = {**tensors_of("llama"), "rope_freqs.weight": freqs.astype(np.float32)}
+    model, params = load_gguf(write(tmp_path / "model.gguf", tensors=tensors))
+    expected = logits(dataclasses.replace(LLAMA, rope_scaling=said), params_of("llama"))
+    np.testing.assert_allclose(logits(model, params), expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(expected - logits(LLAMA, params_of("llama"))).max() > 0.1
+    save_hugging_face(tmp_path, model, params)
+    again, params = load_hugging_face(tmp_path)
+    assert again == dataclasses.replace(model, rope_pairs="half")
+    np.testing.assert_allclose(logits(again, params), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("quantised", ["F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"])
@@ -213,7 +293,22 @@ def test_larger_blocks_are_read(kind, raw, value, tmp_path):
             "layer_norm_rms_epsilon is None: it must be a positive number",
         ),
         ({"rope.freq_base": float("inf")}, "llama.rope.freq_base is inf: it must be a positive number"),
-        ({"rope.scaling.type": "yarn"}, "llama.rope.scaling.type is 'yarn': only 'none' is supported"),
+        (
+            {"rope.scaling.type": "longrope"},
+            "llama.rope.scaling.type is 'longrope': it must be none, linear or yarn",
+        ),
+        ({"rope.scaling.factor": -1.0}, "llama.rope.scaling.factor is -1.0: it must be a positive number"),
+        ({"rope.scaling.yarn_attn_factor": 0.5}, "llama.rope.scaling.yarn_attn_factor is 0.5: not supported"),
+        ({"rope.scaling.yarn_beta_fast": 8.0}, "yarn_beta_fast is 8.0: only 32.0 is supported"),
+        ({"attention.sliding_window": 16}, "llama.attention.sliding_window is 16: only 0 is supported"),
+        ({"attention.scale": 0.5}, "llama.attention.scale is 0.5: only 0.0 is supported"),
+        ({"logit_scale": 2.0}, "llama.logit_scale is 2.0: only 0.0 or 1.0 is supported"),
+        ({"vocab_size": 31}, "llama.vocab_size is 31: only 32 is supported"),
+        ({"attention.value_length": 4}, "llama.attention.value_length is 4: only 8 is supported"),
+        (
+            {"hidden_activation": "gelu"},
+            "llama.hidden_activation is 'gelu': this key is on no list of docs/model",
+        ),
         ({"rope.dimension_count": 4}, "llama.rope.dimension_count is 4: only 8 is supported"),
         ({"expert_count": 8}, "llama.expert_count is 8: only 0 is supported"),
         ({"attention.head_count": 0}, "num_heads is 0: it must be at least 1"),
@@ -225,7 +320,12 @@ def test_metadata_that_do_not_fit_are_refused(metadata, message, tmp_path):
 
 def test_tensors_that_do_not_fit_are_refused(tmp_path):
     path, tensors = tmp_path / "model.gguf", tensors_of("llama")
-    write(path, tensors={**tensors, "rope_freqs.weight": np.ones(4, np.float32)})
+    write(path, tensors={**tensors, "rope_freqs.weight": np.ones(3, np.float32)})
+    assert_refused(path, "tensor rope_freqs.weight is (3,), the model's shape asks for (4,)")
+    with_freqs = {**tensors, "rope_freqs.weight": np.ones(4, np.float32)}
+    write(path, tensors=with_freqs, **{"rope.scaling.type": "yarn"})
+    assert_refused(path, "tensor rope_freqs.weight beside llama.rope.scaling.type 'yarn' is not supported")
+    write(path, "qwen2", tensors={**tensors_of("qwen2"), "rope_freqs.weight": np.ones(4, np.float32)})
     assert_refused(path, "tensor rope_freqs.weight has no place in this model (1 such)")
     write(path, tensors={name: x for name, x in tensors.items() if name != "token_embd.weight"})
     assert_refused(path, "tensor token_embd.weight is missing or not a matrix")

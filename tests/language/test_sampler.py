@@ -239,3 +239,49 @@ def test_lengths_that_do_not_fit_are_named(prompts, options, message):
         sample(MODEL, PARAMS, prompts, prompts > 0, jax.random.key(0), **options)
     with pytest.raises(ValueError, match="shape of prompts"):
         sample(MODEL, PARAMS, PROMPTS, MASK[:1], jax.random.key(0), max_new_tokens=1, eos=EOS)
+
+
+@pytest.mark.parametrize(
+    "eos", [np.int64(EOS), np.array(EOS), np.array([EOS]), jnp.int32(EOS), [np.int32(EOS)], (EOS,)]
+)
+def test_an_end_token_of_any_integer_type(eos):
+    plain = sample(MODEL, PARAMS, PROMPTS, MASK, jax.random.key(0), max_new_tokens=4, eos=EOS)
+    other = sample(MODEL, PARAMS, PROMPTS, MASK, jax.random.key(0), max_new_tokens=4, eos=eos)
+    np.testing.assert_array_equal(plain.tokens, other.tokens)
+    np.testing.assert_array_equal(plain.mask, other.mask)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.3}])
+def test_a_model_of_nans_writes_tokens_of_its_vocabulary_and_says_nan(options):
+    broken = jax.tree.map(lambda x: x * jnp.nan, PARAMS)
+    run = jax.jit(
+        lambda p: sample(MODEL, p, PROMPTS, MASK, jax.random.key(0), max_new_tokens=3, eos=None, **options)
+    )
+    out = run(broken)
+    assert ((out.tokens >= 0) & (out.tokens < 9)).all()
+    assert np.isnan(out.log_probs).all()
+
+
+def test_one_nan_logit_is_not_filtered_away():
+    logits = jnp.array([[3.0, jnp.nan, 1.0], [3.0, 2.0, 1.0]])
+    for options in ({"top_k": 1}, {"top_p": 0.1}, {"min_p": 0.9}):
+        assert np.isnan(jax.nn.softmax(filter_logits(logits, **options))).any(-1).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eos": 9}, r"eos must be in \[0, 9\), got 9"),
+        ({"eos": [2, -1]}, r"eos must be in \[0, 9\), got -1"),
+        ({"eos": 2.0}, "eos must be integers, token ids, got float"),
+        ({"pad": 9}, r"pad must be in \[0, 9\), got 9"),
+        ({"prompts": PROMPTS + 1}, r"prompts must be in \[0, 9\), got 9"),
+        ({"prompts": PROMPTS * 1.0}, "prompts must be integers"),
+        ({"prompt_mask": 0.5 * MASK}, "prompt_mask must be bool or hold 0 and 1"),
+    ],
+)
+def test_ids_and_masks_that_cannot_be(changes, message):
+    given = {"prompts": PROMPTS, "prompt_mask": MASK, "eos": EOS, "pad": 0} | changes
+    with pytest.raises(ValueError, match=message) as info:
+        sample(MODEL, PARAMS, key=jax.random.key(0), max_new_tokens=2, **given)
+    assert "\n" not in str(info.value)

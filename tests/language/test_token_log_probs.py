@@ -129,7 +129,12 @@ def test_what_all_logits_share_costs_no_digits(chunk):
 def test_tokens_outside_the_vocabulary_count_for_nothing(chunk):
     tokens = jnp.array([2, -1, 7, -100, 6])
     hidden = HIDDEN[0]
-    call = lambda h, m: token_log_probs(h, m, tokens, chunk=chunk)
+    traced = jax.jit(lambda h, m, tokens: token_log_probs(h, m, tokens, chunk=chunk))
+    call = lambda h, m: traced(h, m, tokens)
+    with pytest.raises(
+        ValueError, match=r"tokens must be in \[0, 7\), or negative for a token to leave out, got 7"
+    ):
+        token_log_probs(hidden, MATRIX, tokens, chunk=chunk)
     assert call(hidden, MATRIX)[jnp.array([1, 2, 3])].tolist() == [0, 0, 0]
     kept = jnp.array([0, 4])
     grads = jax.grad(lambda h, m: call(h, m).sum(), (0, 1))(hidden, MATRIX)

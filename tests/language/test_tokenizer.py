@@ -160,6 +160,15 @@ def test_calls_that_cannot_be_are_named(tokenizer):
         tokenizer.encode_batch(["the"], 4, side="up")
     with pytest.raises(ValueError, match="text 1 has 9 tokens, more than length 8: '123456789'"):
         tokenizer.encode_batch(["the", "123456789"], 8)
+    for texts in ("the", b"the", {"the": 1}):
+        with pytest.raises(ValueError, match="texts must be a list, got .*; a single one is a list of one"):
+            tokenizer.encode_batch(texts, 8)
+    with pytest.raises(
+        ValueError, match=re.escape("texts must be a list of texts, got ('a', 'b') as number 1")
+    ):
+        tokenizer.encode_batch(["the", ("a", "b")], 8)
+    with pytest.raises(ValueError, match=re.escape("encode takes one text, got ['the']; several are for")):
+        tokenizer.encode(["the"])
     with pytest.raises(ValueError, match="bos is True: this tokenizer has no id that begins"):
         Tokenizer(tokenizer.backend, 0, None, 2).encode_batch(["the"], 8, bos=True)
     with pytest.raises(ValueError, match=re.escape("message 'hi' must be a dict with 'role' and 'content'")):

@@ -135,11 +135,19 @@ def test_the_safetensors_package_reads_what_we_save(folder):
     np.testing.assert_array_equal(tensors["model.embed_tokens.weight"], small_params()["embed"])
 
 
-def test_a_tied_model_may_carry_its_output_matrix_too(tmp_path):
+@pytest.mark.parametrize("same", [True, False])
+def test_a_tied_model_that_carries_an_output_matrix_uses_it_if_it_differs(same, tmp_path):
     untied = dataclasses.replace(SMALL, tied=False)
-    save_hugging_face(tmp_path, untied, untied.init(jax.random.key(0)))
+    params = untied.init(jax.random.key(0))
+    params = {**params, "output": params["embed"].T} if same else params
+    save_hugging_face(tmp_path, untied, params)
     edit_config(tmp_path, tie_word_embeddings=True)
-    assert load_hugging_face(tmp_path)[0] == SMALL
+    model, loaded = load_hugging_face(tmp_path)
+    assert model == dataclasses.replace(SMALL, tied=same)
+    tokens = jnp.arange(6)[None]
+    np.testing.assert_array_equal(
+        logits(model, loaded, tokens, tokens >= 0), logits(untied, params, tokens, tokens >= 0)
+    )
 
 
 def test_older_configurations_say_the_same(folder):
@@ -147,6 +155,11 @@ def test_older_configurations_say_the_same(folder):
     assert load_hugging_face(folder)[0].rope_base == 500.0
     edit_config(folder, rope_theta="absent", rope_parameters={"rope_type": "default", "rope_theta": 600.0})
     assert load_hugging_face(folder)[0].rope_base == 600.0
+
+
+def test_adapters_beside_a_model_are_refused(folder):
+    (folder / "adapter_config.json").write_text("{}")
+    assert_refused(folder, " holds adapter_config.json, adapters that transformers would attach")
 
 
 @pytest.mark.parametrize(
@@ -159,22 +172,30 @@ def test_older_configurations_say_the_same(folder):
         ),
         ({"architectures": [["LlamaForCausalLM"]]}, "architectures is [['LlamaForCausalLM']]"),
         ({"architectures": None, "model_type": "mamba"}, "architectures is None"),
-        ({"hidden_act": "gelu"}, "/config.json: hidden_act is 'gelu': only 'silu' is supported"),
+        ({"hidden_act": "gelu"}, "/config.json: hidden_act is 'gelu': only 'silu' or 'swish' is supported"),
         ({"attention_bias": True}, "attention_bias is True: only False is supported"),
         ({"mlp_bias": True}, "mlp_bias is True"),
         ({"use_sliding_window": True}, "use_sliding_window is True"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types holds 'sliding_attention'"),
         (
-            {"rope_scaling": {"type": "linear", "factor": 2.0}},
-            "rope_scaling is {'type': 'linear', 'factor': 2.0}",
+            {"rope_scaling": {"type": "su"}},
+            "rope_scaling is {'type': 'su'}: its rope_type must be one of default",
         ),
+        ({"rope_parameters": "yarn"}, "/config.json: rope_parameters is 'yarn': it must be a JSON object"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false': it must be true or false"),
+        ({"is_causal": False}, "/config.json: is_causal is False: only True is supported"),
         (
-            {"rope_parameters": {"rope_type": "llama3"}},
-            "rope_parameters is {'rope_type': 'llama3'}: only plain",
+            {"model_type": "mistral", "sliding_window": 4},
+            "model_type is 'mistral': only 'llama' is supported",
         ),
-        ({"rope_parameters": "yarn"}, "rope_parameters is yarn"),
+        ({"sliding_window": 4}, "sliding_window is 4: not supported"),
+        (
+            {"logit_scale": 0.5},
+            "/config.json: logit_scale is 0.5: this key is on no list of docs/model_files.md",
+        ),
+        ({"auto_map": {"AutoModel": "a.B"}}, "auto_map is {'AutoModel': 'a.B'}: not supported"),
         ({"quantization_config": {"bits": 4}}, "quantization_config is {'bits': 4}: not supported"),
-        ({"hidden_size": "absent"}, "/config.json: hidden_size is None: it must be a whole number"),
+        ({"hidden_size": "absent"}, "embed_tokens.weight is (7, 8), the model's shape asks for (7, 4096)"),
         ({"vocab_size": 7.0}, "vocab_size is 7.0: it must be a whole number"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan: it must be a positive number"),
         ({"num_key_value_heads": 3}, "/config.json: num_kv_heads is 3: it must divide num_heads, 2"),
@@ -190,7 +211,7 @@ def test_older_configurations_say_the_same(folder):
         ),
         ({"tie_word_embeddings": False}, "tensor lm_head.weight is missing, it should be (7, 8)"),
         (
-            {"architectures": ["Qwen2ForCausalLM"]},
+            {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"},
             "tensor model.layers.0.self_attn.q_proj.bias is missing, it should be (8,)",
         ),
     ],

@@ -151,3 +151,23 @@ def test_what_does_not_fit_is_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_integers_are_not_cut_off():
+    merged = merge({"w": jnp.array([1, 2])}, {"w": jnp.array([[0.6, 0.6]])}, 1.0)
+    np.testing.assert_allclose(merged["w"], [1.6, 2.6], rtol=1e-6)
+    merged = merge({"w": jnp.array([1, 2], jnp.int8)}, {"w": jnp.array([[1, 1]])}, jnp.array([0.5]))
+    np.testing.assert_allclose(merged["w"], [1.5, 2.5], rtol=1e-6)
+    with pytest.raises(ValueError, match="at least one task"):
+        merge({"w": jnp.ones(2)}, {"w": jnp.ones((0, 2))}, 0.3)
+
+
+def test_first_coefficients_can_be_donated():
+    first = initial_coefficients({"w": jnp.zeros(3), "b": jnp.zeros(2)}, 2)
+    moved = jax.jit(lambda c: jax.tree.map(lambda x: x + 1, c), donate_argnums=0)(first)
+    np.testing.assert_allclose(moved["b"], [1.3, 1.3], rtol=1e-6)
+
+
+def test_an_interval_may_be_traced():
+    clip = jax.jit(lambda high: clip_coefficients(jnp.array([-1.0, 0.4, 2.0]), high=high))
+    np.testing.assert_allclose(clip(0.5), [0, 0.4, 0.5], rtol=1e-6)

@@ -53,6 +53,28 @@ def test_a_share_of_a_hundred_entries_is_that_many(keep):
     assert (ties_select(vectors, keep=keep) != 0).sum() == round(100 * keep)
 
 
+def test_the_authors_code_cuts_the_product_off():
+    # int(100 * 0.29) is 28, and their k-th value keeps one more; int(100 * 0.3) is 30.
+    vectors = jax.random.normal(jax.random.key(0), (1, 100))
+    for keep, kept in ((0.29, 29), (0.3, 31), (0.57, 57), (1.0, 100)):
+        assert (ties_select(vectors, keep=keep, authors_code=True) != 0).sum() == kept
+
+
+def test_a_nan_stays_and_takes_no_place():
+    # At half of four entries, 3 and 4 stay of the first beside its NaN, whose sign nobody can elect. 4 and -4 are a
+    # draw, which goes to the sign of entry 2.
+    vectors = jnp.array([[1.0, jnp.nan, 3.0, 4.0], [1.0, 2.0, 3.0, -4.0]])
+    survivors = ties_select(vectors, keep=0.5)
+    np.testing.assert_array_equal(survivors, [[0, np.nan, 3, 4], [0, np.nan, 3, 0]])
+    np.testing.assert_array_equal(ties_merge(vectors, keep=0.5), [0, np.nan, 3, 4])
+    np.testing.assert_array_equal(
+        ties_merge(vectors[:, :, None], keep=0.5, reduce="sum")[:, 0], [0, np.nan, 6, 4]
+    )
+    # A draw is settled by the other entries, not by the NaN.
+    draw = jnp.array([[2.0, jnp.nan, -3.0, -4.0], [-2.0, 1.0, -3.0, -4.0]])
+    np.testing.assert_array_equal(ties_merge(draw, keep=1.0), [-2, np.nan, -3, -4])
+
+
 def test_a_tree_is_trimmed_as_one_vector():
     tree = {"w": VECTORS[:, :6].reshape(2, 3, 2), "b": VECTORS[:, 6:]}
     flat = ties_select(VECTORS, keep=0.5)
@@ -89,6 +111,14 @@ def test_survivors_agree_with_a_plain_loop_and_carry_the_gradient():
         (lambda: ties_merge(VECTORS, reduce="max"), "reduce is 'max'"),
         (lambda: ties_select({"w": jnp.zeros((2, 3)), "b": jnp.zeros(3)}), "the same K, got shapes"),
         (lambda: ties_select(jnp.float32(1.0)), "the same K, got shapes"),
+        (lambda: ties_merge(jnp.zeros((0, 4))), r"at least one task, got shapes \[\(0, 4\)\]"),
+        (lambda: ties_merge({"w": jnp.zeros((0, 4))}), "at least one task"),
+        (lambda: ties_merge({}), "the same K, got shapes"),
+        (lambda: ties_merge(jnp.ones(4)), r"must be \[K, P\], one row per task, got shape \(4,\)"),
+        (
+            lambda: jax.jit(lambda keep: ties_merge(VECTORS, keep=keep))(0.5),
+            "keep must be static, not traced",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_clear_line(call, message):

@@ -96,12 +96,12 @@ def test_a_masked_row_is_a_dropped_row(name):
     keep = np.array([1, 1, 0, 1, 1, 0, 1, 1, 1], bool)
     dirty = np.where(keep, REWARDS, np.nan)
     masked = all_of_them(dirty, GROUP, LENGTHS, keep)[name]
-    unnamed = all_of_them(dirty, np.where(keep, GROUP, -1), LENGTHS, WHERE)[name]
-    smaller = np.unique(GROUP[keep], return_inverse=True)[1]  # ids in [0, B) for the smaller batch
+    renamed = all_of_them(dirty, 1000 * GROUP - 7, LENGTHS, keep)[name]
+    smaller = np.unique(GROUP[keep], return_inverse=True)[1]
     dropped = all_of_them(REWARDS[keep], smaller, LENGTHS[keep], np.ones(7, bool))[name]
     np.testing.assert_allclose(masked[keep], dropped, rtol=2e-5, atol=1e-6)
     np.testing.assert_array_equal(masked[~keep], np.zeros_like(masked[~keep]))
-    np.testing.assert_array_equal(masked, unnamed)
+    np.testing.assert_array_equal(masked, renamed)
 
 
 def test_equal_rewards_give_exactly_zero_for_any_size_of_the_group():

@@ -56,9 +56,9 @@ def _learner(**options):
 def _train(learner, steps, seed=0):
     state = learner.init(jax.random.key(9), {})
     keys = jax.random.split(jax.random.key(seed), steps)
-    return jax.jit(lambda state: jax.lax.scan(lambda s, key: learner.update(s, PROBLEMS, key), state, keys))(
-        state
-    )
+    return jax.jit(
+        lambda state: jax.lax.scan(lambda s, key: learner.update(s, PROBLEMS, key, {}), state, keys)
+    )(state)
 
 
 def test_a_policy_learns_the_token_that_pays():
@@ -77,6 +77,11 @@ def test_minibatches_and_passes_see_whole_groups_and_learn_too():
     assert metrics["reward"][-3:].mean() > metrics["reward"][:3].mean()
 
 
+def test_several_ids_may_end_a_completion():
+    _, metrics = _train(_learner(eos=tuple(range(6))), 1)
+    assert metrics["length"].tolist() == [1.0]
+
+
 def _score(shape, params, r):
     hidden = completion_hidden(shape, params, PROBLEMS.prompts, PROBLEMS.prompt_mask, r.tokens, r.mask)
     return token_log_probs(hidden, output_matrix(params), r.tokens)
@@ -87,9 +92,9 @@ def test_rollouts_say_what_was_sampled_and_what_the_teacher_thinks():
     of_teacher = teacher.init(jax.random.key(3))
     tell = lambda log_probs, rollouts, advantage: (jnp.sum(log_probs), {"rollouts": rollouts})
     learner = _learner(loss=tell, teacher=(teacher, lambda context: context["teacher"]))
-    state = learner.init(jax.random.key(9), {"teacher": of_teacher})
-    state = state._replace(step=jnp.int32(7))
-    r = jax.jit(learner.update)(state, PROBLEMS, jax.random.key(1))[1]["rollouts"]
+    context = {"teacher": of_teacher}
+    state = learner.init(jax.random.key(9), context)._replace(step=jnp.int32(7))
+    r = jax.jit(learner.update)(state, PROBLEMS, jax.random.key(1), context)[1]["rollouts"]
     assert isinstance(r, Rollouts)
     assert r.group.tolist() == [0] * 8 + [1] * 8 + [2] * 8 + [3] * 8
     assert r.step == 7
@@ -107,7 +112,7 @@ def test_equal_rewards_change_nothing():
         verify=lambda problems, tokens, mask: jnp.ones(tokens.shape[0]), optimizer=optax.sgd(1.0)
     )
     before = learner.init(jax.random.key(9), {})
-    after, metrics = jax.jit(learner.update)(before, PROBLEMS, jax.random.key(1))
+    after, metrics = jax.jit(learner.update)(before, PROBLEMS, jax.random.key(1), {})
     jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
     assert metrics["reward"] == 1
 
@@ -115,10 +120,10 @@ def test_equal_rewards_change_nothing():
 def test_a_group_of_one_has_no_advantage_but_trains_with_a_baseline_of_its_own():
     plain = _learner(group_size=1, optimizer=optax.sgd(1.0))
     before = plain.init(jax.random.key(9), {})
-    after, _ = jax.jit(plain.update)(before, PROBLEMS, jax.random.key(1))
+    after, _ = jax.jit(plain.update)(before, PROBLEMS, jax.random.key(1), {})
     jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
     own = _learner(group_size=1, advantage=lambda r: r.rewards - 0.5, optimizer=optax.sgd(1.0))
-    after, _ = jax.jit(own.update)(before, PROBLEMS, jax.random.key(1))
+    after, _ = jax.jit(own.update)(before, PROBLEMS, jax.random.key(1), {})
     assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params)))
 
 
@@ -145,14 +150,14 @@ def test_microbatches_change_memory_and_nothing_else(minibatches):
         tokens = pt.ppo_clip_loss(ratio, advantage, where=rollouts.mask) + apart**2 * rollouts.mask
         return jnp.sqrt(pt.aggregate(tokens, rollouts.mask, mode="token-mean") + 10.0), {}
 
-    states = []
+    states, context = [], {"teacher": of_teacher}
     for parts in (1, 4 // minibatches):
         learner = _learner(
-            loss=loss, teacher=(teacher, lambda context: of_teacher), minibatches=minibatches, microbatches=parts,
-            optimizer=optax.sgd(1.0),
+            loss=loss, teacher=(teacher, lambda context: context["teacher"]), optimizer=optax.sgd(1.0),
+            minibatches=minibatches, microbatches=parts,
         )  # fmt: skip
-        state = learner.init(jax.random.key(9), {})
-        states.append(jax.jit(learner.update)(state, PROBLEMS, jax.random.key(1))[0].params)
+        state = learner.init(jax.random.key(9), context)
+        states.append(jax.jit(learner.update)(state, PROBLEMS, jax.random.key(1), context)[0].params)
     for one, other in zip(*map(jax.tree.leaves, states)):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(*map(jax.tree.leaves, (states[0], state.params))))
@@ -162,4 +167,4 @@ def test_microbatches_change_memory_and_nothing_else(minibatches):
 def test_parts_must_divide_the_prompts(name):
     learner = _learner(**{name: 3})
     with pytest.raises(ValueError, match=f"{name} is 3: it must divide the 4 prompts"):
-        jax.eval_shape(learner.update, learner.init(jax.random.key(9), {}), PROBLEMS, jax.random.key(1))
+        jax.eval_shape(learner.update, learner.init(jax.random.key(9), {}), PROBLEMS, jax.random.key(1), {})

@@ -1,5 +1,7 @@
 """The step with Python in its middle: it equals the compiled one, survives its verifier, and resumes bit for bit."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +52,7 @@ def learner():
 def _train(learner, steps):
     state, rows = learner.init(jax.random.key(9), {}), []
     for step in range(steps):
-        state, metrics = learner.update(state, PROBLEMS, jax.random.key(step))
+        state, metrics = learner.update(state, PROBLEMS, jax.random.key(step), {})
         rows.append({name: float(value) for name, value in metrics.items()})
     return state, rows
 
@@ -80,7 +82,7 @@ def test_it_equals_the_compiled_learner_under_the_same_verifier(learner):
     found, rows = _train(learner, 2)
     state, update = pure.init(jax.random.key(9), {}), jax.jit(pure.update)
     for step in range(2):
-        state, metrics = update(state, PROBLEMS, jax.random.key(step))
+        state, metrics = update(state, PROBLEMS, jax.random.key(step), {})
         for name, value in metrics.items():
             np.testing.assert_allclose(rows[step][name], value, atol=1e-5, err_msg=name)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-4), found.params, state.params)
@@ -92,23 +94,86 @@ def test_each_completion_is_scored_as_an_answer_to_its_own_problem():
     for items, told in ((None, [3, 1, 0, 2]), ([7, 5, 1, 9], [9, 5, 7, 1])):
         learner = _learner(text_scorers.tenths, items=items, loss=tell)
         state = learner.init(jax.random.key(9), {})
-        r = learner.update(state, numbered, jax.random.key(1))[1]["rollouts"]
+        r = learner.update(state, numbered, jax.random.key(1), {})[1]["rollouts"]
         np.testing.assert_allclose(r.rewards, np.repeat(told, GROUP) / 10, rtol=1e-6)
         assert r.group.tolist() == np.repeat(range(4), GROUP).tolist()
 
 
+@pytest.mark.filterwarnings("ignore:an answer that the scorer fails on")
 def test_a_scorer_that_fails_costs_its_own_answers_and_is_counted():
     learner = _learner(text_scorers.faulty, seconds=1.0)
     state = learner.init(jax.random.key(9), {})
-    state, metrics = learner.update(state, PROBLEMS, jax.random.key(1))
+    state, metrics = learner.update(state, PROBLEMS, jax.random.key(1), {})
     counts = {name: value for name, value in metrics.items() if name.startswith("verifier")}
     assert counts == {"verifier_raised": GROUP, "verifier_timed_out": GROUP, "verifier_not_finite": GROUP}
     assert metrics["reward"] == 0.25
     assert np.isfinite(metrics["loss"])
     healthy = PROBLEMS._replace(item=jnp.full(4, 3))
-    state, metrics = learner.update(state, healthy, jax.random.key(2))
+    state, metrics = learner.update(state, healthy, jax.random.key(2), {})
     assert (metrics["reward"], metrics["verifier_raised"]) == (1, 0)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (lambda item, text: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda completions, **columns: [0.0], "a scorer is called as scorer\\(item, text\\)"),
+        (lambda item, text: None, "the scorer returned None: one number is due for one answer"),
+    ],
+)
+def test_a_scorer_that_never_works_stops_the_first_batch(scorer, message):
+    pytest.importorskip("cloudpickle")
+    learner = _learner(scorer)
+    state = learner.init(jax.random.key(9), {})
+    with pytest.raises(
+        RuntimeError, match=f"(?s)the scorer failed on every answer.*16 of 16 answers.*{message}"
+    ):
+        learner.update(state, PROBLEMS, jax.random.key(1), {})
+
+
+def test_later_failures_cost_their_answers_and_are_shown_once(capsys):
+    learner = _learner(text_scorers.faulty_later)
+    state, shown = learner.init(jax.random.key(9), {}), []
+    for items in ([3, 3, 3, 3], [0, 0, 0, 0], [0, 2, 0, 3]):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            problems = PROBLEMS._replace(item=jnp.array(items))
+            state, metrics = learner.update(state, problems, jax.random.key(1), {})
+        shown.append([str(warning.message) for warning in caught])
+    assert [len(messages) for messages in shown] == [0, 1, 1]
+    assert 'raise ValueError("no")' in shown[1][0]
+    assert "the scorer returned nan" in shown[2][0]
+    assert (metrics["verifier_raised"], metrics["verifier_not_finite"], metrics["reward"]) == (8, 4, 0.25)
+    assert capsys.readouterr().out.count("asked about") == 3 * 16
+
+
+def test_prompts_padded_on_the_right_are_answered_alike(learner):
+    state, found = learner.init(jax.random.key(9), {}), []
+    turn = lambda x: np.stack(
+        [np.roll(row, -int(4 - n)) for row, n in zip(x, PROBLEMS.prompt_mask.sum(axis=1))]
+    )
+    right = PROBLEMS._replace(prompts=turn(PROBLEMS.prompts), prompt_mask=turn(PROBLEMS.prompt_mask))
+    for problems in (PROBLEMS, right):
+        found.append(learner.update(state, problems, jax.random.key(1), {}))
+    _same(*found)
+    assert found[0][1]["length"] > 0
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (["a", "b", "c"], "item 3 is asked about: there are 3 items"),
+        ({0: "a", 1: "b", 2: "c"}, "item 3 is asked about"),
+        ("abcd", "items must be a list, got 'abcd'"),
+    ],
+)
+def test_items_that_are_not_there_are_named(items, message):
+    with pytest.raises(ValueError, match=message):
+        _learner(items=items).update(None, PROBLEMS, jax.random.key(1), {})
+    learner = _learner(items=["a"] * 9)
+    with pytest.raises(ValueError, match="item -1 is asked about: there are 9 items"):
+        learner.update(None, PROBLEMS._replace(item=jnp.array([0, 1, -1, 2])), jax.random.key(1), {})
 
 
 def test_adapters_alone_are_trained_and_kept():
@@ -130,7 +195,7 @@ def test_adapters_alone_are_trained_and_kept():
         (),
         (),
     ]  # params, Adam's count and moments, step, mean
-    after, _ = learner.update(state, PROBLEMS, jax.random.key(1))
+    after, _ = learner.update(state, PROBLEMS, jax.random.key(1), {})
     _same(before, base)
     assert np.abs(after.params[0]["q"]["b"]).max() > 0
     assert np.abs(state.params[0]["q"]["b"]).max() == 0
@@ -142,13 +207,13 @@ def _draw(train, key):
 
 
 def _fit(learner, seen, folder=None, stop=lambda: False, rows=None):
-    def update(state, batch, key):
+    def update(state, batch, key, context):
         seen.append(batch.item.tolist())
-        return learner.update(state, batch, key)
+        return learner.update(state, batch, key, context)
 
     rows = [] if rows is None else rows
     plan = Plan(seeds=(0, 1), log_every=2, checkpoint_every=4)
-    evaluate = lambda state, split: {"norm": optax.tree.norm(state.params)}
+    evaluate = lambda state, split, context: {"norm": optax.tree.norm(state.params)}
     done = fit(
         learner._replace(update=update), data={"train": PROBLEMS, "val": PROBLEMS}, draw=_draw, steps=10, plan=plan,
         evaluate=evaluate, checkpoints=folder and Checkpoints(folder), stop=stop, log=rows.append, show=False,
@@ -194,6 +259,19 @@ def test_prompts_are_padded_on_the_left_to_one_length():
         (["a"], {"items": [1, 2]}, "2 items and 1 prompts"),
         (["aaa"], {"length": 2}, "has 3 tokens, more than length 2"),
         (["x"], {}, "character 'x' is not in the alphabet"),
+        ("ab", {}, "texts must be a list, got 'ab'; a single one is a list of one"),
+        (["a", 3], {}, "texts must be a list of texts, got 3 as number 1"),
+        (["a", "b"], {"items": "ab"}, "items must be a list, got 'ab'"),
+        (
+            ["a"],
+            {"items": [0.5]},
+            "items must be whole numbers, by which the verifier knows the problems, got 0.5",
+        ),
+        (
+            ["a"],
+            {"items": ["q1"]},
+            "items must be whole numbers, by which the verifier knows the problems, got 'q1'",
+        ),
     ],
 )
 def test_prompts_that_cannot_be_read_are_one_line(texts, options, message):
@@ -224,3 +302,22 @@ def test_texts_end_with_the_sequence_and_skip_what_was_not_sampled():
     mask = jnp.array([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
     assert completion_texts(TOKENIZER, tokens, mask) == ["ab", "b", "", "aaaa"]
     assert completion_texts(TOKENIZER, tokens, ~mask)[0] == "a"
+    for other, where in ((tokens, mask[:2]), (tokens[0], mask[0]), (tokens, mask[:, :2])):
+        with pytest.raises(ValueError, match=r"tokens \(.*\) and mask \(.*\) must both be \[B, N\]"):
+            completion_texts(TOKENIZER, other, where)
+    with pytest.raises(ValueError, match=r"mask must be bool or \{0, 1\}, got 4"):
+        completion_texts(TOKENIZER, mask, tokens)
+
+
+def test_every_end_of_the_tokenizer_ends_a_completion():
+    class Two(CharacterTokenizer):
+        eos_ids = (2, TOKENIZER.encode("a")[0], TOKENIZER.encode("b")[0])
+
+    learner = text_rlvr_learner(
+        MODEL, Two("abc="), init=lambda key, context: MODEL.init(jax.random.key(0)), scorer=text_scorers.tenths,
+        **SETTINGS | {"loss": lambda log_probs, r, advantage: (jnp.sum(log_probs), {"rollouts": r})},
+    )  # fmt: skip
+    r = learner.update(learner.init(jax.random.key(9), {}), PROBLEMS, jax.random.key(1), {})[1]["rollouts"]
+    ended = np.isin(r.tokens[:, 0], Two.eos_ids)
+    assert 0 < ended.sum() < 16
+    np.testing.assert_array_equal(r.mask[:, 1], ~ended)

@@ -19,3 +19,9 @@ def faulty(item, text):
     if item == 1:
         time.sleep(60)
     return float("nan") if item == 2 else 1.0
+
+
+def faulty_later(item, text):
+    """By item, as above but for the hanging; it says what it is asked."""
+    print(f"asked about {item}")
+    return faulty(item, text)

@@ -85,6 +85,8 @@ def test_relative_weights_are_ratios_to_the_first_position_with_a_cap():
         relative_weights(logits, max_weight=10.0), [[1, 2, 4, 10], [1, 0.5, 0.25, 1 / 3]], rtol=1e-5
     )
     np.testing.assert_allclose(relative_weights(logits, max_weight=None)[0, 3], 500, rtol=1e-5)
+    traced = jax.jit(lambda cap: relative_weights(logits, max_weight=cap))(10.0)
+    np.testing.assert_allclose(traced, relative_weights(logits, max_weight=10.0), rtol=1e-6)
     np.testing.assert_allclose(relative_weights(logits + 7), relative_weights(logits), rtol=1e-5)
     assert not jax.grad(lambda x: relative_weights(x).sum())(logits).any()
     # Without the first document the second takes its part.
@@ -174,7 +176,7 @@ def test_devices_return_the_global_losses_although_they_hold_unequal_clicks(asse
         (lambda: softmax_loss(SCORES, CLICKS, where=jnp.ones(3)), r"where \(3,\) must broadcast"),
         (lambda: dla_losses(SCORES, jnp.zeros(4), CLICKS), r"propensity_logits \(4,\) must broadcast"),
         (lambda: dla_losses(SCORES, LOGITS, CLICKS[0]), r"scores \(6, 5\) and clicks \(5,\)"),
-        (lambda: relative_weights(SCORES, max_weight=0.5), "max_weight must be at least 1 or None, got 0.5"),
+        (lambda: relative_weights(SCORES, max_weight=0.5), "max_weight must be at least 1, got 0.5"),
         (lambda: relative_weights(jnp.float32(0)), r"must have shape \[..., L\]"),
     ],
 )

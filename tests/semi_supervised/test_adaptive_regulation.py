@@ -56,7 +56,8 @@ def test_weights_grow_with_confidence_and_fall_with_spread():
     # At a spread of 0 the factor has saturated; from 1/100 on it falls.
     assert (np.diff(semi.adaptive_weight(jnp.full(21, 0.9), s)) <= 0).all()
     assert (np.diff(semi.adaptive_weight(jnp.full(20, 0.9), s[1:])) < 0).all()
-    assert np.isfinite(semi.adaptive_weight(jnp.array([1e4, -1e4]), jnp.array([1e4, -1.0]))).all()
+    wild = jax.jit(semi.adaptive_weight)(jnp.array([1e4, -1e4]), jnp.array([1e4, -1.0]))
+    assert np.isfinite(wild).all()
 
 
 def test_mixed_targets_by_hand():
@@ -138,6 +139,29 @@ def test_a_mask_hides_rows_and_an_empty_one_leaves_the_labels():
     assert all((gradient == 0).all() for gradient in gradients)
 
 
+def test_padding_does_not_reach_its_partners():
+    # Rows 6 and 7 do not exist; 2 is mixed with 6, and is no mixture then. What 6 and 7 hold is not seen.
+    where, partner = np.arange(B) < 6, np.array([1, 0, 6, 4, 3, 5, 7, 2])
+
+    @jax.jit
+    def loss(strong, mixed, teacher):
+        args = (LABELLED, LABELS, strong, mixed, teacher, partner, 0.4, 1.0)
+        return semi.sefar_loss(*args, where=where)
+
+    clean = loss(STRONG, MIXED, TEACHER)
+    hide = lambda x: jnp.where(where[:, None], x, jnp.nan)
+    dirty = loss(hide(STRONG), hide(MIXED), hide(TEACHER))
+    jax.tree.map(np.testing.assert_array_equal, dirty, clean)
+    assert not clean[1].weight[6:].any()
+    gradient = jax.grad(lambda s, m: loss(s, m, hide(TEACHER))[0], argnums=(0, 1))(hide(STRONG), hide(MIXED))
+    assert all(np.isfinite(g).all() for g in gradient)
+    # The mean is over the mixtures of two clips that exist: rows 0, 1, 3, 4, 5.
+    stats = semi.teacher_stats(TEACHER)
+    weight = semi.adaptive_weight(stats.confidence, stats.spread)
+    each = semi.mixed_target_loss(MIXED, stats.probs, weight, partner, 0.4)
+    np.testing.assert_allclose(clean[1].mixed, each[np.array([0, 1, 3, 4, 5])].mean(), rtol=1e-5)
+
+
 def test_extreme_logits_are_finite():
     big = 1e4 * jnp.sign(STRONG)
     (total, _), gradients = GRADED(big, -big, None)
@@ -199,13 +223,30 @@ def test_the_ramp_by_hand():
         (lambda: semi.adaptive_weight(jnp.ones(2), jnp.ones(3)), "must have one shape"),
         (
             lambda: semi.mixed_target_loss(MIXED, MIXED, jnp.ones(B), PARTNER, 0.5, mix_on="both"),
-            "mix_on is 'both'",
+            "mix_on must be one of",
         ),
         (
             lambda: semi.mixed_target_loss(MIXED, MIXED, jnp.ones(2), PARTNER, 0.5),
-            r"weight and partner \[B\]",
+            r"weight \(2,\) \[B\]",
         ),
         (lambda: semi.sine_ramp_up(jnp.arange(3), warm_up=4, total=3), "warm_up must be in"),
+        (lambda: semi.adaptive_weight(jnp.array([3.0]), jnp.ones(1)), "confidence must be probabilities"),
+        (
+            lambda: semi.mixed_target_loss(MIXED, 9 * jnp.ones((B, K)), jnp.ones(B), PARTNER, 0.5),
+            "teacher_probs must be probabilities",
+        ),
+        (
+            lambda: semi.mixed_target_loss(MIXED, jnp.ones((B, K)), jnp.ones(B), PARTNER + 1, 0.5),
+            r"partner must be in \[0, 8\), got 8",
+        ),
+        (
+            lambda: semi.mixed_target_loss(MIXED, jnp.ones((B, K)), jnp.ones(B), PARTNER, 40),
+            r"ratio must be in \[0, 1\], got 40",
+        ),
+        (
+            lambda: semi.sefar_loss(LABELLED, LABELS + K, STRONG, MIXED, TEACHER, PARTNER, 0.4, 1.0),
+            r"labels must be in \[0, 3\), or negative",
+        ),
     ],
 )
 def test_mistakes_are_one_clear_line(call, message):

@@ -98,6 +98,19 @@ def test_quality_is_global(on_four_devices):  # noqa: F811
             r"threshold \(2,\) must be a scalar",
         ),
         (lambda: semi.pseudo_label(jnp.ones(()), threshold=0.5), r"probs \(\) must have shape"),
+        (lambda: semi.pseudo_label(STUDENT, threshold=0.5), "probs must be probabilities in .*apply softmax"),
+        (
+            lambda: semi.pseudo_label(jnp.ones((2, 3)), threshold=95),
+            r"threshold must be in \[0, 1\], got 95",
+        ),
+        (
+            lambda: semi.pseudo_label(jnp.ones((2, 3)), threshold=np.array([0.9, 95, 0.9])),
+            r"threshold must be in \[0, 1\], got \[0.9, 95.0, 0.9\]",
+        ),
+        (
+            lambda: semi.class_filtered_probs(jnp.ones((2, 3)), jnp.array([0.2, 0.5, 0.3])),
+            "present must be bool or hold 0 and 1",
+        ),
         (
             lambda: semi.masked_cross_entropy(STUDENT, LABELS[:3]),
             r"labels \(3,\) must have the leading shape",
@@ -126,7 +139,17 @@ def test_cross_entropy_of_a_batch_with_holes():
     loss = semi.masked_cross_entropy(STUDENT, labels, where=KEPT)
     expected = -jax.nn.log_softmax(STUDENT)[jnp.arange(B), LABELS]
     np.testing.assert_allclose(loss, jnp.where(KEPT, expected, 0.0), rtol=1e-5)
-    assert semi.masked_cross_entropy(STUDENT, jnp.full(B, K)).tolist() == [0.0] * B
+    for void in (255, -1, -100):
+        assert semi.masked_cross_entropy(STUDENT, jnp.full(B, void)).tolist() == [0.0] * B
+    with pytest.raises(
+        ValueError, match=rf"labels must be in \[0, {K}\), or negative for an example to ignore"
+    ):
+        semi.masked_cross_entropy(STUDENT, jnp.full(B, K))
+
+
+def test_where_there_are_as_many_classes_255_is_one():
+    loss = semi.masked_cross_entropy(jnp.zeros((1, 300)), jnp.array([255]))
+    np.testing.assert_allclose(loss, [np.log(300)], rtol=1e-6)
 
 
 def test_squared_distance_by_hand():

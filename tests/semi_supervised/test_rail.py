@@ -81,6 +81,72 @@ def test_disagreement_supervision_as_in_the_authors_code():
     np.testing.assert_allclose(dfs(kl_weight=0.0, authors_code=True), dfs(kl_weight=0.0), rtol=1e-6)
 
 
+def test_each_fault_of_the_authors_code_alone():
+    only = functools.partial(dfs, mse_weight=0.0, kl_weight=1.0)
+    q, r = (
+        1 / (1 + math.e),
+        1 / (1 + math.exp(0.2)),
+    )  # column 0 of example 0, as above: at row 1 and, 1 - q, row 0
+    # Their KL term on what is really wrong and disagrees: (1, 0) as above, and (0, 1), row 0 of column 1, where
+    # y = 1, 0 and p = 0.4, 0.3.
+    s = 1 / (1 + math.exp(0.1))
+    column_1 = (1 - q) * math.log((1 - q) / (1 - s))
+    got = only(kl_mode="code")
+    np.testing.assert_allclose(got, [(q * math.log(q / r) + column_1) / 2, 0], rtol=1e-4)
+    # Their mask, "wrong" where the student says 1, with the KL divergence that is meant: for the best student voxels
+    # 0.8 (y 1) and 0.6 (y 0) of example 0, and both 0.9 (y 1) of example 1, in which nothing is wrong.
+    best = only(error_mask="code", is_best=True)
+    np.testing.assert_allclose(best, [-(math.log(0.8) + math.log(0.4)) / 2, -math.log(0.9)], rtol=1e-4)
+    np.testing.assert_allclose(only(is_best=True), [-math.log(0.4), 0], rtol=1e-5)
+    np.testing.assert_array_equal(only(kl_mode="code", error_mask="code"), only(authors_code=True))
+    np.testing.assert_array_equal(only(authors_code=True, kl_mode="class", error_mask="class"), only())
+    np.testing.assert_array_equal(only(authors_code=True, kl_mode="class"), only(error_mask="code"))
+
+
+def test_the_whole_loss_takes_each_fault_too():
+    z, teacher = sure(P), sure(P**2)
+    for fault in ({"kl_mode": "code"}, {"error_mask": "code"}):
+        _, terms = ss.rail_student_loss(z, Y, z, z, z, teacher, is_best=True, **WEIGHTS, **fault)
+        np.testing.assert_allclose(terms.disagreement, dfs(is_best=True, **fault).mean(), rtol=1e-6)
+        assert abs(terms.disagreement - dfs(is_best=True).mean()) > 1e-3
+
+
+@pytest.mark.parametrize("void", [255, -1, -100])
+def test_a_voxel_without_label_costs_nothing(void):
+    # In example 0 the voxel at (0, 1) has no label, in example 1 none has: of the labelled half, example 0 without
+    # that voxel is left.
+    where = np.array([[[1, 0], [1, 1]], [[0, 0], [0, 0]]])
+    labels = np.where(where, Y, void)
+    np.testing.assert_array_equal(
+        ss.disagreement_supervision_loss(sure(P), labels, BEST),
+        ss.disagreement_supervision_loss(sure(P), Y, BEST, where=where),
+    )
+    z = sure(P).at[0, 0, 1].set(jnp.nan).at[1].set(jnp.nan)
+    loss = jax.value_and_grad(
+        lambda z: ss.rail_student_loss(
+            z, labels, sure(P), sure(P), sure(P), sure(P), is_best=True, **WEIGHTS
+        ),
+        has_aux=True,
+    )
+    (_, terms), gradient = loss(z)
+    p, y = P[0][where[0] == 1], Y[0][where[0] == 1]
+    dice = 1 - 2 * (p * y).sum() / ((p**2).sum() + y.sum())
+    np.testing.assert_allclose(terms.segmentation, -np.log(np.where(y, p, 1 - p)).mean() + dice, rtol=1e-4)
+    kept = ss.disagreement_supervision_loss(sure(P), Y, BEST, where=where, is_best=True)[0]
+    np.testing.assert_allclose(terms.disagreement, kept, rtol=1e-5)
+    assert np.isfinite(gradient).all()
+    assert not np.asarray(gradient)[where == 0].any()
+
+
+def test_a_student_that_diverged_disagrees_with_everybody():
+    z = sure(P).at[1, 0, 0, 0].set(jnp.nan)
+    for loss in (
+        ss.confidence_restraint_loss(z, BEST),
+        ss.disagreement_supervision_loss(z, Y, BEST),
+    ):
+        assert np.isnan(loss).tolist() == [False, True]
+
+
 def test_confidence_restraint_by_hand():
     # Example 0 disagrees at 0.4 and 0.6, both with KL(uniform) = -(log 0.4 + log 0.6) / 2 - log 2.
     each = -(math.log(0.4) + math.log(0.6)) / 2
@@ -209,8 +275,10 @@ def test_errors_are_one_line():
         (lambda: ss.disagreement_mask(y, y[:, :2]), "same shape"),
         (lambda: ss.sharpen(z, temperature=0), "temperature must be positive"),
         (lambda: ss.disagreement_supervision_loss(z, y, y[:1]), r"best_prediction \(1, 3\)"),
-        (lambda: ss.disagreement_supervision_loss(jnp.zeros((2, 3, 3)), y, y, authors_code=True), "authors_code needs"),
+        (lambda: ss.disagreement_supervision_loss(jnp.zeros((2, 3, 3)), y, y, authors_code=True), "code needs logits"),
         (lambda: ss.confidence_restraint_loss(z, y[:1]), r"best_prediction \(1, 3\)"),
+        (lambda: ss.disagreement_supervision_loss(z, y, y, kl_mode="voxel"), "kl_mode must be one of"),
+        (lambda: ss.disagreement_supervision_loss(z[0], y[0], y[0], error_mask="code"), "the authors' code needs"),
         (lambda: ss.rail_student_loss(z, y, z, z[:1], z, z, is_best=False, **WEIGHTS), "same shape"),
         (lambda: ss.warmup_constant_cosine(0, total=0), "total must be at least 1"),
     ]  # fmt: skip

@@ -15,6 +15,26 @@ LEVELS = (
 )
 
 
+def test_levels_are_served_from_the_last_to_the_first():
+    of = lambda levels, frames: [x.tolist() for x in semi.dual_level_indices(KEY, frames, levels=levels)]
+    # With one frame in each slot nothing is drawn. A level of n of S slots is due at 0, S / n, 2 S / n, ... and takes
+    # the first free slot from there on.
+    assert of((2, 2, 4), 8) == [[3, 7], [1, 5], [0, 2, 4, 6]]
+    assert of((1, 3, 4), 8) == [[5], [1, 3, 7], [0, 2, 4, 6]]  # due at 0, 2.67, 5.33: 1, 3, 7
+    # 8 / 3: the context is due at 0, 2.67 and 5.33.
+    assert of((2, 3, 3), 8) == [[2, 5], [1, 4, 7], [0, 3, 6]]
+    assert of((1, 1, 3), 5) == [[3], [1], [0, 2, 4]]
+
+
+@pytest.mark.parametrize(("slots", "frames"), [(8, 12), (8, 20), (6, 9), (6, 15), (5, 7), (7, 24)])
+def test_slots_are_rounded_as_python_rounds(slots, frames):
+    draws = jax.jit(jax.vmap(lambda key: semi.dual_level_indices(key, frames, levels=(slots,))[0]))
+    found = np.asarray(draws(jax.random.split(KEY, 400)))
+    for slot in range(slots):
+        start, end = round(slot * frames / slots), round((slot + 1) * frames / slots)
+        assert set(found[:, slot]) == set(range(start, end))
+
+
 @pytest.mark.parametrize("frames", [8, 11, 16, 100])
 @pytest.mark.parametrize("levels", [(2, 2, 4), (4, 4), (1, 2, 3)])
 def test_levels_are_ascending_disjoint_and_inside(frames, levels):
@@ -110,8 +130,11 @@ def test_mixing_by_hand_and_its_gradient():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: semi.dual_level_indices(KEY, 8, levels=(2, 0)), "levels must take at least 1 frame"),
-        (lambda: semi.dual_level_indices(KEY, 0), "num_frames is 0"),
+        (
+            lambda: semi.dual_level_indices(KEY, 8, levels=(2, 0)),
+            "levels must be whole numbers of at least 1 frame",
+        ),
+        (lambda: semi.dual_level_indices(KEY, 0), "num_frames must be at least 1, got 0"),
         (
             lambda: semi.take_levels(jnp.ones((2, 4)), (jnp.zeros((3, 1), int),)),
             r"indices \[B, n\], got \(3, 1\)",

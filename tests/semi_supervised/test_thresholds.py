@@ -14,9 +14,9 @@ SURE, UNSURE = [0.02, 0.98], [0.4, 0.6]
 def test_only_confident_labels_are_remembered_and_the_last_one_wins():
     state = semi.curriculum_init(4)
     assert state.last_label.tolist() == [-1] * 4
-    # Example 1 comes twice, and once unsurely; 9 and -1 do not exist; row 5 is masked.
+    # Example 1 comes twice, and once unsurely; -1 and -7 are no examples; row 5 is masked, whatever stands there.
     probs = jnp.array([SURE, SURE[::-1], UNSURE, SURE, SURE, SURE])
-    index, where = jnp.array([1, 1, 1, 9, -1, 3]), jnp.array([1, 1, 1, 1, 1, 0])
+    index, where = jnp.array([1, 1, 1, -7, -1, 9]), jnp.array([1, 1, 1, 1, 1, 0])
     state = semi.curriculum_update(state, probs, index, where=where)
     assert state.last_label.tolist() == [-1, 0, -1, -1]
     # What was learned is kept until something else is learned.
@@ -125,6 +125,24 @@ def test_scanned_and_mapped_over_seeds():
             "threshold must",
         ),
         (lambda: semi.adaptive_update(semi.adaptive_init(3), jnp.ones((2, 2))), "the state's 3 classes"),
+        (
+            lambda: semi.adaptive_update(semi.adaptive_init(2), jnp.array([SURE, [-3.0, 4.0]])),
+            "probs must be probabilities",
+        ),
+        (
+            lambda: semi.curriculum_update(semi.curriculum_init(3), jnp.array([SURE]), jnp.array([3])),
+            r"index must be in \[0, 3\), or negative for a row to ignore, got 3",
+        ),
+        (
+            lambda: semi.curriculum_update(
+                semi.curriculum_init(3), jnp.array([[jnp.nan, 0.5]]), jnp.array([1])
+            ),
+            r"probs holds NaN, first at \(0, 0\)",
+        ),
+        (
+            lambda: semi.curriculum_update(semi.curriculum_init(3), jnp.array([[9.0, -4.0]]), jnp.array([1])),
+            "probs must be probabilities",
+        ),
     ],
 )
 def test_mistakes_are_one_clear_line(call, message):

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.core import Learner
-from jaxlab.training import Arm, Workdir, fit
+from jaxlab.core import Learner, computed
+from jaxlab.training import Arm, Workdir, fit, trial
 from jaxlab.training._ahead import Programs
+from jaxlab.training._program import CompiledProgram
 from jaxlab.training.run import PreemptedRun, run
 from tests.training import toy
 
@@ -19,9 +20,9 @@ def counted(traces: list, name: str, rate: float = 0.1) -> Learner:
     """The toy's learner, which notes when it is traced."""
     base = toy.learner(rate)
 
-    def update(state, batch, key):
+    def update(state, batch, key, context):
         traces.append(name)
-        return base.update(state, batch, key)
+        return base.update(state, batch, key, context)
 
     return Learner(base.init, update)
 
@@ -34,7 +35,7 @@ def go(folder, experiment, **kwargs):
 
 def test_every_arm_is_traced_once_and_a_finished_one_never(tmp_path):
     traces = []
-    arms = {name: Arm(counted(traces, name), 60) for name in ("first", "second")}
+    arms = {name: Arm(counted(traces, name), steps=60) for name in ("first", "second")}
     result = go(tmp_path, toy.experiment(**arms))
     assert sorted(traces) == ["first", "second"]
     again = go(tmp_path, toy.experiment(**arms))
@@ -45,7 +46,10 @@ def test_every_arm_is_traced_once_and_a_finished_one_never(tmp_path):
 def test_it_changes_no_number(tmp_path):
     """25 steps in chunks of 10 end with a shorter one, which nobody compiled ahead."""
     traces = []
-    result = go(tmp_path, toy.experiment(only=Arm(counted(traces, "only"), 25), other=Arm(toy.learner(), 10)))
+    result = go(
+        tmp_path,
+        toy.experiment(only=Arm(counted(traces, "only"), steps=25), other=Arm(toy.learner(), steps=10)),
+    )
     assert traces == ["only"] * 2
     alone = fit(
         toy.learner(0.1),
@@ -58,30 +62,33 @@ def test_it_changes_no_number(tmp_path):
     np.testing.assert_array_equal(result["arms"]["only"]["metrics"]["test/mse"], alone.final["test/mse"])
 
 
-def test_what_fails_to_trace_fails_at_its_arm_as_itself(tmp_path):
-    def update(state, batch, key):
+def test_what_fails_to_trace_fails_as_itself_before_the_first_step(tmp_path):
+    def update(state, batch, key, context):
         raise ValueError("rows is 7: it must be even")
 
     broken = Learner(toy.learner().init, update)
     with pytest.raises(ValueError, match="rows is 7: it must be even"):
-        go(tmp_path, toy.experiment(sound=Arm(toy.learner(), 20), broken=Arm(broken, 20)))
-    assert (tmp_path / "checkpoints" / "sound" / "20").is_dir()
+        go(tmp_path, toy.experiment(sound=Arm(toy.learner(), steps=20), broken=Arm(broken, steps=20)))
+    assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_stop_does_not_wait_for_arms_that_will_not_run(tmp_path):
+def test_a_stop_does_not_wait_for_arms_that_will_not_run(tmp_path, monkeypatch):
     """What is being compiled ends, what waits for a thread is forgotten."""
-    stopped, traced = threading.Event(), []
-    base = toy.learner()
+    stopped, compiled, compile_one = threading.Event(), [], CompiledProgram._compile
 
-    def late(state, batch, key):
-        stopped.wait(60)
-        traced.append(1)
-        return base.update(state, batch, key)
+    def slow(self, key):
+        if self.group.names[0].startswith("late"):
+            stopped.wait(60)
+            compiled.append(1)
+        return compile_one(self, key)
 
-    arms = {"first": Arm(base, 60)} | {f"late{n}": Arm(Learner(base.init, late), 60) for n in range(40)}
+    monkeypatch.setattr(CompiledProgram, "_compile", slow)
+    arms = {"first": Arm(toy.learner(), steps=60)} | {
+        f"late{n}": Arm(toy.learner(), steps=60) for n in range(8)
+    }
     with pytest.raises(PreemptedRun, match="step 10 of first"):
         go(tmp_path, toy.experiment(**arms), stop=lambda: stopped.set() or True)
-    assert len(traced) < 40
+    assert len(compiled) < 3 * 8
 
 
 def test_arms_compile_before_the_stage_that_they_begin_from_has_trained():
@@ -91,19 +98,105 @@ def test_arms_compile_before_the_stage_that_they_begin_from_has_trained():
         return base.init(key, context)._replace(params=context["warm"])
 
     experiment = dataclasses.replace(
-        toy.experiment(only=Arm(Learner(begin, base.update), 20), other=Arm(base, 20)),
-        prepare={"warm": Arm(base, 20, export=toy.params_of)},
+        toy.experiment(only=Arm(Learner(begin, base.update), steps=20), other=Arm(base, steps=20)),
+        prepare={"warm": Arm(base, steps=20, export=toy.params_of)},
     )
-    asked = []
-    programs = Programs({"": experiment}, toy.plan(), lambda name, steps: asked.append((name, steps)) or True)
+    programs = Programs({"": experiment}, toy.plan())
     try:
-        assert asked == [("warm", 20), ("only", 20), ("other", 20)]
-        program = programs.take("only")
-        context = program.place_by_seed({"warm": {"w": jnp.ones((3, 4))}})
-        state = program.init(context)
-        data = program.place(toy.data()["train"])
-        state, trace = program.advance(state, data, 0, 10)
+        program, data = programs.take("only"), programs.data[""]
+        context = program.place_context({"warm": {"w": jnp.ones((3, 4))}})
+        train = program.place_data(data)["train"]
+        state = program.init(context, train)
+        state, trace = program.advance(state, context, train, 0, 10)
     finally:
         programs.close()
-    assert trace["loss"].shape == (3, 10)
+    assert trace["loss"].shape == (3, 1, 10)
     assert jax.tree.leaves(state)[0].shape[0] == 3
+
+
+def test_a_trial_says_what_there_is_and_trains_nothing():
+    experiment = dataclasses.replace(
+        toy.experiment(
+            first=toy.arm(0.1),
+            second=toy.arm(0.2),
+            solved=Arm(computed(lambda k, c, train: {"w": train[0][0]})),
+        ),
+        claims=(),
+        evaluate=lambda state, split, context: {"mse": toy.mse(getattr(state, "params", state), split)},
+        summarise=lambda history: {"best": history["val/mse"].min(axis=0)},
+    )
+    found = trial(experiment, toy.plan())
+    assert set(found) == {"first", "second", "solved"}
+    assert all(metrics == {"val/mse", "test/mse", "best"} for metrics in found.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metric": "test/msee"}, "fast has no metric 'test/msee', it has"),
+        ({"arm": "fats"}, "speaks of 'fats': the arms are fast, slow"),
+        ({"needs": ("roomy",)}, "needs 'roomy': there is no premise or room claim"),
+    ],
+)
+def test_a_misspelt_claim_is_refused_before_the_first_step(tmp_path, changes, message):
+    (claim,) = toy.experiment().claims
+    wrong = lambda: dataclasses.replace(toy.experiment(), claims=(dataclasses.replace(claim, **changes),))
+    with pytest.raises(ValueError, match=message):
+        go(tmp_path, wrong())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        (lambda s, b, k, c: (s[:1], {"loss": 0.0}), r"is int32\[\] before and absent after"),
+        (
+            lambda s, b, k, c: ((s[0].astype("bfloat16"), s[1]), {"loss": 0.0}),
+            r"float32\[2\] before and bfloat16\[2\] after",
+        ),
+        (lambda s, b, k, c: (s, {"loss": s[0]}), r"metric 'loss' has the shape \(2,\): metrics are scalars"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_line(update, message):
+    learner = Learner(lambda key, context: (jnp.zeros(2), jnp.int32(0)), update)
+    evaluate = lambda state, split, context: {"mse": 0.0}
+    with pytest.raises(ValueError, match=message):
+        trial(toy.experiment(fast=Arm(learner, steps=10, evaluate=evaluate)), toy.plan())
+
+
+GENERATOR = np.random.default_rng(0)
+FIXED = np.arange(8.0, dtype=np.float32)
+
+
+def by_numpy(train, key):
+    """A batch from a generator of the host: traced once, the same for ever."""
+    rows = GENERATOR.integers(0, 400, 8)
+    return train[0][rows], train[1][rows]
+
+
+def from_outside(train, key):
+    """A loader of one's own: an array that neither the data nor the key decides."""
+    return toy.draw(train, key)[0], jnp.asarray(FIXED)
+
+
+def whole(train, key):
+    """All rows, and a mask that is the same at every step: a full-batch method."""
+    return train[0], train[1] + 0 * jnp.ones(len(train[1]))
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (by_numpy, "draw takes other numbers from outside each time: it is traced once"),
+        (from_outside, r"draw: the batch\[1\] depends on neither the data nor the key"),
+    ],
+)
+def test_a_batch_that_would_never_change_is_refused(draw, message):
+    with pytest.raises(ValueError, match=message):
+        trial(dataclasses.replace(toy.experiment(fast=toy.arm(), slow=toy.arm(0.2)), draw=draw), toy.plan())
+
+
+def test_full_batches_are_no_mistake():
+    assert trial(
+        dataclasses.replace(toy.experiment(fast=toy.arm(), slow=toy.arm(0.2)), draw=whole), toy.plan()
+    )

@@ -1,5 +1,9 @@
 """The loop: the same numbers whatever the chunks, the devices, the mapping of seeds and the interruptions."""
 
+import os
+import shutil
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxlab.core import Learner
 from jaxlab.training import Checkpoints, Diverged, Fit, fit
+from jaxlab.training.loop import Interrupted
 from jaxlab.training.preemption import Preempted
 from tests.training import toy
 
@@ -50,7 +55,7 @@ def test_it_equals_a_loop_written_by_hand():
     losses = []
     for step in range(20):
         batch = toy.draw(data["train"], jax.random.fold_in(data_key, step))
-        state, metrics = learner.update(state, batch, jax.random.fold_in(update_key, step))
+        state, metrics = learner.update(state, batch, jax.random.fold_in(update_key, step), {})
         losses.append(float(metrics["loss"]))
     done = run(steps=20)
     np.testing.assert_allclose(weights(done)[1], state.params["w"], rtol=1e-5)
@@ -90,7 +95,7 @@ def test_arms_see_the_same_batches():
     def spy(scale):
         return Learner(
             lambda key, context: scale * jax.random.normal(key),
-            lambda state, batch, key: (state, {"loss": jnp.sum(batch[0])}),
+            lambda state, batch, key, context: (state, {"loss": jnp.sum(batch[0])}),
         )
 
     first = fit(spy(1.0), data=toy.data(), draw=toy.draw, steps=20, plan=toy.plan())
@@ -162,7 +167,7 @@ def test_a_nan_in_one_seed_is_that_seeds(tmp_path):
 def test_a_nan_in_the_last_evaluation_counts():
     learner = toy.learner()
     broken = Learner(
-        learner.init, lambda s, b, k: (s._replace(params={"w": s.params["w"] * jnp.nan}), {"loss": 0.0})
+        learner.init, lambda s, b, k, c: (s._replace(params={"w": s.params["w"] * jnp.nan}), {"loss": 0.0})
     )
     with pytest.raises(Diverged) as error:
         run(broken, steps=10)
@@ -183,9 +188,9 @@ def test_the_update_is_compiled_once():
     traces = []
     base = toy.learner()
 
-    def update(state, batch, key):
+    def update(state, batch, key, context):
         traces.append(1)
-        return base.update(state, batch, key)
+        return base.update(state, batch, key, context)
 
     run(Learner(base.init, update), steps=60)
     assert len(traces) <= 2  # once for the chunk; tracing may look at the scan's body twice
@@ -197,8 +202,48 @@ def test_a_batch_that_the_mesh_cannot_split():
 
 
 def test_context_reaches_init_with_one_entry_per_seed():
-    learner = Learner(lambda key, context: context["x"], lambda s, b, k: (s, {"loss": s.sum()}))
+    learner = Learner(lambda key, context: context["x"], lambda s, b, k, c: (s, {"loss": s.sum()}))
     given = {"x": jnp.arange(6.0).reshape(3, 2)}
     done = fit(learner, data=toy.data(), draw=toy.draw, steps=10, plan=toy.plan(), context=given)
     np.testing.assert_array_equal(done.state, given["x"])
     np.testing.assert_array_equal(done.rows[0]["train/loss"], [1.0, 5.0, 9.0])
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_ctrl_c_ends_the_chunk_and_keeps_what_is_done(tmp_path, keep):
+    """The `Fit` so far hangs on the exception, and the same cell runs again in the same process."""
+    expected = run()
+    checkpoints = lambda: Checkpoints(tmp_path) if keep else None
+    interrupt = lambda row: os.kill(os.getpid(), signal.SIGINT) if row["step"] == 20 else None
+    for _ in range(3):
+        with pytest.raises(Interrupted, match="interrupted at step 20") as stopped:
+            run(checkpoints=checkpoints(), log=interrupt)
+        found = stopped.value.fit
+        assert [row["step"] for row in found.rows][-1:] == [20]
+        assert weights(found).shape == (3, 4)
+        shutil.rmtree(tmp_path, ignore_errors=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoints=checkpoints(), log=interrupt)
+    done = run(checkpoints=checkpoints())
+    assert done.rows[0]["step"] == (30 if keep else 10)
+    np.testing.assert_array_equal(weights(done), weights(expected))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_fit_is_printed_tabulated_and_drawn():
+    done = run(steps=20)
+    lines = repr(done).splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("Fit of 3 seeds, ")
+    assert "test/mse" in lines[2]
+    assert "5 arrays" in lines[4]
+    assert [axes.get_title() for axes in done.plot("train/loss", "val/mse").axes] == ["train/loss", "val/mse"]
+    with pytest.raises(ValueError, match="no row has the metric 'loss'"):
+        done.plot("loss")
+    pandas = pytest.importorskip("pandas")
+    table = done.to_pandas()
+    assert isinstance(table, pandas.DataFrame)
+    assert table.shape[0] == 2 * 3
+    last = table[(table.step == 20) & (table.seed == 1)]
+    np.testing.assert_allclose(last["test/mse"], done.final["test/mse"][1])
+    assert table["test/mse"].isna().sum() == 3

@@ -121,9 +121,10 @@ def test_several_processes_must_use_all_their_devices(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "others", "expected"), [(8, 1, 8), (10, 1, 5), (7, 1, 7), (11, 1, 1), (6, 3, 2), (3, 16, 1)]
+    ("seeds", "others", "expected"),
+    [(8, 1, 8), (10, 1, 5), (7, 1, 7), (11, 1, 6), (6, 3, 2), (5, 4, 2), (3, 16, 1)],
 )
-def test_seeds_share_as_many_devices_as_divide_them(seeds, others, expected):
+def test_seeds_take_the_fewest_devices_that_leave_each_the_least_work(seeds, others, expected):
     assert seed_devices(seeds, others=others) == expected
 
 

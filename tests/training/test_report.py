@@ -1,126 +1,197 @@
-"""Verdicts on numbers worked by hand, and what people read."""
+"""What people read: the report of a run, the tables over all papers, effects over a condition, and the curves."""
 
-import json
+import re
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from jaxlab.training import Claim, curves, report
+from jaxlab.metrics import interquartile_mean, probability_of_improvement
+from jaxlab.training import Claim, curves, decide, report
+from jaxlab.training.claims import of_run
+
+METRIC = "test/accuracy"
+CLAIM = Claim("a_over_b", "a beats b", METRIC, "a", "b", needs=("room",)).within("t")
+ROOM = Claim("room", "there is room", METRIC, "top", "b", kind="room").within("t")
 
 
-def scores(arm, versus, metric="test/accuracy"):
-    return {"a": {metric: np.asarray(arm)}, "b": {metric: np.asarray(versus)}}
+def result(**changes):
+    """One task: a is 0.1 ahead, the room is seen, c stopped at step 7."""
+    b = np.array([0.5, 0.52, 0.48, 0.51, 0.49])
+    values = {"a": b + [0.1, 0.11, 0.09, 0.1, 0.1], "b": b, "top": b + [0.3, 0.31, 0.29, 0.3, 0.3]}
+    arms = {
+        f"t/{arm}": {"steps": 10, "metrics": {METRIC: list(map(float, own))}} for arm, own in values.items()
+    }
+    arms["t/c"] = {"steps": 7, "metrics": {}, "diverged": {"step": 7, "seed": 1, "metric": "loss"}}
+    claims = [CLAIM, ROOM, Claim("c", "c beats b", METRIC, "c", "b", kind="ablation").within("t")]
+    found = {
+        "config": "x/y", "variant": "default", "scale": "toy (nothing at all)", "device": "cpu", "commit": "0123456789",
+        "seeds": [0, 1, 2, 3, 4], "wall_s": 90.0, "arms": arms, "prepare": {},
+        "claims": decide(claims, {arm: facts["metrics"] for arm, facts in arms.items()}),
+    }  # fmt: skip
+    return {**found, **changes}
 
 
-def claim(**changes):
-    return Claim(**{"text": "a beats b", "metric": "test/accuracy", "arm": "a", "versus": "b", **changes})
+def row(text, *words):
+    """The cells of the one line of a table that holds all the words."""
+    (line,) = [line for line in text.splitlines() if all(word in line for word in words)]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_the_interval_by_hand():
-    # mean 2, sd 1, n 3: half width t(0.975, 2) / sqrt(3) = 4.30265 / 1.73205 = 2.48414
-    np.testing.assert_allclose(
-        report.t_interval(np.array([1.0, 2.0, 3.0])), (2 - 2.48414, 2 + 2.48414), rtol=1e-5
-    )
-    assert report.t_interval(np.array([1.0])) == (-np.inf, np.inf)
+def test_the_report_shows_scale_means_intervals_and_the_arm_that_stopped():
+    text = report.markdown(result())
+    assert "toy (nothing at all). 5 seeds, cpu, 90 s." in text
+    # mean 0.5, sd 0.015811: half width 2.776445 * 0.015811 / sqrt(5) = 0.0196
+    assert row(text, "| t/b ")[1:] == ["10", "0.5000 ± 0.0196"]
+    assert "7 (diverged: loss, seed 1)" in text
 
 
-def test_the_t_interval_covers_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    draws = rng.normal(0.3, 2.0, size=(4000, 8))
-    inside = np.mean([low < 0.3 < high for low, high in map(report.t_interval, draws)])
-    assert abs(inside - 0.95) < 0.015  # four standard errors of 4,000 draws
-
-
-def test_the_bootstrap_is_the_same_every_time_and_near_the_t_interval():
-    values = np.random.default_rng(1).normal(size=40)
-    first = report.bootstrap_interval(values)
-    assert first == report.bootstrap_interval(values)
-    np.testing.assert_allclose(first, report.t_interval(values), atol=0.06)
+def test_the_report_shows_every_claim_with_what_decided_it():
+    text = report.markdown(result())
+    # sd 0.0070711: half width 0.00878; detectable 3.761 * 0.0070711 / sqrt(5) = 0.0119
+    assert row(text, "a beats b") == [
+        "t: a beats b", "headline", METRIC, "+0.1000", "[+0.0912, +0.1088]", "greater by 0.01", "100 %", "0.012",
+        "supported",
+    ]  # fmt: skip
+    assert row(text, "there is room")[-1] == "passed"
+    assert row(text, "c beats b")[-1] == "none: t/c has no test/accuracy"
+    assert text.index("there is room") < text.index("a beats b")
 
 
 @pytest.mark.parametrize(
-    ("differences", "changes", "verdict"),
+    ("changes", "words"),
     [
-        ([1.0, 2.0, 3.0, 2.0], {}, "reproduced"),
-        ([-1.0, -2.0, -3.0, -2.0], {}, "contradicted"),
-        ([-1.0, 2.0, -3.0, 2.0], {}, "inconclusive"),
-        ([1.0, 2.0, 3.0, 2.0], {"margin": 1.5}, "inconclusive"),
-        ([1.0, 2.0, 3.0, 2.0], {"margin": 0.5}, "reproduced"),
-        ([-1.0, -2.0, -3.0, -2.0], {"margin": 0.5}, "contradicted"),
-        ([-1.0, -2.0, -3.0, -2.0], {"margin": 5.0}, "inconclusive"),
-        ([1.0, 2.0, 3.0, 2.0], {"lower_is_better": True}, "contradicted"),
-        ([0.1, -0.1, 0.05, 0.0], {"band": 1.0}, "reproduced"),
-        ([0.1, -0.1, 0.05, 0.0], {"band": 0.01}, "inconclusive"),
-        ([2.0, 2.1, 2.05, 2.0], {"band": 1.0}, "contradicted"),
-        ([5.0], {}, "inconclusive"),
-        ([0.0, 0.0, 0.0], {}, "inconclusive"),
+        ({}, "undecided"),
+        ({"kind": "room"}, "failed (undecided)"),
+        ({"kind": "premise", "verdict": "supported"}, "passed"),
+        ({"kind": "room", "verdict": "none", "why": "4 seeds, fewer than 5"}, "none: 4 seeds, fewer than 5"),
+        ({"verdict": "supported", "fragile": ["fails Holm", "x"]}, "supported, fragile: fails Holm; x"),
+        ({"verdict": "not tested", "why": "room is opposite"}, "not tested: room is opposite"),
+        ({"verdict": "withdrawn", "why": "refuted.", "kind": "room"}, "withdrawn: refuted."),
     ],
 )
-def test_verdicts(differences, changes, verdict):
-    versus = np.array([10.0, 20.0, 30.0, 40.0])[: len(differences)]
-    decided = report.decide(claim(**changes), scores(versus + differences, versus))
-    assert decided["verdict"] == verdict
-    sign = -1 if changes.get("lower_is_better") else 1
-    assert decided["difference"] == pytest.approx(sign * np.mean(differences))
-    assert decided["n"] == len(differences)
+def test_a_verdict_in_words(changes, words):
+    assert report.verdict({"verdict": "undecided", "kind": "headline", "fragile": [], **changes}) == words
 
 
-def test_pairing_matters():
-    """Seeds differ by tens, the arms by one: paired it is certain, and the verdict must see that."""
-    versus = np.array([10.0, 50.0, 90.0, 130.0])
-    paired = report.decide(claim(), scores(versus + [1.0, 1.1, 0.9, 1.0], versus))
-    shuffled = report.decide(claim(), scores((versus + [1.0, 1.1, 0.9, 1.0])[::-1], versus))
-    assert (paired["verdict"], shuffled["verdict"]) == ("reproduced", "inconclusive")
-
-
-def test_an_arm_without_the_metric_decides_nothing():
-    decided = report.decide(claim(), {"a": {"test/accuracy": np.ones(3)}, "b": {}})
-    assert (decided["verdict"], decided["difference"], decided["why"]) == (
-        "inconclusive",
-        None,
-        "b has no test/accuracy",
+def test_limits_and_earlier_looks_are_said():
+    look = {"commit": "abcdef0123", "seeds": [3, 4], "claims": {"a": [0.5, "undecided"], "b": [None, "none"]}}
+    text = report.markdown(result(limits=["One split."], earlier_looks=[look]))
+    assert (
+        "- One split.\n- Looked at before, seeds 3 to 4 at abcdef0: a +0.5000 undecided, b – none.\n" in text
     )
 
 
-@pytest.mark.parametrize("changes", [{"margin": -0.1}, {"band": 0.0}, {"band": -1.0}])
-def test_impossible_claims(changes):
-    with pytest.raises(ValueError, match="it must be"):
-        claim(**changes)
+def several(tasks=3):
+    """The same comparison on several tasks, with other numbers."""
+    rng = np.random.default_rng(0)
+    values = {f"t{i}/{arm}": rng.normal(0.1 * (arm == "a"), 0.1, 6) for i in range(tasks) for arm in "ab"}
+    claim = Claim("a_over_b", "a beats b", METRIC, "a", "b", kind="benchmark")
+    arms = {name: {"steps": 1, "metrics": {METRIC: own.tolist()}} for name, own in values.items()}
+    claims = decide(
+        of_run({f"t{i}": (claim,) for i in range(tasks)}), {k: v["metrics"] for k, v in arms.items()}
+    )
+    return values, result(arms=arms, claims=claims)
 
 
-def result():
-    arms = {
-        "a": {"steps": 10, "metrics": {"test/accuracy": [0.5, 0.7]}},
-        "b": {"steps": 7, "metrics": {}, "diverged": {"step": 7, "seed": 1, "metric": "loss"}},
-    }
-    decided = [report.decide(claim(), {name: arm["metrics"] for name, arm in arms.items()})]
-    return {"config": "x/y", "variant": "default", "device": "cpu", "seeds": [0, 1], "wall_s": 3.0, "arms": arms,
-            "claims": decided}  # fmt: skip
+def test_three_tasks_are_summed_up():
+    values, found = several()
+    (_, (text, tasks, better, middle)) = report.across_tasks(found)
+    one, other = (np.stack([values[f"t{i}/{arm}"] for i in range(3)], axis=1) for arm in "ab")
+    assert (text, tasks) == ("a beats b", "3")
+    value, low, high = map(float, re.findall(r"[-+\d.]+", better))
+    assert value == pytest.approx(probability_of_improvement(one, other), abs=0.005)
+    assert low < value < high
+    assert float(middle.split()[0]) == pytest.approx(interquartile_mean(one - other), abs=1e-4)
+    assert "| a beats b  | 3 " in report.markdown(found)
+    assert report.across_tasks(several(2)[1]) == []
 
 
-def test_the_table_shows_means_intervals_and_the_arm_that_stopped():
-    text = report.markdown(result())
-    # mean 0.6, sd 0.1414, n 2: half width 12.7062 * 0.1414 / 1.4142 = 1.2706
-    assert "| a   | 10" in text
-    assert "0.6000 ± 1.2706" in text
-    assert "7 (diverged: loss, seed 1)" in text
-    assert "inconclusive: b has no test/accuracy" in text
+def test_profiles_are_of_arms_that_every_task_has(tmp_path):
+    values, found = several()
+    del found["arms"]["t1/b"]
+    metric, scores = report.over_tasks(found)
+    assert (metric, list(scores)) == (METRIC, ["a"])
+    np.testing.assert_array_equal(scores["a"][:, 2], values["t2/a"])
+    assert report.over_tasks(several(2)[1])[1] == {}
+    curves.plot_profiles(tmp_path / "p.png", scores, metric=metric)
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_summary_reads_published_results(tmp_path):
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "y.json").write_text(json.dumps(result()))
-    table = report.summary_table(report.load_results(tmp_path))
-    assert "`x/y`" in table
-    assert "a beats b" in table
+def test_the_readme_shows_headlines_and_the_page_shows_all():
+    old = result(code="unknown")
+    old["claims"][0] |= {"verdict": "withdrawn", "why": "refuted.", "fragile": []}
+    new = result()
+    new["claims"][0] |= {"fragile": ["fails Holm"], "p_bh": 0.01}
+    results = {"x/new": new, "x/old": old}
+    table = report.summary_table(results)
+    assert table.count("\n") == 3
+    assert row(table, "x/new") == [
+        "`x/new`", "toy (nothing at all)", "t: a beats b", "+0.1000", "[+0.0912, +0.1088]", "supported, fragile", "1.5"
+    ]  # fmt: skip
+    assert row(table, "x/old")[0] == "`x/old` †"
+    page = report.all_claims_table(results)
+    assert page.count("\n") == 7
+    assert row(page, "x/new", "a beats b")[2] == "headline *"
+    assert row(page, "x/old", "a beats b")[-1] == "withdrawn: refuted."
+
+
+def condition():
+    """The claim at three shares of wrong labels, of which the last diverged."""
+    claim = Claim("a_over_b", "a beats b", METRIC, "a", "b", kind="benchmark")
+    noise = np.array([0.0, 0.01, -0.01, 0.02, -0.02])
+    scores = {f"{task}/{arm}": {METRIC: noise * (arm == "a") + gain * (arm == "a")}
+              for task, gain in (("half", -0.3), ("none", 0.2)) for arm in "ab"}  # fmt: skip
+    claims = decide(of_run({task: (claim,) for task in ("half", "none", "most")}), scores)
+    values = {"half": 0.5, "most": 0.9, "none": 0.0}
+    return result(variant="map", claims=claims, map={"condition": "share of wrong labels", "values": values})
+
+
+def test_a_map_is_read_in_the_order_of_its_condition(tmp_path):
+    points = report.map_points(condition(), "a_over_b")
+    assert [point["value"] for point in points] == [0.0, 0.5, 0.9]
+    assert [point["effect"] for point in points] == [pytest.approx(0.2), pytest.approx(-0.3), None]
+    assert [point["verdict"] for point in points] == ["supported", "opposite", "none"]
+    table = report.map_table(condition(), "a_over_b")
+    assert row(table, "share of wrong labels")[1:] == ["effect", "95 % interval", "verdict"]
+    assert row(table, "| 0.5 ") == ["0.5", "-0.3000", "[-0.3196, -0.2804]", "opposite"]
+    curves.plot_map(tmp_path / "m.png", points, condition="share of wrong labels", title="a beats b")
+    assert (tmp_path / "m.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_texts_take_their_numbers_from_the_result():
+    text = "a is {claim:t/a_over_b}; p {claim:t/a_over_b:p}, {claim:t/room:verdict}, b has {arm:t/b:test/accuracy}."
+    filled = report.filled(text, result())
+    p = float(re.search(r"p ([^,]+),", filled).group(1))
+    assert p == pytest.approx(result()["claims"][0]["p"], rel=1e-2)
+    assert filled.startswith("a is +0.100 [+0.091, +0.109], supported; p ")
+    assert filled.endswith(", supported, b has 0.500.")
+    for wrong in (
+        "{claim:t/typo}",
+        "{claim:t/a_over_b:typo}",
+        "{arm:t/b:typo}",
+        "{arm:t/typo:test/accuracy}",
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"{wrong} names nothing in the result of x/y")):
+            report.filled(wrong, result())
+    assert report.filled("{braces} stay", result()) == "{braces} stay"
+
+
+def test_texts_show_no_number_that_is_missing_or_withdrawn():
+    missing = "{claim:t/c}; p {claim:t/c:p}; {arm:t/c:test/accuracy}; {claim:t/c:why}"
+    assert report.filled(missing, result()) == "none; p –; –; t/c has no test/accuracy"
+    told = result()
+    told["claims"][0] |= {"verdict": "withdrawn", "why": "refuted."}
+    assert report.filled("{claim:t/a_over_b}: {claim:t/a_over_b:why}", told) == "withdrawn: refuted."
+    told["claims"][1] |= {"ci95": None, "verdict": "none"}  # of one seed
+    assert report.filled("{claim:t/room}", told) == "+0.300, none"
 
 
 def test_curves_are_drawn(tmp_path):
     rows = [
         {"arm": arm, "step": s, "train/loss": [s * 0.1, s * 0.2]} for arm in ("t/a", "t/b") for s in (1, 2, 3)
     ]
-    decided = [report.decide(claim(), scores([1.0, 1.2], [0.5, 0.4]))]
+    decided = decide([CLAIM], {"t/a": {METRIC: [1.0, 1.2]}, "t/b": {METRIC: [0.5, 0.4]}})
     curves.plot(tmp_path / "c.png", rows=rows, panels={"t": ["t/a", "t/b"]}, claims=decided, title="a title")
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
     curves.plot(tmp_path / "empty.png", rows=[], panels={"": []})
@@ -132,12 +203,12 @@ def test_claims_about_different_metrics_have_scales_of_their_own(monkeypatch, tm
     monkeypatch.setattr(
         curves, "_forest", lambda axes, claims, metric: drawn.append((metric, [c["text"] for c in claims]))
     )
-    common = {"difference": 0.1, "ci95": (0.0, 0.2), "verdict": "inconclusive"}
+    common = {"effect": 0.1, "ci95": (0.0, 0.2), "verdict": "undecided"}
     claims = [
         common | {"text": text, "metric": metric}
         for text, metric in (("x", "acc"), ("y", "norm"), ("z", "acc"))
     ]
-    lost = common | {"text": "w", "metric": "nll", "difference": None}
+    lost = common | {"text": "w", "metric": "nll", "effect": None}
     curves.plot(tmp_path / "c.png", rows=[], panels={"": []}, claims=[*claims, lost])
     assert drawn == [("acc", ["x", "z"]), ("norm", ["y"])]
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from jaxlab.core import Learner
 from jaxlab.training import Arm, Claim, Experiment, Workdir
 from jaxlab.training.metrics import read_rows
-from jaxlab.training.run import PreemptedRun, _commit, run
+from jaxlab.training.run import PreemptedRun, run
 from tests.training import toy
 
 
@@ -50,14 +49,16 @@ def test_the_folder_of_a_run(tmp_path):
     expected = np.mean(result["arms"]["slow"]["metrics"]["test/mse"]) - np.mean(
         result["arms"]["fast"]["metrics"]["test/mse"]
     )
-    assert decided["difference"] == pytest.approx(expected, rel=1e-5)
-    assert decided["verdict"] == "reproduced"
+    assert decided["effect"] == pytest.approx(expected, rel=1e-5)
+    assert (decided["verdict"], decided["why"]) == ("none", "3 seeds, fewer than 5")
     assert "fast beats slow" in (tmp_path / "report.md").read_text()
 
 
 def test_the_same_command_twice_gives_the_same_files(tmp_path):
-    first, second = go(tmp_path / "a"), go(tmp_path / "b")
+    first, second = (go(tmp_path / name, variant="smoke", scale="toy (4 numbers)") for name in "ab")
     assert timeless(first) == timeless(second)
+    assert [(claim["verdict"], claim["why"]) for claim in first["claims"]] == [("none", "a smoke run")]
+    assert "toy (4 numbers). 3 seeds" in (tmp_path / "a" / "report.md").read_text()
     assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (tmp_path / "b" / "metrics.jsonl").read_bytes()
     assert (tmp_path / "a" / "curves.png").read_bytes() == (tmp_path / "b" / "curves.png").read_bytes()
 
@@ -88,13 +89,16 @@ def test_stopping_anywhere_changes_nothing(tmp_path):
 
 def test_an_arm_that_turns_nan_is_reported_and_the_others_finish(tmp_path):
     said = []
-    experiment = toy.experiment(broken=Arm(toy.learner(nan_at=33), 60), sound=Arm(toy.learner(), 60))
+    experiment = toy.experiment(
+        broken=Arm(toy.learner(nan_at=33), steps=60), sound=Arm(toy.learner(), steps=60)
+    )
     result = go(tmp_path, experiment, say=said.append)
     assert result["arms"]["broken"]["diverged"] == {"step": 33, "seed": 0, "metric": "loss"}
     assert result["arms"]["broken"]["metrics"] == {}
     assert len(result["arms"]["sound"]["metrics"]["test/mse"]) == 3
     assert said == ["broken stopped: loss is not finite at step 33, seed 0"]
-    assert result["claims"][0]["verdict"] == "inconclusive"
+    decided = result["claims"][0]
+    assert (decided["verdict"], decided["why"]) == ("none", "broken has no test/mse")
     assert timeless(go(tmp_path, experiment)) == timeless(result)
 
 
@@ -106,14 +110,16 @@ def staged(nan_at=None):
     def begin(key, context):
         return base.init(key, context)._replace(params=context["warm"])
 
-    arm = Arm(Learner(begin, lambda s, b, k: (s, {"loss": 0.0})), 10)
-    stage = Arm(learner, 40, export=toy.params_of)
+    arm = Arm(Learner(begin, lambda s, b, k, c: (s, {"loss": 0.0})), steps=10)
+    stage = Arm(learner, steps=40, export=toy.params_of)
     return dataclasses.replace(toy.experiment(first=arm, second=arm), prepare={"warm": stage})
 
 
-def test_a_stage_prepares_every_seed(tmp_path):
-    result = go(tmp_path, staged())
+def test_a_stage_prepares_every_seed_and_claims_may_speak_of_it(tmp_path):
+    claim = Claim("warm", "warmed up", "test/mse", "warm", 1.0, kind="premise", lower_is_better=True)
+    result = go(tmp_path, dataclasses.replace(staged(), claims=(claim,)))
     stage = result["prepare"]["warm"]["metrics"]["test/mse"]
+    assert result["claims"][0]["effect"] == pytest.approx(1.0 - np.mean(stage), rel=1e-5)
     assert len(set(stage)) == 3
     np.testing.assert_allclose(result["arms"]["first"]["metrics"]["test/mse"], stage, rtol=1e-6)
 
@@ -124,24 +130,37 @@ def test_a_stage_that_turns_nan_stops_its_arms_by_name(tmp_path):
 
 
 def test_several_tasks_are_reported_under_their_names(tmp_path):
-    result = go(tmp_path, {"one": toy.experiment(), "two": toy.experiment()})
+    weights = [
+        (f"{task}/{arm}", "test/mse", w) for task, w in (("one", 1), ("two", -1)) for arm in ("fast", "slow")
+    ]
+    across = Claim("across", "one beats two", terms=weights)
+    first = toy.experiment()
+    first = dataclasses.replace(first, claims=(*first.claims, across))
+    result = go(tmp_path, {"one": first, "two": toy.experiment()})
     assert list(result["arms"]) == ["one/fast", "one/slow", "two/fast", "two/slow"]
-    assert [c["text"] for c in result["claims"]] == ["one: fast beats slow", "two: fast beats slow"]
+    assert [c["text"] for c in result["claims"]] == [
+        "one: fast beats slow",
+        "one beats two",
+        "two: fast beats slow",
+    ]
+    assert (result["claims"][1]["effect"], result["claims"][1]["why"]) == (0.0, "no spread")
     assert result["arms"]["one/fast"] == result["arms"]["two/fast"]
 
 
 def test_experiments_that_cannot_be(tmp_path):
     good = toy.experiment()
     with pytest.raises(ValueError, match="'typo': the arms are fast, slow"):
-        dataclasses.replace(good, claims=(Claim("x", "test/mse", "fast", "typo"),))
+        dataclasses.replace(good, claims=(Claim("x", "x", "test/mse", "fast", "typo"),))
     with pytest.raises(ValueError, match="one must be called 'train'"):
         Experiment(data={"test": 1}, draw=toy.draw, arms={}, evaluate=toy.evaluate)
     with pytest.raises(ValueError, match="arm name 'a/b'"):
-        toy.experiment(**{"a/b": Arm(toy.learner(), 1)})
+        toy.experiment(**{"a/b": Arm(toy.learner(), steps=1)})
     with pytest.raises(ValueError, match="'fast' names an arm and a stage"):
-        dataclasses.replace(good, prepare={"fast": Arm(toy.learner(), 1)})
-    with pytest.raises(ValueError, match="steps is 0"):
-        Arm(toy.learner(), 0)
+        dataclasses.replace(good, prepare={"fast": Arm(toy.learner(), steps=1)})
+    with pytest.raises(ValueError, match="steps is -1"):
+        Arm(toy.learner(), steps=-1)
+    with pytest.raises(ValueError, match="settings is 60: it must be a dict"):
+        Arm(toy.learner(), 60)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +173,7 @@ def test_experiments_that_cannot_be(tmp_path):
         ({"log_every": 0}, "log_every is 0"),
         ({"eval_every": 15}, "multiple of log_every, 10"),
         ({"checkpoint_every": -10}, "checkpoint_every is -10"),
-        ({"mesh": {"seed": 2}}, "must divide the 3 seeds"),
+        ({"settings_by": "loop"}, "settings_by is 'loop'"),
     ],
 )
 def test_plans_that_cannot_be(changes, message):
@@ -196,24 +215,9 @@ def test_examples_show_the_first_seed_of_every_arm_that_ended(tmp_path):
     assert np.abs(seen[0]["fast"] - seen[0]["slow"]).max() > 0.01
     broken = dataclasses.replace(
         experiment,
-        arms={**experiment.arms, "fast": Arm(toy.learner(nan_at=5), 60)},
+        arms={**experiment.arms, "fast": Arm(toy.learner(nan_at=5), steps=60)},
         examples=lambda states, data: seen.append(set(states)) or Figure(),
     )
     go(tmp_path / "broken", broken)
     assert seen[2] == {"slow"}
     assert (tmp_path / "broken" / "examples.png").exists()
-
-
-def test_published_results_do_not_make_the_code_look_changed(tmp_path):
-    (tmp_path / "results").mkdir()
-    for name in ("code.py", "results/x.json"):
-        (tmp_path / name).write_text("before")
-    who = ("-c", "user.name=a", "-c", "user.email=a@b")
-    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "first")):
-        subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    clean = _commit(tmp_path)
-    assert len(clean) == 40
-    (tmp_path / "results" / "x.json").write_text("after")
-    assert _commit(tmp_path) == clean
-    (tmp_path / "code.py").write_text("after")
-    assert _commit(tmp_path) == clean + "-dirty"

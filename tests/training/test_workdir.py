@@ -144,3 +144,65 @@ def test_differences_are_short():
 def test_suggestions():
     assert suggest("temprature", ["temperature", "seeds"]) == "; did you mean temperature?"
     assert suggest("zzz", ["temperature", "seeds"]) == "; known: temperature, seeds"
+
+
+def test_claims_texts_devices_and_further_arms_may_change(tmp_path):
+    config = lambda **changes: (
+        {"steps": 5, "arms": {"a": {"rate": 1}}, "claims": ["x"], "mesh": {"seed": 1}} | changes
+    )
+    for now in (
+        config(),
+        config(claims=[], mesh={"seed": 2}, minutes=3, paper="words"),
+        config(arms={"a": {"rate": 1}, "b": {"rate": 2}}),
+        config(arms={"b": {"rate": 2}}),
+    ):
+        with Workdir(tmp_path, now).opened():
+            pass
+    with (
+        pytest.raises(WorkdirError, match=r"another config \(arms.b.rate: 2 -> 3\)"),
+        Workdir(tmp_path, config(arms={"b": {"rate": 3}})).opened(),
+    ):
+        pass
+
+
+def test_the_identity_of_an_arm_is_its_own(tmp_path):
+    one = {"arms": {"a": {"rate": 1}, "b": {"rate": 2}}, "steps": 5, "claims": [], "mesh": {"seed": 1}}
+    own = lambda config, name="a": Workdir(tmp_path, config).identity_of(name)
+    same = one | {"arms": {"a": {"rate": 1}}, "claims": ["x"], "mesh": {"seed": 2}, "paper": "words"}
+    assert own(one) == own(same)
+    assert own(one) != own(one, "b")
+    assert own(one) != own(one | {"steps": 6})
+    assert own(one) != own(one | {"arms": {"a": {"rate": 3}}})
+    tasks = {"tasks": {"x": {"arms": one["arms"], "size": 1}, "y": {"arms": one["arms"], "size": 2}}}
+    other = {"tasks": {"x": tasks["tasks"]["x"], "y": {"arms": {}, "size": 3}}}
+    assert own(tasks, "x/a") == own(other, "x/a")
+    assert own(tasks, "y/a") != own(other, "y/a")
+    assert own(tasks, "x/a") != own(tasks, "y/a")
+
+
+def test_other_code_is_noticed_in_the_same_folder(tmp_path):
+    before = {"jaxlab/a.py": 'def f():\n  """Doc."""\n  return 1\n', "jaxlab/b.py": "x = 1\n"}
+    workdir = Workdir(tmp_path, {})
+    (first,) = workdir.keep_code(before)
+    assert first["changed"] == []
+    words = before | {"jaxlab/a.py": 'def f():\n    """Other words."""\n    # why\n    return 1\n'}
+    assert workdir.keep_code(words) == [first]
+    other = before | {"jaxlab/a.py": "def f():\n  return 2\n", "jaxlab/new.py": "y = 1"}
+    with pytest.raises(
+        WorkdirError, match=r"other code \(jaxlab/a.py, jaxlab/new.py\): start over with --fresh"
+    ):
+        workdir.keep_code(other)
+    versions = workdir.keep_code(other, accept=True)
+    assert [version["changed"] for version in versions] == [[], ["jaxlab/a.py", "jaxlab/new.py"]]
+    assert versions[0] == first
+    assert workdir.keep_code(other) == versions
+
+
+def test_the_sources_are_those_of_the_library():
+    from jaxlab.training import code
+
+    found = code.sources()
+    assert "jaxlab/training/code.py" in found
+    assert code.unpack(code.pack(found)) == found
+    with pytest.raises(ValueError, match="not an archive of sources"):
+        code.unpack(b"nothing")

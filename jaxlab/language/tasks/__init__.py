@@ -8,7 +8,7 @@ whole iteration of reinforcement learning with verifiable rewards is one compile
 from jaxlab.language.tasks._arithmetic import addition, multiplication
 from jaxlab.language.tasks._chain import chain
 from jaxlab.language.tasks._countdown import countdown
-from jaxlab.language.tasks._math_answer import math_answer_matches, math_score
+from jaxlab.language.tasks._math_answer import MathAnswers, math_answer_matches, math_score
 from jaxlab.language.tasks._parity import parity
 from jaxlab.language.tasks._reasoning_gym import ReasoningGym
 from jaxlab.language.tasks._sorting import sorting
@@ -17,6 +17,7 @@ from jaxlab.language.tasks._verifier import verify_text
 
 __all__ = [
     "ALPHABET",
+    "MathAnswers",
     "Problems",
     "ReasoningGym",
     "Task",

@@ -2,6 +2,7 @@
 
 import atexit
 import builtins
+import codecs
 import importlib.util
 import os
 import pickle
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from typing import Any
 
 from jaxlab.language.tasks import _worker
 
 _PATIENCE = 2.0
+_MOST = 1 << 20  # more than a pipe holds
 _MARK = "JAXLAB_HELPER"
 _IMPORTABLE = "a scorer runs in another process: define it in a module, or install cloudpickle"
 
@@ -26,13 +29,23 @@ class _Helper:
         # Without accelerators: those belong to the parent.
         environment = {**os.environ, "PYTHONHASHSEED": "0", "JAX_PLATFORMS": "cpu", _MARK: "1"}
         self.owner = os.getpid()
+        replies, their_end = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, _worker.__file__],
+            [sys.executable, "-u", _worker.__file__, str(their_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[their_end],
             env=environment,
             start_new_session=True,
         )
+        os.close(their_end)
+        self._replies = os.fdopen(replies, "rb")
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._printed = {
+            self._process.stdout: ("stdout", decoder("replace")),
+            self._process.stderr: ("stderr", decoder("replace")),
+        }
         self._send(sys.path)
 
     def _send(self, message: Any) -> None:
@@ -40,9 +53,23 @@ class _Helper:
         self._process.stdin.flush()
 
     def request(self, kind: str, payload: bytes) -> tuple[str, Any]:
-        """One question, one answer."""
+        """One question, one answer; what is printed meanwhile is shown at once, and before the answer comes back."""
         self._send((kind, payload))
-        return pickle.load(self._process.stdout)
+        while self._replies not in wait([self._replies, *self._printed]):
+            self._show_printed()
+        self._show_printed()
+        return pickle.load(self._replies)
+
+    def _show_printed(self) -> None:
+        for stream in wait([*self._printed], timeout=0):
+            name, decoder = self._printed[stream]
+            data = os.read(stream.fileno(), _MOST)
+            if not data:
+                del self._printed[stream]
+            target = getattr(sys, name)  # now, since notebooks and tests exchange it
+            encoding = getattr(target, "encoding", None) or "utf-8"
+            text = decoder.decode(data, final=not data)
+            print(text.encode(encoding, "replace").decode(encoding), end="", file=target, flush=True)
 
     def close(self) -> None:
         """End it and its child, whatever they are doing."""
@@ -52,7 +79,7 @@ class _Helper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr, self._replies):
             try:
                 pipe.close()
             except BrokenPipeError:
@@ -100,10 +127,13 @@ def ask(kind: str, function: Any, *args: Any) -> Any:
         status, value = _request(kind, payload)
     if status == "value":
         return value
-    if status == "AttributeError" and "__main__" in value:
-        status, value = "ValueError", f"{_IMPORTABLE}, got {function!r}"
+    message, where = value
+    if status == "AttributeError" and "__main__" in message:
+        raise ValueError(f"{_IMPORTABLE}, got {function!r}")
     kind = getattr(builtins, status, RuntimeError)
-    raise (kind if issubclass(kind, Exception) else RuntimeError)(value)
+    error = (kind if issubclass(kind, Exception) else RuntimeError)(message)
+    error.add_note(f"In the helper process:\n{where}")
+    raise error
 
 
 def call_in_helper(function: Callable, *args: Any) -> Any:

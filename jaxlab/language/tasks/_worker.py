@@ -2,22 +2,35 @@
 
 Run as a script, with nothing but the standard library, so that it starts fast. It is single-threaded and has no
 accelerator, hence it may fork where its parent, a JAX process full of threads, may not. Requests come on the
-standard input, replies leave on the standard output, one pickle each; it ends when its parent does.
+standard input, replies leave on the descriptor it is told of, one pickle each; what anybody prints goes to the
+parent, which shows it. It ends when its parent does.
 """
 
 import ctypes
+import math
 import os
 import pickle
 import select
 import signal
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-DONE, RAISED, TIMED_OUT = range(3)
-_RECORD = struct.Struct("<Bd")
+SCORED, RAISED, TIMED_OUT, NOT_FINITE = "scored", "raised", "timed_out", "not_finite"
+_SIZE = struct.Struct("<I")
+_LONGEST = 4000  # characters of a report
 _SIGNAL_ON_PARENTS_DEATH = 1  # of prctl, Linux only
+
+
+class Result(NamedTuple):
+    """What came of one answer; where that is no score, the kind of failure, and a report for people."""
+
+    status: str
+    score: float = 0.0
+    kind: str = ""
+    report: str = ""
 
 
 def call(function: Callable, *args: Any) -> Any:
@@ -27,13 +40,17 @@ def call(function: Callable, *args: Any) -> Any:
 
 def score(
     scorer: Callable[[Any, str], float], pairs: Sequence[tuple[Any, str]], seconds: float
-) -> list[tuple[int, float]]:
-    """Status and score of every answer, in order; a child that hangs or dies is replaced by the next one."""
+) -> list[tuple]:
+    """The fields of a `Result` for every answer, in order; a child that hangs or dies is replaced by the next one."""
     getattr(scorer, "prepare", tuple)()  # here, so that every child inherits it
-    results: list[tuple[int, float]] = []
+    results: list[Result] = []
     while len(results) < len(pairs):
         results += _score_in_child(scorer, pairs[len(results) :], seconds)
-    return results
+    seen: set[str] = set()
+    for i, result in enumerate(results):  # one report per kind is enough
+        results[i] = result._replace(report="") if result.kind in seen else result
+        seen.add(result.kind)
+    return list(map(tuple, results))
 
 
 def _score_in_child(scorer, pairs, seconds):
@@ -51,27 +68,39 @@ def _score_in_child(scorer, pairs, seconds):
         _kill(child)
 
 
-def _collect(reader: int, count: int, seconds: float) -> list[tuple[int, float]]:
+def _collect(reader: int, count: int, seconds: float) -> list[Result]:
     results = []
     while len(results) < count:
         ready, _, _ = select.select([reader], [], [], seconds)
-        # A record is shorter than a pipe's atomic size, so there is a whole one or none.
-        record = os.read(reader, _RECORD.size) if ready else b""
+        if not ready:
+            told = f"the scorer took longer than {seconds:g} s; its imports count, unless scorer.prepare() has them"
+            return [*results, Result(TIMED_OUT, kind=TIMED_OUT, report=told)]
+        size = _read(reader, _SIZE.size)
+        record = size and _read(reader, *_SIZE.unpack(size))
         if not record:
-            return [*results, (RAISED if ready else TIMED_OUT, 0.0)]
-        results.append(_RECORD.unpack(record))
+            told = "the process of the scorer died: by os._exit, by a signal, or for want of memory"
+            return [*results, Result(RAISED, kind="died", report=told)]
+        results.append(Result(*pickle.loads(record)))
     return results
 
 
+def _read(reader: int, size: int) -> bytes:
+    """So many bytes, or none where the other end closed before."""
+    found = b""
+    while len(found) < size and (more := os.read(reader, size - len(found))):
+        found += more
+    return found if len(found) == size else b""
+
+
 def _be_child(scorer, pairs, writer, helper):
-    """Score one answer after another, silently, and never come back."""
+    """Score one answer after another and never come back."""
     try:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _die_with(helper)
-        _silence(0, 1, 2)
         for item, text in pairs:
-            os.write(writer, _score_one(scorer, item, text))
+            record = pickle.dumps(tuple(_score_one(scorer, item, text)))
+            os.write(writer, _SIZE.pack(len(record)) + record)
     finally:
         os._exit(0)
 
@@ -84,11 +113,50 @@ def _die_with(helper: int) -> None:
         os._exit(0)
 
 
-def _score_one(scorer, item, text) -> bytes:
+def _score_one(scorer, item, text) -> Result:
     try:
-        return _RECORD.pack(DONE, float(scorer(item, text)))
-    except BaseException:  # a scorer may well raise SystemExit
-        return _RECORD.pack(RAISED, 0.0)
+        value = scorer(item, text)
+    except BaseException as error:  # a scorer may well raise SystemExit
+        return _raised(error)
+    try:
+        number = None if isinstance(value, (str, bytes)) or getattr(value, "ndim", 0) else float(value)
+    except BaseException:
+        number = None
+    kind = f"returned {type(value).__name__}"
+    if number is None:
+        return Result(
+            RAISED, 0.0, kind, f"the scorer returned {_shown(value)}: one number is due for one answer"
+        )
+    if not math.isfinite(number):
+        return Result(NOT_FINITE, 0.0, f"returned {number}", f"the scorer returned {number}")
+    return Result(SCORED, number)
+
+
+def _raised(error: BaseException) -> Result:
+    """The scorer's own traceback, and a kind: the type, and where in the scorer's file it came up.
+
+    Messages differ from answer to answer, as does the place where a package or executed code gives up.
+    """
+    own = error.__traceback__.tb_next
+    frames = traceback.extract_tb(own)
+    lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]
+    place = f" at {frames[0].filename}:{lines[-1]}" if frames else ""
+    try:
+        report = "".join(traceback.format_exception(type(error), error, own)).rstrip()
+    except BaseException:  # its message may fail, too
+        report = type(error).__name__
+    if not frames:
+        report += "\na scorer is called as scorer(item, text), for one answer at a time"
+    if len(report) > _LONGEST:
+        report = f"{report[: _LONGEST // 4]}\n...\n{report[-_LONGEST // 2 :]}"
+    return Result(RAISED, 0.0, f"{type(error).__name__}{place}", report)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.200}"
+    except BaseException:
+        return f"a {type(value).__name__}"
 
 
 def _kill(child: int) -> None:
@@ -101,24 +169,21 @@ def _kill(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def _silence(*descriptors: int) -> None:
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in descriptors:
-        os.dup2(nothing, descriptor)
-    os.close(nothing)
-
-
 def _answer(kind: str, payload: bytes) -> tuple[str, Any]:
     try:
         return "value", {"call": call, "score": score}[kind](*pickle.loads(payload))
     except Exception as error:
-        return type(error).__name__, str(error)
+        return type(error).__name__, (str(error), traceback.format_exc())
 
 
-def main() -> None:
+def main(replies_to: int) -> None:
     """Serve until the input ends."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    _silence(0, 1)
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(replies_to, "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # through the `finally` that ends the child
     sys.path[:] = pickle.load(requests)
     while True:
@@ -135,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -97,3 +97,30 @@ def _prepare():
 
 slow_start.ready = False
 slow_start.prepare = _prepare
+
+
+def talkative(item, text):
+    """Print the item, then hang if asked to."""
+    print(item, end="")
+    if text == "sleeps":
+        time.sleep(60)
+    return 1.0
+
+
+def _look_up(key):
+    return {}[key]
+
+
+def wrong(item, text):
+    """Fail in the way that the text names, in this file or another."""
+    if text == "divides":
+        return 1 / 0
+    if text == "index":
+        return [][0]
+    if text.startswith("missing"):
+        return _look_up(text)
+    if text == "leaves":
+        os._exit(3)
+    if text == "sleeps":
+        time.sleep(60)
+    return {"None": None, "text": "0.5", "nan": float("nan"), "right": 1}[text]

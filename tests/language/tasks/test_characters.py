@@ -9,7 +9,7 @@ TOKENIZER = CharacterTokenizer("ab+ ")
 
 
 def test_ids():
-    assert (TOKENIZER.pad_id, TOKENIZER.bos_id, TOKENIZER.eos_id) == (0, 1, 2)
+    assert (TOKENIZER.pad_id, TOKENIZER.bos_id, TOKENIZER.eos_id, TOKENIZER.eos_ids) == (0, 1, 2, (2,))
     assert TOKENIZER.encode("ab+ ") == [3, 4, 5, 6]
     assert TOKENIZER.encode("") == []
     assert TOKENIZER.vocab_size == 7
@@ -49,10 +49,20 @@ def test_equal_by_alphabet():
     [
         (lambda: TOKENIZER.encode("abc"), "'c' is not in the alphabet 'ab[+] '"),
         (lambda: CharacterTokenizer("aba"), "each of its characters once, got 'aba'"),
+        (lambda: CharacterTokenizer(["a", "b"]), r"alphabet must be a text, got \['a', 'b'\]"),
         (lambda: CharacterTokenizer(""), "each of its characters once"),
         (lambda: TOKENIZER.encode_batch(["a", "ab+"], 2), "text 1 has 3 tokens, more than length 2"),
         (lambda: TOKENIZER.encode_batch(["a"], 1, eos=True), "text 0 has 2 tokens"),
         (lambda: TOKENIZER.encode_batch(["a"], 2, side="top"), "'left' or 'right', got 'top'"),
+        (
+            lambda: TOKENIZER.encode_batch("ab", 2),
+            "texts must be a list, got 'ab'; a single one is a list of one",
+        ),
+        (lambda: TOKENIZER.encode_batch(["a", ["b"]], 2), r"list of texts, got \['b'\] as number 1"),
+        (
+            lambda: TOKENIZER.encode(["a", "b"]),
+            r"encode takes one text, got \['a', 'b'\]; several are for encode_batch",
+        ),
     ],
 )
 def test_errors_are_one_line(call, message):

@@ -1,16 +1,14 @@
-"""Third-party tasks by index, and free-form mathematical answers."""
+"""Third-party tasks by index."""
 
 import pickle
 import sys
-import threading
 from importlib.util import find_spec
 
 import pytest
 
-from jaxlab.language.tasks import ReasoningGym, _helper, math_answer_matches, math_score, verify_text
+from jaxlab.language.tasks import ReasoningGym, _helper, math_answer_matches, verify_text
 
 needs_gym = pytest.mark.skipif(not find_spec("reasoning_gym"), reason="no reasoning-gym")
-needs_math = pytest.mark.skipif(not find_spec("math_verify"), reason="no math-verify")
 
 
 @pytest.fixture(scope="module")
@@ -90,53 +88,10 @@ def test_index_out_of_range(gym, index):
     ("package", "call"),
     [
         ("reasoning_gym", lambda: ReasoningGym("chain_sum", size=1, seed=0)),
-        ("math_verify", lambda: math_answer_matches("1", "2")),
+        ("mpmath", lambda: math_answer_matches("1", "2")),
     ],
 )
 def test_missing_extra(monkeypatch, package, call):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "jaxlab\[language\]"'):
         call()
-
-
-ANSWERS = [
-    ("so it is $0.5$.", r"\frac{1}{2}", True),
-    (r"\boxed{\frac{2}{4}}", "1/2", True),
-    ("1 + x^2", "x^2+1", True),
-    ("It is 12 + 30 = 42", "42", True),
-    ("12 + 30 = 42", "42", True),
-    ("x = 42", "42", True),
-    ("-3", "3", False),
-    ("1,000", "1000", True),
-    ("(1, 2)", "$(1,2)$", True),
-    ("(2, 1)", "$(1,2)$", False),
-    ("43", "42", False),
-    ("", "42", False),
-    ("", "", False),
-    ("I do not know", "42", False),
-    ("Paris", "Paris", True),
-    ("pairs", "paris", False),
-]
-
-
-@needs_math
-@pytest.mark.parametrize(("prediction", "reference", "same"), ANSWERS)
-def test_math_answers(prediction, reference, same):
-    assert math_answer_matches(prediction, reference) is same
-
-
-@needs_math
-def test_math_answers_in_a_thread():
-    found = []
-    thread = threading.Thread(target=lambda: found.append(math_answer_matches("$0.5$", "1/2")))
-    thread.start()
-    thread.join()
-    assert found == [True]
-
-
-@needs_math
-def test_math_answers_under_a_limit():
-    predictions, references, same = zip(*ANSWERS)
-    rewards, counts = verify_text(math_score, references, predictions, seconds=2.0)
-    assert rewards.tolist() == list(map(float, same))
-    assert sum(counts.values()) == 0

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from jaxlab.language.tasks import _helper, verify_text
 from tests.language.tasks import scorers
 
+pytestmark = pytest.mark.filterwarnings("ignore:an answer that the scorer fails on")
 NONE = {"raised": 0, "timed_out": 0, "not_finite": 0}
 KINDS = {"nan": "not_finite", "infinite": "not_finite"} | dict.fromkeys(
     ["loops", "sleeps", "ignores SIGTERM", "swallows exceptions", "hangs in C"], "timed_out"
@@ -88,10 +90,86 @@ def test_many_answers_are_cheap():
     assert min(seconds) < 0.5
 
 
-def test_silent(capfd):
+def test_what_a_scorer_prints_is_shown(capsys):
     rewards, _ = verify_text(scorers.noisy, [0], [""], seconds=10.0)
     assert rewards.tolist() == [1]
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == (
+        "to the standard output\nstraight to the descriptor",
+        "to the standard error\n",
+    )
+
+
+def test_more_than_a_pipe_holds_is_shown_whole_and_at_once(capsys):
+    rewards, _ = verify_text(scorers.talkative, ["é\n" * 100_000, "last\n"], ["", "sleeps"], seconds=1.0)
+    assert rewards.tolist() == [1, 0]
+    assert capsys.readouterr().out == "é\n" * 100_000 + "last\n"
+
+
+def test_failures_are_shown_once_per_kind_with_the_scorers_traceback():
+    texts = [
+        "divides",
+        "missing a",
+        "missing b",
+        "None",
+        "text",
+        "nan",
+        "sleeps",
+        "leaves",
+        "right",
+        "divides",
+    ]
+    shown = set()
+    with pytest.warns(UserWarning, match="an answer that the scorer fails on scores 0") as warned:
+        rewards, counts = verify_text(scorers.wrong, range(10), texts, seconds=1.0, shown=shown)
+    assert rewards.tolist() == [0] * 8 + [1, 0]
+    assert counts == {"raised": 7, "timed_out": 1, "not_finite": 1}
+    found = [str(warning.message) for warning in warned]
+    parts = [
+        (
+            "2 of 10 answers, the first to item 0: 'divides'",
+            "return 1 / 0",
+            "ZeroDivisionError: division by zero",
+        ),
+        ("2 of 10 answers, the first to item 1: 'missing a'", "in _look_up", "KeyError: 'missing a'"),
+        ("1 of 10 answers, the first to item 3: 'None'", "the scorer returned None: one number is due"),
+        ("1 of 10 answers, the first to item 4: 'text'", "the scorer returned '0.5': one number is due"),
+        ("1 of 10 answers, the first to item 5: 'nan'", "the scorer returned nan"),
+        ("1 of 10 answers, the first to item 6: 'sleeps'", "the scorer took longer than 1 s"),
+        ("1 of 10 answers, the first to item 7: 'leaves'", "the process of the scorer died"),
+    ]
+    assert len(found) == len(parts) == len(shown)
+    for message, expected in zip(found, parts):
+        assert all(part in message for part in expected)
+        assert "_worker.py" not in message
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        verify_text(scorers.wrong, range(10), texts, seconds=1.0, shown=shown)
+    with pytest.warns(UserWarning, match="IndexError"):
+        verify_text(scorers.wrong, [0], ["index"], seconds=1.0, shown=shown)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (lambda item, text: 1 / 0, r"Traceback .*in <lambda>\n.*ZeroDivisionError: division by zero"),
+        (lambda completions, **kw: [1.0], r"missing 1|takes 1 positional .*called as scorer\(item, text\)"),
+        (lambda item, text: None, "the scorer returned None: one number is due for one answer"),
+        (lambda item, text: [0.5], r"the scorer returned \[0\.5\]: one number is due for one answer"),
+        (lambda item, text: np.ones(1), r"the scorer returned array\(\[1\.\]\): one number is due"),
+        (lambda item, text: float("inf"), "the scorer returned inf"),
+        (lambda item, text: time.sleep(60), r"the scorer took longer than 0\.5 s"),
+    ],
+)
+def test_a_scorer_that_fails_on_every_answer_may_be_an_error(scorer, message):
+    pytest.importorskip("cloudpickle")
+    with pytest.raises(RuntimeError, match=f"(?s)the scorer failed on every answer\n.*{message}"):
+        verify_text(scorer, [0, 1], ["a", "b"], seconds=0.5, all_may_fail=False)
+
+
+def test_one_good_answer_is_enough(recwarn):
+    rewards, _ = verify_text(scorers.wrong, [0, 1], ["right", "index"], seconds=10.0, all_may_fail=False)
+    assert rewards.tolist() == [1, 0]
+    assert len(recwarn) == 1
 
 
 def test_the_helper_leaves_devices_alone_and_hashes_alike():
@@ -183,6 +261,9 @@ def test_a_scorer_that_cannot_travel(monkeypatch):
         ([1], [], 1.0, "got 0 texts and 1 items"),
         ([1], ["a"], 0.0, "seconds must be positive and finite, got 0.0"),
         ([1], ["a"], float("inf"), "seconds must be positive and finite"),
+        ([1, 2], "ab", 1.0, "texts must be a list, got 'ab'"),
+        ("ab", ["a", "b"], 1.0, "items must be a list, got 'ab'"),
+        ([1], [b"a"], 1.0, "texts must be a list of texts, got b'a' as number 0"),
     ],
 )
 def test_errors(items, texts, seconds, message):
@@ -196,6 +277,7 @@ def test_no_answers():
 
 
 def test_an_error_in_the_helper_keeps_its_type():
-    with pytest.raises(ZeroDivisionError, match="by zero"):
+    with pytest.raises(ZeroDivisionError, match="by zero") as error:
         _helper.call_in_helper(divmod, 1, 0)
+    assert "In the helper process:\nTraceback" in error.value.__notes__[0]
     assert _helper.call_in_helper(divmod, 7, 2) == (3, 1)

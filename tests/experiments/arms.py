@@ -1,0 +1,45 @@
+"""Arms as the engine makes them, for tests that look at one update."""
+
+import jax
+
+from jaxlab.core import Computed
+from jaxlab.training import Experiment
+from jaxlab.training._method import group_of, groups_of
+
+
+def method(experiment, arm):
+    """Learner, evaluation and export of one arm."""
+    return group_of(arm, experiment.arms[arm], experiment).method()
+
+
+def start(experiment, arm, key, context):
+    """The arm's initial state for one seed."""
+    return _start(method(experiment, arm).learner, experiment, key, context)
+
+
+def untrained(experiment, key):
+    """The context that the stages leave before any step."""
+    context = {}
+    for name, stage in experiment.prepare.items():
+        made = group_of(name, stage, experiment).method()
+        context[name] = made.export(_start(made.learner, experiment, key, dict(context)))
+    return context
+
+
+def make_all(built):
+    """Call every method with its settings, as a run does before its first step."""
+    for experiment in [built] if isinstance(built, Experiment) else built.values():
+        for group in groups_of(experiment):
+            group.method()
+
+
+def programs(built):
+    """Of every task: how many arms there are, and how many programs."""
+    tasks = {"": built} if isinstance(built, Experiment) else built
+    return {name: (len(task.arms), len(groups_of(task))) for name, task in tasks.items()}
+
+
+def _start(learner, experiment, key, context):
+    if isinstance(learner, Computed):
+        return jax.jit(learner.fn)(key, context, experiment.data["train"])
+    return jax.jit(learner.init)(key, context)

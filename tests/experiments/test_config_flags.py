@@ -1,0 +1,82 @@
+"""Flags over a config's lists: words and numbers as they are typed, and one line for what does not fit."""
+
+import pytest
+
+from experiments._config import BadInput, load
+
+CONFIG = """
+from ml_collections import ConfigDict
+VARIANTS = ()
+def get_config(variant=None):
+    return ConfigDict({
+        "targets": ("q", "v"), "sizes": (1, 2), "rates": (0.1, 0.2), "pairs": ((1, 2), (3, 4)), "any": (),
+        "flags": (True,), "arm": {"domains": ("a",)}, "claims": ({"arm": "x"},), "rate": 0.1, "steps": 3,
+    })
+"""
+
+
+@pytest.fixture
+def given(tmp_path):
+    file = tmp_path / "c.py"
+    file.write_text(CONFIG)
+    return lambda *flags: load(str(file), [f"--config.{flag}" for flag in flags]).config
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("targets=q,k,v", ("q", "k", "v")),
+        ("targets=q", ("q",)),
+        ("targets=(q, k)", ("q", "k")),
+        ("targets=[q,k]", ("q", "k")),
+        ("targets=('q', 'k')", ("q", "k")),
+        ('targets=["all-linear"]', ("all-linear",)),
+        ("targets=all-linear", ("all-linear",)),
+        ("targets=1,2", ("1", "2")),
+        ("targets=", ()),
+        ("targets=()", ()),
+        ("arm.domains=x,y", ("x", "y")),
+        ("sizes=3,4", (3, 4)),
+        ("sizes=(8,)", (8,)),
+        ("sizes=8", (8,)),
+        ("sizes=[8, 16]", (8, 16)),
+        ("rates=1,0.5", (1.0, 0.5)),
+        ("rates=1e-3", (0.001,)),
+        ("pairs=((5,6),)", ((5, 6),)),
+        ("any=a,b", ("a", "b")),
+        ("any=1,2", (1, 2)),
+        ("flags=True,False", (True, False)),
+    ],
+)
+def test_a_list_is_what_was_typed(given, flag, value):
+    config = given(flag)
+    node = config
+    for key in flag.partition("=")[0].split("."):
+        node = node[key]
+    assert node == value
+    assert [type(entry) for entry in node] == [type(entry) for entry in value]
+
+
+def test_two_flags_and_the_rest_stays(given):
+    config = given("targets=k", "sizes=5", "steps=4")
+    assert (config.targets, config.sizes, config.rates, config.steps) == (("k",), (5,), (0.1, 0.2), 4)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("sizes=a,b", "config.sizes is 'a,b': it must be a list a,b,c of whole numbers"),
+        ("sizes=(8,a)", r"config.sizes is '\(8,a\)': it must be a list a,b,c of whole numbers"),
+        ("sizes=1.5", "config.sizes is '1.5': it must be a list a,b,c of whole numbers"),
+        ("rates=fast", "config.rates is 'fast': it must be a list a,b,c of numbers"),
+        ("rates=nan", "config.rates is 'nan': it must be a list a,b,c of numbers"),
+        ("pairs=1,2", "config.pairs is '1,2': it must be a list a,b,c of lists"),
+        ("claims=foo", "config.claims is 'foo': it must be a list a,b,c of"),
+        ("rate=nan", "config.rate is 'nan': it must be a number"),
+        ("steps=2.0", "config.steps is '2.0': it must be a whole number"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(given, flag, message):
+    with pytest.raises(BadInput, match=message) as info:
+        given(flag)
+    assert "\n" not in str(info.value)
