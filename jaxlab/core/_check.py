@@ -59,8 +59,11 @@ def check_least(name: str, value: Any, least: float) -> None:
 def dtype_of(x: Any) -> np.dtype:
     """The dtype of an array, a number or a list of them; a line for what is no array at all."""
     try:
-        return jnp.result_type(x) if hasattr(x, "dtype") or np.isscalar(x) else jnp.asarray(x).dtype
-    except (TypeError, ValueError):
+        if hasattr(x, "dtype") or np.isscalar(x):
+            return jnp.result_type(x)
+        known = concrete(x)
+        return jnp.asarray(x).dtype if known is None else known.dtype
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{str(x)[:60]!r} is no array of numbers") from None
 
 
@@ -79,6 +82,8 @@ def as_integers(
     `meaning` says what the integers are; what `where` masks may be anything. With `ignore`, a few words that say what
     a negative one stands for, negative ones and those in `also` pass too.
     """
+    if not hasattr(x, "dtype") and not np.size(x):
+        x = np.zeros(np.shape(x), np.int32)  # a list of none has no type
     found = dtype_of(x)
     if not jnp.issubdtype(found, jnp.integer):
         raise ValueError(f"{name} must be integers, {meaning}, got {found}")

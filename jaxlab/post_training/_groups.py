@@ -51,10 +51,11 @@ def find_groups(
 
 
 def _ranks(group: jax.Array, axis_name: AxisName) -> jax.Array:
-    """The groups' numbers as others below the number of rows: how many rows have a smaller one."""
+    """The groups' numbers in their order, each as one below the number of rows."""
     known = concrete(group)
-    if known is not None and axis_name is None and np.issubdtype(known.dtype, np.integer):
-        group = np.unique(known, return_inverse=True)[1]  # first: numbers too large for 32 bits would collide
+    if known is not None and known.dtype.kind in "iu" and axis_name is None:
+        # As they were given: as integers of 32 bits two could be the same.
+        return jnp.asarray(np.unique(known, return_inverse=True)[1], jnp.int32)
     group = as_integers("group", group, "one number per prompt")
     every = group if axis_name is None else jax.lax.all_gather(group, axis_name, tiled=True)
     return jnp.searchsorted(jnp.sort(every), group).astype(jnp.int32)

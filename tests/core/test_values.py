@@ -160,6 +160,7 @@ def test_what_is_concrete():
 
 def test_integers_and_booleans():
     assert as_integers("index", [2, 0], "rows", 3).tolist() == [2, 0]
+    assert as_integers("index", [], "rows", 3).shape == (0,)
     with pytest.raises(ValueError, match=r"index must be in \[0, 3\), got -1"):
         as_integers("index", [2, -1], "rows", 3)
     with pytest.raises(ValueError, match="'word' is no array of numbers"):

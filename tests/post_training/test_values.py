@@ -83,7 +83,10 @@ def test_values_and_mask_swapped():
             lambda: p.grpo_advantage(REWARDS, np.array([0.0, 0, 1, 1])),
             "group must be integers, one number per prompt",
         ),
-        (lambda: p.grpo_advantage(REWARDS, ["a", "a", "b", "b"]), "no array of numbers"),
+        (
+            lambda: p.grpo_advantage(REWARDS, ["a", "a", "b", "b"]),
+            "group must be integers, one number per prompt",
+        ),
         (lambda: p.whiten(VALUES, 0.5 * MASK), "mask must be bool or hold 0 and 1"),
         (lambda: p.returns_to_go(VALUES, 2 * MASK), "mask must be bool or hold 0 and 1"),
         (lambda: p.top_entropy_mask(np.array([[np.nan, 1.0]]), np.ones((1, 2))), "entropy holds NaN"),
