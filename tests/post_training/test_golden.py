@@ -249,6 +249,5 @@ def test_stored_number_is_reached(table, name):
     if name == "out_masked_whiten":  # verl whitens the padding as well; here it is 0
         wanted = wanted * GRPO["in_mask"]
     assert got.shape == wanted.shape
-    # One advantage near 0 is the difference of numbers near 1 over a spread of a tenth: exact to ten roundings of 1, in
-    # an order of sums that the compiler chooses.
-    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6 if "reinforcepp" in name else 1e-7)
+    # One advantage near 0 is the difference of numbers near 1, and so exact to the rounding of those only.
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=3e-7 if "reinforcepp" in name else 1e-7)
