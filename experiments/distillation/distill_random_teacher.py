@@ -159,9 +159,7 @@ def _evaluate(net: Net, probe: ConfigDict, settings: Any) -> Evaluate:
             known, fit.label, asked, num_classes=net.classes, steps=probe.steps,
             weight_decay=settings.probe_decay, learning_rate=probe.learning_rate,
         )  # fmt: skip
-        votes = knn_probe(
-            known, fit.label, asked, num_classes=net.classes, neighbors=probe.neighbors
-        )
+        votes = knn_probe(known, fit.label, asked, num_classes=net.classes, neighbors=probe.neighbors)
         few = score.image[:256]
         apart = optax.tree.norm(optax.tree.sub(state.params, teacher))
         return {

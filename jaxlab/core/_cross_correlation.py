@@ -35,7 +35,8 @@ def standardize_batch(
       `[N, D]` float32 (float64 for float64 input); 0 in rows that do not count.
 
     Raises:
-      ValueError: if `x` is not `[N, D]`, `where` does not broadcast to `[N]`, ddof is neither 0 nor 1, or eps is below 0.
+      ValueError: if `x` is not `[N, D]`, `where` does not broadcast to `[N]`, ddof is neither 0 nor 1, or eps is
+        below 0.
 
     Reference: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 1.
 

@@ -184,7 +184,8 @@ def ridge_probe(
 ) -> jax.Array:
     """Predictions of a ridge regression on frozen features, in closed form.
 
-    Features are standardised by the training set's; the intercept is not penalised. No gradient flows into the features.
+    Features are standardised by the training set's; the intercept is not penalised. No gradient flows into the
+    features.
 
         argmin_{W, b} sum_i |x_i W + b - y_i|^2 + penalty |W|^2
 

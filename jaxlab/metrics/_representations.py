@@ -1,4 +1,4 @@
-"""What a cloud of feature vectors looks like: how near pairs are, how evenly it is spread, how many directions it fills."""
+"""What a cloud of feature vectors looks like: how near pairs are, how it spreads, how many directions it fills."""
 
 import jax
 import jax.numpy as jnp

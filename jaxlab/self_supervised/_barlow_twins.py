@@ -46,7 +46,7 @@ def barlow_twins_loss(
       z1: `[N, D]` projector outputs of the first views, any finite size.
       z2: `[N, D]` of the second views of the same examples.
       off_diagonal_weight: lambda; may be traced.
-      ddof: of the variance: 0 as in batch normalisation, 1 for the unbiased one, with which C_dd is at most (N - 1) / N.
+      ddof: of the variance: 0 as in batch normalisation, 1 for the unbiased one, which keeps C_dd below (N - 1) / N.
       eps: added to the variance; 0 makes the loss independent of the scale of every feature.
       where: `[N]` bool or {0, 1}, the examples that count; None means all.
       axis_name: mapped axis over which the batch is split; every device returns the loss of the global batch.
