@@ -18,6 +18,7 @@ ROOMS = (
     "metrics",
     "post_training",
     "ranking",
+    "self_supervised",
     "semi_supervised",
     "training",
 )
@@ -33,6 +34,7 @@ LOSS_ROOMS = (
     "metrics",
     "post_training",
     "ranking",
+    "self_supervised",
     "semi_supervised",
 )
 

@@ -42,7 +42,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
                  "options": {"size": 16, "shapes": ("disk", "square", "triangle", "cross"), "textures": ("plain", "stripes", "checks", "rings"),
                              "clutter": 0.5, "place": 0.2, "noise": 0.05}},
         "views": {"count": 2, "shift": 0.2, "rotate": 45.0, "scale": 0.2, "gain": 0.3, "noise": 0.1, "hole": 4},
-        "net": {"kind": "convnet", "features": (8, 16, 32), "projector": (128,)},
+        "net": {"kind": "convnet", "patch": 2, "features": (16, 32), "projector": (128,)},
         "probe": {"steps": 100, "learning_rate": 0.1, "neighbors": 5},
         "arms": {name: ARM | own for name, own in ARMS.items()},
         "claims": (),

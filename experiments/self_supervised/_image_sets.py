@@ -57,11 +57,15 @@ def _fashion_mnist(spec: ConfigDict, labels_per_class: int, download: bool) -> S
         raise ValueError(f"data.part is {spec.part!r}: it must be tuning or rest")
     halved = lambda images: data.Images(_halved(images.image), images.label)
     file = halved(data.fashion_mnist(spec.path or None, split="train", download=download))
-    tuning, rest = data.split(len(file.label), seed=spec.split_seed, fractions=(0.25, 0.75), labels=file.label)
+    tuning, rest = data.split(
+        len(file.label), seed=spec.split_seed, fractions=(0.25, 0.75), labels=file.label
+    )
     rows = tuning if spec.part == "tuning" else rest
     kept = {"train": rows[: spec.train], "val": rows[spec.train : spec.train + spec.val]}
     if len(kept["val"]) < spec.val:
-        raise ValueError(f"data.train and data.val are {spec.train} and {spec.val}: there are {len(rows)} images")
+        raise ValueError(
+            f"data.train and data.val are {spec.train} and {spec.val}: there are {len(rows)} images"
+        )
     train, val = (data.take(file, kept[name]) for name in ("train", "val"))
     test = halved(data.fashion_mnist(spec.path or None, split="test"))
     few = PerSeed(lambda key: _few(key, train.label, 10, labels_per_class))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxlab import nets
@@ -28,6 +27,7 @@ class Task(NamedTuple):
       hidden: widths of the projector's hidden layers.
       image: `[1, H, W, C]`, an example.
       mean, spread: of the pixels.
+      patch: side of the squares of pixels that the encoder sees as one with more channels, which makes it cheaper.
       num_classes: C.
       probe: the settings of the probes that are the same for all arms.
       warm_up: share of the steps.
@@ -38,16 +38,22 @@ class Task(NamedTuple):
     image: jax.Array
     mean: float
     spread: float
+    patch: int
     num_classes: int
     probe: Any
     warm_up: float
 
     def features(self, params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Class logits and the vectors `[B, F]` that are probed."""
-        logits, features = self.encoder.apply(
-            params["encoder"], (images - self.mean) / self.spread, return_features=True
-        )
+        logits, features = self.encoder.apply(params["encoder"], self.inputs(images), return_features=True)
         return logits, features[-1]
+
+    def inputs(self, images: jax.Array) -> jax.Array:
+        """What the encoder sees, `[B, H / patch, W / patch, C patch^2]`."""
+        batch, height, width, channels = images.shape
+        rows, columns = height // self.patch, width // self.patch
+        squares = images.reshape(batch, rows, self.patch, columns, self.patch, channels).swapaxes(2, 3)
+        return (squares.reshape(batch, rows, columns, -1) - self.mean) / self.spread
 
     def projector(self, width: int) -> nets.Mlp:
         """From vectors to outputs of `width`."""
@@ -97,8 +103,13 @@ def _learned(task: Task, settings: Any, loss: Callable) -> Learner:
 
     def init(key: jax.Array, context: Any) -> tuple[Any, None]:
         encoder_key, projector_key = jax.random.split(key)
-        (_, features), encoder = task.encoder.init_with_output(encoder_key, task.image, return_features=True)
-        return {"encoder": encoder, "projector": task.projector(settings.width).init(projector_key, features[-1])}, None
+        (_, features), encoder = task.encoder.init_with_output(
+            encoder_key, task.inputs(task.image), return_features=True
+        )
+        return {
+            "encoder": encoder,
+            "projector": task.projector(settings.width).init(projector_key, features[-1]),
+        }, None
 
     return gradient_learner(init, loss, _optimizer(settings, task.warm_up))
 
@@ -108,7 +119,9 @@ def _optimizer(settings: Any, warm_up: float) -> optax.GradientTransformation:
     shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, round(warm_up * steps), steps, end_value=1e-3)
     rate = lambda step: settings.learning_rate * shape(step)
     if settings.optimizer == "lars":  # biases have 0.0048 of the base rate where weights have 0.2
-        return lars(rate, vector_learning_rate=lambda step: 0.024 * rate(step), weight_decay=settings.weight_decay)
+        return lars(
+            rate, vector_learning_rate=lambda step: 0.024 * rate(step), weight_decay=settings.weight_decay
+        )
     if settings.optimizer == "adamw":
         return optax.adamw(rate, weight_decay=settings.weight_decay)
     raise ValueError(f"optimizer is {settings.optimizer!r}: it must be adamw or lars")

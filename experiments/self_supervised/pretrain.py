@@ -68,16 +68,21 @@ def _task(config: ConfigDict, num_classes: int) -> Task:
         image=jnp.zeros((1, config.data.size, config.data.size, 1)),
         mean=config.data.mean,
         spread=config.data.spread,
+        patch=config.net.patch,
         num_classes=num_classes,
         probe=config.probe,
         warm_up=config.warm_up,
     )
 
 
-def _arm(config: ConfigDict, methods: Mapping[str, Callable], draws: Callable, settings: dict[str, Any]) -> Arm:
+def _arm(
+    config: ConfigDict, methods: Mapping[str, Callable], draws: Callable, settings: dict[str, Any]
+) -> Arm:
     """As many steps as show it all examples once; the settings know the number, for their schedule."""
     steps = 0 if settings["method"] == "untrained" else config.examples // settings["batch_size"]
-    return Arm(methods[settings["method"]], settings | {"steps": steps}, steps, draw=draws(settings["batch_size"]))
+    return Arm(
+        methods[settings["method"]], settings | {"steps": steps}, steps, draw=draws(settings["batch_size"])
+    )
 
 
 def _draw(views: dict[str, Any], batch_size: int) -> Callable[[data.Images, jax.Array], dict[str, jax.Array]]:

@@ -99,12 +99,15 @@ def effective_rank(x: jax.Array, *, where: jax.Array | None = None) -> jax.Array
     (2.0, 1.0)
     """
     x, rows = _rows(jax.lax.stop_gradient(x), where)
+    size, eps = jnp.max(jnp.abs(x), initial=0.0), float(jnp.finfo(x.dtype).eps)
     x = jnp.where(rows[:, None], x - masked_mean(x, where=rows[:, None], axis=0), 0.0)
-    x = x / jnp.maximum(jnp.max(jnp.abs(x), initial=0.0), jnp.finfo(x.dtype).tiny)
+    spread = jnp.max(jnp.abs(x), initial=0.0)
+    equal = spread <= 8 * eps * size
+    x = jnp.where(equal, 0.0, x / jnp.where(equal, 1.0, spread))
     # The smaller of the two products has the same eigenvalues but for zeros.
     squares = jnp.linalg.eigvalsh(x.T @ x if x.shape[0] >= x.shape[1] else x @ x.T)
     largest = jnp.max(squares, initial=0.0)
-    noise = max(x.shape) * float(jnp.finfo(x.dtype).eps) * largest
+    noise = max(x.shape) * eps * largest
     sigma = jnp.sqrt(jnp.where(squares > noise, squares, 0.0))
     p = sigma / jnp.where(largest > 0, jnp.sum(sigma), 1.0)
     entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0))
