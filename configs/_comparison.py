@@ -2,11 +2,9 @@
 
     BASE    what a run is: driver, paper, data, nets, steps; what it leaves out is in DEFAULTS
     ARM     what an arm is unless it says otherwise; METHODS, what each arm is whatever its setting
-    ARMS    the setting of every arm; of several tasks, if they differ, by task
+    ARMS    the setting of every arm; of several tasks, where they differ, by task
     GRID    the settings that `:tune` tries, as many for every arm
     CLAIMS  what the run decides
-    WHY     why an arm does not have the best setting of the published search, or the best is at an edge of its grid,
-            `{"arm": reason, "arm.key": reason, "key": reason}`; tests/test_every_config.py compares it with the results
 
     get_config, VARIANTS = comparison(BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, smoke={...})
 
@@ -14,6 +12,10 @@ A variant is a dict of changes, applied in order. Keys have a dot for each level
 is there; a function changes the old value. Tuples of names under `tasks` and `arms` leave out the others and the claims
 that speak of them; BASE may name the arms of the default so, where others are for variants. `grid` makes an arm
 `<arm>_<n>` of every setting.
+
+tests/test_every_config.py compares ARMS with the published search, by the claims' metric on val or by JUDGE (after a
+minus if lower is better). Where an arm does not have the best setting, WHY says why, `{arm: reason}`; where the best is
+at an edge of its grid, EDGES does, `{arm or key or "*": reason}`.
 """
 
 import copy
@@ -25,6 +27,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 Settings = Mapping[str, Any]
+Grid = Mapping[str, Sequence[Settings]]
 
 DEFAULTS = {
     "scale": "toy",
@@ -40,23 +43,14 @@ DEFAULTS = {
 }
 SMOKE = {"minutes": 0.3, "seeds": 2, "log_every": 5, "eval_every": 10, "checkpoint_every": 10}
 TUNE = {"seeds": 5, "first_seed": 1000, "test": False, "claims": ()}  # seeds that decide nothing else
+TWO_VALUES = "two values were tried, so that the best of them is at an edge"
 
 
 def comparison(
-    base: Settings,
-    arms: Mapping[str, Settings],
-    grid: Mapping[str, Sequence[Settings]] | None,
-    claims: Sequence[Settings],
-    *,
-    metric: str,
-    smoke: Settings,
-    arm: Settings | None = None,
-    methods: Mapping[str, Settings] | None = None,
-    tune: Settings | None = None,
-    long: Sequence[str] = (),
-    map: tuple[str, str, Sequence[Any]] | None = None,
-    variants: Mapping[str, Settings] | None = None,
-) -> tuple[Callable[..., ConfigDict], tuple[str, ...]]:
+    base: Settings, arms: Settings, grid: Grid | None, claims: Sequence[Settings], *, metric: str, smoke: Settings,
+    arm: Settings | None = None, methods: Settings | None = None, tune: Settings | None = None,
+    long: Sequence[str] = (), map: tuple[str, str, Sequence[Any]] | None = None, variants: Settings | None = None,
+) -> tuple[Callable[..., ConfigDict], tuple[str, ...]]:  # fmt: skip
     """The function `get_config` of a config, and the names of its variants.
 
     Args:
@@ -67,7 +61,7 @@ def comparison(
       map: `(condition, "tasks.<name>.<key>", values)`: `:map` has the task once for each value.
       variants: changes by name.
     """
-    known: dict[str, Settings] = {"smoke": SMOKE | smoke}
+    known = {"smoke": SMOKE | smoke}
     known |= {"tune": TUNE | {"grid": grid} | (tune or {})} if grid else {}
     known |= {"long": dict.fromkeys(("minutes", *long), lambda value: 4 * value)} if long else {}
     known |= ({"map": {"map": map}} if map else {}) | (variants or {})
@@ -79,8 +73,8 @@ def comparison(
         config, changes = copy.deepcopy({**DEFAULTS, **base, "claims": tuple(claims)}), known.get(variant, {})
         shown, tasks = config.pop("arms", None), config.get("tasks", {})
         if set(arms) == set(tasks):
-            for name, own in arms.items():
-                tasks[name]["arms"] = copy.deepcopy(own)
+            for name, task in tasks.items():
+                task["arms"] = copy.deepcopy(arms[name])
         else:
             config["arms"] = copy.deepcopy(arms)
         first = {"arms": shown} if shown and not {"arms", "grid"} & set(changes) else {}
@@ -118,7 +112,8 @@ def claim(kind: str, arm: str, versus: str, text: str = "", **more: Any) -> dict
     if metric:
         name = f"{name}_{metric.rpartition('/')[2]}"
         more["metric"] = metric if "/" in metric else f"test/{metric}"
-    return {"name": name, "text": text or f"{arm} beats {versus}", "kind": kind, "arm": arm, "versus": versus, **more}
+    said = {"name": name, "text": text or f"{arm} beats {versus}", "kind": kind, "arm": arm, "versus": versus}
+    return said | more
 
 
 KINDS = ("headline", "secondary", "ablation", "premise", "room", "benchmark")
@@ -131,7 +126,7 @@ def _all_arms(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {prefix: part["arms"] for prefix, part in parts.items() if "arms" in part}
 
 
-def _complete(config: dict[str, Any], arm: Settings, methods: Mapping[str, Settings]) -> None:
+def _complete(config: dict[str, Any], arm: Settings, methods: Settings) -> None:
     """Give every arm the settings that it does not name."""
     for arms in _all_arms(config).values():
         arms |= {name: _with({**arm, **methods.get(name, {})}, own) for name, own in arms.items()}
@@ -159,22 +154,23 @@ def _put(tree: dict[str, Any], key: str, value: Any, *, new: bool = False) -> No
 
 
 def _select(config: dict[str, Any], key: str, names: tuple[str, ...]) -> None:
-    """Keep these tasks or arms, and the claims that speak of no other."""
-    called = lambda: {name for prefix, arms in _all_arms(config).items() for arm in arms for name in (arm, prefix + arm)}
+    """Keep these tasks or arms, and the claims that speak of no other and need no other claim."""
+    called = lambda: {
+        called for at, arms in _all_arms(config).items() for arm in arms for called in (arm, at + arm)
+    }
     before = called()
-    for part in [config] if key == "tasks" else _all_arms(config).values():
-        own = part["tasks"] if key == "tasks" else part
+    for own in [config["tasks"]] if key == "tasks" else _all_arms(config).values():
         for name in set(own) - set(names):
             del own[name]
-    gone = before - called()
+    gone, claims = before - called(), config["claims"]
     sides = lambda said: {said.get(side) for side in ("arm", "versus", "floor", "ceiling")}
-    lost = {said["name"] for said in config["claims"] if gone & (sides(said) | {t[0] for t in said.get("terms", ())})}
-    config["claims"] = tuple(
-        said for said in config["claims"] if said["name"] not in lost and not lost & set(said.get("needs", ()))
-    )
+    terms = lambda said: {term[0] for term in said.get("terms", ())}
+    lost = {said["name"] for said in claims if gone & (sides(said) | terms(said))}
+    lost |= {said["name"] for said in claims if lost & set(said.get("needs", ()))}
+    config["claims"] = tuple(said for said in claims if said["name"] not in lost)
 
 
-def _search(config: dict[str, Any], key: str, grid: Mapping[str, Sequence[Settings]]) -> None:
+def _search(config: dict[str, Any], key: str, grid: Grid) -> None:
     """Every setting of the grid is an arm."""
     for arms in _all_arms(config).values():
         tried = {f"{name}_{n}": _with(arms[name], own) for name in grid for n, own in enumerate(grid[name])}
@@ -186,8 +182,5 @@ def _map(config: dict[str, Any], key: str, condition: tuple[str, str, Sequence[A
     """A task for every value of one of its keys, and what `report.map_points` asks for."""
     words, (_, task, own), values = condition[0], condition[1].split(".", 2), condition[2]
     points = {f"{task}_{n}": value for n, value in enumerate(values)}
-    whole = config["tasks"][task]
-    config["tasks"] = {name: copy.deepcopy(whole) for name in points}
-    for name, value in points.items():
-        _put(config["tasks"][name], own, value)
+    config["tasks"] = {name: _with(config["tasks"][task], {own: value}) for name, value in points.items()}
     config["map"] = {"condition": words, "values": points}

@@ -11,7 +11,7 @@ Other than in the paper: students and teachers are MLPs, the optimizer is AdamW 
 paper's section 5.1 on CIFAR-100, images of the user's (`--config.tasks.cifar100.data.path=cifar100.npz`).
 """
 
-from configs._comparison import TUNE, comparison, grid, headline, premise, secondary
+from configs._comparison import TUNE, TWO_VALUES, comparison, grid, headline, premise, secondary
 
 MLP = {"net": "mlp", "options": {"features": (256, 256)}, "learning_rate": 1e-3, "weight_decay": 1e-4}
 
@@ -20,8 +20,7 @@ BASE = {
     "paper": "PLD: A Choice-Theoretic List-Wise Knowledge Distillation (2025, arXiv 2506.12542)",
     "scale": "toy (MLPs of 8 and 16 units; digits, procedural classes)",
     "seeds": 10,
-    "eval_every": 300,
-    "checkpoint_every": 300,
+    "eval_every": 300, "checkpoint_every": 300,
     "batch_size": 64,
     "augment": "none",  # "crop_flip" shifts by up to four pixels and mirrors
     "tasks": {
@@ -39,12 +38,14 @@ BASE = {
     },
 }  # fmt: skip
 ARM = {"ce_weight": 0.0, "weight": 1.0, "learning_rate": 1e-3, "weight_decay": 1e-4, "options": {}}
-METHODS = {name: {"loss": name} for name in ("ce", "kd", "dkd", "dist", "listmle", "pld")}
+METHODS = {name: {"loss": name} for name in ("ce", "kd", "dist", "listmle", "pld")} | {
+    "dkd": {"loss": "dkd", "ce_weight": 1.0, "options": {"alpha": 1.0}},
+}
 ARMS = {
     "digits": {
         "ce": {"learning_rate": 3e-3, "weight_decay": 1e-4},
         "kd": {"learning_rate": 1e-2, "ce_weight": 0.1, "weight": 0.9, "options.temperature": 4.0},
-        "dkd": {"learning_rate": 3e-3, "ce_weight": 1.0, "options": {"alpha": 1.0, "beta": 1.0, "temperature": 2.0}},
+        "dkd": {"learning_rate": 3e-3, "options.beta": 1.0, "options.temperature": 2.0},
         "dist": {"learning_rate": 1e-2, "ce_weight": 1.0, "options": {"beta": 2.0, "gamma": 2.0}},
         "listmle": {"learning_rate": 3e-3, "weight_decay": 1e-4},
         "pld": {"learning_rate": 3e-3, "options.temperature": 1.0},
@@ -52,7 +53,7 @@ ARMS = {
     "hierarchy": {
         "ce": {"learning_rate": 3e-3, "weight_decay": 1e-4},
         "kd": {"learning_rate": 1e-2, "ce_weight": 0.1, "weight": 0.9, "options.temperature": 4.0},
-        "dkd": {"learning_rate": 1e-2, "ce_weight": 1.0, "options": {"alpha": 1.0, "beta": 1.0, "temperature": 2.0}},
+        "dkd": {"learning_rate": 1e-2, "options.beta": 1.0, "options.temperature": 2.0},
         "dist": {"learning_rate": 1e-2, "ce_weight": 0.1, "options": {"beta": 0.45, "gamma": 0.45}},
         "listmle": {"learning_rate": 3e-3, "weight_decay": 1e-4},
         "pld": {"learning_rate": 3e-3, "options.temperature": 1.0},
@@ -70,6 +71,11 @@ GRID = {
     "listmle": ALONE,
     "pld": grid({"learning_rate": (3e-3, 1e-2), "options.temperature": (1.0, 2.0, 4.0)}),
 }  # fmt: skip
+EDGES = {
+    "*": TWO_VALUES,
+    "pld": "temperature 1 is the lowest: not widened",
+    "dist": "three mixtures, of which either end won on a task",
+}
 CLAIMS = (headline("pld", "kd"), secondary("pld", "listmle"), premise("kd", "ce"))
 
 FASHION = {
@@ -77,7 +83,12 @@ FASHION = {
     "scale": "small, real (16-unit MLP, Fashion-MNIST)",
     "tasks": {
         "fashion": {
-            "data": {"source": "fashion_mnist", "path": "", "split_seed": 0, "fractions": (5 / 6, 1 / 6, 0.0)},
+            "data": {
+                "source": "fashion_mnist",
+                "path": "",
+                "split_seed": 0,
+                "fractions": (5 / 6, 1 / 6, 0.0),
+            },
             "teacher": MLP | {"steps": 3000},
             "student": {"net": "mlp", "options": {"features": (16,)}, "steps": 3000},
             "arms": ARMS["digits"],
@@ -96,7 +107,7 @@ PAPER = {
             "arms": {
                 "ce": {},
                 "kd": {"ce_weight": 0.1, "weight": 0.9, "options": {"temperature": 4.0}},
-                "dkd": {"ce_weight": 1.0, "options": {"temperature": 4.0, "alpha": 1.0, "beta": 8.0}},
+                "dkd": {"options.temperature": 4.0, "options.beta": 8.0},
                 "dist": {"ce_weight": 0.1, "options": {"beta": 0.45, "gamma": 0.45}},
                 "listmle": {},
                 "pld": {"options": {"temperature": 4.0}},
@@ -110,7 +121,6 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("digits",), "tasks.digits.student.steps": 20, "tasks.digits.teacher.steps": 20,
            "tasks.digits.teacher.options": {"features": (16,)}},
-    tune={"minutes": 12.0},
-    long=("tasks.*.student.steps",),
+    tune={"minutes": 12.0}, long=("tasks.*.student.steps",),
     variants={"fashion": FASHION, "fashion_tune": FASHION | TUNE | {"grid": GRID, "minutes": 20.0}, "paper": PAPER},
 )  # fmt: skip
