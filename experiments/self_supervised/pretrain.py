@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.self_supervised._image_sets import load_sets
+from experiments.self_supervised._image_sets import Sets, load_sets
 from experiments.self_supervised._methods import METHODS, Task
 from jaxlab import data, nets
 from jaxlab.training import Arm, Claim, Experiment
 
 NETS: dict[str, Callable[[ConfigDict, int], Any]] = {
     "convnet": lambda spec, classes: nets.ConvNet(channels=tuple(spec.features), num_classes=classes),
+    "resnet": lambda spec, classes: nets.ResNet(blocks=tuple(spec.features), num_classes=classes),
     "mlp": lambda spec, classes: nets.Mlp(features=tuple(spec.features), num_classes=classes),
 }
 
@@ -33,12 +34,12 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       config: see that file for the keys.
       download: allow data sets to be fetched.
     """
-    splits, num_classes = load_sets(config.data, config.labels_per_class, download)
     _check(config)
-    methods = {name: functools.partial(make, _task(config, num_classes)) for name, make in METHODS.items()}
+    sets = load_sets(config.data, config.labels_per_class, download)
+    methods = {name: functools.partial(make, _task(config, sets)) for name, make in METHODS.items()}
     draws = functools.cache(functools.partial(_draw, config.views.to_dict()))
     return Experiment(
-        data={name: split for name, split in splits.items() if name != "test" or config.test},
+        data={name: split for name, split in sets.splits.items() if name != "test" or config.test},
         arms={name: _arm(config, methods, draws, arm.to_dict()) for name, arm in config.arms.items()},
         claims=tuple(Claim(**claim) for claim in config.claims),
         summarise=_late_change,
@@ -61,15 +62,15 @@ def _check(config: ConfigDict) -> None:
             )
 
 
-def _task(config: ConfigDict, num_classes: int) -> Task:
+def _task(config: ConfigDict, sets: Sets) -> Task:
     return Task(
-        encoder=NETS[config.net.kind](config.net, num_classes),
+        encoder=NETS[config.net.kind](config.net, sets.num_classes),
         hidden=tuple(config.net.projector),
-        image=jnp.zeros((1, config.data.size, config.data.size, 1)),
+        image=jnp.zeros((1, *sets.shape)),
         mean=config.data.mean,
         spread=config.data.spread,
         patch=config.net.patch,
-        num_classes=num_classes,
+        num_classes=sets.num_classes,
         probe=config.probe,
         warm_up=config.warm_up,
     )
