@@ -74,11 +74,13 @@ def _of_files(file: data.Images, test: data.Images, spec: ConfigDict, labels_per
     """A quarter of the training file is for searches (`part` "tuning"), the rest for comparisons ("rest")."""
     if spec.part not in ("tuning", "rest"):
         raise ValueError(f"data.part is {spec.part!r}: it must be tuning or rest")
-    tuning, rest = data.split(len(file.label), seed=spec.split_seed, fractions=(0.25, 0.75), labels=file.label)
+    tuning, rest = data.split(
+        len(file.label), seed=spec.split_seed, fractions=(0.25, 0.75), labels=file.label
+    )
     rows = tuning if spec.part == "tuning" else rest
     if min(spec.train, spec.val) < 1 or spec.train + spec.val > len(rows):
         raise ValueError(
-            f"data.train and data.val are {spec.train} and {spec.val}: together at most {len(rows)} images of {spec.part}"
+            f"data.train and data.val are {spec.train} and {spec.val}: {spec.part} has {len(rows)} images"
         )
     train, val = data.take(file, rows[: spec.train]), data.take(file, rows[spec.train :][: spec.val])
     count = int(file.label.max()) + 1

@@ -98,4 +98,4 @@ def _draw(views: dict[str, Any], batch_size: int) -> Callable[[data.Images, jax.
 def _late_change(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What the last fifth of training changed in the probe on validation images."""
     steps, probe = history["step"], history["val/probe_accuracy"]
-    return {"late_change": probe[-1] - probe[np.searchsorted(steps, 0.8 * steps[-1])]}
+    return {"val/late_change": probe[-1] - probe[np.searchsorted(steps, 0.8 * steps[-1])]}
