@@ -13,7 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import core, data, distillation, merging, post_training, ranking, semi_supervised
+from jaxlab import (
+    core,
+    data,
+    distillation,
+    merging,
+    metrics,
+    post_training,
+    ranking,
+    self_supervised,
+    semi_supervised,
+)
 
 # Rows, classes, dtype: each is compiled once per function, then met with many values and masks.
 FORMS = (
@@ -505,13 +515,6 @@ def _cells(a):
 UNTRAINED_AND_MASKED = {
     "soft_cross_entropy": lambda a: distillation.soft_cross_entropy(a["s"], a["t"], where=a["where"]),
     "local_init": lambda a: distillation.local_init({"w": a["s"]}, {"w": a["t"]}, alpha=0.3),
-    "standardize": lambda a: distillation.standardize(a["s"], a["t"], where=a["rows"]),
-    "linear_probe": lambda a: distillation.linear_probe(
-        a["t"], a["labels3"], a["s"], num_classes=3, steps=2, where=a["rows"]
-    ),
-    "knn_probe": lambda a: distillation.knn_probe(
-        a["t"], a["labels3"], a["s"], num_classes=3, neighbors=2, where=a["rows"]
-    ),
     "line_losses": _landscape,
     "plane_losses": _plane,
     "mix_base": lambda a: distillation.mix_base(a["bank"][0], a["s"]),
@@ -525,6 +528,33 @@ UNTRAINED_AND_MASKED = {
     ),
 }
 CALLS |= UNTRAINED_AND_MASKED
+
+REPRESENTATIONS = {
+    "standardize": lambda a: metrics.standardize(a["s"], a["t"], where=a["rows"]),
+    "linear_probe": lambda a: metrics.linear_probe(
+        a["t"], a["labels3"], a["s"], num_classes=3, steps=2, where=a["rows"]
+    ),
+    "knn_probe": lambda a: metrics.knn_probe(
+        a["t"], a["labels3"], a["s"], num_classes=3, neighbors=2, where=a["rows"]
+    ),
+    "ridge_probe": lambda a: metrics.ridge_probe(a["t"], a["v"], a["s"], where=a["rows"]),
+    "alignment": lambda a: metrics.alignment(a["s"], a["t"], where=a["rows"]),
+    "uniformity": lambda a: metrics.uniformity(a["s"], where=a["rows"]),
+    "effective_rank": lambda a: metrics.effective_rank(a["s"], where=a["rows"]),
+    "standardize_batch": lambda a: [
+        core.standardize_batch(a["s"], ddof=ddof, eps=eps, where=a["rows"])
+        for ddof, eps in ((0, 1e-5), (1, 0.0))
+    ],
+    "cross_correlation": lambda a: core.cross_correlation(a["s"], a["t"], where=a["rows"]),
+    "barlow_twins_loss": lambda a: [
+        self_supervised.barlow_twins_loss(a["s"], a["t"], ddof=ddof, eps=eps, where=a["rows"])
+        for ddof, eps in ((0, 1e-5), (1, 0.0))
+    ],
+    "random_views": lambda a: data.random_views(
+        a["s"][:, :, None, None], jax.random.key(0), shift=0.2, gain=0.3, noise=0.1, hole=1
+    ),
+}
+CALLS |= REPRESENTATIONS
 
 
 def _lists(name):
@@ -609,7 +639,8 @@ COVERED_BY = {"EmaState", "TrainState", "Learner", "MASKED_LOGIT", "PrototypeBan
               "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
               "curriculum_init", "BoxLevels", "Consensus", "DEFAULT_THRESHOLDS", "DetectionScores",
               "LabelStore", "store_init", "BilevelState", "fusion_controller_init",
-              "DlaLosses", "PowerLaw", "Exchange", "MasterWeightsState", "UntilState", "Computed"}  # fmt: skip
+              "DlaLosses", "PowerLaw", "Exchange", "MasterWeightsState", "UntilState", "Computed",
+              "BarlowTwinsTerms"}  # fmt: skip
 
 # Learners and their texts take models and problems; tests/post_training/ has their faults one by one. What only says
 # where arrays live changes no number: tests/core/test_mapped.py.
@@ -631,11 +662,12 @@ NOT_ARRAYS = {
     "text_rlvr_learner",
     "text_problems",
     "completion_texts",
+    "lars",
 }
 
 
 def test_no_public_function_is_left_out():
-    rooms = (core, distillation, merging, post_training, ranking, semi_supervised)
+    rooms = (core, distillation, merging, post_training, ranking, self_supervised, semi_supervised)
     public = set().union(*(room.__all__ for room in rooms))
     assert public - COVERED_BY - NOT_ARRAYS <= set(CALLS), sorted(
         public - COVERED_BY - NOT_ARRAYS - set(CALLS)

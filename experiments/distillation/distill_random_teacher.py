@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from experiments.distillation._image_tasks import Evaluate, count_classes, load_splits
 from jaxlab import data, distillation, nets
 from jaxlab.core import Learner, TrainState, accuracy, cross_entropy, forward_kl, gradient_learner
+from jaxlab.metrics import knn_probe, linear_probe
 from jaxlab.training import Arm, Claim, Experiment
 
 CHOICES = {
@@ -154,13 +155,11 @@ def _evaluate(net: Net, probe: ConfigDict, settings: Any) -> Evaluate:
     def evaluate(state: TrainState, split: Any, context: Any) -> dict[str, jax.Array]:
         fit, score, teacher = split["fit"], split["score"], state.memory
         known, asked = read(state.params, fit.image), read(state.params, score.image)
-        linear = distillation.linear_probe(
+        linear = linear_probe(
             known, fit.label, asked, num_classes=net.classes, steps=probe.steps,
             weight_decay=settings.probe_decay, learning_rate=probe.learning_rate,
         )  # fmt: skip
-        votes = distillation.knn_probe(
-            known, fit.label, asked, num_classes=net.classes, neighbors=probe.neighbors
-        )
+        votes = knn_probe(known, fit.label, asked, num_classes=net.classes, neighbors=probe.neighbors)
         few = score.image[:256]
         apart = optax.tree.norm(optax.tree.sub(state.params, teacher))
         return {

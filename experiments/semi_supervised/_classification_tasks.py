@@ -104,19 +104,8 @@ def _pooled(images: jax.Array, size: int) -> jax.Array:
 
 
 def _moved(images: jax.Array, key: jax.Array, spec: ConfigDict) -> jax.Array:
-    """Mirrored, moved, changed in contrast, with noise and a hole, each as far as the config says."""
-    flip_key, move_key, gain_key, noise_key, hole_key = jax.random.split(key, 5)
-    if spec.flip:
-        mirrored = jax.random.bernoulli(flip_key, 0.5, (len(images), 1, 1, 1))
-        images = jnp.where(mirrored, images[:, :, ::-1], images)
-    images = data.random_affine(
-        images, move_key, shift=spec.shift, rotate=spec.rotate, scale=spec.scale, shear=spec.shear
-    )
-    if spec.gain:
-        images = images * jnp.exp(spec.gain * jax.random.uniform(gain_key, (len(images), 1, 1, 1), minval=-1))
-    if spec.noise:
-        images = images + spec.noise * jax.random.normal(noise_key, images.shape)
-    return data.cutout(images, hole_key, size=spec.hole) if spec.hole else images
+    """One random view, changed as far as the config says."""
+    return data.random_views(images, key, count=1, **spec)[0]
 
 
 class LevelNet(nn.Module):

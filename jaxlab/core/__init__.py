@@ -1,5 +1,6 @@
 """Shared mathematics: used by every family, imports none."""
 
+from jaxlab.core._cross_correlation import cross_correlation, standardize_batch
 from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, reverse_kl, total_variation
 from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
 from jaxlab.core._gradient_learner import TrainState, gradient_learner
@@ -49,6 +50,7 @@ __all__ = [
     "constant_decay",
     "cosine_ramp_down",
     "cosine_similarity",
+    "cross_correlation",
     "cross_entropy",
     "data_devices",
     "debug_checks",
@@ -83,6 +85,7 @@ __all__ = [
     "reverse_kl",
     "sigmoid_ramp_up",
     "split_rows",
+    "standardize_batch",
     "top_k_accuracy",
     "total_variation",
     "until",

@@ -18,6 +18,7 @@ from jaxlab.data._digits import digits
 from jaxlab.data._draw import draw, take
 from jaxlab.data._event_camera import camera_events, count_voxels, reverse_counts, reverse_events, voxel_grid
 from jaxlab.data._event_scenes import EventScenes, class_clicks, event_picture, event_scenes
+from jaxlab.data._factor_images import SHAPES, TEXTURES, FactorImages, factor_images
 from jaxlab.data._fashion_mnist import fashion_mnist
 from jaxlab.data._few_labels import few_labels
 from jaxlab.data._hierarchy import image_hierarchy, superclass
@@ -39,14 +40,17 @@ from jaxlab.data._quadrants import (
 from jaxlab.data._ranking_queries import RankingQueries, ranking_queries
 from jaxlab.data._split import split, split_images
 from jaxlab.data._two_view_retrieval import TwoViews, two_view_pairs
-from jaxlab.data._views import cutout, random_affine
+from jaxlab.data._views import cutout, random_affine, random_views
 
 __all__ = [
     "POINT_CLASSES",
+    "SHAPES",
+    "TEXTURES",
     "AudioVisualScenes",
     "BlobVolumes",
     "Clips",
     "EventScenes",
+    "FactorImages",
     "Images",
     "PointScenes",
     "RankingQueries",
@@ -65,6 +69,7 @@ __all__ = [
     "draw",
     "event_picture",
     "event_scenes",
+    "factor_images",
     "fashion_mnist",
     "few_labels",
     "image_hierarchy",
@@ -74,6 +79,7 @@ __all__ = [
     "point_cloud_scenes",
     "random_affine",
     "random_quadrants",
+    "random_views",
     "ranking_queries",
     "reverse_counts",
     "reverse_events",

@@ -48,13 +48,7 @@ from jaxlab.distillation._plackett_luce import (
     pld_loss,
     teacher_optimal_ranking,
 )
-from jaxlab.distillation._random_teacher import (
-    knn_probe,
-    linear_probe,
-    local_init,
-    soft_cross_entropy,
-    standardize,
-)
+from jaxlab.distillation._random_teacher import local_init, soft_cross_entropy
 from jaxlab.distillation._soft_targets import kd_loss
 from jaxlab.distillation._teacher_hacking import (
     PowerLaw,
@@ -106,9 +100,7 @@ __all__ = [
     "interaction_round",
     "intra_class_loss",
     "kd_loss",
-    "knn_probe",
     "line_losses",
-    "linear_probe",
     "listmle_loss",
     "local_init",
     "matching_temperature",
@@ -132,7 +124,6 @@ __all__ = [
     "select_hard",
     "sequence_kl",
     "soft_cross_entropy",
-    "standardize",
     "state_consistency",
     "talking_loss",
     "target_class_kl",

@@ -1,11 +1,13 @@
 """Stronger views: what comes out where, and both ways to compute it agree."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.data import cutout, random_affine
+from jaxlab.data import cutout, random_affine, random_views
 from jaxlab.data._views import _corners, _separable
 
 KEY = jax.random.key(0)
@@ -82,9 +84,30 @@ def test_gradient_and_types():
     assert cutout(IMAGES.astype(jnp.bfloat16), KEY, size=2, fill=0.5).dtype == jnp.bfloat16
 
 
+def test_views_are_independent_and_each_change_is_made():
+    views = jax.jit(functools.partial(random_views, count=3, shift=0.1, gain=0.5))(IMAGES, KEY)
+    assert views.shape == (3, *IMAGES.shape)
+    assert (np.abs(views[1:] - views[:1]).max(axis=(2, 3, 4)) > 1e-3).all()
+    np.testing.assert_array_equal(random_views(IMAGES, KEY), np.stack([IMAGES, IMAGES]))  # nothing asked
+    many = jnp.broadcast_to(IMAGES[:1], (400, *IMAGES.shape[1:]))
+    flipped = np.asarray(random_views(many, KEY, count=1, flip=True))[0]
+    mirrored = (flipped == many[:, :, ::-1]).all((1, 2, 3))
+    assert (mirrored | (flipped == many).all((1, 2, 3))).all()
+    assert 0.4 < mirrored.mean() < 0.6
+    ratio = np.asarray(random_views(many, KEY, count=1, gain=0.5))[0] / many
+    assert np.ptp(ratio, axis=(1, 2, 3)).max() < 1e-5  # one factor for an image
+    np.testing.assert_allclose([np.log(ratio).min(), np.log(ratio).max()], [-0.5, 0.5], atol=0.02)
+    added = np.asarray(random_views(many, KEY, count=1, noise=0.2))[0] - many
+    np.testing.assert_allclose([added.mean(), added.std()], [0, 0.2], atol=0.005)
+    assert ((np.asarray(random_views(many, KEY, hole=2)) == 0).sum((2, 3, 4)) <= 2 * 2 * 2).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: random_views(IMAGES[0], KEY), "random_views needs images"),
+        (lambda: random_views(IMAGES, KEY, count=0), "count must be at least 1, .* got 0, 0.0 and 0.0"),
+        (lambda: random_views(IMAGES, KEY, noise=-0.1), "gain and noise at least 0, got 2, 0.0 and -0.1"),
         (
             lambda: random_affine(IMAGES[0], KEY),
             r"random_affine needs images \[B, H, W, C\], got \(6, 8, 2\)",
