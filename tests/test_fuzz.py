@@ -863,5 +863,5 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
                        "random_affine", "cutout", "truncate", "min_max_normalize", "localization_success",
                        "localization_auc", "average_precision", "linear_keep_rate", "clip_coefficients",
                        "initial_coefficients", "position_bias_examination", "click_probability",
-                       "trust_bias_click_probability", "hacking_score", "render_mask"}  # fmt: skip
+                       "trust_bias_click_probability", "hacking_score", "render_mask", "random_views"}  # fmt: skip
     assert tried or name in takes_one_array, name

@@ -20,8 +20,8 @@ BASE = {
     "experiment": "self_supervised.pretrain",
     "paper": "Barlow Twins: Self-Supervised Learning via Redundancy Reduction (2021, arXiv 2103.03230)",
     "scale": "toy (two convolutions, procedural images)", "minutes": 4.0, "seeds_by": "map",
-    "log_every": 120, "eval_every": 120, "checkpoint_every": 600,
-    "examples": 600 * 256,  # images drawn for an arm, each in two views; its steps are so many batches
+    "log_every": 60, "eval_every": 60, "checkpoint_every": 300,
+    "examples": 300 * 256,  # images drawn for an arm, each in two views; its steps are so many batches
     "warm_up": 0.1,  # share of the steps
     "labels_per_class": 10,
     "data": {
@@ -34,7 +34,7 @@ BASE = {
     "probe": {"steps": 100, "learning_rate": 0.1, "neighbors": 5},
 }  # fmt: skip
 ARM = {"method": "barlow_twins", "off_diagonal_weight": 0.05, "width": 128, "batch_size": 256, "optimizer": "adamw",
-       "learning_rate": 3e-3, "weight_decay": 1e-4, "probe_on": "features", "probe_decay": 1e-2}  # fmt: skip
+       "learning_rate": 1e-2, "weight_decay": 1e-4, "probe_on": "features", "probe_decay": 1e-2}  # fmt: skip
 METHODS = {
     "bt": {}, "lambda0": {"off_diagonal_weight": 0.0}, "batch32": {"batch_size": 32}, "d32": {"width": 32},
     "d512": {"width": 512}, "labels": {"method": "labels"}, "random": {"method": "untrained"},

@@ -1,5 +1,6 @@
 """What frozen features hold: simple predictors that are trained on them from beginning to end, inside one program."""
 
+import math
 from typing import Any
 
 import jax
@@ -218,7 +219,7 @@ def ridge_probe(
         raise ValueError(f"targets {given} must be [N] or [N, K] for train_features of {rows} rows")
     counts = full_mask(where, (rows,), "rows of train_features")
     train_features, features = (jax.lax.stop_gradient(as_float(x)) for x in (train_features, features))
-    targets = as_float(targets).reshape(rows, -1).astype(train_features.dtype)
+    targets = as_float(targets).reshape(rows, math.prod(given[1:])).astype(train_features.dtype)
     mean, scale = _moments(train_features, counts)
     inputs = jnp.where(counts[:, None], (train_features - mean) / scale, 0.0)
     middle = masked_mean(targets, where=counts[:, None], axis=0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.data import SHAPES, TEXTURES, draw, factor_images
+from jaxlab.data import SHAPES, TEXTURES, FactorImages, draw, factor_images
 
 KEY = jax.random.key(0)
 STATIC = ("num_examples", "shapes", "textures", "size", "place", "radius", "angle", "clutter", "noise")
@@ -33,6 +33,7 @@ def _moments(image):
 
 def test_the_table_and_the_label():
     images = made(KEY, 240, shapes=SHAPES, textures=TEXTURES)
+    assert isinstance(images, FactorImages)
     assert images.image.shape == (240, 16, 16, 1)
     assert images.image.dtype == jnp.float32
     assert 0 <= images.image.min() < images.image.max() <= 1

@@ -96,8 +96,8 @@ def test_arms_start_alike_and_see_the_same_views_and_as_many_images():
     assert views.shape == (2, 16, 16, 16, 1)
     assert np.abs(views[0] - views[1]).max() > 0.1
     whole = pretrain.build(load(PATH).config)
-    assert {arm.steps * arm.settings["batch_size"] for arm in whole.arms.values() if arm.steps} == {600 * 256}
-    assert whole.arms["batch32"].steps == 4800
+    assert {arm.steps * arm.settings["batch_size"] for arm in whole.arms.values() if arm.steps} == {300 * 256}
+    assert whole.arms["batch32"].steps == 2400
     assert whole.arms["random"].steps == 0 == experiment.arms["pixels"].steps
     assert config.examples == 320
 
