@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab import data, nets
-from jaxlab.core import accuracy, cross_entropy, gradient_learner
+from jaxlab.core import InputError, accuracy, cross_entropy, gradient_learner
 from jaxlab.training import Arm
 
 Evaluate = Callable[[Any, data.Images, Any], dict[str, jax.Array]]
@@ -26,7 +26,7 @@ def load_splits(spec: ConfigDict, download: bool) -> dict[str, data.Images]:
     splits = _source(spec, download)
     kept = spec.get("train_examples", len(splits["train"].label))
     if not 1 <= kept <= len(splits["train"].label):
-        raise ValueError(
+        raise InputError(
             f"train_examples is {kept}: it must be between 1 and the {len(splits['train'].label)} training images"
         )
     return splits | {"train": jax.tree.map(lambda x: x[:kept], splits["train"])}
@@ -56,7 +56,7 @@ def _source(spec: ConfigDict, download: bool) -> dict[str, data.Images]:
         return {"train": kept["train"], "val": kept["val"], "test": own["test"]}
     if spec.source == "hierarchy":
         return _hierarchy(spec)
-    raise ValueError(f"source is {spec.source!r}: it must be digits, fashion_mnist, hierarchy or npz")
+    raise InputError(f"source is {spec.source!r}: it must be digits, fashion_mnist, hierarchy or npz")
 
 
 def _hierarchy(spec: ConfigDict) -> dict[str, data.Images]:
@@ -80,11 +80,11 @@ def batches(config: ConfigDict, splits: dict[str, data.Images]) -> Callable[[Any
     """Random batches of the training images; teacher and student see the same view of an image."""
     rows = len(splits["train"].label)
     if not 1 <= config.batch_size <= rows:
-        raise ValueError(
+        raise InputError(
             f"batch_size is {config.batch_size}: it must be between 1 and the {rows} training examples"
         )
     if config.augment not in ("none", "crop_flip"):
-        raise ValueError(f"augment is {config.augment!r}: it must be none or crop_flip")
+        raise InputError(f"augment is {config.augment!r}: it must be none or crop_flip")
 
     def draw(train: data.Images, key: jax.Array) -> dict[str, jax.Array]:
         batch = data.draw(train, key, batch_size=config.batch_size)
@@ -98,14 +98,14 @@ def batches(config: ConfigDict, splits: dict[str, data.Images]) -> Callable[[Any
 def make_net(spec: ConfigDict, classes: int) -> Any:
     """The net that `spec.net` names, with `spec.options`."""
     if spec.net not in NETS:
-        raise ValueError(f"net is {spec.net!r}: it must be one of {', '.join(NETS)}")
+        raise InputError(f"net is {spec.net!r}: it must be one of {', '.join(NETS)}")
     return NETS[spec.net](num_classes=classes, **spec.get("options", ConfigDict()).to_dict())
 
 
 def make_optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     """AdamW with cosine decay over `steps`; `spec` is a config or an arm's settings."""
     if steps < 1:
-        raise ValueError(f"steps is {steps}: an arm needs at least 1")
+        raise InputError(f"steps is {steps}: an arm needs at least 1")
     schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
     return optax.adamw(schedule, weight_decay=spec.weight_decay)
 

@@ -22,6 +22,7 @@ from experiments.distillation._image_tasks import (
 )
 from jaxlab import data, distillation, nets
 from jaxlab.core import (
+    InputError,
     Learner,
     TrainState,
     accuracy,
@@ -112,7 +113,7 @@ def dual_head_student(task: Task, settings: Any) -> Student:
     the auxiliary head's hidden layers.
     """
     if settings.heads not in (1, 2):
-        raise ValueError(f"heads is {settings.heads}: it must be 1 or 2")
+        raise InputError(f"heads is {settings.heads}: it must be 1 or 2")
     hyper, distill = settings.get("options", {}), _choose("loss", settings.loss, LOSSES)
     head = nets.Mlp(features=tuple(settings.head_features), num_classes=task.classes)
     apply = _two_heads(task.student, head) if settings.heads == 2 else _one_head(task.student)
@@ -242,13 +243,13 @@ def _agreement(own: Any, taught: Any) -> dict[str, jax.Array]:
 
 def _choose(key: str, name: str, table: dict[str, Callable]) -> Callable:
     if name not in table:
-        raise ValueError(f"{key} is {name!r}: it must be one of {', '.join(table)}")
+        raise InputError(f"{key} is {name!r}: it must be one of {', '.join(table)}")
     return table[name]
 
 
 def _warm_up(fraction: float | jax.Array, steps: int) -> float | jax.Array:
     if isinstance(fraction, float) and not 0 <= fraction <= 1:
-        raise ValueError(f"warm_up is {fraction}: a fraction of the steps, it must be in [0, 1]")
+        raise InputError(f"warm_up is {fraction}: a fraction of the steps, it must be in [0, 1]")
     return fraction * steps
 
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._image_tasks import Evaluate, count_classes, load_splits
 from jaxlab import data, distillation, nets
-from jaxlab.core import Learner, TrainState, accuracy, cross_entropy, forward_kl, gradient_learner
+from jaxlab.core import InputError, Learner, TrainState, accuracy, cross_entropy, forward_kl, gradient_learner
 from jaxlab.metrics import knn_probe, linear_probe
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -84,25 +84,25 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 def _check(config: ConfigDict, splits: Mapping[str, data.Images]) -> None:
     if config.steps < 1:
-        raise ValueError(f"steps is {config.steps}: it must be at least 1")
+        raise InputError(f"steps is {config.steps}: it must be at least 1")
     most = len(splits["train"].label)
     for name, value in (
         ("batch_size", config.batch_size),
         ("probe.train_examples", config.probe.train_examples),
     ):
         if not 1 <= value <= most:
-            raise ValueError(f"{name} is {value}: it must be between 1 and the {most} training images")
+            raise InputError(f"{name} is {value}: it must be between 1 and the {most} training images")
     for name, arm in config.arms.items():
         for key, allowed in CHOICES.items():
             if arm[key] not in allowed:
-                raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
+                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
         if not 0 <= arm.alpha <= 1:
-            raise ValueError(f"arm {name}: alpha is {arm.alpha}: it must be in [0, 1]")
+            raise InputError(f"arm {name}: alpha is {arm.alpha}: it must be in [0, 1]")
 
 
 def _make_net(spec: ConfigDict, classes: int, mean: float, spread: float) -> Net:
     if spec.outputs <= spec.bottleneck:
-        raise ValueError(
+        raise InputError(
             f"net.outputs is {spec.outputs}: it must be above the bottleneck's width, {spec.bottleneck}"
         )
     init = (

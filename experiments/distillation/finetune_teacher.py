@@ -29,7 +29,7 @@ from experiments.distillation._image_tasks import (
     teacher_arm,
 )
 from jaxlab import data, distillation
-from jaxlab.core import Learner, accuracy, cross_entropy, entropy, gradient_learner, masked_mean
+from jaxlab.core import InputError, Learner, accuracy, cross_entropy, entropy, gradient_learner, masked_mean
 from jaxlab.training import Arm, Claim, Experiment
 
 
@@ -82,19 +82,19 @@ def _check(task: ConfigDict, splits: dict[str, data.Images]) -> None:
     known = ("none", "plain", *task.teachers)
     for name, arm in task.arms.items():
         if arm.teacher not in known:
-            raise ValueError(f"arm {name}: teacher is {arm.teacher!r}: it must be one of {', '.join(known)}")
+            raise InputError(f"arm {name}: teacher is {arm.teacher!r}: it must be one of {', '.join(known)}")
         if arm.match not in ("", *task.teachers) or (arm.match and arm.teacher == "none"):
-            raise ValueError(
+            raise InputError(
                 f"arm {name}: match is {arm.match!r}: it must be empty or, with a teacher, one of "
                 f"{', '.join(task.teachers)}"
             )
     if task.images_per_class < 0:
-        raise ValueError(
+        raise InputError(
             f"images_per_class is {task.images_per_class}: it must be at least 0, which takes all"
         )
     rarest = np.bincount(np.asarray(splits["train"].label), minlength=count_classes(splits)).min()
     if rarest < task.images_per_class:
-        raise ValueError(f"images_per_class is {task.images_per_class}: the rarest class has {rarest} images")
+        raise InputError(f"images_per_class is {task.images_per_class}: the rarest class has {rarest} images")
 
 
 def _finetune(net: Any, task: ConfigDict, splits: dict[str, data.Images]) -> Learner:

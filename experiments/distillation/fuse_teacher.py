@@ -29,7 +29,7 @@ from experiments.distillation._image_tasks import (
     teacher_arm,
 )
 from jaxlab import data, distillation
-from jaxlab.core import Learner, cross_entropy, masked_mean
+from jaxlab.core import InputError, Learner, cross_entropy, masked_mean
 from jaxlab.training import Arm, Claim, Experiment
 
 # Where alpha comes from: a constant; one number for all; the geometry of each example; the mean of the latter over
@@ -72,7 +72,7 @@ def _held_out(task: ConfigDict, config: ConfigDict, rows: int) -> int:
     """How many training images judge alpha."""
     for name, value in (("flipped", task.flipped), ("held_out", task.held_out)):
         if not 0 <= value < 1:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {value}: it is a share of the training images, at least 0 and below 1"
             )
     held = round(task.held_out * rows)
@@ -81,7 +81,7 @@ def _held_out(task: ConfigDict, config: ConfigDict, rows: int) -> int:
         ("upper_batch", config.upper_batch, held),
     ):
         if not 1 <= size <= most:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {size}: it must be between 1 and {most}, the images it is drawn from"
             )
     return held
@@ -131,7 +131,7 @@ def _teacher(net: Any, spec: ConfigDict, splits: dict[str, data.Images], draw: C
 def _ratio(settings: Any) -> Callable[..., jax.Array]:
     """`(controller, student_logits, teacher_logits, labels, class_means) -> alpha` of each example."""
     if settings.ratio not in RATIOS:
-        raise ValueError(f"ratio is {settings.ratio!r}: it must be one of {', '.join(RATIOS)}")
+        raise InputError(f"ratio is {settings.ratio!r}: it must be one of {', '.join(RATIOS)}")
 
     def one(controller: Any, student: jax.Array, *rest: jax.Array) -> jax.Array:
         return jnp.broadcast_to(jax.nn.sigmoid(controller), student.shape[:-1])

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from jaxlab.core import Computed, Learner, TrainState, computed, cross_entropy, gradient_learner
+from jaxlab.core import Computed, InputError, Learner, TrainState, computed, cross_entropy, gradient_learner
 from jaxlab.distillation import hacking_score, power_law_fit, sequence_kl, token_forward_kl
 from jaxlab.language import Decoder, sample
 from jaxlab.training import Arm, Claim, Experiment
@@ -206,26 +206,26 @@ class _Task:
 def _check(config: ConfigDict) -> None:
     for name in ("vocab", "length", "prompt_length", "batch_size", "steps"):
         if config[name] < 1:
-            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+            raise InputError(f"{name} is {config[name]}: it must be at least 1")
     if not config.arms:
-        raise ValueError("arms is empty: name at least one")
+        raise InputError("arms is empty: name at least one")
     shown = config.prompts.sft * config.oracle.generations
     for name in ("teacher", "student"):
         if not 1 <= config[name].examples <= shown:
-            raise ValueError(
+            raise InputError(
                 f"{name}.examples is {config[name].examples}: it must be between 1 and prompts.sft times "
                 f"oracle.generations, {shown}"
             )
     for name, arm in config.arms.items():
         if arm.source not in SOURCES:
-            raise ValueError(f"arm {name}: source is {arm.source!r}: it must be one of {', '.join(SOURCES)}")
+            raise InputError(f"arm {name}: source is {arm.source!r}: it must be one of {', '.join(SOURCES)}")
         if not 1 <= arm.prompts <= config.prompts.distil:
-            raise ValueError(
+            raise InputError(
                 f"arm {name}: prompts is {arm.prompts}: it must be between 1 and prompts.distil, "
                 f"{config.prompts.distil}"
             )
         if arm.generations < 1:
-            raise ValueError(f"arm {name}: generations is {arm.generations}: it must be at least 1")
+            raise InputError(f"arm {name}: generations is {arm.generations}: it must be at least 1")
 
 
 def _prompts(config: ConfigDict) -> dict[str, np.ndarray]:
@@ -233,7 +233,7 @@ def _prompts(config: ConfigDict) -> dict[str, np.ndarray]:
     known, vocab = config.prompt_length, config.vocab
     counts, have = config.prompts.to_dict(), vocab**known
     if sum(counts.values()) > have:
-        raise ValueError(
+        raise InputError(
             f"prompts ask for {sum(counts.values())}: {known} tokens of {vocab} make {have} prompts"
         )
     order = np.random.default_rng(config.split_seed).permutation(have)

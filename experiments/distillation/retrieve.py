@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._image_tasks import make_optimizer
 from jaxlab import data, nets
-from jaxlab.core import Learner, computed, cross_entropy, gradient_learner
+from jaxlab.core import InputError, Learner, computed, cross_entropy, gradient_learner
 from jaxlab.distillation import dcd_loss, recall_at_k, scores_of, select_hard
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -47,19 +47,19 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 def _check(config: ConfigDict) -> None:
     sizes = config.data
     if not 2 <= sizes.student_pairs <= sizes.train:
-        raise ValueError(
+        raise InputError(
             f"data.student_pairs is {sizes.student_pairs}: it must be between 2 and data.train, {sizes.train}"
         )
     if not 1 <= config.num_negatives < config.candidates:
-        raise ValueError(
+        raise InputError(
             f"num_negatives is {config.num_negatives}: it must be between 1 and one less than candidates, "
             f"{config.candidates}"
         )
     if not config.arms:
-        raise ValueError("arms is empty: name at least one")
+        raise InputError("arms is empty: name at least one")
     for name, arm in config.arms.items():
         if arm.negatives not in NEGATIVES:
-            raise ValueError(
+            raise InputError(
                 f"arm {name}: negatives is {arm.negatives!r}: it must be one of {', '.join(NEGATIVES)}"
             )
 

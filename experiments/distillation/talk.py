@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._image_tasks import load_splits, make_optimizer
 from jaxlab import data
-from jaxlab.core import Learner, accuracy, cross_entropy, gradient_learner
+from jaxlab.core import InputError, Learner, accuracy, cross_entropy, gradient_learner
 from jaxlab.distillation import (
     codec_init,
     decode_message,
@@ -44,7 +44,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     }
     rows, pixels = len(splits["train"]["label"]), splits["train"]["upright"][0].size
     if not 1 <= config.few <= rows:
-        raise ValueError(f"few is {config.few}: it must be between 1 and the {rows} training images")
+        raise InputError(f"few is {config.few}: it must be between 1 and the {rows} training images")
     if not config.test:
         del splits["test"]
     methods = {name: functools.partial(_student, *own, config, pixels) for name, own in METHODS.items()}
@@ -61,15 +61,15 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 def _check(config: ConfigDict) -> None:
     if not config.arms:
-        raise ValueError("arms is empty: name at least one")
+        raise InputError("arms is empty: name at least one")
     for name, arm in config.arms.items():
         if arm.method not in METHODS:
-            raise ValueError(f"arm {name}: method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
+            raise InputError(f"arm {name}: method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
         if arm.rounds < 1:
-            raise ValueError(f"arm {name}: rounds is {arm.rounds}: it must be at least 1")
+            raise InputError(f"arm {name}: rounds is {arm.rounds}: it must be at least 1")
     for name in ("steps", "batch_size"):
         if config[name] < 1:
-            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+            raise InputError(f"{name} is {config[name]}: it must be at least 1")
 
 
 def _turned(config: ConfigDict, name: str, split: data.Images) -> dict[str, jax.Array]:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from experiments.distillation._image_tasks import count_classes, load_splits
 from experiments.distillation._masked_learner import MASKS, WITH_POLICY, masked_learner, propose
 from jaxlab import data, nets
-from jaxlab.core import accuracy, cross_entropy
+from jaxlab.core import InputError, accuracy, cross_entropy
 from jaxlab.training import Arm, Claim, Experiment
 
 CHOICES = {"masks": MASKS, "schedule": ("single", "restart")}
@@ -81,21 +81,21 @@ def two_modalities(key: jax.Array, images: data.Images, strength: float) -> dict
 
 def _check(config: ConfigDict, rows: int) -> None:
     if config.steps < 1 or not 0 <= config.masked_fraction <= 1:
-        raise ValueError(
+        raise InputError(
             f"steps is {config.steps} and masked_fraction {config.masked_fraction}: at least 1, and in [0, 1]"
         )
     if not 1 <= config.batch_size <= rows:
-        raise ValueError(
+        raise InputError(
             f"batch_size is {config.batch_size}: it must be between 1 and the {rows} training images"
         )
     if not 0 <= config.texture <= 1:
-        raise ValueError(f"texture is {config.texture}: it must be in [0, 1]")
+        raise InputError(f"texture is {config.texture}: it must be in [0, 1]")
     if config.mask.grid < 1:
-        raise ValueError(f"mask.grid is {config.mask.grid}: it must be at least 1")
+        raise InputError(f"mask.grid is {config.mask.grid}: it must be at least 1")
     for name, arm in config.arms.items():
         for key, allowed in CHOICES.items():
             if arm[key] not in allowed:
-                raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
+                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
 
 
 def _evaluate(classifier: Any) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from experiments.distillation._image_tasks import batches, count_classes, load_splits, make_net, teacher_arm
 from experiments.distillation._students import STUDENTS, Task, class_means_arm
 from jaxlab import data
+from jaxlab.core import InputError
 from jaxlab.training import Arm, Claim, Experiment
 
 
@@ -35,7 +36,7 @@ def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experim
     methods = {name: functools.partial(student, task) for name, student in STUDENTS.items()}
     for arm in spec.arms.values():
         if _objective(arm) not in methods:
-            raise ValueError(f"objective is {_objective(arm)!r}: it must be one of {', '.join(methods)}")
+            raise InputError(f"objective is {_objective(arm)!r}: it must be one of {', '.join(methods)}")
     return Experiment(
         data=splits,
         draw=batches(config, splits),

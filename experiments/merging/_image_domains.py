@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab import data, nets
-from jaxlab.core import accuracy, cross_entropy, gradient_learner
+from jaxlab.core import InputError, accuracy, cross_entropy, gradient_learner
 from jaxlab.training import Arm
 
 # Quarter turns of the digit, and where on the canvas it stands: down and right, from 0 to 1.
@@ -74,12 +74,12 @@ def make_domains(spec: ConfigDict, config: ConfigDict) -> Domains:
     """Digits in four disjoint parts, the places of `spec`, and the net."""
     for name in spec.domains:
         if name not in DOMAINS:
-            raise ValueError(f"domains has {name!r}: it must be among {', '.join(DOMAINS)}")
+            raise InputError(f"domains has {name!r}: it must be among {', '.join(DOMAINS)}")
     if len(spec.domains) < 2 or len(set(spec.domains)) < len(spec.domains):
-        raise ValueError(f"domains are {tuple(spec.domains)}: merging needs at least two different ones")
+        raise InputError(f"domains are {tuple(spec.domains)}: merging needs at least two different ones")
     images = data.digits()
     if spec.canvas < images.image.shape[1]:
-        raise ValueError(f"canvas is {spec.canvas}: it must hold the digits' {images.image.shape[1]} pixels")
+        raise InputError(f"canvas is {spec.canvas}: it must hold the digits' {images.image.shape[1]} pixels")
     parts = data.split(
         len(images.label), seed=config.split_seed, fractions=config.fractions, labels=np.asarray(images.label)
     )

@@ -26,7 +26,7 @@ from experiments.merging._image_domains import (
     pretraining,
 )
 from jaxlab import merging
-from jaxlab.core import Computed, Learner, computed, cross_entropy, entropy, gradient_learner
+from jaxlab.core import Computed, InputError, Learner, computed, cross_entropy, entropy, gradient_learner
 from jaxlab.training import Arm, Claim, Experiment
 
 # What is merged, from the plain task vectors and the share of them that TIES keeps.
@@ -88,19 +88,19 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
 def _check(config: ConfigDict) -> None:
     for name in ("steps", "search_steps", "batch_size"):
         if config[name] < 1:
-            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+            raise InputError(f"{name} is {config[name]}: it must be at least 1")
     every = [(name, arm) for spec in config.tasks.values() for name, arm in spec.arms.items()]
     for name, arm in every:
         for key, allowed in CHOICES.items():
             if arm[key] not in allowed:
-                raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
+                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
         if (arm.per == "all") != (arm.learn in ("nothing", "search")):
-            raise ValueError(
+            raise InputError(
                 f"arm {name}: per is {arm.per!r} and learn is {arm.learn!r}: one coefficient for all is given or "
                 "searched, several are learned"
             )
         if arm.learn == "search" and arm.inputs != "disjoint":
-            raise ValueError(f"arm {name}: a search reads labels, its inputs must be disjoint")
+            raise InputError(f"arm {name}: a search reads labels, its inputs must be disjoint")
 
 
 def _one(vector: Any) -> Any:

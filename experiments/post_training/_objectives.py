@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxlab import post_training as pt
-from jaxlab.core import masked_mean
+from jaxlab.core import InputError, masked_mean
 from jaxlab.post_training import Rollouts
 
 ADVANTAGES: dict[str, Callable[[jax.Array, Rollouts], jax.Array]] = {
@@ -80,7 +80,7 @@ def check_loss(arm: ConfigDict) -> None:
     """Refuse settings that contradict each other: the loss is traced on next to nothing."""
     if "teacher" in arm and not 0 <= arm.teacher.beta_minimum <= arm.teacher.beta:
         beta, minimum = arm.teacher.beta, arm.teacher.beta_minimum
-        raise ValueError(f"beta is {beta}: it must be at least 0 and beta_minimum {minimum}")
+        raise InputError(f"beta is {beta}: it must be at least 0 and beta_minimum {minimum}")
     tokens, row = jnp.zeros((2, 3)), jnp.zeros(2)
     rollouts = Rollouts(
         jnp.zeros((1, 2), int), jnp.ones((1, 2), bool), jnp.zeros((2, 3), int), jnp.ones((2, 3), bool), tokens,
@@ -97,5 +97,5 @@ def _beta(teacher: Any) -> Callable[[jax.Array], jax.Array]:
 
 def _choose(key: str, name: str, options: dict[str, Callable]) -> Callable:
     if name not in options:
-        raise ValueError(f"{key} is {name!r}: it must be one of {', '.join(options)}")
+        raise InputError(f"{key} is {name!r}: it must be one of {', '.join(options)}")
     return options[name]

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxlab.core import computed
+from jaxlab.core import InputError, computed
 from jaxlab.language import Decoder, load_hugging_face, stack_layers
 from jaxlab.training import Arm
 from jaxlab.training.mesh import Rules
@@ -23,7 +23,7 @@ def pretrained(model: Decoder, spec: ConfigDict, sharding: Rules) -> Arm:
     def load(key: Any, context: Any, train: Any) -> Any:
         found, params = load_hugging_face(spec.weights, dtype=dtype)
         if dataclasses.replace(found, context=model.context, remat=model.remat) != model:
-            raise ValueError(f"{spec.weights} holds {found}: the config says {model}")
+            raise InputError(f"{spec.weights} holds {found}: the config says {model}")
         return stack_layers(params)
 
     draw = lambda key, context, train: stack_layers(model.init(key, dtype=dtype))

@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments.post_training._text_tasks import TextTask
+from jaxlab.core import InputError
 from jaxlab.language import (
     CharacterTokenizer,
     Decoder,
@@ -42,7 +43,7 @@ def text_policy(config: ConfigDict, task: TextTask) -> TextPolicy:
     """The policy of a config for the questions of a task."""
     spec = config.model
     if spec.source not in ("characters", "gguf"):
-        raise ValueError(f"model.source is {spec.source!r}: it must be characters or gguf")
+        raise InputError(f"model.source is {spec.source!r}: it must be characters or gguf")
     if spec.source == "gguf":
         path = spec.path or smollm2_path()
         tokenizer = load_tokenizer(path)
@@ -66,12 +67,12 @@ def text_policy(config: ConfigDict, task: TextTask) -> TextPolicy:
 def _prompts(spec: ConfigDict, task: TextTask, tokenizer: Any = None) -> dict[int, str]:
     """Each question in its template, and in the model's own chat template if the config says so."""
     if spec.template.count("{question}") != 1:
-        raise ValueError(f"prompt.template is {spec.template!r}: it must contain {{question}} once")
+        raise InputError(f"prompt.template is {spec.template!r}: it must contain {{question}} once")
     texts = {item: spec.template.replace("{question}", text) for item, text in task.questions.items()}
     if not spec.chat:
         return texts
     if tokenizer is None:
-        raise ValueError("prompt.chat is True: only a model with a chat template can be asked that way")
+        raise InputError("prompt.chat is True: only a model with a chat template can be asked that way")
     before = [{"role": "system", "content": spec.system}] if spec.system else []
     return {
         item: tokenizer.chat([*before, {"role": "user", "content": text}]) for item, text in texts.items()

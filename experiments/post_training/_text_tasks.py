@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from jaxlab.core import InputError
 from jaxlab.language.tasks import ReasoningGym
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -83,7 +84,7 @@ def text_task(spec: ConfigDict, *, test: bool) -> TextTask:
     """The task of a config: each different question once, shuffled by `split_seed`, then cut into splits."""
     for key, options in (("source", SOURCES), ("answer", ANSWERS)):
         if spec[key] not in options:
-            raise ValueError(f"task.{key} is {spec[key]!r}: it must be one of {', '.join(options)}")
+            raise InputError(f"task.{key} is {spec[key]!r}: it must be one of {', '.join(options)}")
     source = SOURCES[spec.source](spec)
     first: dict[str, int] = {}
     pairs = [source[index] for index in range(len(source))]
@@ -106,7 +107,7 @@ def _cut(spec: ConfigDict, items: list[int], *, test: bool) -> dict[str, list[in
     sizes = spec.splits.to_dict()
     if min(sizes.values()) < 1 or sum(sizes.values()) > len(items):
         asked = " + ".join(str(size) for size in sizes.values())
-        raise ValueError(f"task.splits ask for {asked} questions, at least 1 each: there are {len(items)}")
+        raise InputError(f"task.splits ask for {asked} questions, at least 1 each: there are {len(items)}")
     cut, start = {}, 0
     for name, size in sizes.items():
         cut[name] = items[start : start + size]

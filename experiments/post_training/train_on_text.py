@@ -20,7 +20,7 @@ from experiments.post_training._text_learning import Examples, examples, imitati
 from experiments.post_training._text_policies import TextPolicy, text_policy
 from experiments.post_training._text_tasks import TextTask, text_task
 from jaxlab import data
-from jaxlab.core import Computed, Learner
+from jaxlab.core import Computed, InputError, Learner
 from jaxlab.post_training import text_rlvr_learner
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -64,15 +64,15 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 def _check(config: ConfigDict) -> None:
     for name in ("prompts", "group_size", "steps", "max_new_tokens"):
         if config[name] < 1:
-            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+            raise InputError(f"{name} is {config[name]}: it must be at least 1")
     for name, arm in config.arms.items():
         if arm.method not in METHODS:
-            raise ValueError(f"arms.{name}.method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
+            raise InputError(f"arms.{name}.method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
         if arm.method == "rl":
             check_loss(arm)
     for axis, size in config.mesh.items():
         if size != 1:
-            raise ValueError(
+            raise InputError(
                 f"mesh.{axis} is {size}: these arms run on the host, on one device: it must be 1"
             )
 
@@ -80,7 +80,7 @@ def _check(config: ConfigDict) -> None:
 def _check_answers(task: TextTask, config: ConfigDict) -> None:
     imitates = config.pretrain.steps > 0 or any(arm.method == "sft" for arm in config.arms.values())
     if imitates and None in task.answers.values():
-        raise ValueError(
+        raise InputError(
             f"{config.task.name} has questions with many right answers: there is none to imitate, use rl"
         )
 

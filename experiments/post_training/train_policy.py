@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from experiments.post_training._imitation import demonstrated, sampled_from_teacher
 from experiments.post_training._objectives import advantage_of, check_loss, loss_of
 from experiments.post_training._pretrained import pretrained
-from jaxlab.core import Learner
+from jaxlab.core import InputError, Learner
 from jaxlab.language import Decoder, sample, sharding_rules, tasks
 from jaxlab.language.tasks import Problems, Task
 from jaxlab.post_training import PolicyState, avg_at_n, pass_at_k, rlvr_learner
@@ -69,10 +69,10 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 def _check(config: ConfigDict) -> None:
     for name in ("prompts", "group_size", "steps", "eval_samples"):
         if config[name] < 1:
-            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+            raise InputError(f"{name} is {config[name]}: it must be at least 1")
     for name, arm in config.arms.items():
         if ("teacher" in arm or arm.imitate_teacher) and "teacher" not in config:
-            raise ValueError(
+            raise InputError(
                 f"arm {name} has a teacher and the config has none: add one under the key teacher"
             )
         check_loss(arm)
@@ -80,7 +80,7 @@ def _check(config: ConfigDict) -> None:
 
 def _task(spec: ConfigDict) -> Task:
     if spec.name not in TASKS:
-        raise ValueError(f"task.name is {spec.name!r}: it must be one of {', '.join(TASKS)}")
+        raise InputError(f"task.name is {spec.name!r}: it must be one of {', '.join(TASKS)}")
     levels = (*spec.train, *spec.pretrain, *spec.harder)
     return TASKS[spec.name]((min(levels), max(levels)))
 
@@ -109,7 +109,7 @@ def _splits(task: Task, config: ConfigDict) -> dict[str, Any]:
 def _new_tokens(task: Task, config: ConfigDict) -> int:
     longest = config.max_new_tokens or task.completion_length
     if longest < task.completion_length:
-        raise ValueError(
+        raise InputError(
             f"max_new_tokens is {longest}: the longest right answer has {task.completion_length}"
         )
     return longest
@@ -122,7 +122,7 @@ def _model(spec: ConfigDict, task: Task, config: ConfigDict) -> Decoder:
     }
     shape |= spec.shape.to_dict()
     if shape["vocab_size"] < task.tokenizer.vocab_size:
-        raise ValueError(
+        raise InputError(
             f"vocab_size is {shape['vocab_size']}: the task writes {task.tokenizer.vocab_size} tokens"
         )
     return Decoder(**shape)

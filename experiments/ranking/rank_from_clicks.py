@@ -16,7 +16,7 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab import data, nets, ranking
-from jaxlab.core import Computed, Learner, computed, gradient_learner
+from jaxlab.core import Computed, InputError, Learner, computed, gradient_learner
 from jaxlab.training import Arm, Claim, Experiment
 
 Evaluate = Callable[[Any, data.RankingQueries, Any], dict[str, jax.Array]]
@@ -56,17 +56,17 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 def _check(config: ConfigDict) -> None:
     for name in ("steps", "batch_size"):
         if config[name] < 1:
-            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+            raise InputError(f"{name} is {config[name]}: it must be at least 1")
     for name, task in config.tasks.items():
         if task.user not in USERS:
-            raise ValueError(f"task {name}: user is {task.user!r}: it must be one of {', '.join(USERS)}")
+            raise InputError(f"task {name}: user is {task.user!r}: it must be one of {', '.join(USERS)}")
     for name, arm in config.arms.items():
         if arm.weights not in METHODS:
-            raise ValueError(
+            raise InputError(
                 f"arm {name}: weights is {arm.weights!r}: it must be one of {', '.join(METHODS)}"
             )
         if arm.max_weight < 1:
-            raise ValueError(f"arm {name}: max_weight is {arm.max_weight}: it must be at least 1")
+            raise InputError(f"arm {name}: max_weight is {arm.max_weight}: it must be at least 1")
 
 
 def _queries(config: ConfigDict) -> dict[str, data.RankingQueries]:

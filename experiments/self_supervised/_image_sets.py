@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxlab import data
+from jaxlab.core import InputError
 from jaxlab.training import PerSeed
 
 
@@ -29,7 +30,7 @@ class Sets(NamedTuple):
 def load_sets(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     """The task that `spec` names."""
     if spec.source not in SOURCES:
-        raise ValueError(f"data.source is {spec.source!r}: it must be one of {', '.join(SOURCES)}")
+        raise InputError(f"data.source is {spec.source!r}: it must be one of {', '.join(SOURCES)}")
     return SOURCES[spec.source](spec, labels_per_class, download)
 
 
@@ -38,7 +39,7 @@ def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     options = spec.options.to_dict()
     classes = {"shape": len(options["shapes"]), "texture": len(options["textures"])}
     if spec.label not in classes:
-        raise ValueError(f"data.label is {spec.label!r}: it must be one of {', '.join(classes)}")
+        raise InputError(f"data.label is {spec.label!r}: it must be one of {', '.join(classes)}")
 
     def make(number: int, count: int) -> Callable[[jax.Array], data.Images]:
         def images(key: jax.Array) -> data.Images:
@@ -73,13 +74,13 @@ def _npz(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
 def _of_files(file: data.Images, test: data.Images, spec: ConfigDict, labels_per_class: int) -> Sets:
     """A quarter of the training file is for searches (`part` "tuning"), the rest for comparisons ("rest")."""
     if spec.part not in ("tuning", "rest"):
-        raise ValueError(f"data.part is {spec.part!r}: it must be tuning or rest")
+        raise InputError(f"data.part is {spec.part!r}: it must be tuning or rest")
     tuning, rest = data.split(
         len(file.label), seed=spec.split_seed, fractions=(0.25, 0.75), labels=file.label
     )
     rows = tuning if spec.part == "tuning" else rest
     if min(spec.train, spec.val) < 1 or spec.train + spec.val > len(rows):
-        raise ValueError(
+        raise InputError(
             f"data.train and data.val are {spec.train} and {spec.val}: {spec.part} has {len(rows)} images"
         )
     train, val = data.take(file, rows[: spec.train]), data.take(file, rows[spec.train :][: spec.val])
@@ -105,7 +106,7 @@ def _few(key: jax.Array, label: jax.Array, num_classes: int, per_class: int) -> 
 
 def _check_few(labels_per_class: int, rarest: int) -> None:
     if not 1 <= labels_per_class <= rarest:
-        raise ValueError(
+        raise InputError(
             f"labels_per_class is {labels_per_class}: it must be between 1 and the {rarest} images of the rarest class"
         )
 

@@ -12,7 +12,7 @@ import jax
 import optax
 
 from jaxlab import nets
-from jaxlab.core import Learner, accuracy, cross_entropy, gradient_learner, standardize_batch
+from jaxlab.core import InputError, Learner, accuracy, cross_entropy, gradient_learner, standardize_batch
 from jaxlab.metrics import effective_rank, knn_probe, linear_probe
 from jaxlab.self_supervised import barlow_twins_loss, lars
 
@@ -124,7 +124,7 @@ def _optimizer(settings: Any, warm_up: float) -> optax.GradientTransformation:
         )
     if settings.optimizer == "adamw":
         return optax.adamw(rate, weight_decay=settings.weight_decay)
-    raise ValueError(f"optimizer is {settings.optimizer!r}: it must be adamw or lars")
+    raise InputError(f"optimizer is {settings.optimizer!r}: it must be adamw or lars")
 
 
 def _evaluate(task: Task, settings: Any) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:

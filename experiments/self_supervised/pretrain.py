@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from experiments.self_supervised._image_sets import Sets, load_sets
 from experiments.self_supervised._methods import METHODS, Task
 from jaxlab import data, nets
+from jaxlab.core import InputError
 from jaxlab.training import Arm, Claim, Experiment
 
 NETS: dict[str, Callable[[ConfigDict, int], Any]] = {
@@ -48,16 +49,16 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 def _check(config: ConfigDict) -> None:
     if config.net.kind not in NETS:
-        raise ValueError(f"net.kind is {config.net.kind!r}: it must be one of {', '.join(NETS)}")
+        raise InputError(f"net.kind is {config.net.kind!r}: it must be one of {', '.join(NETS)}")
     if not 0 <= config.warm_up <= 1:
-        raise ValueError(f"warm_up is {config.warm_up}: a share of the steps, it must be in [0, 1]")
+        raise InputError(f"warm_up is {config.warm_up}: a share of the steps, it must be in [0, 1]")
     for name, arm in config.arms.items():
         if arm.method not in METHODS:
-            raise ValueError(f"arm {name}: method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
+            raise InputError(f"arm {name}: method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
         if arm.probe_on not in ("features", "pixels"):
-            raise ValueError(f"arm {name}: probe_on is {arm.probe_on!r}: it must be features or pixels")
+            raise InputError(f"arm {name}: probe_on is {arm.probe_on!r}: it must be features or pixels")
         if not 1 <= arm.batch_size <= config.examples:
-            raise ValueError(
+            raise InputError(
                 f"arm {name}: batch_size is {arm.batch_size}: it must be between 1 and the {config.examples} examples"
             )
 

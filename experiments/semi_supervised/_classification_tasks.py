@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxlab import data, nets
+from jaxlab.core import InputError
 from jaxlab.semi_supervised import (
     dual_level_indices,
     moderate_perturb,
@@ -61,7 +62,7 @@ def image_task(config: ConfigDict) -> Task:
     }
     classes = int(splits["train"]["label"].max()) + 1
     if config.net.kind not in NETS:
-        raise ValueError(f"net.kind is {config.net.kind!r}: it must be one of {', '.join(NETS)}")
+        raise InputError(f"net.kind is {config.net.kind!r}: it must be one of {', '.join(NETS)}")
     net = NETS[config.net.kind](config.net, classes)
 
     def view(images: jax.Array, key: jax.Array, strong: bool, perturb: str) -> jax.Array:
@@ -69,7 +70,7 @@ def image_task(config: ConfigDict) -> Task:
 
     def passes(params: Any, images: jax.Array, key: jax.Array, count: int) -> jax.Array:
         if count != 1:
-            raise ValueError(f"passes is {count}: the net of images is not stochastic, it must be 1")
+            raise InputError(f"passes is {count}: the net of images is not stochastic, it must be 1")
         return net.apply(params, images)[None]
 
     return Task(
@@ -92,14 +93,14 @@ def _images(spec: ConfigDict) -> dict[str, data.Images]:
         parts = data.split_images(train, seed=spec.split_seed, fractions=tuple(spec.fractions))
         test = data.fashion_mnist(spec.path or None, split="test")
         return {"train": parts["train"], "val": parts["val"], "test": test}
-    raise ValueError(f"data.source is {spec.source!r}: it must be digits, fashion_mnist or clips")
+    raise InputError(f"data.source is {spec.source!r}: it must be digits, fashion_mnist or clips")
 
 
 def _pooled(images: jax.Array, size: int) -> jax.Array:
     """Means of `size` x `size` pixels: smaller images are cheaper."""
     batch, height, width, channels = images.shape
     if height % size or width % size:
-        raise ValueError(f"data.pool is {size}: it must divide the {height} x {width} pixels")
+        raise InputError(f"data.pool is {size}: it must divide the {height} x {width} pixels")
     return images.reshape(batch, height // size, size, width // size, size, channels).mean(axis=(2, 4))
 
 
@@ -254,7 +255,7 @@ def _mixed(
     """Tubes of square patches, one pattern for each level."""
     height, width = levels[0].shape[2:4]
     if height % patch or width % patch:
-        raise ValueError(f"net.patch is {patch}: it must divide the {height} x {width} pixels")
+        raise InputError(f"net.patch is {patch}: it must divide the {height} x {width} pixels")
     rows, columns = height // patch, width // patch
     tubes = jax.vmap(lambda key: tube_mask(key, rows * columns, ratio))(jax.random.split(key, len(levels)))
     mixed = []

@@ -16,6 +16,7 @@ from jaxlab import data, nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import (
     EmaState,
+    InputError,
     Learner,
     TrainState,
     ema_init,
@@ -36,7 +37,7 @@ Stacked = dict[str, Any]  # by architecture, leaves [groups, ...]
 def splits(task: ConfigDict) -> dict[str, Any]:
     """Volumes, or their middle slices; the first few of the training volumes are labelled."""
     if task.dims not in (2, 3):
-        raise ValueError(f"task.dims is {task.dims}: it must be 2 for slices or 3 for volumes")
+        raise InputError(f"task.dims is {task.dims}: it must be 2 for slices or 3 for volumes")
     options = task.options.to_dict()
     options["size"] = tuple(options["size"])
 
@@ -94,7 +95,7 @@ def _optimizer(config: ConfigDict, arm: Any) -> optax.GradientTransformation:
     elif config.optimizer == "adam":
         inner = optax.adamw(rate, b1=config.momentum, weight_decay=config.weight_decay)
     else:
-        raise ValueError(f"optimizer is {config.optimizer!r}: it must be adam or sgd")
+        raise InputError(f"optimizer is {config.optimizer!r}: it must be adam or sgd")
     return _by_turns(inner, config.period)
 
 

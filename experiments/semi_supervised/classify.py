@@ -21,7 +21,7 @@ from experiments.semi_supervised._few_labels_loss import few_labels_loss
 from experiments.semi_supervised._predictions import answers, predictions
 from jaxlab import data
 from jaxlab import semi_supervised as semi
-from jaxlab.core import Learner
+from jaxlab.core import InputError, Learner
 from jaxlab.training import Arm, Claim, Experiment
 
 CHOICES = {
@@ -61,16 +61,16 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 def _check(config: ConfigDict) -> None:
     if config.data.source not in TASKS:
-        raise ValueError(f"data.source is {config.data.source!r}: it must be one of {', '.join(TASKS)}")
+        raise InputError(f"data.source is {config.data.source!r}: it must be one of {', '.join(TASKS)}")
     for name in ("steps", "labels_per_class", "labelled_batch", "unlabelled_batch"):
         if config[name] < 1:
-            raise ValueError(f"{name} is {config[name]}: it must be at least 1")
+            raise InputError(f"{name} is {config[name]}: it must be at least 1")
     for name, arm in config.arms.items():
         for key, allowed in CHOICES.items():
             if arm[key] not in allowed:
-                raise ValueError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
+                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
         if arm.labels == "all" and config.labelled_batch > config.unlabelled_batch:
-            raise ValueError(
+            raise InputError(
                 f"arm {name}: labelled_batch is {config.labelled_batch}: with all labels it is a part of the "
                 f"batch of {config.unlabelled_batch}"
             )
@@ -81,7 +81,7 @@ def _label_pool(task: Task, config: ConfigDict) -> dict[str, np.ndarray]:
     train = task.splits["train"]
     counts = np.bincount(train["label"], minlength=task.num_classes)
     if counts.min() < config.labels_per_class:
-        raise ValueError(
+        raise InputError(
             f"labels_per_class is {config.labels_per_class}: the rarest class has {counts.min()} examples"
         )
     kept = data.few_labels(
@@ -95,7 +95,7 @@ def _label_pool(task: Task, config: ConfigDict) -> dict[str, np.ndarray]:
 
 def _learner(task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: Any) -> Learner:
     if arm.mix_weight is not None and task.mix is None:
-        raise ValueError(f"mix_weight is {arm.mix_weight}: images are not mixed, it must be None")
+        raise InputError(f"mix_weight is {arm.mix_weight}: images are not mixed, it must be None")
 
     classes, count = task.num_classes, config.labels_per_class
 

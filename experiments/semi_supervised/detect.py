@@ -28,7 +28,7 @@ from experiments.semi_supervised._hierarchical_learner import (
 from experiments.semi_supervised._optimizer import adamw
 from jaxlab import data
 from jaxlab import semi_supervised as ss
-from jaxlab.core import gradient_learner, masked_mean
+from jaxlab.core import InputError, gradient_learner, masked_mean
 from jaxlab.data._point_clouds import draw_boxes, draw_points
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -45,13 +45,13 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
     del download
     for name, arm in config.arms.items():
         if arm.pseudo not in PSEUDO:
-            raise ValueError(f"pseudo of {name} is {arm.pseudo!r}: it must be one of {', '.join(PSEUDO)}")
+            raise InputError(f"pseudo of {name} is {arm.pseudo!r}: it must be one of {', '.join(PSEUDO)}")
     if not 1 <= config.data.labelled < config.data.train:
-        raise ValueError(
+        raise InputError(
             f"data.labelled is {config.data.labelled}: it must be between 1 and {config.data.train - 1}"
         )
     if config.cells % 4:
-        raise ValueError(
+        raise InputError(
             f"cells is {config.cells}: it must be a multiple of 4, whole quadrants at half resolution"
         )
     splits, net = _splits(config), Detector(tuple(config.net.channels), config.net.head)

@@ -25,7 +25,7 @@ from experiments.semi_supervised._localizers import Localizer, mirrored, strong_
 from experiments.semi_supervised._optimizer import adamw
 from jaxlab import data
 from jaxlab import semi_supervised as ss
-from jaxlab.core import Learner, gradient_learner, masked_mean
+from jaxlab.core import InputError, Learner, gradient_learner, masked_mean
 from jaxlab.data._audio_visual import draw_scene
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -57,16 +57,16 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 def _check(config: ConfigDict) -> None:
     for name, arm in config.arms.items():
         if arm.rule not in RULES:
-            raise ValueError(f"rule of {name} is {arm.rule!r}: it must be one of {', '.join(RULES)}")
+            raise InputError(f"rule of {name} is {arm.rule!r}: it must be one of {', '.join(RULES)}")
         unknown = set(arm.nets) - set(config.nets)
         if unknown or not 1 <= len(arm.nets) <= 2:
-            raise ValueError(
+            raise InputError(
                 f"nets of {name} are {arm.nets}: they must be one or two of {', '.join(config.nets)}"
             )
         if len(arm.nets) == 1 and arm.rule in ("intersection", "union", "union_all", "own"):
-            raise ValueError(f"rule of {name} is {arm.rule!r}: it needs two nets, got {arm.nets}")
+            raise InputError(f"rule of {name} is {arm.rule!r}: it needs two nets, got {arm.nets}")
     if not 1 <= config.data.labelled < config.data.train:
-        raise ValueError(
+        raise InputError(
             f"data.labelled is {config.data.labelled}: it must be between 1 and {config.data.train - 1}"
         )
 

@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.semi_supervised import _events, _volumes
+from jaxlab.core import InputError
 from jaxlab.training import Arm, Claim, Experiment
 
 FLOWS: dict[str, ModuleType] = {"event_scenes": _events, "blob_volumes": _volumes}
@@ -45,18 +46,18 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 def _flow(config: ConfigDict) -> ModuleType:
     if config.task.source not in FLOWS:
-        raise ValueError(f"task.source is {config.task.source!r}: it must be one of {', '.join(FLOWS)}")
+        raise InputError(f"task.source is {config.task.source!r}: it must be one of {', '.join(FLOWS)}")
     return FLOWS[config.task.source]
 
 
 def _check(config: ConfigDict) -> None:
     if config.steps < 1:
-        raise ValueError(f"steps is {config.steps}: an arm needs at least 1")
+        raise InputError(f"steps is {config.steps}: an arm needs at least 1")
     if not config.arms:
-        raise ValueError("arms is empty: a comparison needs at least one")
+        raise InputError("arms is empty: a comparison needs at least one")
     for name, arm in config.arms.items():
         if not arm.learning_rate > 0:
-            raise ValueError(f"arms.{name}.learning_rate is {arm.learning_rate}: it must be above 0")
+            raise InputError(f"arms.{name}.learning_rate is {arm.learning_rate}: it must be above 0")
 
 
 def draw_panels(panels: list[tuple[str, str, Any]]) -> Any:

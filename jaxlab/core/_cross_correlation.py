@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core._check import full_mask
 from jaxlab.core._reduce import AxisName, as_float, masked_mean, masked_sum, masked_var
+from jaxlab.core.check import InputError, full_mask
 
 _SHORTEST = 1e-12  # a spread below it is none: its inverse, in a gradient, would overflow
 
@@ -45,7 +45,7 @@ def standardize_batch(
     """
     given, rows = jnp.shape(x), _rows("x", x, where)
     if eps < 0:
-        raise ValueError(f"eps must be at least 0, got {eps}")
+        raise InputError(f"eps must be at least 0, got {eps}")
     dtype, x = jnp.asarray(x).dtype, jnp.where(rows, as_float(x), 0.0)
     options = {"where": jnp.broadcast_to(rows, given), "axis": 0, "axis_name": axis_name}
     mean, variance = masked_mean(x, **options), masked_var(x, ddof=ddof, **options)
@@ -87,7 +87,7 @@ def cross_correlation(
     """
     rows = _rows("x", x, where)
     if jnp.ndim(y) != 2 or jnp.shape(y)[0] != jnp.shape(x)[0]:
-        raise ValueError(f"x {jnp.shape(x)} and y {jnp.shape(y)} must be [N, D] and [N, E]")
+        raise InputError(f"x {jnp.shape(x)} and y {jnp.shape(y)} must be [N, D] and [N, E]")
     x, y = (jnp.where(rows, as_float(side), 0.0) for side in (x, y))
     total, count = x.T @ y, masked_sum(rows)
     if axis_name is not None:
@@ -98,5 +98,5 @@ def cross_correlation(
 def _rows(name: str, x: jax.Array, where: jax.Array | None) -> jax.Array:
     """Which rows of `[N, D]` count, `[N, 1]`."""
     if jnp.ndim(x) != 2:
-        raise ValueError(f"{name} must be [N, D], got {jnp.shape(x)}")
+        raise InputError(f"{name} must be [N, D], got {jnp.shape(x)}")
     return full_mask(where, jnp.shape(x)[:1], f"rows of {name}")[:, None]

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._check import as_labels, check_fraction, check_positive, check_same_logits
 from jaxlab.core._reduce import as_float, as_mask
 from jaxlab.core._softmax import masked_log_softmax, masked_softmax
 from jaxlab.core._values import concrete
+from jaxlab.core.check import InputError, as_labels, check_fraction, check_positive, check_same_logits
 
 
 def _distribution(
@@ -232,7 +232,7 @@ def entropy(
     1.3863
     """
     if not np.ndim(logits):
-        raise ValueError(f"logits {np.shape(logits)} must have shape [..., C]")
+        raise InputError(f"logits {np.shape(logits)} must have shape [..., C]")
     check_positive("temperature", temperature)
     p, log_p, _ = _distribution(logits, temperature, where)
     return -_expected_log_ratio(p, log_p, jnp.zeros_like(log_p))

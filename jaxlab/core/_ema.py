@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._check import check_decay
 from jaxlab.core._reduce import as_float
+from jaxlab.core.check import InputError, check_decay
 
 Params = Any
 Decay = float | jax.Array | Callable[[jax.Array], jax.Array]
@@ -206,8 +206,8 @@ def ramp_up_decay(decay: float) -> Callable[[jax.Array], jax.Array]:
 def _check_same_tree(average: Params, params: Params) -> None:
     have, got = jax.tree.structure(average), jax.tree.structure(params)
     if have != got:
-        raise ValueError(f"params must have the structure of the average, {have}, got {got}")
+        raise InputError(f"params must have the structure of the average, {have}, got {got}")
     for (path, old), new in zip(jax.tree.leaves_with_path(average), jax.tree.leaves(params)):
         if np.shape(old) != np.shape(new):
             name = jax.tree_util.keystr(path) or "the only leaf"
-            raise ValueError(f"{name} must have the average's shape {np.shape(old)}, got {np.shape(new)}")
+            raise InputError(f"{name} must have the average's shape {np.shape(old)}, got {np.shape(new)}")

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxlab.core.check import InputError
+
 
 class MasterWeightsState(NamedTuple):
     """State of `master_weights` where some parameters are in half precision.
@@ -64,7 +66,7 @@ def master_weights(optimizer: optax.GradientTransformation) -> optax.GradientTra
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         if params is None:
-            raise ValueError("params is None: master_weights needs the parameters to round its copy to")
+            raise InputError("params is None: master_weights needs the parameters to round its copy to")
         if not _any_half(params):
             return optimizer.update(updates, state, params, **extra)
         exact = _filled(state.weights, params)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
+
 _ROUNDS = 8
 
 
@@ -29,7 +31,7 @@ def permute_index(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     if not 1 <= size <= 2**31:
-        raise ValueError(f"size is {size}: it must be between 1 and 2**31")
+        raise InputError(f"size is {size}: it must be between 1 and 2**31")
     half = max((size - 1).bit_length() + 1, 2) // 2
     round_keys = jax.random.bits(key, (_ROUNDS,), jnp.uint32)
 
@@ -80,9 +82,9 @@ def pass_rows(key: jax.Array, step: jax.Array, *, batch_size: int, size: int) ->
     [0, 1, 2, 3, 4, 5]
     """
     if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
+        raise InputError(f"batch_size is {batch_size}: it must be at least 1")
     if size < 1:
-        raise ValueError(f"size is {size}: it must be at least 1")
+        raise InputError(f"size is {size}: it must be at least 1")
     place = jnp.asarray(step).astype(jnp.uint32) * jnp.uint32(batch_size) + jnp.arange(
         batch_size, dtype=jnp.uint32
     )

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._check import IGNORED, as_integers, check_decay, check_positive
 from jaxlab.core._reduce import AxisName, as_float, as_mask
 from jaxlab.core._softmax import MASKED_LOGIT
+from jaxlab.core.check import IGNORED, InputError, as_integers, check_decay, check_positive
 
 Projection = jax.Array | Callable[[jax.Array], jax.Array]
 
@@ -114,9 +114,9 @@ def class_means(
 
 def _check_rows(features: jax.Array, labels: jax.Array, weights: jax.Array | None) -> None:
     if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise ValueError(f"features {features.shape} must be [N, D] and labels {labels.shape} [N]")
+        raise InputError(f"features {features.shape} must be [N, D] and labels {labels.shape} [N]")
     if weights is not None and np.shape(weights) != labels.shape:
-        raise ValueError(f"weights {np.shape(weights)} must have the shape of labels {labels.shape}")
+        raise InputError(f"weights {np.shape(weights)} must have the shape of labels {labels.shape}")
 
 
 def bank_init(num_classes: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> PrototypeBank:
@@ -168,7 +168,7 @@ def bank_update(bank: PrototypeBank, means: jax.Array, mass: jax.Array, *, decay
     """
     means, mass = jnp.asarray(means), jnp.asarray(mass)
     if means.shape != bank.mean.shape or mass.shape != bank.mass.shape:
-        raise ValueError(
+        raise InputError(
             f"means {means.shape} and mass {mass.shape} must have the bank's shapes"
             f" {bank.mean.shape} and {bank.mass.shape}"
         )
@@ -210,7 +210,7 @@ def prototype_logits(
     """
     f, p = np.shape(features), np.shape(prototypes)
     if not f or len(p) != 2 or f[-1] != p[1]:
-        raise ValueError(f"features {f} must be [..., D] and prototypes {p} [C, D]")
+        raise InputError(f"features {f} must be [..., D] and prototypes {p} [C, D]")
     check_positive("temperature", temperature)
     shape = (*f[:-1], p[0])
     mask = jnp.broadcast_to(as_mask(where, shape), shape)
@@ -259,7 +259,7 @@ def exchange(
     a, b = as_float(prototypes_a), as_float(prototypes_b)
     a_in_b, b_in_a = _project(a, projection_a_to_b), _project(b, projection_b_to_a)
     if a_in_b.shape != b.shape or b_in_a.shape != a.shape:
-        raise ValueError(
+        raise InputError(
             f"projected prototypes {a_in_b.shape} and {b_in_a.shape} must have the shapes of"
             f" prototypes_b {b.shape} and prototypes_a {a.shape}"
         )
@@ -271,5 +271,5 @@ def _project(prototypes: jax.Array, projection: Projection) -> jax.Array:
         return as_float(projection(prototypes))
     matrix = as_float(projection)
     if matrix.ndim != 2 or prototypes.ndim != 2 or prototypes.shape[1] != matrix.shape[0]:
-        raise ValueError(f"prototypes {prototypes.shape} must be [C, D], projection {matrix.shape} [D, E]")
+        raise InputError(f"prototypes {prototypes.shape} must be [C, D], projection {matrix.shape} [D, E]")
     return prototypes @ matrix

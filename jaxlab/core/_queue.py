@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._check import as_integers
 from jaxlab.core._reduce import AxisName, as_mask
+from jaxlab.core.check import InputError, as_integers
 
 
 class Queue(NamedTuple):
@@ -49,9 +49,9 @@ def queue_init(capacity: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> Qu
     0
     """
     if capacity < 1:
-        raise ValueError(f"capacity must be at least 1, got {capacity}")
+        raise InputError(f"capacity must be at least 1, got {capacity}")
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"dtype is {jnp.dtype(dtype)}: a queue holds floats, others would be cut off")
+        raise InputError(f"dtype is {jnp.dtype(dtype)}: a queue holds floats, others would be cut off")
     items = jnp.zeros((capacity, dim), dtype)
     labels = jnp.full((capacity,), -1, jnp.int32)
     return Queue(items, labels, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
@@ -127,12 +127,12 @@ def _rows(
     """Items, labels and validity of the rows to push, in the types of the queue."""
     items = jnp.asarray(items)
     if items.ndim != 2 or items.shape[1] != queue.items.shape[1]:
-        raise ValueError(f"items {items.shape} must be [N, D] with the D of the queue {queue.items.shape}")
+        raise InputError(f"items {items.shape} must be [N, D] with the D of the queue {queue.items.shape}")
     rows = items.shape[:1]
     if labels is None:
         labels = jnp.full(rows, -1, jnp.int32)
     if np.shape(labels) != rows:
-        raise ValueError(f"labels {np.shape(labels)} must have shape [N] of items {items.shape}")
+        raise InputError(f"labels {np.shape(labels)} must have shape [N] of items {items.shape}")
     items = jax.lax.stop_gradient(items).astype(queue.items.dtype)
     labels = as_integers("labels", labels, "any numbers").astype(jnp.int32)
     return items, labels, jnp.broadcast_to(as_mask(where, rows), rows)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._check import as_bool, check_fits
+from jaxlab.core.check import InputError, as_bool, check_fits
 
 Axis = int | Sequence[int] | None
 AxisName = str | tuple[str, ...] | None
@@ -190,7 +190,7 @@ def masked_var(
     1.0
     """
     if ddof not in (0, 1):
-        raise ValueError(f"ddof must be 0 or 1, got {ddof}")
+        raise InputError(f"ddof must be 0 or 1, got {ddof}")
     x = as_float(x)
     mask = as_mask(where, x.shape)
     mean = masked_mean(x, where=where, axis=axis, keepdims=True, axis_name=axis_name)

@@ -6,8 +6,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core._check import check_least
 from jaxlab.core._reduce import as_float
+from jaxlab.core.check import check_least
 
 
 def _progress(step: jax.Array, length: float | jax.Array) -> jax.Array:

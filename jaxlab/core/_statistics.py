@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._check import as_labels
 from jaxlab.core._prototype import normalize
 from jaxlab.core._reduce import AxisName, as_float, as_mask, masked_mean, masked_sum
 from jaxlab.core._softmax import masked_softmax
+from jaxlab.core.check import InputError, as_labels
 
 
 def _counted(
@@ -63,7 +63,7 @@ def top_k_accuracy(
     0.5
     """
     if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+        raise InputError(f"k must be at least 1, got {k}")
     logits, labels, valid = _counted(jax.lax.stop_gradient(logits), labels, where)
     return masked_mean(_is_in_top_k(logits, labels, k), where=valid, axis_name=axis_name)
 
@@ -211,7 +211,7 @@ def expected_calibration_error(
     0.5
     """
     if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}")
+        raise InputError(f"bins must be at least 1, got {bins}")
     logits, labels, valid = _counted(logits, labels, where)
     logits = jnp.where(valid[..., None], logits, 0.0)
     confidence = jnp.max(masked_softmax(logits), axis=-1, initial=0.0)
@@ -227,4 +227,4 @@ def expected_calibration_error(
 
 def _check_same_shape(x: jax.Array, y: jax.Array) -> None:
     if np.shape(x) != np.shape(y):
-        raise ValueError(f"x {np.shape(x)} and y {np.shape(y)} must have the same shape")
+        raise InputError(f"x {np.shape(x)} and y {np.shape(y)} must have the same shape")

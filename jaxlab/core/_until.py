@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core._learner import Batch, Context, Learner, Metrics
+from jaxlab.core.check import InputError
 
 
 class UntilState(NamedTuple):
@@ -55,7 +56,7 @@ def until(
     (4.0, 1.0, 4.0)
     """
     if not 0.0 <= decay < 1.0:
-        raise ValueError(f"decay must be in [0, 1), got {decay}")
+        raise InputError(f"decay must be in [0, 1), got {decay}")
 
     def begin(key: jax.Array, context: Context) -> UntilState:
         zeros = {name: jnp.float32(0) for name in metrics}

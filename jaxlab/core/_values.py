@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxlab.core._input_error import InputError
+
 _on = os.environ.get("JAXLAB_DEBUG_CHECKS", "0") not in ("", "0")
 
 
@@ -73,7 +75,7 @@ def check_values(find: Callable[..., str | None], *arrays: Any) -> None:
     def check(*known: Any) -> None:
         fault = find(*(np.asarray(x) for x in known))
         if fault is not None:
-            raise ValueError(fault)
+            raise InputError(fault)
 
     known = [concrete(x) for x in arrays]
     if all(x is not None for x in known):

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 
 class Clips(NamedTuple):
     """Labelled video clips; a pytree.
@@ -52,7 +54,7 @@ def swing_orders(num_swings: int) -> np.ndarray:
     [[0, 1, 2], [0, 2, 1]]
     """
     if not 1 <= num_swings <= 5:
-        raise ValueError(f"num_swings must be in 1 ... 5, got {num_swings}")
+        raise InputError(f"num_swings must be in 1 ... 5, got {num_swings}")
     return np.array(list(itertools.permutations(range(num_swings))), np.int32)
 
 
@@ -127,13 +129,13 @@ def _check(
     num_frames: int, size: int, difficulty: float, burst: tuple[float, float], imbalance: float
 ) -> None:
     if num_frames < 1 or size < 8:
-        raise ValueError(f"clips need at least 1 frame of 8 pixels, got {num_frames} of {size}")
+        raise InputError(f"clips need at least 1 frame of 8 pixels, got {num_frames} of {size}")
     if not 0 < burst[0] <= burst[1] <= 1:
-        raise ValueError(f"burst must be two fractions of the clip in (0, 1], ascending, got {burst}")
+        raise InputError(f"burst must be two fractions of the clip in (0, 1], ascending, got {burst}")
     if not isinstance(difficulty, jax.core.Tracer) and not 0 <= difficulty <= 1:
-        raise ValueError(f"difficulty must be in [0, 1], got {difficulty}")
+        raise InputError(f"difficulty must be in [0, 1], got {difficulty}")
     if not imbalance >= 1:
-        raise ValueError(f"imbalance must be at least 1, got {imbalance}")
+        raise InputError(f"imbalance must be at least 1, got {imbalance}")
 
 
 def action_clips(
@@ -235,7 +237,7 @@ def clip_picture(
     count = min(len(clips.video), rows)
     shown = np.asarray(clips.video[:count])
     if count == 0 or shown.shape[-1] not in (1, 3):
-        raise ValueError(f"clip_picture needs clips [N, T, H, W, 1 or 3], got {clips.video.shape}")
+        raise InputError(f"clip_picture needs clips [N, T, H, W, 1 or 3], got {clips.video.shape}")
     titles = [str(label) for label in np.asarray(clips.label[:count])] if titles is None else titles
     frames = shown.shape[1]
     figure = Figure(figsize=(0.6 * frames + 1, 0.75 * count), layout="constrained")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._parts import parts, total
 
 _CELLS = 2  # objects stand in the cells of a 2 x 2 grid, so that none hides another
@@ -136,7 +137,7 @@ def audio_visual_scenes(
     """
     max_objects = _CELLS**2
     if size % 2 or num_classes <= max_objects or not 1 <= smallest < size // _CELLS:
-        raise ValueError(
+        raise InputError(
             f"audio_visual_scenes needs an even size, more than {max_objects} classes and 1 <= smallest < size / 2, "
             f"got {size}, {num_classes} and {smallest}"
         )
@@ -204,7 +205,7 @@ def audio_visual_picture(
 
     count = min(len(scenes.image), columns * rows)
     if count == 0:
-        raise ValueError("audio_visual_picture needs at least one scene, got 0")
+        raise InputError("audio_visual_picture needs at least one scene, got 0")
     columns = min(columns, count)
     height = math.ceil(count / columns)
     figure = Figure(figsize=(1.3 * columns, 1.45 * height), layout="constrained")

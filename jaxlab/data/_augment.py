@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
 from jaxlab.data._images import check_channels_last
 
 
@@ -28,7 +29,7 @@ def crop_flip(images: jax.Array, key: jax.Array, *, pad: int = 4) -> jax.Array:
     (2, 8, 8, 1)
     """
     if images.ndim != 4 or pad < 0:
-        raise ValueError(f"crop_flip needs images [B, H, W, C] and pad >= 0, got {images.shape} and {pad}")
+        raise InputError(f"crop_flip needs images [B, H, W, C] and pad >= 0, got {images.shape} and {pad}")
     check_channels_last("images", images.shape)
     size = images.shape[1:]
     place_key, flip_key = jax.random.split(key)

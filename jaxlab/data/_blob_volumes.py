@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._numbers import Numbers
 
 _WAVES = 12  # cosines of the surroundings
@@ -134,9 +135,9 @@ def blob_volumes(
     ((4, 16, 16, 8, 1), (4, 16, 16, 8))
     """
     if len(size) not in (2, 3) or min(size) < 8:
-        raise ValueError(f"size must be two or three numbers of at least 8, got {tuple(size)}")
+        raise InputError(f"size must be two or three numbers of at least 8, got {tuple(size)}")
     if num_blobs < 1 or num_spots < 0:
-        raise ValueError(f"blob_volumes needs at least 1 blob and 0 spots, got {num_blobs} and {num_spots}")
+        raise InputError(f"blob_volumes needs at least 1 blob and 0 spots, got {num_blobs} and {num_spots}")
     x = _coordinates(tuple(size))
 
     dims = len(size)
@@ -191,11 +192,11 @@ def volume_slices(volumes: BlobVolumes, *, index: int | None = None) -> BlobVolu
     (16, 16, 16, 1)
     """
     if jnp.ndim(volumes.label) != 4:
-        raise ValueError(f"volume_slices needs labels [N, D, H, W], got {jnp.shape(volumes.label)}")
+        raise InputError(f"volume_slices needs labels [N, D, H, W], got {jnp.shape(volumes.label)}")
     count = volumes.label.shape[3]
     if index is not None:
         if not -count <= index < count:
-            raise ValueError(f"index is {index}: the last axis has {count} slices")
+            raise InputError(f"index is {index}: the last axis has {count} slices")
         return jax.tree.map(lambda x: x[:, :, :, index], volumes)
     return jax.tree.map(lambda x: jnp.moveaxis(x, 3, 1).reshape(-1, *x.shape[1:3], *x.shape[4:]), volumes)
 
@@ -228,7 +229,7 @@ def volume_picture(
 
     count = min(len(volumes.label), columns)
     if count == 0:
-        raise ValueError("volume_picture needs at least one volume, got 0")
+        raise InputError("volume_picture needs at least one volume, got 0")
     if np.ndim(volumes.label) == 4:
         volumes = volume_slices(jax.tree.map(lambda x: x[:count], volumes), index=volumes.label.shape[3] // 2)
     rows = ("image", "blobs", "near boundaries")

@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core._check import as_integers
+from jaxlab.core.check import InputError, as_integers
 from jaxlab.data._images import Images, check_channels_last
 
 
 def _num_rows(data: Any) -> int:
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(data)]
     if not shapes or any(len(shape) == 0 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
-        raise ValueError(f"the arrays of a data set must share their leading axis, got shapes {shapes}")
+        raise InputError(f"the arrays of a data set must share their leading axis, got shapes {shapes}")
     return shapes[0][0]
 
 
@@ -75,10 +75,10 @@ def draw(data: Any, key: jax.Array, *, batch_size: int) -> dict[str, Any]:
     fields = dict(data) if isinstance(data, Mapping) else data._asdict()
     num_rows = _num_rows(fields)
     if num_rows == 0:
-        raise ValueError("draw needs a data set with at least one row, got 0")
+        raise InputError("draw needs a data set with at least one row, got 0")
     if batch_size < 0:
-        raise ValueError(f"batch_size is {batch_size}: it must be at least 0")
+        raise InputError(f"batch_size is {batch_size}: it must be at least 0")
     if "index" in fields:
-        raise ValueError(f"a batch's 'index' is the row drawn; rename that field of {sorted(fields)}")
+        raise InputError(f"a batch's 'index' is the row drawn; rename that field of {sorted(fields)}")
     index = jax.random.randint(key, (batch_size,), 0, num_rows, dtype=jnp.int32)
     return {**take(fields, index), "index": index}

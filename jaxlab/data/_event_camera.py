@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
+
 
 def camera_events(log_intensity: jax.Array, *, threshold: float | jax.Array = 0.2) -> jax.Array:
     """The events of every pixel between consecutive frames, counted with their sign.
@@ -32,9 +34,9 @@ def camera_events(log_intensity: jax.Array, *, threshold: float | jax.Array = 0.
     """
     log_intensity = jnp.asarray(log_intensity, jnp.float32)
     if not log_intensity.ndim or log_intensity.shape[0] < 2:
-        raise ValueError(f"camera_events needs frames [T, ...] with T at least 2, got {log_intensity.shape}")
+        raise InputError(f"camera_events needs frames [T, ...] with T at least 2, got {log_intensity.shape}")
     if isinstance(threshold, int | float) and not threshold > 0:
-        raise ValueError(f"threshold must be positive, got {threshold}")
+        raise InputError(f"threshold must be positive, got {threshold}")
 
     def fire(reference: jax.Array, level: jax.Array) -> tuple[jax.Array, jax.Array]:
         count = jnp.trunc((level - reference) / threshold)
@@ -96,10 +98,10 @@ def reverse_events(events: jax.Array, where: jax.Array | None = None) -> jax.Arr
 def _check_events(events: jax.Array, where: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     events = jnp.asarray(events)
     if events.ndim != 2 or events.shape[1] != 4:
-        raise ValueError(f"events must be [N, 4] of x, y, t, p, got {events.shape}")
+        raise InputError(f"events must be [N, 4] of x, y, t, p, got {events.shape}")
     where = jnp.ones(events.shape[0], bool) if where is None else jnp.asarray(where).astype(bool)
     if where.shape != events.shape[:1]:
-        raise ValueError(f"where {where.shape} must be [N] for events {events.shape}")
+        raise InputError(f"where {where.shape} must be [N] for events {events.shape}")
     return jnp.where(where[:, None], events, 0), where
 
 
@@ -145,7 +147,7 @@ def voxel_grid(
     """
     events, where = _check_events(events, where)
     if min(bins, height, width) < 1:
-        raise ValueError(f"bins, height and width must be at least 1, got {bins}, {height} and {width}")
+        raise InputError(f"bins, height and width must be at least 1, got {bins}, {height} and {width}")
     events = events.astype(jnp.promote_types(events.dtype, jnp.float32))
     x, y, t, p = events.T
     first, last = span or _ends(t, where)
@@ -185,7 +187,7 @@ def count_voxels(counts: jax.Array, *, bins: int) -> jax.Array:
     """
     counts = jnp.asarray(counts)
     if counts.ndim != 3 or counts.shape[0] < 1 or bins < 1:
-        raise ValueError(
+        raise InputError(
             f"count_voxels needs counts [T, H, W] and at least 1 bin, got {counts.shape} and {bins}"
         )
     late = jnp.arange(counts.shape[0]) * ((bins - 1) / max(counts.shape[0] - 1, 1))

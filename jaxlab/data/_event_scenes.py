@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._event_camera import camera_events, count_voxels, reverse_counts
 from jaxlab.data._numbers import Numbers
 
@@ -148,7 +149,7 @@ def class_clicks(label: jax.Array, key: jax.Array, *, num_classes: int) -> jax.A
     2
     """
     if jnp.ndim(label) != 3:
-        raise ValueError(f"label must be [N, H, W], got {jnp.shape(label)}")
+        raise InputError(f"label must be [N, H, W], got {jnp.shape(label)}")
     flat = jnp.asarray(label).reshape(label.shape[0], 1, -1)
     own = flat == jnp.arange(num_classes)[:, None]
     noise = jax.random.uniform(key, own.shape, jnp.float32)
@@ -214,12 +215,12 @@ def event_scenes(
     ((6, 32, 32, 5), (6, 32, 32))
     """
     if min(num_shapes, bins, frames, backward_factor) < 1 or size < 16:
-        raise ValueError(
+        raise InputError(
             "event_scenes needs at least 1 shape, bin and frame, a factor of at least 1 and 16 pixels, got "
             f"{num_shapes}, {bins}, {frames}, {backward_factor} and {size}"
         )
     if len(class_frequencies) != len(SHAPES) - 1 or min(class_frequencies) < 0:
-        raise ValueError(f"class_frequencies must be {len(SHAPES) - 1} numbers, got {class_frequencies}")
+        raise InputError(f"class_frequencies must be {len(SHAPES) - 1} numbers, got {class_frequencies}")
     after = frames * backward_factor
 
     def scene(given: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
@@ -280,7 +281,7 @@ def event_picture(
 
     count = min(len(scenes.label), columns)
     if count == 0:
-        raise ValueError("event_picture needs at least one scene, got 0")
+        raise InputError("event_picture needs at least one scene, got 0")
     rows = ("intensity", "events before", "after, reversed", "classes, clicks")
     figure = Figure(figsize=(1.5 * count, 6.4), layout="constrained")
     grid = figure.subplots(len(rows), count, squeeze=False)

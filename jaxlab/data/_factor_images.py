@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
 from jaxlab.data._hierarchy import _balanced_labels
 from jaxlab.data._parts import parts, total
 
@@ -185,13 +186,13 @@ def _clutter(draws: jax.Array, size: int) -> jax.Array:
 def _check(shapes, textures, size, place, radius, angle, clutter, noise):
     for name, given, known in (("shapes", shapes, SHAPES), ("textures", textures, TEXTURES)):
         if not given or len(set(given)) < len(given) or not set(given) <= set(known):
-            raise ValueError(f"{name} must be different names out of {', '.join(known)}, got {tuple(given)}")
+            raise InputError(f"{name} must be different names out of {', '.join(known)}, got {tuple(given)}")
     if size < 8:
-        raise ValueError(f"size must be at least 8 pixels, got {size}")
+        raise InputError(f"size must be at least 8 pixels, got {size}")
     if min(place, angle, noise) < 0 or not 0 <= clutter <= 1:
-        raise ValueError(
+        raise InputError(
             "place, angle and noise must be at least 0 and clutter in [0, 1], got "
             f"{place}, {angle}, {noise} and {clutter}"
         )
     if len(radius) != 2 or not 0 < radius[0] <= radius[1]:
-        raise ValueError(f"radius must be a smallest and a largest size above 0, got {radius}")
+        raise InputError(f"radius must be a smallest and a largest size above 0, got {radius}")

@@ -5,6 +5,7 @@ import os
 import pathlib
 import urllib.request
 
+from jaxlab.core.check import InputError
 from jaxlab.data._idx import read_idx
 from jaxlab.data._images import Images, from_host
 
@@ -42,7 +43,7 @@ def _fetch(url: str, target: pathlib.Path, sha256: str) -> None:
         raise OSError(f"could not download {url}: {error}") from error
     found = hashlib.sha256(raw).hexdigest()
     if found != sha256:
-        raise ValueError(f"{url} has SHA-256 {found} instead of {sha256}; nothing was saved")
+        raise InputError(f"{url} has SHA-256 {found} instead of {sha256}; nothing was saved")
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         partial.write_bytes(raw)
@@ -110,11 +111,11 @@ def fashion_mnist(
     FileNotFoundError: no/such/folder lacks train-images-idx3-ubyte.gz or its labels
     """
     if split not in _PREFIX:
-        raise ValueError(f"split must be one of {tuple(_PREFIX)}, got {split!r}")
+        raise InputError(f"split must be one of {tuple(_PREFIX)}, got {split!r}")
     image_file, label_file = _locate(path, split, download)
     image, label = read_idx(image_file, rank=3), read_idx(label_file, rank=1)
     if len(image) != len(label):
-        raise ValueError(f"{image_file} has {len(image)} images but {label_file} has {len(label)} labels")
+        raise InputError(f"{image_file} has {len(image)} images but {label_file} has {len(label)} labels")
     if label.size and label.max() >= _NUM_CLASSES:
-        raise ValueError(f"{label_file} holds the label {label.max()}; labels are 0 ... {_NUM_CLASSES - 1}")
+        raise InputError(f"{label_file} holds the label {label.max()}; labels are 0 ... {_NUM_CLASSES - 1}")
     return from_host(image, label, scale=255)

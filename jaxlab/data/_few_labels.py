@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
+
 
 def few_labels(key: jax.Array, label: jax.Array, *, num_classes: int, per_class: int) -> jax.Array:
     """A random choice of the same number of examples from every class, for learning with few labels.
@@ -35,9 +37,9 @@ def few_labels(key: jax.Array, label: jax.Array, *, num_classes: int, per_class:
     """
     label = jnp.asarray(label)
     if label.ndim != 1 or not jnp.issubdtype(label.dtype, jnp.integer):
-        raise ValueError(f"label must be integers [N], got {label.dtype} {label.shape}")
+        raise InputError(f"label must be integers [N], got {label.dtype} {label.shape}")
     if per_class < 0 or num_classes < 1:
-        raise ValueError(
+        raise InputError(
             f"per_class must be at least 0 and num_classes at least 1, got {per_class} and {num_classes}"
         )
     known = (label >= 0) & (label < num_classes)

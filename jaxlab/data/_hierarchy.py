@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._images import Images
 
 _LOW, _FINE = 8, 24  # cosines that tell superclasses apart, and classes within one
@@ -20,7 +21,7 @@ def _frequencies(count: int, size: int) -> np.ndarray:
     """The `count` lowest pairs of half-periods per side, without the constant."""
     pairs = [(i * i + j * j, i, j) for i in range(size) for j in range(size) if i + j > 0]
     if count > len(pairs):
-        raise ValueError(f"size must leave {count} cosines for that many classes, got {size}")
+        raise InputError(f"size must leave {count} cosines for that many classes, got {size}")
     return np.array([(i, j) for _, i, j in sorted(pairs)[:count]], np.float32)
 
 
@@ -76,14 +77,14 @@ def _is_outside(value, low, high):
 
 def _check(num_superclasses, classes_per_superclass, size, difficulty, shift, contrast):
     if min(num_superclasses, classes_per_superclass) < 1 or size < 8:
-        raise ValueError(
+        raise InputError(
             "image_hierarchy needs at least 1 superclass, 1 class in each and 8 pixels, got "
             f"{num_superclasses}, {classes_per_superclass} and {size}"
         )
     if _is_outside(difficulty, 0, 1):
-        raise ValueError(f"difficulty must be in [0, 1], got {difficulty}")
+        raise InputError(f"difficulty must be in [0, 1], got {difficulty}")
     if _is_outside(shift, 0, np.inf) or _is_outside(contrast, 1, np.inf):
-        raise ValueError(f"shift must be at least 0 and contrast at least 1, got {shift} and {contrast}")
+        raise InputError(f"shift must be at least 0 and contrast at least 1, got {shift} and {contrast}")
 
 
 def image_hierarchy(

@@ -8,6 +8,8 @@ import zlib
 
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 _UNSIGNED_BYTE = 8
 
 
@@ -18,7 +20,7 @@ def _read_bytes(path: pathlib.Path) -> bytes:
     try:
         return gzip.decompress(raw)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a complete gzip file: {error}") from error
+        raise InputError(f"{path} is not a complete gzip file: {error}") from error
 
 
 def read_idx(path: pathlib.Path, *, rank: int) -> np.ndarray:
@@ -39,8 +41,8 @@ def read_idx(path: pathlib.Path, *, rank: int) -> np.ndarray:
     raw = _read_bytes(path)
     header = 4 + 4 * rank
     if raw[:4] != bytes((0, 0, _UNSIGNED_BYTE, rank)) or len(raw) < header:
-        raise ValueError(f"{path} is no idx file of bytes with {rank} axes: it begins with {raw[:4].hex()!r}")
+        raise InputError(f"{path} is no idx file of bytes with {rank} axes: it begins with {raw[:4].hex()!r}")
     shape = struct.unpack(f">{rank}I", raw[4:header])
     if len(raw) - header != math.prod(shape):
-        raise ValueError(f"{path} promises {shape} bytes in its header and holds {len(raw) - header}")
+        raise InputError(f"{path} promises {shape} bytes in its header and holds {len(raw) - header}")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 
 class Images(NamedTuple):
     """Labelled images; a pytree, so it passes through jit, vmap and device_put as it is.
@@ -32,7 +34,7 @@ def check_channels_last(name: str, shape: tuple[int, ...]) -> None:
     Three planes (or one) of many columns are taken for channels: no data set of images has one row or three of them.
     """
     if len(shape) >= 3 and shape[-3] in (1, 3) and min(shape[-2:]) > 4:
-        raise ValueError(
+        raise InputError(
             f"{name} {shape} seems to have its channels first, [N, C, H, W]: images are [N, H, W, C], so transpose"
             " them with numpy.moveaxis(images, 1, -1)"
         )

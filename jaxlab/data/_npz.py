@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._images import Images, check_channels_last, from_host
 
 _NAMES = ("train_image", "train_label", "test_image", "test_label")
@@ -44,10 +45,10 @@ def images_from_npz(path: str | os.PathLike) -> dict[str, Images]:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in _NAMES if name in arrays}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file} cannot be read as .npz: {error}") from None
+        raise InputError(f"{file} cannot be read as .npz: {error}") from None
     missing = [name for name in _NAMES if name not in found]
     if missing:
-        raise ValueError(f"{file} lacks {', '.join(missing)}")
+        raise InputError(f"{file} lacks {', '.join(missing)}")
     return {
         part: _images(file, part, found[f"{part}_image"], found[f"{part}_label"])
         for part in ("train", "test")
@@ -56,14 +57,14 @@ def images_from_npz(path: str | os.PathLike) -> dict[str, Images]:
 
 def _images(file: pathlib.Path, part: str, image: np.ndarray, label: np.ndarray) -> Images:
     if image.ndim not in (3, 4) or label.shape != image.shape[:1]:
-        raise ValueError(
+        raise InputError(
             f"{file}: {part}_image {image.shape} and {part}_label {label.shape} do not fit each other"
         )
     if image.ndim == 4:
         check_channels_last(f"{file}: {part}_image", image.shape)
     if not np.issubdtype(label.dtype, np.integer) or (label.size and label.min() < 0):
-        raise ValueError(f"{file}: {part}_label must hold integers from 0")
+        raise InputError(f"{file}: {part}_label must hold integers from 0")
     scale = 255.0 if image.dtype == np.uint8 else 1.0
     if image.dtype != np.uint8 and image.size and not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"{file}: {part}_image must be uint8, or floats in [0, 1]")
+        raise InputError(f"{file}: {part}_image must be uint8, or floats in [0, 1]")
     return from_host(image, label, scale=scale)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._images import Images
 
 
@@ -39,7 +40,7 @@ def picture(
     count = min(len(images.image), columns * rows)
     shown, labels = np.asarray(images.image[:count]), np.asarray(images.label[:count])
     if count == 0 or shown.shape[-1] not in (1, 3):
-        raise ValueError(f"picture needs images [N, H, W, 1 or 3], got {images.image.shape}")
+        raise InputError(f"picture needs images [N, H, W, 1 or 3], got {images.image.shape}")
     columns = min(columns, count)
     height = math.ceil(count / columns)
     figure = Figure(figsize=(0.9 * columns, 1.1 * height), layout="constrained")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._parts import parts, total
 
 POINT_CLASSES = ("car", "pedestrian", "cyclist")
@@ -127,7 +128,7 @@ def point_cloud_scenes(
     """
     slots = max_objects + num_clusters
     if not 1 <= max_objects <= slots <= _CELLS**2 or len(class_shares) != len(POINT_CLASSES):
-        raise ValueError(
+        raise InputError(
             f"point_cloud_scenes has {_CELLS**2} places and 3 class_shares, got {max_objects} objects, "
             f"{num_clusters} clusters and {class_shares}"
         )
@@ -197,7 +198,7 @@ def point_cloud_picture(
 
     count = min(len(scenes.points), columns * rows)
     if count == 0:
-        raise ValueError("point_cloud_picture needs at least one scene, got 0")
+        raise InputError("point_cloud_picture needs at least one scene, got 0")
     columns = min(columns, count)
     height = math.ceil(count / columns)
     figure = Figure(figsize=(3.2 * columns, 3.2 * height), layout="constrained")

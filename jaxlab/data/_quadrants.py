@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 # Of each quadrant, whether x and y are high.
 _HIGH_X, _HIGH_Y = np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0])
 
 
 def _check_permutation(permutation: jax.Array, lead: tuple[int, ...]) -> None:
     if jnp.shape(permutation) != (*lead, 4):
-        raise ValueError(
+        raise InputError(
             f"permutation {jnp.shape(permutation)} must be {(*lead, 4)}, the quadrants of each scene"
         )
 
@@ -52,7 +54,7 @@ def random_quadrants(key: jax.Array, num_scenes: int, *, shuffled: jax.Array | b
     [0, 1, 2, 3]
     """
     if jnp.shape(shuffled) not in ((), (num_scenes,)):
-        raise ValueError(f"shuffled {jnp.shape(shuffled)} must be a scalar or ({num_scenes},)")
+        raise InputError(f"shuffled {jnp.shape(shuffled)} must be a scalar or ({num_scenes},)")
     drawn = jnp.argsort(jax.random.uniform(key, (num_scenes, 4)), axis=1).astype(jnp.int32)
     chosen = jnp.broadcast_to(jnp.asarray(shuffled), num_scenes)[:, None]
     return jnp.where(chosen, drawn, jnp.arange(4, dtype=jnp.int32))
@@ -97,11 +99,11 @@ def shuffle_quadrants(
     """
     shape = jnp.shape(points)
     if len(shape) < 2 or shape[-1] < 2:
-        raise ValueError(f"points {shape} must be [..., P, 2 or more]")
+        raise InputError(f"points {shape} must be [..., P, 2 or more]")
     _check_permutation(permutation, shape[:-2])
     (x0, x1), (y0, y1) = x_range, y_range
     if not (x0 < x1 and y0 < y1):
-        raise ValueError(f"ranges must not be empty, got {x_range} and {y_range}")
+        raise InputError(f"ranges must not be empty, got {x_range} and {y_range}")
     points, permutation = jnp.asarray(points), jnp.asarray(permutation)
     x, y = points[..., 0], points[..., 1]
     inside = (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
@@ -144,7 +146,7 @@ def unshuffle_indices(
     """
     shape = jnp.shape(indices)
     if len(shape) < 2 or shape[-1] != 2:
-        raise ValueError(f"indices {shape} must be [..., V, 2]: row, column")
+        raise InputError(f"indices {shape} must be [..., V, 2]: row, column")
     _check_permutation(permutation, shape[:-2])
     indices = jnp.asarray(indices)
     row, column = indices[..., 0], indices[..., 1]
@@ -181,7 +183,7 @@ def unshuffle_quadrants(maps: jax.Array, permutation: jax.Array) -> jax.Array:
     """
     shape = jnp.shape(maps)
     if len(shape) != 4 or shape[1] % 2 or shape[2] % 2:
-        raise ValueError(f"maps {shape} must be [B, H, W, C] with even H and W")
+        raise InputError(f"maps {shape} must be [B, H, W, C] with even H and W")
     _check_permutation(permutation, shape[:1])
     batch, height, width, channels = shape
     blocks = maps.reshape(batch, 2, height // 2, 2, width // 2, channels).swapaxes(2, 3)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
+
 # Grades 0 to 4 for about 52, 19, 14, 10 and 5 of 100 documents.
 _THRESHOLDS = (0.0, 0.5, 1.0, 1.65)
 
@@ -75,12 +77,12 @@ def ranking_queries(
     ((3, 10, 20), True)
     """
     if num_documents < 1 or num_features < 4 or num_queries < 0:
-        raise ValueError(
+        raise InputError(
             "ranking_queries needs at least 1 document, 4 features and 0 queries, got "
             f"{num_documents}, {num_features} and {num_queries}"
         )
     if not 0 <= initial_quality <= 1 or not noise >= 0:
-        raise ValueError(
+        raise InputError(
             f"initial_quality must be in [0, 1] and noise at least 0, got {initial_quality} and {noise}"
         )
     directions, _ = jnp.linalg.qr(jax.random.normal(task_key, (num_features, 4), jnp.float32))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.data._draw import take
 from jaxlab.data._images import Images
 
@@ -46,10 +47,10 @@ def split(
     [1258, 269, 270]
     """
     if min(fractions, default=-1) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"fractions must be at least 0 and sum to 1, got {tuple(fractions)}")
+        raise InputError(f"fractions must be at least 0 and sum to 1, got {tuple(fractions)}")
     labels = np.zeros(n, int) if labels is None else np.asarray(labels)
     if labels.shape != (n,):
-        raise ValueError(f"labels must have shape ({n},), got {labels.shape}")
+        raise InputError(f"labels must have shape ({n},), got {labels.shape}")
     rng = np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[np.zeros(0, int)] for _ in fractions]
     for value in np.unique(labels):
@@ -83,7 +84,7 @@ def split_images(
     {'train': 1258, 'val': 270, 'test': 269}
     """
     if len(fractions) != 3:
-        raise ValueError(f"fractions must be three, of train, val and test, got {tuple(fractions)}")
+        raise InputError(f"fractions must be three, of train, val and test, got {tuple(fractions)}")
     labels = np.asarray(images.label)
     parts = split(len(labels), seed=seed, fractions=fractions, labels=labels if stratify else None)
     return {name: take(images, part) for name, part in zip(("train", "val", "test"), parts)}

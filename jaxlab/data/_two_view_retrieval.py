@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
+
 
 class TwoViews(NamedTuple):
     """Matching pairs: row i of one view belongs to row i of the other.
@@ -78,9 +80,9 @@ def two_view_pairs(
     }
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{name} is {size}: it must be at least 1")
+            raise InputError(f"{name} is {size}: it must be at least 1")
     if spread < 0 or noise < 0:
-        raise ValueError(f"spread and noise must be at least 0, got {spread} and {noise}")
+        raise InputError(f"spread and noise must be at least 0, got {spread} and {noise}")
     group = jnp.arange(num_pairs, dtype=jnp.int32) // group_size
     centre_key, own_key, *noise_keys = jax.random.split(key, 4)
     centre = jax.random.normal(centre_key, ((num_pairs - 1) // group_size + 1, latent_dim))[group]

@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
 from jaxlab.data._images import check_channels_last
 
 
 def _check(name: str, images: jax.Array) -> None:
     if images.ndim != 4:
-        raise ValueError(f"{name} needs images [B, H, W, C], got {images.shape}")
+        raise InputError(f"{name} needs images [B, H, W, C], got {images.shape}")
     check_channels_last("images", images.shape)
 
 
@@ -77,7 +78,7 @@ def random_affine(
     """
     _check("random_affine", images)
     if min(shift, rotate, scale, shear) < 0:
-        raise ValueError(f"amounts must be at least 0, got {(shift, rotate, scale, shear)}")
+        raise InputError(f"amounts must be at least 0, got {(shift, rotate, scale, shear)}")
     draws = jax.random.uniform(key, (5, len(images), 1), jnp.float32, -1, 1)
     (height, width), size = images.shape[1:3], jnp.exp(scale * draws[1])
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
@@ -121,7 +122,7 @@ def cutout(images: jax.Array, key: jax.Array, *, size: int, fill: float = 0.0) -
     """
     _check("cutout", images)
     if size < 0:
-        raise ValueError(f"size must be at least 0, got {size}")
+        raise InputError(f"size must be at least 0, got {size}")
     batch, height, width = images.shape[:3]
     # One draw for both axes: every draw is a piece of program to compile.
     centre = jax.random.uniform(key, (2, batch, 1), jnp.float32)
@@ -179,7 +180,7 @@ def random_views(
     """
     _check("random_views", images)
     if count < 1 or min(gain, noise) < 0:
-        raise ValueError(
+        raise InputError(
             f"count must be at least 1, gain and noise at least 0, got {count}, {gain} and {noise}"
         )
     shape, dtype = images.shape, images.dtype

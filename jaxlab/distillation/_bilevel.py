@@ -7,7 +7,7 @@ import jax
 import optax
 
 from jaxlab.core import Learner, master_weights
-from jaxlab.core._check import check_positive
+from jaxlab.core.check import check_positive
 
 
 class BilevelState(NamedTuple):

@@ -13,7 +13,7 @@ from jaxlab.core import (
     masked_mean,
     masked_softmax,
 )
-from jaxlab.core._check import as_labels, check_decay, check_together
+from jaxlab.core.check import InputError, as_labels, check_decay, check_together
 from jaxlab.distillation._contracts import class_mask
 
 # Probabilities below it count as it: the logarithm of a class that a centroid never saw stays finite.
@@ -102,10 +102,10 @@ def ema_centroids(
     """
     check_decay(decay)
     if min_count < 1:
-        raise ValueError(f"min_count must be at least 1, got {min_count}")
+        raise InputError(f"min_count must be at least 1, got {min_count}")
     probs = as_float(probs)
     if np.shape(centroids) != probs.shape[-1:] * 2:
-        raise ValueError(f"centroids {np.shape(centroids)} must be [C, C], probs are {probs.shape}")
+        raise InputError(f"centroids {np.shape(centroids)} must be [C, C], probs are {probs.shape}")
     centroids, probs = jax.lax.stop_gradient((centroids, probs))
     means, mass = class_means(probs, labels, num_classes=probs.shape[-1], where=where, axis_name=axis_name)
     moved = decay * as_float(centroids) + (1 - decay) * means
@@ -149,7 +149,7 @@ def cmi_terms(
     logits, labels = as_float(logits), as_labels(logits, labels)
     classes = logits.shape[-1]
     if np.shape(centroids) != (classes, classes):
-        raise ValueError(f"centroids {np.shape(centroids)} must be [C, C], logits are {logits.shape}")
+        raise InputError(f"centroids {np.shape(centroids)} must be [C, C], logits are {logits.shape}")
     exists = class_mask(where, logits, labels)
     valid = exists & (exists & (labels[..., None] == jnp.arange(classes))).any(-1, keepdims=True)
     rows = as_float(jax.lax.stop_gradient(centroids))[jnp.clip(labels, 0, max(classes - 1, 0))]
@@ -228,7 +228,7 @@ def matching_temperature(
     """
     if np.shape(logits) != np.shape(reference_logits) or not np.ndim(logits):
         shapes = f"logits {np.shape(logits)} and reference_logits {np.shape(reference_logits)}"
-        raise ValueError(f"{shapes} must have the same shape [..., C]")
+        raise InputError(f"{shapes} must have the same shape [..., C]")
     in_order = lambda lowest, highest: (lowest > 0) & (lowest < highest)
     check_together(
         "lowest and highest must be above 0 and in order", in_order, lowest=lowest, highest=highest

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from jaxlab.core._check import full_mask
+from jaxlab.core.check import full_mask
 
 
 def class_mask(where: jax.Array | None, logits: jax.Array, labels: jax.Array) -> jax.Array:

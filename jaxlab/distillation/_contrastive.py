@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, normalize
-from jaxlab.core._check import as_integers, check_fraction, check_together, full_mask
+from jaxlab.core.check import InputError, as_integers, check_fraction, check_together, full_mask
 
 
 class CrdState(NamedTuple):
@@ -47,7 +47,7 @@ def crd_init(key: jax.Array, num_examples: int, dim: int) -> CrdState:
     (50, 8)
     """
     if num_examples < 1 or dim < 1:
-        raise ValueError(f"num_examples and dim must be at least 1, got {num_examples} and {dim}")
+        raise InputError(f"num_examples and dim must be at least 1, got {num_examples} and {dim}")
     rows = jax.random.uniform(key, (2, num_examples, dim), jnp.float32, minval=-1.0, maxval=1.0)
     student, teacher = normalize(rows)
     return CrdState(student, teacher, jnp.zeros(2, jnp.float32))
@@ -78,7 +78,7 @@ def crd_negatives(key: jax.Array, *, batch_size: int, num_negatives: int, num_ex
     (2, 5)
     """
     if num_examples < 1:
-        raise ValueError(f"num_examples must be at least 1, got {num_examples}")
+        raise InputError(f"num_examples must be at least 1, got {num_examples}")
     return jax.random.randint(key, (batch_size, num_negatives), 0, num_examples, dtype=jnp.int32)
 
 
@@ -217,14 +217,14 @@ def _check_crd(state, student_embedding, teacher_embedding, index, negatives, wh
     shape = np.shape(student_embedding)
     width = state.student_memory.shape[-1]
     if len(shape) != 2 or np.shape(teacher_embedding) != shape or shape[1] != width:
-        raise ValueError(
+        raise InputError(
             f"student_embedding {shape} and teacher_embedding {np.shape(teacher_embedding)} "
             f"must both be [B, {width}], as wide as the memory"
         )
     if np.shape(index) != shape[:1]:
-        raise ValueError(f"index {np.shape(index)} must be [B] = {shape[:1]}")
+        raise InputError(f"index {np.shape(index)} must be [B] = {shape[:1]}")
     if np.ndim(negatives) != 2 or np.shape(negatives)[0] != shape[0] or np.shape(negatives)[1] < 1:
-        raise ValueError(
+        raise InputError(
             f"negatives {np.shape(negatives)} must be [B, K] with B = {shape[0]} and K at least 1"
         )
     rows, size = None if where is None else jnp.asarray(where), state.student_memory.shape[0]

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, entropy, masked_mean, masked_sum, top_k_accuracy
-from jaxlab.core._check import as_integers, check_fraction, check_positive, full_mask
 from jaxlab.core._values import check_no_nan
+from jaxlab.core.check import InputError, as_integers, check_fraction, check_positive, full_mask
 
 
 def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Array:
@@ -35,7 +35,7 @@ def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Arr
     """
     shape = np.shape(teacher_scores)
     if not shape or not 0 <= num_negatives < shape[-1]:
-        raise ValueError(
+        raise InputError(
             f"num_negatives is {num_negatives}: it must be between 0 and one less than the candidates of "
             f"teacher_scores {shape}"
         )
@@ -75,7 +75,7 @@ def scores_of(teacher_scores: jax.Array, index: jax.Array, *, authors_code: bool
     scores = jax.lax.stop_gradient(as_float(teacher_scores))
     index = as_integers("index", index, "columns of teacher_scores", (scores.shape or (0,))[-1])
     if not index.ndim or index.shape[:-1] != scores.shape[:-1]:
-        raise ValueError(
+        raise InputError(
             f"teacher_scores {scores.shape} and index {index.shape} must share their leading shape"
         )
     if authors_code:
@@ -170,7 +170,7 @@ def dcd_loss(
     """
     student, teacher = _rows(student_scores, "student_scores"), _rows(teacher_scores, "teacher_scores")
     if student.shape != teacher.shape:
-        raise ValueError(
+        raise InputError(
             f"student_scores {student.shape} and teacher_scores {teacher.shape} must have the same shape [B, K]"
         )
     check_positive("temperature", temperature)
@@ -215,13 +215,13 @@ def recall_at_k(scores: jax.Array, *, k: int = 1, where: jax.Array | None = None
     """
     shape = np.shape(scores)
     if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"scores {shape} must be [N, N], query i matching candidate i")
+        raise InputError(f"scores {shape} must be [N, N], query i matching candidate i")
     return top_k_accuracy(scores, jnp.arange(shape[0]), k=k, where=where)
 
 
 def _rows(scores: jax.Array, name: str) -> jax.Array:
     if np.ndim(scores) != 2 or np.shape(scores)[1] == 0:
-        raise ValueError(f"{name} {np.shape(scores)} must be [B, K] with at least one candidate")
+        raise InputError(f"{name} {np.shape(scores)} must be [B, K] with at least one candidate")
     return as_float(scores)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_sum, pearson
-from jaxlab.core._check import check_positive, check_same_logits, full_mask
+from jaxlab.core.check import check_positive, check_same_logits, full_mask
 
 
 def dist_loss(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_logsumexp
-from jaxlab.core._check import as_labels, check_positive, check_same_logits
+from jaxlab.core.check import as_labels, check_positive, check_same_logits
 from jaxlab.distillation._contracts import class_mask
 
 

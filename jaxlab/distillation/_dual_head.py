@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core._check import check_positive, check_same_logits, full_mask
+from jaxlab.core.check import InputError, check_positive, check_same_logits, full_mask
 
 _LOG_2 = 0.6931471805599453
 
@@ -174,13 +174,13 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
 
 def _check_same_tree(reference: Any, gradient: Any) -> None:
     if jax.tree.structure(reference) != jax.tree.structure(gradient):
-        raise ValueError(
+        raise InputError(
             f"reference {jax.tree.structure(reference)} and gradient {jax.tree.structure(gradient)} must have the "
             "same structure"
         )
     for r, g in zip(jax.tree.leaves(reference), jax.tree.leaves(gradient)):
         if np.shape(r) != np.shape(g):
-            raise ValueError(
+            raise InputError(
                 f"reference {np.shape(r)} and gradient {np.shape(g)} must have the same shapes, leaf by leaf"
             )
 
@@ -223,7 +223,7 @@ def dual_head_apply(
     logits, features = net(params["net"], x)
     auxiliary = head(params["head"], features)
     if auxiliary.shape != logits.shape:
-        raise ValueError(
+        raise InputError(
             f"auxiliary logits {auxiliary.shape} must have the shape of the main logits {logits.shape}"
         )
     return logits, auxiliary

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
+from jaxlab.core.check import InputError, full_mask
 
 
 def hint_loss(
@@ -42,7 +42,7 @@ def hint_loss(
     """
     student, teacher = np.shape(student_features), np.shape(teacher_features)
     if not student or student != teacher:
-        raise ValueError(
+        raise InputError(
             f"student_features {student} and teacher_features {teacher} must have the same shape [B, ...]; "
             "apply the regressor first"
         )

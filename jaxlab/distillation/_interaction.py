@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import full_mask
+from jaxlab.core.check import InputError, full_mask
 
 Codec = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def codec_init(key: jax.Array, *, width: int, message: int, hidden: int) -> dict
     """
     for name, size in (("width", width), ("message", message), ("hidden", hidden)):
         if size < 1:
-            raise ValueError(f"{name} is {size}: it must be at least 1")
+            raise InputError(f"{name} is {size}: it must be at least 1")
     encoder, decoder = jax.random.split(key)
     return {
         "encoder": _layers(encoder, width, hidden, message),
@@ -258,7 +258,7 @@ def talking_loss(
         or np.shape(replies)[:-1] != shape
         or not shape == np.shape(message) == np.shape(state)
     ):
-        raise ValueError(
+        raise InputError(
             f"task {shape}, message {np.shape(message)} and state {np.shape(state)} must be [B], and replies "
             f"{np.shape(replies)} [B, N]"
         )
@@ -280,14 +280,14 @@ def _layers(key: jax.Array, inputs: int, hidden: int, outputs: int) -> dict[str,
 
 def _translate(layers: Mapping[str, jax.Array], x: jax.Array, name: str) -> jax.Array:
     if np.ndim(x) == 0 or np.shape(x)[-1] != layers["in"].shape[0]:
-        raise ValueError(f"{name} {np.shape(x)} must be [..., {layers['in'].shape[0]}], the codec's size")
+        raise InputError(f"{name} {np.shape(x)} must be [..., {layers['in'].shape[0]}], the codec's size")
     hidden = jnp.tanh(as_float(x) @ layers["in"] + layers["in_bias"])
     return hidden @ layers["out"] + layers["out_bias"]
 
 
 def _distance(a: jax.Array, b: jax.Array, where: jax.Array | None, name: str, other: str) -> jax.Array:
     if np.ndim(a) != 2 or np.shape(a) != np.shape(b):
-        raise ValueError(f"{name} {np.shape(a)} and {other} {np.shape(b)} must have the same shape [B, D]")
+        raise InputError(f"{name} {np.shape(a)} and {other} {np.shape(b)} must have the same shape [B, D]")
     keep = jnp.broadcast_to(full_mask(where, np.shape(a)[:1], "batch")[:, None], np.shape(a))
     a, b = jnp.where(keep, as_float(a), 0.0), jnp.where(keep, as_float(b), 0.0)
     return masked_mean(jnp.square(a - b), where=keep, axis=-1)

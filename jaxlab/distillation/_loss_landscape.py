@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 
 def line_losses(loss: Callable[[Any], jax.Array], start: Any, end: Any, fractions: jax.Array) -> jax.Array:
     """A loss along the straight line from one checkpoint to another, and beyond.
@@ -71,9 +73,9 @@ def plane_losses(
     """
     shapes = [jax.tree.map(np.shape, tree) for tree in (origin, first, second)]
     if shapes[0] != shapes[1] or shapes[0] != shapes[2]:
-        raise ValueError("the checkpoints must be trees of the same shapes, got different ones")
+        raise InputError("the checkpoints must be trees of the same shapes, got different ones")
     if np.ndim(along) != 1 or np.ndim(across) != 1:
-        raise ValueError(f"coordinates must be vectors, got shapes {np.shape(along)} and {np.shape(across)}")
+        raise InputError(f"coordinates must be vectors, got shapes {np.shape(along)} and {np.shape(across)}")
 
     def at(point: jax.Array) -> jax.Array:
         def place(o: jax.Array, f: jax.Array, s: jax.Array) -> jax.Array:

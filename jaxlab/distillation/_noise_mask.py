@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import betaln, digamma
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, masked_sum
-from jaxlab.core._check import check_fraction, fitted, full_mask
+from jaxlab.core.check import InputError, check_fraction, fitted, full_mask
 
 AxisName = str | tuple[str, ...] | None
 # Of a log-concentration: Beta(e^10, e^10) is a point to three digits, and no density overflows.
@@ -125,7 +125,7 @@ def beta_log_prob(
     """
     shapes = [np.shape(x) for x in (mask, log_alpha, log_beta)]
     if len(set(shapes)) > 1:
-        raise ValueError(f"mask, log_alpha and log_beta must have the same shape, got {shapes}")
+        raise InputError(f"mask, log_alpha and log_beta must have the same shape, got {shapes}")
     a, b = (jnp.exp(jnp.clip(as_float(x), -_LARGEST, _LARGEST)) for x in (log_alpha, log_beta))
     m = jnp.clip(jax.lax.stop_gradient(as_float(mask)), eps, 1 - eps)
     return (a - 1) * jnp.log(m) + (b - 1) * jnp.log1p(-m) - _log_beta(a, b)
@@ -160,7 +160,7 @@ def sample_mask(key: jax.Array, log_alpha: jax.Array, log_beta: jax.Array, *, tr
     0.7
     """
     if np.shape(log_alpha) != np.shape(log_beta) or tries < 1:
-        raise ValueError(
+        raise InputError(
             f"log_alpha {np.shape(log_alpha)} and log_beta {np.shape(log_beta)} must have the same shape, and "
             f"tries be at least 1, got {tries}"
         )
@@ -211,9 +211,9 @@ def render_mask(mask: jax.Array, *, size: int, kernel: int = 13, sigma: float = 
     mask = as_float(mask)
     grid = round(np.sqrt(mask.shape[-1])) if mask.ndim == 2 else 0
     if mask.ndim != 2 or not grid or grid**2 != mask.shape[1]:
-        raise ValueError(f"mask must be [B, g * g], got shape {mask.shape}")
+        raise InputError(f"mask must be [B, g * g], got shape {mask.shape}")
     if kernel < 1 or kernel % 2 == 0 or kernel > 2 * size - 1 or not sigma > 0:
-        raise ValueError(
+        raise InputError(
             f"the kernel must be odd and at most {2 * size - 1}, twice the size less 1, sigma positive, "
             f"got {kernel} and {sigma}"
         )
@@ -320,7 +320,7 @@ def reinforce_mask_loss(
 
 def _base_and_head(base: jax.Array, head: jax.Array, decay: float | jax.Array) -> tuple[jax.Array, jax.Array]:
     if np.ndim(head) != 2:
-        raise ValueError(f"head must be [B, G], got shape {np.shape(head)}")
+        raise InputError(f"head must be [B, G], got shape {np.shape(head)}")
     check_fraction("decay", decay)
     head = as_float(head)
     return fitted(as_float(base), head.shape, "base", "head"), head
@@ -329,5 +329,5 @@ def _base_and_head(base: jax.Array, head: jax.Array, decay: float | jax.Array) -
 def _mask_rows(log_prob: jax.Array, other: jax.Array, name: str, where: jax.Array | None) -> jax.Array:
     shape, given = np.shape(log_prob), np.shape(other)
     if len(shape) != 2 or given != shape[:1]:
-        raise ValueError(f"log_prob {shape} must be [B, G] and {name} {given} its [B]")
+        raise InputError(f"log_prob {shape} must be [B, G] and {name} {given} its [B]")
     return full_mask(where, given, "images")

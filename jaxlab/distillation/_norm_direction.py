@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, normalize
-from jaxlab.core._check import IGNORED, as_integers, full_mask
+from jaxlab.core.check import IGNORED, InputError, as_integers, full_mask
 
 _SHORTEST = 1e-12  # as in `core.normalize`: a shorter vector counts as 0
 
@@ -154,7 +154,7 @@ def _length(x: jax.Array) -> jax.Array:
 def _check_pair(student_features: jax.Array, teacher_features: jax.Array) -> None:
     student, teacher = np.shape(student_features), np.shape(teacher_features)
     if not student or student != teacher:
-        raise ValueError(
+        raise InputError(
             f"student_features {student} and teacher_features {teacher} must have the same shape [..., D]; "
             "apply the projector first"
         )
@@ -163,8 +163,8 @@ def _check_pair(student_features: jax.Array, teacher_features: jax.Array) -> Non
 def _check_centers(features: jax.Array, labels: jax.Array, centers: jax.Array) -> None:
     shape, means = np.shape(features), np.shape(centers)
     if not shape or len(means) != 2 or means[1] != shape[-1]:
-        raise ValueError(f"centers {means} must be [C, D] with the width D of features [..., D] {shape}")
+        raise InputError(f"centers {means} must be [C, D] with the width D of features [..., D] {shape}")
     if np.shape(labels) != shape[:-1]:
-        raise ValueError(
+        raise InputError(
             f"labels {np.shape(labels)} must have the leading shape of features [..., D] {shape}"
         )

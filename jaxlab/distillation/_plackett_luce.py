@@ -9,8 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_softmax
-from jaxlab.core._check import as_integers, as_labels, check_positive, check_same_logits, fitted, full_mask
 from jaxlab.core._values import check_no_nan, check_values
+from jaxlab.core.check import (
+    InputError,
+    as_integers,
+    as_labels,
+    check_positive,
+    check_same_logits,
+    fitted,
+    full_mask,
+)
 from jaxlab.distillation._contracts import class_mask
 
 
@@ -272,7 +280,7 @@ def _is_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def _as_ranking(student_logits: jax.Array, ranking: jax.Array) -> jax.Array:
     shape = np.shape(student_logits)
     if not shape or np.shape(ranking) != shape:
-        raise ValueError(
+        raise InputError(
             f"ranking {np.shape(ranking)} must have the same shape [..., C] as student_logits {shape}"
         )
     ranking = as_integers("ranking", ranking, "class indices best first")

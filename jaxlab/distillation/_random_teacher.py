@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_log_softmax, masked_softmax
-from jaxlab.core._check import check_fraction, check_same_logits, full_mask
+from jaxlab.core.check import InputError, check_fraction, check_same_logits, full_mask
 
 
 def soft_cross_entropy(
@@ -79,6 +79,6 @@ def local_init(
     check_fraction("alpha", alpha)
     shapes = [jax.tree.map(np.shape, tree) for tree in (teacher, fresh)]
     if shapes[0] != shapes[1]:
-        raise ValueError("teacher and fresh must be trees of the same shapes, got two different ones")
+        raise InputError("teacher and fresh must be trees of the same shapes, got two different ones")
     scale = jnp.sqrt(alpha**2 + (1.0 - alpha) ** 2) if keep_variance else 1.0
     return jax.tree.map(lambda t, f: ((1.0 - alpha) * t + alpha * f) / scale, teacher, fresh)

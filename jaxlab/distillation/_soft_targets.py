@@ -3,7 +3,7 @@
 import jax
 
 from jaxlab.core import forward_kl
-from jaxlab.core._check import check_positive, check_same_logits
+from jaxlab.core.check import check_positive, check_same_logits
 
 
 def kd_loss(

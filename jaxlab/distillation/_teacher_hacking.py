@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_log_softmax, masked_mean
-from jaxlab.core._check import check_positive, check_same_logits, fitted, full_mask
+from jaxlab.core.check import InputError, check_positive, check_same_logits, fitted, full_mask
 
 
 class PowerLaw(NamedTuple):
@@ -117,7 +117,7 @@ def token_forward_kl(
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     if np.ndim(teacher_logits) < 2:
-        raise ValueError(f"logits {np.shape(teacher_logits)} must be [..., T, V], positions before tokens")
+        raise InputError(f"logits {np.shape(teacher_logits)} must be [..., T, V], positions before tokens")
     keep = full_mask(where, np.shape(teacher_logits)[:-1], "positions")
     student = jnp.where(keep[..., None], as_float(student_logits), 0.0)
     teacher = jax.lax.stop_gradient(jnp.where(keep[..., None], as_float(teacher_logits), 0.0))
@@ -149,7 +149,7 @@ def hacking_score(golden: jax.Array) -> jax.Array:
     """
     golden = jax.lax.stop_gradient(as_float(golden))
     if golden.ndim == 0:
-        raise ValueError("golden () must be [..., K], one distance per checkpoint")
+        raise InputError("golden () must be [..., K], one distance per checkpoint")
     if golden.shape[-1] == 0:
         return jnp.zeros(golden.shape[:-1], golden.dtype)
     # Compiled after other arithmetic, a number less itself may be a rounding error: what is the lowest did not rise.
@@ -204,12 +204,12 @@ def power_law_fit(steps: jax.Array, values: jax.Array, *, where: jax.Array | Non
 def _tree_depth(shape: tuple[int, ...]) -> int:
     """T of a heap `[..., N, V]` with N = 1 + V + ... + V^(T-1)."""
     if len(shape) < 2:
-        raise ValueError(f"logits {shape} must be [..., N, V], one row per prefix")
+        raise InputError(f"logits {shape} must be [..., N, V], one row per prefix")
     (nodes, vocab), total, depth = shape[-2:], 0, 0
     while total < nodes and (vocab or not depth):
         total, depth = total + vocab**depth, depth + 1
     if total != nodes:
-        raise ValueError(
+        raise InputError(
             f"logits {shape} hold {nodes} prefixes: with {vocab} tokens it must be 1, 1 + {vocab}, "
             f"1 + {vocab} + {vocab}^2, and so on"
         )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_softmax
-from jaxlab.core._check import as_labels, check_positive, check_probabilities, fitted
+from jaxlab.core.check import InputError, as_labels, check_positive, check_probabilities, fitted
 from jaxlab.distillation._conditional_information import class_centroids
 from jaxlab.distillation._contracts import class_mask
 from jaxlab.distillation._soft_targets import kd_loss
@@ -84,11 +84,11 @@ def trilateral_state(
     student_probs, teacher_probs = as_float(student_probs), as_float(teacher_probs)
     if student_probs.shape != teacher_probs.shape:
         shapes = f"student_probs {student_probs.shape} and teacher_probs {teacher_probs.shape}"
-        raise ValueError(f"{shapes} must have the same shape [..., C]")
+        raise InputError(f"{shapes} must have the same shape [..., C]")
     labels = as_labels(student_probs, labels)
     classes = student_probs.shape[-1]
     if np.shape(class_means) != (classes, classes):
-        raise ValueError(f"class_means {np.shape(class_means)} must be [C, C] = {(classes, classes)}")
+        raise InputError(f"class_means {np.shape(class_means)} must be [C, C] = {(classes, classes)}")
     label = labels[..., None] == jnp.arange(classes)
     rows = as_float(class_means)[jnp.clip(labels, 0, max(classes - 1, 0))]
     mean = jnp.where(label.any(-1, keepdims=True), rows, 0.0)
@@ -122,7 +122,7 @@ def fusion_controller_init(
     """
     widths = (9 * num_classes, *hidden, 1)
     if min(widths) < 1:
-        raise ValueError(f"num_classes and widths must be at least 1, got {num_classes} and {tuple(hidden)}")
+        raise InputError(f"num_classes and widths must be at least 1, got {num_classes} and {tuple(hidden)}")
 
     def layer(key: jax.Array, inputs: int, outputs: int) -> dict[str, jax.Array]:
         kernel, bias = jax.random.split(key)
@@ -159,7 +159,7 @@ def fusion_ratio(controller: Controller, state: jax.Array) -> jax.Array:
     x = as_float(state)
     wanted = controller[0]["kernel"].shape[0]
     if not x.ndim or x.shape[-1] != wanted:
-        raise ValueError(f"state {x.shape} must be [..., {wanted}], as many as the controller reads")
+        raise InputError(f"state {x.shape} must be [..., {wanted}], as many as the controller reads")
     for layer in controller[:-1]:
         x = jax.nn.leaky_relu(x @ layer["kernel"] + layer["bias"], 0.01)
     return jax.nn.sigmoid(x @ controller[-1]["kernel"] + controller[-1]["bias"])[..., 0]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from jaxlab.core.check import InputError
 from jaxlab.language._adapter_keys import ADAPTER_KEYS
 from jaxlab.language._checkpoint_files import PROJECTIONS
 from jaxlab.language._hugging_face_config import read_json
@@ -81,7 +82,7 @@ def read_adapter_config(file: pathlib.Path) -> AdapterConfig:
     """The configuration, every key of it judged."""
     config = read_json(file)
     if config.get("peft_type") != "LORA":
-        raise ValueError(f"{file}: peft_type is {config.get('peft_type')!r}: only 'LORA' is supported")
+        raise InputError(f"{file}: peft_type is {config.get('peft_type')!r}: only 'LORA' is supported")
     check_keys(file, config, ADAPTER_KEYS)
     said = {"r": 8, "lora_alpha": 8} | {key: value for key, value in config.items() if value is not None}
     _check_types(file, said)
@@ -109,13 +110,13 @@ def _check_types(file: pathlib.Path, said: Mapping[str, Any]) -> None:
     }  # fmt: skip
     for key, (good, what) in allowed.items():
         if key in said and not good(said[key]):
-            raise ValueError(f"{file}: {key} is {shown(said[key])}: it must be {what}")
+            raise InputError(f"{file}: {key} is {shown(said[key])}: it must be {what}")
     for key in ("rank_pattern", "alpha_pattern", "target_modules", "exclude_modules", "layers_pattern"):
         for pattern in [said[key]] if isinstance(said.get(key), str) else said.get(key, ()):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"{file}: {key} holds {pattern!r}, no regular expression: {error}") from None
+                raise InputError(f"{file}: {key} holds {pattern!r}, no regular expression: {error}") from None
 
 
 def adapter_config(

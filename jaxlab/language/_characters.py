@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._texts import check_texts
 
 PAD, BOS, EOS = 0, 1, 2
@@ -41,10 +42,10 @@ class CharacterTokenizer:
 
     def __post_init__(self):
         if not isinstance(self.alphabet, str):
-            raise ValueError(f"alphabet must be a text, got {self.alphabet!r:.80}")
+            raise InputError(f"alphabet must be a text, got {self.alphabet!r:.80}")
         twice = sorted({c for c in self.alphabet if self.alphabet.count(c) > 1})
         if twice or not self.alphabet:
-            raise ValueError(f"alphabet must hold each of its characters once, got {self.alphabet!r}")
+            raise InputError(f"alphabet must hold each of its characters once, got {self.alphabet!r}")
 
     @property
     def vocab_size(self) -> int:
@@ -88,12 +89,12 @@ class CharacterTokenizer:
             ValueError: what is not a text, or a character outside of the alphabet; the message names it.
         """
         if not isinstance(text, str):
-            raise ValueError(f"encode takes one text, got {text!r:.80}; several are for encode_batch")
+            raise InputError(f"encode takes one text, got {text!r:.80}; several are for encode_batch")
         try:
             return [self._ids[character] for character in text]
         except KeyError as error:
             unknown = error.args[0]
-            raise ValueError(f"character {unknown!r} is not in the alphabet {self.alphabet!r}") from None
+            raise InputError(f"character {unknown!r} is not in the alphabet {self.alphabet!r}") from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text up to the first end of sequence.
@@ -134,14 +135,14 @@ class CharacterTokenizer:
                 alphabet, or another `side`.
         """
         if side not in ("left", "right"):
-            raise ValueError(f"side must be 'left' or 'right', got {side!r}")
+            raise InputError(f"side must be 'left' or 'right', got {side!r}")
         texts = check_texts(texts)
         tokens = np.full((len(texts), length), PAD, np.int32)
         mask = np.zeros((len(texts), length), bool)
         for row, text in enumerate(texts):
             ids = [BOS] * bos + self.encode(text) + [EOS] * eos
             if len(ids) > length:
-                raise ValueError(f"text {row} has {len(ids)} tokens, more than length {length}: {text!r}")
+                raise InputError(f"text {row} has {len(ids)} tokens, more than length {length}: {text!r}")
             where = slice(length - len(ids), length) if side == "left" else slice(0, len(ids))
             tokens[row, where], mask[row, where] = ids, True
         return jnp.asarray(tokens), jnp.asarray(mask)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._extras import require
 
 # A message's chain of thought has had three names; a template may read any of them.
@@ -26,7 +27,7 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # anything may go wrong in somebody else's program
-        raise ValueError(f"the chat template refuses: {' '.join(str(error).split())}") from None
+        raise InputError(f"the chat template refuses: {' '.join(str(error).split())}") from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -73,12 +74,12 @@ def _to_json(value: Any, ensure_ascii=False, indent=None, separators=None, sort_
 def plain_messages(messages: Any) -> list[dict[str, Any]]:
     """A conversation as templates expect it: dicts of plain values, without keys whose value is None."""
     if isinstance(messages, (str, bytes, Mapping)):
-        raise ValueError(f"messages must be a list of dicts, got {messages!r:.80}")
+        raise InputError(f"messages must be a list of dicts, got {messages!r:.80}")
     found = []
     for given in messages:
         message = _as_mapping(given)
         if not isinstance(message, Mapping) or "role" not in message or len(message) < 2:
-            raise ValueError(f"message {given!r:.80} must be a dict with 'role' and 'content'")
+            raise InputError(f"message {given!r:.80} must be a dict with 'role' and 'content'")
         message = {key: value for key, value in plain(message).items() if value is not None}
         thought = next((message[name] for name in _THOUGHTS if name in message), None)
         if thought is not None:
@@ -93,7 +94,7 @@ def plain_dicts(name: str, given: Any) -> list[dict[str, Any]] | None:
         return None
     if isinstance(given, (str, bytes, Mapping)) or not all(isinstance(each, Mapping) for each in given):
         hint = ", such as get_json_schema of transformers makes of a function" if name == "tools" else ""
-        raise ValueError(f"{name} must be a list of dicts{hint}, got {given!r:.80}")
+        raise InputError(f"{name} must be a list of dicts{hint}, got {given!r:.80}")
     return plain(list(given))
 
 
@@ -113,7 +114,7 @@ def plain(value: Any) -> Any:
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return (list if isinstance(value, list) else tuple)(map(plain, value))
-    raise ValueError(
+    raise InputError(
         f"a chat template takes text, numbers, lists and dicts, got {type(value).__name__} {value!r:.60}"
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._ends import GENERATION, as_ids, read_generation
 from jaxlab.language._hugging_face_config import config_of, read_config, read_json, write_json
@@ -81,7 +82,7 @@ def load_hugging_face(
     model = read_config(folder / "config.json")
     read_generation(folder)
     if (folder / "adapter_config.json").is_file():
-        raise ValueError(
+        raise InputError(
             f"{folder} holds adapter_config.json, adapters that transformers would attach: merge them, or keep them in "
             "a folder of their own, for load_lora"
         )
@@ -136,7 +137,7 @@ def save_hugging_face(
     """
     folder, dtype = pathlib.Path(folder), float_dtype(dtype)
     if dtype == np.float64:
-        raise ValueError("dtype is float64: transformers expects float32, float16 or bfloat16")
+        raise InputError("dtype is float64: transformers expects float32, float16 or bfloat16")
     came_from = folder if source is None else pathlib.Path(source)
     config = config_of(model, dtype, _before(came_from, model, must_exist=source is not None))
     if eos is not None:
@@ -169,7 +170,7 @@ def _before(folder: pathlib.Path, model: Decoder, *, must_exist: bool) -> dict[s
 def _ends(eos: Any, model: Decoder) -> int | list[int]:
     ids = as_ids("save_hugging_face", "eos", eos if isinstance(eos, int) else np.asarray(eos).tolist())
     if not ids or max(ids) >= model.vocab_size:
-        raise ValueError(f"eos is {eos}: ids lie in 0 to {model.vocab_size - 1}, and at least one is needed")
+        raise InputError(f"eos is {eos}: ids lie in 0 to {model.vocab_size - 1}, and at least one is needed")
     return ids[0] if len(ids) == 1 else list(ids)
 
 
@@ -198,16 +199,16 @@ def _read_folder(folder: pathlib.Path) -> dict[str, Entry]:
     if whole.is_file():
         return read_entries(whole)
     if not index.is_file():
-        raise ValueError(f"{folder} holds neither {whole.name} nor {index.name}")
+        raise InputError(f"{folder} holds neither {whole.name} nor {index.name}")
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ValueError(f"{index}: weight_map must say in which file each tensor is")
+        raise InputError(f"{index}: weight_map must say in which file each tensor is")
     shards = {}
     for name in sorted(set(places.values())):
         if name != pathlib.PurePath(name).name:
-            raise ValueError(f"{index}: {name!r} must be the name of a file in the same folder")
+            raise InputError(f"{index}: {name!r} must be the name of a file in the same folder")
         shards[name] = read_entries(folder / name)
     for tensor, name in places.items():
         if tensor not in shards[name]:
-            raise ValueError(f"{folder / name}: tensor {tensor} is missing, though the index promises it")
+            raise InputError(f"{folder / name}: tensor {tensor} is missing, though the index promises it")
     return {tensor: shards[name][tensor] for tensor, name in places.items()}

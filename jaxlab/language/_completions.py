@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
 from jaxlab.language._decoder import Decoder, Params
 from jaxlab.language._padding import left_padded
 
@@ -45,9 +46,9 @@ def completion_hidden(
     (2, 2, 8)
     """
     if prompts.ndim != 2 or tokens.ndim != 2 or prompts.shape[0] == 0 or tokens.shape[0] % prompts.shape[0]:
-        raise ValueError(f"prompts {prompts.shape} and tokens {tokens.shape} must be [P, T] and [P G, N]")
+        raise InputError(f"prompts {prompts.shape} and tokens {tokens.shape} must be [P, T] and [P G, N]")
     if tokens.shape != mask.shape:
-        raise ValueError(f"mask {mask.shape} must have the shape of tokens, {tokens.shape}")
+        raise InputError(f"mask {mask.shape} must have the shape of tokens, {tokens.shape}")
     times = tokens.shape[0] // prompts.shape[0]
     prompts, prompt_mask = left_padded(prompts, prompt_mask)
     hidden, cache = model.prefill(params, prompts, None, prompt_mask)

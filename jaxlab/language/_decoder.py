@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, split_rows
+from jaxlab.core.check import InputError
 from jaxlab.language._attention import cached_attention, causal_attention
 from jaxlab.language._cache import Cache
 from jaxlab.language._layer_stack import Params, over_caches, over_layers
@@ -95,15 +96,15 @@ class Decoder:
         )
         for name in sizes:
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.num_heads % self.num_kv_heads:
-            raise ValueError(
+            raise InputError(
                 f"num_kv_heads is {self.num_kv_heads}: it must divide num_heads, {self.num_heads}"
             )
         if self.head_dim % 2:
-            raise ValueError(f"head_dim is {self.head_dim}: rotary positions need an even number")
+            raise InputError(f"head_dim is {self.head_dim}: rotary positions need an even number")
         if self.rope_pairs not in ("half", "interleaved"):
-            raise ValueError(f"rope_pairs is {self.rope_pairs!r}: it must be 'half' or 'interleaved'")
+            raise InputError(f"rope_pairs is {self.rope_pairs!r}: it must be 'half' or 'interleaved'")
         if self.rope_scaling is not None:
             self.rope_scaling.check(self.head_dim, self.rope_base)
 
@@ -260,7 +261,7 @@ class Decoder:
         before = cache.valid.shape[1]
         mask = self._check_mask(tokens, mask, before=before)
         if cache.valid.shape[0] != tokens.shape[0]:
-            raise ValueError(
+            raise InputError(
                 f"the cache has {cache.valid.shape[0]} rows and tokens {tokens.shape[0]}: they must agree"
             )
         whole = jnp.concatenate([cache.valid, jnp.ones(tokens.shape, bool) if mask is None else mask], axis=1)
@@ -304,7 +305,7 @@ class Decoder:
         if counted:
             positions = token_positions(jnp.ones(tokens.shape, bool) if mask is None else mask)
         elif positions.shape != tokens.shape:
-            raise ValueError(f"positions {positions.shape} must have the shape of tokens, {tokens.shape}")
+            raise InputError(f"positions {positions.shape} must have the shape of tokens, {tokens.shape}")
         if scaling is not None and scaling.by_length:
             seen = positions if mask is None else jnp.where(mask, positions, 0)
             lengths = jnp.max(seen, axis=1, keepdims=True) + 1
@@ -313,14 +314,14 @@ class Decoder:
 
     def _check_mask(self, tokens: jax.Array, mask: Any, *, before: int = 0) -> jax.Array | None:
         if tokens.ndim != 2 or tokens.shape[1] == 0:
-            raise ValueError(f"tokens {tokens.shape} must be [B, T] with at least one position")
+            raise InputError(f"tokens {tokens.shape} must be [B, T] with at least one position")
         length = before + tokens.shape[1]
         if length > self.context:
-            raise ValueError(f"tokens have {length} positions: the model's context is {self.context}")
+            raise InputError(f"tokens have {length} positions: the model's context is {self.context}")
         if mask is None:
             return None
         if mask.shape != tokens.shape:
-            raise ValueError(f"mask {mask.shape} must have the shape of tokens, {tokens.shape}")
+            raise InputError(f"mask {mask.shape} must have the shape of tokens, {tokens.shape}")
         return mask.astype(bool)
 
     def _angles(self, positions: jax.Array, table: Any = None) -> tuple[jax.Array, jax.Array]:

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxlab.core.check import InputError
 from jaxlab.language._config_keys import DEFAULTS, GENERATION_KEYS
 from jaxlab.language._gguf_file import read_gguf
 from jaxlab.language._hugging_face_config import architecture, read_json
@@ -70,7 +71,7 @@ def as_ids(where: Any, key: str, said: Any) -> tuple[int, ...]:
     """One id or several as a tuple, each once."""
     ids = [said] if type(said) is int else said
     if not isinstance(ids, Sequence) or not all(type(each) is int and each >= 0 for each in ids):
-        raise ValueError(f"{where}: {key} is {shown(said)}: it must be an id or a list of ids")
+        raise InputError(f"{where}: {key} is {shown(said)}: it must be an id or a list of ids")
     return tuple(dict.fromkeys(ids))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._gguf_file import GgufFile, read_gguf
 from jaxlab.language._gguf_keys import GGUF_KEYS, PAIRS
@@ -118,12 +119,12 @@ def smollm2_path() -> pathlib.Path:
 def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
     kind = file.metadata.get("general.architecture")
     if kind not in PAIRS:
-        raise ValueError(f"{path}: general.architecture is {kind!r}: it must be one of {', '.join(PAIRS)}")
+        raise InputError(f"{path}: general.architecture is {kind!r}: it must be one of {', '.join(PAIRS)}")
     check_keys(path, file.metadata, GGUF_KEYS[kind])
     embed, gate = _NAMES.top["embed"], _NAMES.layer["gate"].format(i=0)
     for name in (embed, gate):
         if len(file.tensors[name].shape if name in file.tensors else ()) != 2:
-            raise ValueError(f"{path}: tensor {name} is missing or not a matrix")
+            raise InputError(f"{path}: tensor {name} is missing or not a matrix")
     vocab_size = file.tensors[embed].shape[0]
     width, heads = _whole(path, file, "embedding_length"), _whole(path, file, "attention.head_count")
     head_dim = _whole(path, file, "attention.key_length", width // max(heads, 1))
@@ -149,14 +150,14 @@ def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
             tied=_NAMES.top["output"] not in file.tensors,
         )
     except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def _rope_scaling(path: pathlib.Path, file: GgufFile, head_dim: int) -> RopeScaling | None:
     """The scaling of rotary positions, with llama.cpp's defaults."""
     name, kind = _named(file, "rope.scaling.type")
     if kind not in (None, "none", "linear", "yarn"):
-        raise ValueError(f"{path}: {name} is {shown(kind)}: it must be none, linear or yarn")
+        raise InputError(f"{path}: {name} is {shown(kind)}: it must be none, linear or yarn")
     key = "rope.scaling.factor" if _named(file, "rope.scaling.factor")[1] is not None else "rope.scale_linear"
     absent = _named(file, key)[1] in (None, 0.0)
     factor = 1.0 if absent or kind == "none" else _positive(path, file, key, None)
@@ -164,7 +165,7 @@ def _rope_scaling(path: pathlib.Path, file: GgufFile, head_dim: int) -> RopeScal
     divisors = _rope_freqs(path, file, head_dim)
     if kind == "yarn":
         if divisors is not None:
-            raise ValueError(f"{path}: tensor {_ROPE_FREQS} beside {name} 'yarn' is not supported")
+            raise InputError(f"{path}: tensor {_ROPE_FREQS} beside {name} 'yarn' is not supported")
         context = _whole(path, file, "context_length")
         original = _whole(path, file, "rope.scaling.original_context_length", context) or context
         plain = RopeScaling("yarn", factor, original)
@@ -195,7 +196,7 @@ def _rope_freqs(path: pathlib.Path, file: GgufFile, head_dim: int) -> tuple[floa
         return None
     tensor = file.tensors[_ROPE_FREQS]
     if tensor.shape != (head_dim // 2,):
-        raise ValueError(
+        raise InputError(
             f"{path}: tensor {_ROPE_FREQS} is {tensor.shape}, the model's shape asks for ({head_dim // 2},)"
         )
     return tuple(tensor.read().tolist())
@@ -204,7 +205,7 @@ def _rope_freqs(path: pathlib.Path, file: GgufFile, head_dim: int) -> tuple[floa
 def _check_equal(path: pathlib.Path, file: GgufFile, key: str, value: int) -> None:
     name, found = _named(file, key)
     if found is not None and found != value:
-        raise ValueError(f"{path}: {name} is {shown(found)}: only {value} is supported")
+        raise InputError(f"{path}: {name} is {shown(found)}: only {value} is supported")
 
 
 def _named(file: GgufFile, key: str) -> tuple[str, Any]:
@@ -216,7 +217,7 @@ def _whole(path: pathlib.Path, file: GgufFile, key: str, default: int | None = N
     name, value = _named(file, key)
     value = default if value is None else value
     if type(value) is not int:
-        raise ValueError(f"{path}: {name} is {shown(value)}: it must be a whole number")
+        raise InputError(f"{path}: {name} is {shown(value)}: it must be a whole number")
     return value
 
 
@@ -224,5 +225,5 @@ def _positive(path: pathlib.Path, file: GgufFile, key: str, default: float | Non
     name, value = _named(file, key)
     value = default if value is None else value
     if type(value) is not float or not 0 < value < float("inf"):
-        raise ValueError(f"{path}: {name} is {shown(value)}: it must be a positive number")
+        raise InputError(f"{path}: {name} is {shown(value)}: it must be a positive number")
     return float(str(np.float32(value)))  # 1e-05, not the 9.99...e-06 that float32 makes of it

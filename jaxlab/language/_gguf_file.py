@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._extras import require
 
 # Metadata types by their number in the format; 8 is a string and 9 an array.
@@ -59,7 +60,7 @@ def read_gguf(path: str | os.PathLike[str], *, tensors: bool = True) -> GgufFile
     """The header of a file, and unless told otherwise the places of the tensors; no tensor is read."""
     path = pathlib.Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} does not exist")
+        raise InputError(f"{path} does not exist")
     with path.open("rb") as stream:
         reader = _Reader(path, stream)
         num_tensors, num_keys = reader.start()
@@ -70,7 +71,7 @@ def read_gguf(path: str | os.PathLike[str], *, tensors: bool = True) -> GgufFile
         places = [reader.tensor() for _ in range(num_tensors if tensors else 0)]
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or alignment < 1:
-            raise ValueError(
+            raise InputError(
                 f"{path}: general.alignment is {alignment!r}: it must be a positive whole number"
             )
         base = -(-stream.tell() // alignment) * alignment
@@ -85,7 +86,7 @@ class _Reader:
 
     def bytes(self, count: int) -> bytes:
         if count > self.size - self.stream.tell():
-            raise ValueError(
+            raise InputError(
                 f"{self.path} has {self.size} bytes and its header is longer: damaged or truncated"
             )
         return self.stream.read(count)
@@ -99,14 +100,14 @@ class _Reader:
         try:
             return self.bytes(length).decode()
         except UnicodeDecodeError:
-            raise ValueError(f"{self.path}: a string of the header is not UTF-8: damaged") from None
+            raise InputError(f"{self.path}: a string of the header is not UTF-8: damaged") from None
 
     def start(self) -> tuple[int, int]:
         if self.size < 24 or self.bytes(4) != b"GGUF":
-            raise ValueError(f"{self.path} is not a GGUF file")
+            raise InputError(f"{self.path} is not a GGUF file")
         version = self.number("<u4")
         if version not in (2, 3):
-            raise ValueError(f"{self.path}: GGUF version is {version}: it must be 2 or 3, little-endian")
+            raise InputError(f"{self.path}: GGUF version is {version}: it must be 2 or 3, little-endian")
         return self.number("<u8"), self.number("<u8")
 
     def value(self, kind: int) -> Any:
@@ -115,19 +116,19 @@ class _Reader:
         if kind == _STRING:
             return self.string()
         if kind != _ARRAY:
-            raise ValueError(f"{self.path}: metadata of unknown type {kind}: damaged")
+            raise InputError(f"{self.path}: metadata of unknown type {kind}: damaged")
         kind, count = self.number("<u4"), self.number("<u8")
         if kind == _STRING:
             return [self.string() for _ in range(count)]
         if kind not in _SCALARS:
-            raise ValueError(f"{self.path}: metadata is an array of type {kind}: not supported")
+            raise InputError(f"{self.path}: metadata is an array of type {kind}: not supported")
         dtype = np.dtype(_SCALARS[kind])
         return np.frombuffer(self.bytes(count * dtype.itemsize), dtype).tolist()
 
     def tensor(self) -> tuple[str, tuple[int, ...], int, int]:
         name, rank = self.string(), self.number("<u4")
         if not 1 <= rank <= 4:
-            raise ValueError(f"{self.path}: tensor {name} has {rank} axes: damaged")
+            raise InputError(f"{self.path}: tensor {name} has {rank} axes: damaged")
         sizes = struct.unpack(f"<{rank}Q", self.bytes(8 * rank))
         return name, sizes[::-1], self.number("<u4"), self.number("<u8")
 
@@ -140,15 +141,15 @@ def _placed(
     kind = known.get(kind, kind)
     if getattr(kind, "name", None) not in SUPPORTED:
         found = getattr(kind, "name", f"type {kind}")
-        raise ValueError(
+        raise InputError(
             f"{path}: tensor {name} is quantised as {found}: it must be one of {', '.join(SUPPORTED)}"
         )
     block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
     if shape[-1] % block:
-        raise ValueError(f"{path}: tensor {name} {shape} cannot be rows of {kind.name} blocks of {block}")
+        raise InputError(f"{path}: tensor {name} {shape} cannot be rows of {kind.name} blocks of {block}")
     row_bytes = shape[-1] // block * block_bytes
     if base + offset + math.prod(shape[:-1]) * row_bytes > size:
-        raise ValueError(
+        raise InputError(
             f"{path} has {size} bytes and ends before tensor {name} {shape}: damaged or truncated"
         )
     return GgufTensor(path, kind, shape, base + offset, row_bytes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._config_keys import ARCHITECTURES, CONFIG_KEYS, DEFAULTS
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._key_rules import check_keys, kept, shown
@@ -18,13 +19,13 @@ from jaxlab.language._safetensors import replacing
 def read_json(file: pathlib.Path) -> dict[str, Any]:
     """A JSON object."""
     if not file.is_file():
-        raise ValueError(f"{file} does not exist")
+        raise InputError(f"{file} does not exist")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is not JSON: {error}") from None
+        raise InputError(f"{file} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{file} holds {type(content).__name__}: it must be a JSON object")
+        raise InputError(f"{file} holds {type(content).__name__}: it must be a JSON object")
     return content
 
 
@@ -68,24 +69,24 @@ def read_config(file: pathlib.Path) -> Decoder:
             tied=_boolean(file, config, "tie_word_embeddings"),
         )
     except ValueError as error:
-        raise ValueError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+        raise InputError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
 
 
 def _whole(file: pathlib.Path, config: Mapping[str, Any], key: str) -> int:
     if type(config[key]) is not int:
-        raise ValueError(f"{file}: {key} is {shown(config[key])}: it must be a whole number")
+        raise InputError(f"{file}: {key} is {shown(config[key])}: it must be a whole number")
     return config[key]
 
 
 def _positive(file: pathlib.Path, config: Mapping[str, Any], key: str) -> float:
     if type(config[key]) not in (int, float) or not 0 < config[key] < math.inf:
-        raise ValueError(f"{file}: {key} is {shown(config[key])}: it must be a positive number")
+        raise InputError(f"{file}: {key} is {shown(config[key])}: it must be a positive number")
     return float(config[key])
 
 
 def _boolean(file: pathlib.Path, config: Mapping[str, Any], key: str) -> bool:
     if type(config[key]) is not bool:
-        raise ValueError(f"{file}: {key} is {shown(config[key])}: it must be true or false")
+        raise InputError(f"{file}: {key} is {shown(config[key])}: it must be true or false")
     return config[key]
 
 
@@ -95,7 +96,7 @@ def architecture(file: pathlib.Path, config: Mapping[str, Any]) -> str:
     if not names and config.get("model_type") in ARCHITECTURES.values():
         return config["model_type"]
     if names not in [[name] for name in ARCHITECTURES]:
-        raise ValueError(
+        raise InputError(
             f"{file}: architectures is {shown(names)}: it must be one of {', '.join(ARCHITECTURES)}"
         )
     return ARCHITECTURES[names[0]]
@@ -104,16 +105,16 @@ def architecture(file: pathlib.Path, config: Mapping[str, Any]) -> str:
 def _check_layer_types(file: pathlib.Path, config: Mapping[str, Any]) -> None:
     kinds = config.get("layer_types") or []
     if not isinstance(kinds, list):
-        raise ValueError(f"{file}: layer_types is {shown(kinds)}: it must be a list")
+        raise InputError(f"{file}: layer_types is {shown(kinds)}: it must be a list")
     for kind in kinds:
         if kind not in ("full_attention", "attention"):  # the older name
-            raise ValueError(f"{file}: layer_types holds {kind!r}: only 'full_attention' is supported")
+            raise InputError(f"{file}: layer_types holds {kind!r}: only 'full_attention' is supported")
 
 
 def config_of(model: Decoder, dtype: np.dtype, before: Mapping[str, Any]) -> dict[str, Any]:
     """What `config.json` says about a model; of the one `before`, what changes nothing is kept, and the ends are."""
     if model.qk_norm and model.qkv_bias:
-        raise ValueError("a decoder with both qk_norm and qkv_bias has no architecture in transformers")
+        raise InputError("a decoder with both qk_norm and qkv_bias has no architecture in transformers")
     kind = "qwen3" if model.qk_norm else "qwen2" if model.qkv_bias else "llama"
     same = {key: value for key, value in kept(before, CONFIG_KEYS[kind]).items() if key != "dtype"}
     # Of a configuration that is written anew: Llama's default in transformers is 1 and 2.

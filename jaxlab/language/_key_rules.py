@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from jaxlab.core.check import InputError
+
 HONOURED, HARMLESS, ONLY = "honoured", "harmless", "only"
 
 
@@ -53,7 +55,7 @@ def check_keys(where: Any, content: Mapping[str, Any], rules: Rules) -> None:
         if value is None or (rule is not None and rule.verdict != ONLY):
             continue
         if rule is None:
-            raise ValueError(
+            raise InputError(
                 f"{where}: {key} is {shown(value)}: this key is on no list of docs/model_files.md and may change what "
                 "the model computes; delete it from the file if it does not"
             )
@@ -61,7 +63,7 @@ def check_keys(where: Any, content: Mapping[str, Any], rules: Rules) -> None:
             value == each and isinstance(value, bool) == isinstance(each, bool) for each in rule.values
         ):
             allowed = " or ".join(map(repr, rule.values))
-            raise ValueError(
+            raise InputError(
                 f"{where}: {key} is {shown(value)}: {f'only {allowed} is' if allowed else 'not'} supported"
             )
 

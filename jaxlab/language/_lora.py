@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float
+from jaxlab.core.check import InputError
 from jaxlab.language._checkpoint_files import PROJECTIONS
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._layer_stack import unstacked
@@ -49,9 +50,9 @@ def init_lora(
     (2, (8, 3), (3, 8))
     """
     if rank < 1:
-        raise ValueError(f"rank is {rank}: it must be at least 1")
+        raise InputError(f"rank is {rank}: it must be at least 1")
     if not targets or len(set(targets)) < len(targets) or not set(targets) <= set(PROJECTIONS):
-        raise ValueError(f"targets are {tuple(targets)}: name some of {', '.join(PROJECTIONS)}, each once")
+        raise InputError(f"targets are {tuple(targets)}: name some of {', '.join(PROJECTIONS)}, each once")
     dtype = float_dtype(dtype)
 
     def draw(key: jax.Array, shape: tuple[int, int]) -> dict[str, jax.Array]:
@@ -97,13 +98,13 @@ def attach_lora(params: Mapping[str, Any], adapters: Adapters, *, alpha: float) 
     layers, stacked = params["layers"], isinstance(params["layers"], Mapping)
     if stacked and not isinstance(adapters, Mapping):
         if len({jax.tree.structure(layer) for layer in adapters}) > 1:
-            raise ValueError("adapters differ from layer to layer: attach them to layers in a tuple")
+            raise InputError("adapters differ from layer to layer: attach them to layers in a tuple")
         adapters = jax.tree.map(lambda *x: jnp.stack(x), *adapters)
     if stacked:
         return {**params, "layers": _attach(layers, adapters, alpha)}
     adapters = unstacked(adapters)
     if len(adapters) != len(layers):
-        raise ValueError(f"adapters have {len(adapters)} layers: params have {len(layers)}")
+        raise InputError(f"adapters have {len(adapters)} layers: params have {len(layers)}")
     return {**params, "layers": tuple(_attach(*pair, alpha) for pair in zip(layers, adapters))}
 
 
@@ -113,11 +114,11 @@ def _attach(layer: Mapping[str, Any], adapters: Mapping[str, Any], alpha: float)
         weight, a, b = layer.get(name), adapter["a"], adapter["b"]
         if not hasattr(weight, "shape"):
             found = "missing or packed" if weight is None else "already adapted: call merge_lora first"
-            raise ValueError(f"the matrix {name} to adapt is {found}")
+            raise InputError(f"the matrix {name} to adapt is {found}")
         *lead, rows, columns = weight.shape
         rank = a.shape[-1]
         if a.shape != (*lead, rows, rank) or b.shape != (*lead, rank, columns):
-            raise ValueError(
+            raise InputError(
                 f"adapter of {name}: a {a.shape} @ b {b.shape} must be like the weight, {weight.shape}"
             )
         adapted[name] = LowRank(weight, a, b, jnp.full(tuple(lead), alpha / rank, as_float(a).dtype))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._adapter_config import AdapterConfig, adapter_config, module_name, read_adapter_config
 from jaxlab.language._checkpoint_files import PROJECTIONS
 from jaxlab.language._decoder import Decoder
@@ -69,7 +70,7 @@ def save_lora(
             for part, array in (("A", adapter["a"]), ("B", b)):
                 tensors[_tensor_name(i, target, part)] = np.asarray(array).T
     if len(adapters) != model.num_layers:
-        raise ValueError(f"adapters have {len(adapters)} layers: the model has {model.num_layers}")
+        raise InputError(f"adapters have {len(adapters)} layers: the model has {model.num_layers}")
     shapes = {name: x.shape for name, x in tensors.items()}
     _check_shapes("adapters", model, shapes, ranks)
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ def _modules(
         for target in PROJECTIONS:
             name, named = module_name(i, target), config.adapts(module_name(i, target))
             if named is False and (i, target) in found:
-                raise ValueError(f"{folder}: {name} has adapters, and {_FILES[0]} says that it has none")
+                raise InputError(f"{folder}: {name} has adapters, and {_FILES[0]} says that it has none")
             if named or (i, target) in found:
                 modules[i, target] = config.rank(name)
     return modules
@@ -165,9 +166,9 @@ def _check_shapes(
     for name, shape in expected.items():
         if tuple(found.get(name, ())) != shape:
             have = f"is {tuple(found[name])}" if name in found else "is missing"
-            raise ValueError(f"{where}: tensor {name} {have}, the model's shape asks for {shape}")
+            raise InputError(f"{where}: tensor {name} {have}, the model's shape asks for {shape}")
     unknown = sorted(set(found) - set(expected))
     if unknown or not expected:
-        raise ValueError(
+        raise InputError(
             f"{where}: tensor {(unknown or ['lora_A'])[0]} has no place in this model, or there is none"
         )

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from jaxlab.core.check import InputError
 from jaxlab.language._config_keys import ROPE_KEYS
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._key_rules import check_keys, shown
@@ -19,11 +20,11 @@ def read_rope(
     rope = config.get(name) or {}
     where = f"{file}: {name}"
     if not isinstance(rope, Mapping):
-        raise ValueError(f"{where} is {shown(rope)}: it must be a JSON object")
+        raise InputError(f"{where} is {shown(rope)}: it must be a JSON object")
     kind = rope.get("rope_type", rope.get("type", "default"))
     kind = "default" if kind is None else kind
     if kind not in list(ROPE_KEYS) or rope.get("type", kind) != kind:
-        raise ValueError(
+        raise InputError(
             f"{where} is {shown(dict(rope))}: its rope_type must be one of {', '.join(ROPE_KEYS)}"
         )
     check_keys(where, rope, ROPE_KEYS[kind])
@@ -35,7 +36,7 @@ def read_rope(
     try:
         return base, _scaling(where, kind, said, context)
     except ValueError as error:
-        raise ValueError(str(error) if str(file) in str(error) else f"{where}: {error}") from None
+        raise InputError(str(error) if str(file) in str(error) else f"{where}: {error}") from None
 
 
 def _scaling(where: str, kind: str, said: Mapping[str, Any], context: int) -> RopeScaling:
@@ -44,7 +45,7 @@ def _scaling(where: str, kind: str, said: Mapping[str, Any], context: int) -> Ro
 
     original = said.get("original_max_position_embeddings", context)
     if type(original) is not int:
-        raise ValueError(
+        raise InputError(
             f"{where}: original_max_position_embeddings is {shown(original)}: it must be a whole number"
         )
     if kind == "linear":
@@ -65,7 +66,7 @@ def _scaling(where: str, kind: str, said: Mapping[str, Any], context: int) -> Ro
         )
     truncate = said.get("truncate", True)
     if type(truncate) is not bool:
-        raise ValueError(f"{where}: truncate is {shown(truncate)}: it must be true or false")
+        raise InputError(f"{where}: truncate is {shown(truncate)}: it must be true or false")
     if attention is None and said.get("mscale") and said.get("mscale_all_dim"):
         attention = _strength(factor, number("mscale")) / _strength(factor, number("mscale_all_dim"))
     fast, slow = (  # zero means the default in transformers
@@ -83,13 +84,13 @@ def _strength(factor: float, scale: float) -> float:
 
 def _positive(where: str, key: str, value: Any) -> float:
     if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise ValueError(f"{where}: {key} is {shown(value)}: it must be a positive number")
+        raise InputError(f"{where}: {key} is {shown(value)}: it must be a positive number")
     return float(value)
 
 
 def _numbers(where: str, key: str, values: Any) -> tuple[float, ...]:
     if not isinstance(values, list):
-        raise ValueError(f"{where}: {key} is {shown(values)}: it must be a list of numbers")
+        raise InputError(f"{where}: {key} is {shown(values)}: it must be a list of numbers")
     return tuple(_positive(where, key, value) for value in values)
 
 
@@ -128,7 +129,7 @@ def written_rope(model: Decoder) -> dict[str, Any]:
         rope["attention_factor"] = scaling.attention_factor
     elif scaling.amplitude != 1 and scaling.kind not in ("yarn", "longrope"):
         factor = scaling.attention_factor
-        raise ValueError(
+        raise InputError(
             f"rope scaling {scaling.kind!r} with attention_factor {factor} has no name in transformers"
         )
     return {"max_position_embeddings": context, "rope_theta": model.rope_base, "rope_scaling": rope}

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 _KINDS = ("linear", "dynamic", "yarn", "llama3", "longrope")
 
 
@@ -63,7 +65,7 @@ class RopeScaling:
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
-            raise ValueError(f"rope scaling is {self.kind!r}: it must be one of {', '.join(_KINDS)}")
+            raise InputError(f"rope scaling is {self.kind!r}: it must be one of {', '.join(_KINDS)}")
         positive = {"factor": (self.factor,)}
         if self.attention_factor is not None:
             positive["attention_factor"] = (self.attention_factor,)
@@ -77,17 +79,17 @@ class RopeScaling:
         for name, values in positive.items():
             for value in values:
                 if not 0 < value < math.inf:
-                    raise ValueError(
+                    raise InputError(
                         f"{name} of rope scaling {self.kind!r} is {value}: it must be a positive number"
                     )
         if self.kind != "linear" and (self.original_context is None or self.original_context < 2):
-            raise ValueError(
+            raise InputError(
                 f"original_context of rope scaling {self.kind!r} is {self.original_context}: it must be at least 2"
             )
         for low, high in (("low_frequency_factor", "high_frequency_factor"), ("beta_slow", "beta_fast")):
             if not getattr(self, low) < getattr(self, high):
                 values = f"{getattr(self, low)} and {getattr(self, high)}"
-                raise ValueError(
+                raise InputError(
                     f"{low} and {high} of rope scaling are {values}: the first must be the smaller one"
                 )
 
@@ -110,14 +112,14 @@ class RopeScaling:
     def check(self, head_dim: int, base: float) -> None:
         """One line about a head or a base for which the frequencies are not defined."""
         if self.kind == "dynamic" and head_dim < 4:
-            raise ValueError(f"head_dim is {head_dim}: dynamic rope scaling needs at least 4")
+            raise InputError(f"head_dim is {head_dim}: dynamic rope scaling needs at least 4")
         if self.kind == "yarn" and base <= 1:
-            raise ValueError(f"rope_base is {base}: YaRN needs one above 1")
+            raise InputError(f"rope_base is {base}: YaRN needs one above 1")
         if self.kind == "longrope":
             for name in ("short_factors", "long_factors"):
                 count = len(getattr(self, name))
                 if count != head_dim // 2:
-                    raise ValueError(
+                    raise InputError(
                         f"{name} of rope scaling are {count} numbers: half of head_dim is {head_dim // 2}"
                     )
 

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 DTYPES = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
@@ -37,23 +39,23 @@ class Entry(NamedTuple):
 def read_entries(file: pathlib.Path) -> dict[str, Entry]:
     """Every tensor of a file, after the header and the file's length have been checked; no data is read."""
     if not file.is_file():
-        raise ValueError(f"{file} does not exist")
+        raise InputError(f"{file} does not exist")
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > min(size - 8, _LARGEST_HEADER):
-            raise ValueError(f"{file} is not a whole safetensors file: {size} bytes, header of {length}")
+            raise InputError(f"{file} is not a whole safetensors file: {size} bytes, header of {length}")
         try:
             header = dict(json.loads(stream.read(length)))
         except (ValueError, TypeError, RecursionError):
-            raise ValueError(f"{file} is not a safetensors file: its header is not a JSON object") from None
+            raise InputError(f"{file} is not a safetensors file: its header is not a JSON object") from None
     header.pop("__metadata__", None)
     entries, end = {}, 0
     for name, fields in header.items():
         entries[name], stop = _entry(file, 8 + length, name, fields)
         end = max(end, stop)
     if 8 + length + end != size:
-        raise ValueError(
+        raise InputError(
             f"{file} has {size} bytes and its header speaks of {8 + length + end}: damaged or truncated"
         )
     return entries
@@ -63,13 +65,13 @@ def _entry(file: pathlib.Path, base: int, name: str, fields: Any) -> tuple[Entry
     try:
         dtype, shape, (start, stop) = fields["dtype"], tuple(fields["shape"]), fields["data_offsets"]
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{file}: the header's entry of {name} is broken") from None
+        raise InputError(f"{file}: the header's entry of {name} is broken") from None
     if dtype not in DTYPES:
-        raise ValueError(f"{file}: {name} has type {dtype}: it must be {', '.join(DTYPES)}")
+        raise InputError(f"{file}: {name} has type {dtype}: it must be {', '.join(DTYPES)}")
     if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)):
-        raise ValueError(f"{file}: the header's entry of {name} is broken")
+        raise InputError(f"{file}: the header's entry of {name} is broken")
     if math.prod(shape) * DTYPES[dtype].itemsize != stop - start:
-        raise ValueError(f"{file}: {name} has shape {shape} of {dtype} and {stop - start} bytes")
+        raise InputError(f"{file}: {name} has shape {shape} of {dtype} and {stop - start} bytes")
     return Entry(file, DTYPES[dtype], shape, base + start), stop
 
 
@@ -82,7 +84,7 @@ def write_tensors(
     """Write tensors of one type, each asked for when its turn comes; the file appears whole or not at all."""
     kind = next((kind for kind, known in DTYPES.items() if known == dtype), None)
     if kind is None:
-        raise ValueError(f"dtype is {dtype}: it must be one of {', '.join(map(str, DTYPES.values()))}")
+        raise InputError(f"dtype is {dtype}: it must be one of {', '.join(map(str, DTYPES.values()))}")
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in shapes.items():
         start, end = end, end + math.prod(shape) * dtype.itemsize

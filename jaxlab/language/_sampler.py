@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import MASKED_LOGIT, as_float
-from jaxlab.core._check import as_bool, as_integers
+from jaxlab.core.check import InputError, as_bool, as_integers
 from jaxlab.language._decoder import Cache, Decoder, Params, pack_for_decoding, token_positions
 from jaxlab.language._padding import left_padded
 from jaxlab.language._sharding import gathered
@@ -75,7 +75,7 @@ def filter_logits(
     """
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     if temperature == 0:
-        raise ValueError("temperature is 0: take the argmax, there is no distribution to filter")
+        raise InputError("temperature is 0: take the argmax, there is no distribution to filter")
     scores = as_float(logits) / temperature
     remove = lambda keep: jnp.where(keep | jnp.isnan(scores), scores, MASKED_LOGIT)
     if top_k is not None and top_k < scores.shape[-1]:
@@ -109,13 +109,13 @@ def check_sampling(
     >>> check_sampling(temperature=1.0, top_p=0.9)
     """
     if not temperature >= 0:
-        raise ValueError(f"temperature is {temperature}: it must be positive, or 0 for greedy decoding")
+        raise InputError(f"temperature is {temperature}: it must be positive, or 0 for greedy decoding")
     if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k}: it must be at least 1, or None")
+        raise InputError(f"top_k is {top_k}: it must be at least 1, or None")
     if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}: it must lie in (0, 1], or be None")
+        raise InputError(f"top_p is {top_p}: it must lie in (0, 1], or be None")
     if min_p is not None and not 0 <= min_p <= 1:
-        raise ValueError(f"min_p is {min_p}: it must lie in [0, 1], or be None")
+        raise InputError(f"min_p is {min_p}: it must lie in [0, 1], or be None")
 
 
 def sample(
@@ -274,15 +274,15 @@ def _check_lengths(
 ) -> None:
     shape = jnp.shape(prompts)
     if len(shape) != 2 or shape[1] == 0:
-        raise ValueError(f"prompts {shape} must be [B, T] with at least one position")
+        raise InputError(f"prompts {shape} must be [B, T] with at least one position")
     if jnp.shape(prompt_mask) != shape:
-        raise ValueError(f"prompt_mask {jnp.shape(prompt_mask)} must have the shape of prompts, {shape}")
+        raise InputError(f"prompt_mask {jnp.shape(prompt_mask)} must have the shape of prompts, {shape}")
     sizes = (("max_new_tokens", max_new_tokens), ("segment", segment), ("num_samples", num_samples))
     for name, value in sizes:
         if value < 1:
-            raise ValueError(f"{name} is {value}: it must be at least 1")
+            raise InputError(f"{name} is {value}: it must be at least 1")
     if shape[1] + max_new_tokens > model.context:
-        raise ValueError(
+        raise InputError(
             f"{shape[1]} prompt positions and {max_new_tokens} new tokens exceed the model's context, "
             f"{model.context}"
         )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._layer_stack import unstacked
 from jaxlab.language._layers import LowRank
@@ -55,22 +56,22 @@ def check_tensors(
     expected = {}
     for name, slot in slots(model, names):
         if name not in found:
-            raise ValueError(f"{where}: tensor {name} is missing, it should be {slot.shape}")
+            raise InputError(f"{where}: tensor {name} is missing, it should be {slot.shape}")
         if tuple(found[name]) != slot.shape:
-            raise ValueError(
+            raise InputError(
                 f"{where}: tensor {name} is {tuple(found[name])}, the model's shape asks for {slot.shape}"
             )
         expected[name] = slot
     unknown = sorted(set(found) - set(expected) - set(ignored))
     if unknown:
-        raise ValueError(f"{where}: tensor {unknown[0]} has no place in this model ({len(unknown)} such)")
+        raise InputError(f"{where}: tensor {unknown[0]} has no place in this model ({len(unknown)} such)")
     return expected
 
 
 def float_dtype(dtype: Any) -> np.dtype:
     """The numpy type that parameters are asked to have."""
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"dtype is {jnp.dtype(dtype)}: parameters are floating point numbers")
+        raise InputError(f"dtype is {jnp.dtype(dtype)}: parameters are floating point numbers")
     return jnp.dtype(dtype)
 
 
@@ -91,20 +92,20 @@ def check_params(model: Decoder, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with layers as a tuple, or one line about the first that does not fit the model."""
     params = {**params, "layers": unstacked(params["layers"])}
     if len(params["layers"]) != model.num_layers:
-        raise ValueError(f"params have {len(params['layers'])} layers: the model has {model.num_layers}")
+        raise InputError(f"params have {len(params['layers'])} layers: the model has {model.num_layers}")
     expected, found = _flat(model.shapes(), is_leaf=_is_leaf), _flat(params, is_leaf=_is_leaf)
     for path, leaf in found.items():
         if isinstance(leaf, LowRank):
-            raise ValueError(f"params{path} carries an adapter: call merge_lora first")
+            raise InputError(f"params{path} carries an adapter: call merge_lora first")
         if path not in expected:
-            raise ValueError(
+            raise InputError(
                 f"params{path} has no place in this model (packed parameters cannot be taken apart)"
             )
     for path, shape in expected.items():
         if path not in found:
-            raise ValueError(f"params{path} is missing, it should be {shape}")
+            raise InputError(f"params{path} is missing, it should be {shape}")
         if tuple(found[path].shape) != shape:
-            raise ValueError(
+            raise InputError(
                 f"params{path} is {tuple(found[path].shape)}, the model's shape asks for {shape}"
             )
     return params

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, vary_alike
+from jaxlab.core.check import InputError
 from jaxlab.language._vocabulary_chunks import (
     Chunks,
     Normalizer,
@@ -64,20 +65,20 @@ def token_divergence(
     check_matrix("hidden", hidden, "matrix", matrix)
     check_matrix("teacher_hidden", teacher_hidden, "teacher_matrix", teacher_matrix)
     if hidden.shape[:-1] != teacher_hidden.shape[:-1]:
-        raise ValueError(
+        raise InputError(
             f"hidden {hidden.shape} and teacher_hidden {teacher_hidden.shape} must agree but for the last axis"
         )
     if matrix.shape[1] != teacher_matrix.shape[1]:
-        raise ValueError(
+        raise InputError(
             f"the student's vocabulary has {matrix.shape[1]} tokens and the teacher's {teacher_matrix.shape[1]}: "
             "a divergence needs the same one"
         )
     if kind not in ("forward_kl", "reverse_kl", "jsd"):
-        raise ValueError(f"kind is {kind!r}: it must be 'forward_kl', 'reverse_kl' or 'jsd'")
+        raise InputError(f"kind is {kind!r}: it must be 'forward_kl', 'reverse_kl' or 'jsd'")
     if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}: it must be positive")
+        raise InputError(f"temperature is {temperature}: it must be positive")
     if not 0.0 <= beta <= 1.0:
-        raise ValueError(f"beta is {beta}: it must lie in [0, 1]")
+        raise InputError(f"beta is {beta}: it must lie in [0, 1]")
     if kind == "jsd" and beta in (0.0, 1.0):  # as `core.jsd` has it
         kind = "reverse_kl" if beta else "forward_kl"
     leading = hidden.shape[:-1]

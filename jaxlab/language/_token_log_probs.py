@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, vary_alike
-from jaxlab.core._check import as_integers
+from jaxlab.core.check import InputError, as_integers
 from jaxlab.language._vocabulary_chunks import (
     Chunks,
     Normalizer,
@@ -189,10 +189,10 @@ def _flat_statistics(
     with_entropy: bool,
 ) -> tuple[jax.Array, jax.Array]:
     if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}: it must be positive")
+        raise InputError(f"temperature is {temperature}: it must be positive")
     check_matrix("hidden", hidden, "matrix", matrix)
     if np.shape(tokens) != hidden.shape[:-1]:
-        raise ValueError(f"tokens {np.shape(tokens)} must have the leading shape of hidden, {hidden.shape}")
+        raise InputError(f"tokens {np.shape(tokens)} must have the leading shape of hidden, {hidden.shape}")
     tokens = as_integers("tokens", tokens, "token ids", matrix.shape[1], ignore="a token to leave out")
     chunks = cut(matrix.shape[1], math.prod(tokens.shape), matrix.shape[0], chunk)
     if tokens.size == 0:

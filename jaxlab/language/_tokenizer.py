@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._chat_template import plain, plain_dicts, plain_messages, render
 from jaxlab.language._texts import check_texts
 
@@ -91,7 +92,7 @@ class Tokenizer:
           ValueError: what is not a text.
         """
         if not isinstance(text, str):
-            raise ValueError(f"encode takes one text, got {text!r:.80}; several are for encode_batch")
+            raise InputError(f"encode takes one text, got {text!r:.80}; several are for encode_batch")
         return self.backend.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
@@ -130,16 +131,16 @@ class Tokenizer:
             is no such id.
         """
         if side not in ("left", "right"):
-            raise ValueError(f"side must be 'left' or 'right', got {side!r}")
+            raise InputError(f"side must be 'left' or 'right', got {side!r}")
         if bos and self.bos_id is None:
-            raise ValueError("bos is True: this tokenizer has no id that begins a sequence")
+            raise InputError("bos is True: this tokenizer has no id that begins a sequence")
         texts = check_texts(texts)
         tokens = np.full((len(texts), length), self.pad_id, np.int32)
         mask = np.zeros((len(texts), length), bool)
         for row, encoding in enumerate(self.backend.encode_batch(texts, add_special_tokens=False)):
             ids = [self.bos_id] * bos + encoding.ids + [self.eos_id] * eos
             if len(ids) > length:
-                raise ValueError(
+                raise InputError(
                     f"text {row} has {len(ids)} tokens, more than length {length}: {texts[row][:60]!r}"
                 )
             where = slice(length - len(ids), length) if side == "left" else slice(0, len(ids))
@@ -178,7 +179,7 @@ class Tokenizer:
         """
         for name in variables:
             if name in _NOT_OF_TEXT:
-                raise ValueError(
+                raise InputError(
                     f"chat has no {name!r}: it gives text, to which one may add, for encode_batch"
                 )
         return render(
@@ -198,21 +199,21 @@ class Tokenizer:
         if isinstance(known, Mapping):
             name = given or ("tool_use" if tools is not None and "tool_use" in known else "default")
             if name not in known and "{" not in name:
-                raise ValueError(f"there is no chat template {name!r}: chat_template may be {sorted(known)}")
+                raise InputError(f"there is no chat template {name!r}: chat_template may be {sorted(known)}")
             return known.get(name, name)
         if known is None and given is None:
-            raise ValueError("this tokenizer has no chat template")
+            raise InputError("this tokenizer has no chat template")
         return known if given is None else given
 
 
 def _an_id(name: str, value: Any, vocab_size: int | None = None) -> int:
     """A Python integer out of any kind of integer."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ValueError(f"{name} is {value!r:.80}: it must be a token's id")
+        raise InputError(f"{name} is {value!r:.80}: it must be a token's id")
     value = operator.index(value)
     if value < 0 or (vocab_size is not None and value >= vocab_size):
         known = "" if vocab_size is None else f" below {vocab_size}"
-        raise ValueError(f"{name} is {value}: it must be a token's id{known}")
+        raise InputError(f"{name} is {value}: it must be a token's id{known}")
     return value
 
 
@@ -238,8 +239,8 @@ def check_vocabulary(model: Any, other: Any) -> None:
     """
     ours, theirs = model.vocab_size, other.vocab_size
     if not hasattr(other, "encode") and ours != theirs:
-        raise ValueError(f"the models have vocabularies of {ours} and {theirs} ids: they must be the same")
+        raise InputError(f"the models have vocabularies of {ours} and {theirs} ids: they must be the same")
     if ours < theirs:
-        raise ValueError(
+        raise InputError(
             f"the model has a vocabulary of {ours} ids and the tokenizer of {theirs}: it must not be smaller"
         )

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxlab.core.check import InputError
 from jaxlab.language._ends import as_ids
 from jaxlab.language._extras import require
 from jaxlab.language._hugging_face_config import read_json, write_json
@@ -46,16 +47,16 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
         return tokenizer_of_gguf(path)
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
-        raise ValueError(f"{file} does not exist")
+        raise InputError(f"{file} does not exist")
     try:
         backend = require("tokenizers").Tokenizer.from_file(str(file))
     except ModuleNotFoundError:
         raise
     except Exception as error:  # the package raises nothing more precise
-        raise ValueError(f"{file} is not a tokenizer: {' '.join(str(error).split())}") from None
+        raise InputError(f"{file} is not a tokenizer: {' '.join(str(error).split())}") from None
     dropout = getattr(backend.model, "dropout", None)
     if dropout:
-        raise ValueError(f"{file}: dropout is {dropout:.3g}: the same text would have other ids each time")
+        raise InputError(f"{file}: dropout is {dropout:.3g}: the same text would have other ids each time")
     padding = (backend.padding or {}).get("pad_token")
     backend.no_padding()
     backend.no_truncation()
@@ -86,7 +87,7 @@ def save_tokenizer(path: str | os.PathLike[str], tokenizer: Tokenizer) -> None:
     'yes'
     """
     if not isinstance(tokenizer, Tokenizer):
-        raise ValueError(f"only a Tokenizer has a form in files, got {type(tokenizer).__name__}")
+        raise InputError(f"only a Tokenizer has a form in files, got {type(tokenizer).__name__}")
     folder = pathlib.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "tokenizer.json", tokenizer.backend.to_str(pretty=True))
@@ -115,7 +116,7 @@ def _write_templates(folder: pathlib.Path, template: str | Mapping[str, str] | N
     named = dict(template) if isinstance(template, Mapping) else {"default": template} if template else {}
     for name in named:
         if pathlib.Path(name).name != name:
-            raise ValueError(f"the chat template {name!r} cannot be a file's name")
+            raise InputError(f"the chat template {name!r} cannot be a file's name")
     files = {
         folder / (_DEFAULT if name == "default" else f"{_NAMED}/{name}.jinja"): named[name] for name in named
     }
@@ -153,19 +154,19 @@ def _with_special_ids(backend: Any, folder: pathlib.Path, padding: str | None) -
     special = {**named, **{f"additional_special_tokens[{i}]": _text(token) for i, token in enumerate(others)}}
     for key, text in special.items():
         if backend.token_to_id(text) is None:
-            raise ValueError(f"{file}: {key} is {text!r}, which is not in the vocabulary")
+            raise InputError(f"{file}: {key} is {text!r}, which is not in the vocabulary")
         if text not in added:
             backend.add_tokens([library.AddedToken(text, special=True)])
 
     for key in SPECIAL_TOKENS:
         given, text = config.get(f"{key}_id"), named.get(key)
         if given is not None and (text is None or given != backend.token_to_id(text)):
-            raise ValueError(f"{file}: {key}_id is {given!r:.80}, but {key} is {text!r}")
+            raise InputError(f"{file}: {key}_id is {given!r:.80}, but {key} is {text!r}")
 
     ends = _ends(folder)
     pad, bos, eos = (backend.token_to_id(named.get(f"{kind}_token", "")) for kind in ("pad", "bos", "eos"))
     if eos is None and not ends:
-        raise ValueError(f"{file} names no eos_token")
+        raise InputError(f"{file} names no eos_token")
     eos = ends[0] if eos is None else eos
     return Tokenizer(
         backend, eos if pad is None else pad, bos, eos, _chat_template(file, folder, config), ends, named
@@ -205,7 +206,7 @@ def _named_tokens(file: pathlib.Path, config: Mapping[str, Any]) -> dict[str, st
         pairs += list(config[key].items()) if isinstance(config.get(key), Mapping) else []
     for key, value in pairs:
         if value is not None and not isinstance(_text(value), str):
-            raise ValueError(f"{file}: {key} is {value!r:.80}: it must be a text")
+            raise InputError(f"{file}: {key} is {value!r:.80}: it must be a text")
     return {key: _text(value) for key, value in pairs if value is not None}
 
 
@@ -219,11 +220,11 @@ def _check_spaces(file: pathlib.Path, config: Mapping[str, Any], backend: Any) -
     asked = config.get("add_prefix_space")
     for part in _parts(json.loads(backend.pre_tokenizer.__getstate__()) if backend.pre_tokenizer else {}):
         if part.get("type") == "ByteLevel" and asked not in (None, part["add_prefix_space"]):
-            raise ValueError(
+            raise InputError(
                 f"{file}: add_prefix_space is {asked}: tokenizer.json says {part['add_prefix_space']}"
             )
     if config.get("clean_up_tokenization_spaces") and type(backend.model).__name__ != "BPE":
-        raise ValueError(f"{file}: clean_up_tokenization_spaces is True: only False is supported")
+        raise InputError(f"{file}: clean_up_tokenization_spaces is True: only False is supported")
 
 
 def _parts(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -237,12 +238,12 @@ def _add_tokens(file: pathlib.Path, backend: Any, decoder: Mapping[str, Any]) ->
     library = require("tokenizers")
     for number, token in sorted(decoder.items(), key=lambda pair: int(pair[0])):
         if not isinstance(token, Mapping) or not isinstance(token.get("content"), str):
-            raise ValueError(f"{file}: added_tokens_decoder[{number}] is {token!r:.80}: it must be a token")
+            raise InputError(f"{file}: added_tokens_decoder[{number}] is {token!r:.80}: it must be a token")
         text, flags = token["content"], {flag: token[flag] for flag in _FLAGS[1:] if flag in token}
         known = backend.token_to_id(text)
         found = backend.get_vocab_size(with_added_tokens=True) if known is None else known
         if found != int(number):
-            raise ValueError(f"{file}: added_tokens_decoder[{number}] is {text!r}, whose id is {found}")
+            raise InputError(f"{file}: added_tokens_decoder[{number}] is {text!r}, whose id is {found}")
         backend.add_tokens([library.AddedToken(text, **flags)])
 
 
@@ -268,11 +269,11 @@ def _chat_template(
         try:
             template = {each["name"]: each["template"] for each in template}
         except (TypeError, KeyError):
-            raise ValueError(
+            raise InputError(
                 f"{file}: chat_template is {template!r:.80}: each needs name and template"
             ) from None
     if isinstance(template, Mapping) and set(template) == {"default"}:
         template = template["default"]
     if not (template is None or isinstance(template, (str, Mapping))):
-        raise ValueError(f"{file}: chat_template is {template!r:.80}: it must be a text")
+        raise InputError(f"{file}: chat_template is {template!r:.80}: it must be a text")
     return template

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxlab.core.check import InputError
 from jaxlab.language._ends import control_ends
 from jaxlab.language._extras import require
 from jaxlab.language._gguf_file import read_gguf
@@ -40,23 +41,23 @@ def tokenizer_of_gguf(path: pathlib.Path) -> Tokenizer:
     metadata = read_gguf(path, tensors=False).metadata
     get = lambda key: metadata.get(f"tokenizer.ggml.{key}")
     if get("model") != "gpt2":
-        raise ValueError(
+        raise InputError(
             f"{path}: tokenizer.ggml.model is {get('model')!r}: only 'gpt2', byte-level BPE, is supported"
         )
     own = {key: value for key, value in metadata.items() if key.startswith("tokenizer.")}
     check_keys(path, own, GGUF_TOKENIZER_KEYS)
     tokens, merges, kinds = get("tokens"), get("merges"), get("token_type") or []
     if not isinstance(tokens, list) or not isinstance(merges, list) or len(set(tokens)) < len(tokens):
-        raise ValueError(f"{path}: tokenizer.ggml.tokens or merges are missing, or a token occurs twice")
+        raise InputError(f"{path}: tokenizer.ggml.tokens or merges are missing, or a token occurs twice")
     ids = {kind: get(f"{kind}_token_id") for kind in (*_NAMES, "eot", "eom")}
     ids = {kind: token for kind, token in ids.items() if token is not None}
     for kind, token in ids.items():
         if not 0 <= token < len(tokens):
-            raise ValueError(
+            raise InputError(
                 f"{path}: tokenizer.ggml.{kind}_token_id is {token}: there are {len(tokens)} tokens"
             )
     if "eos" not in ids:
-        raise ValueError(f"{path}: tokenizer.ggml.eos_token_id is missing")
+        raise InputError(f"{path}: tokenizer.ggml.eos_token_id is missing")
     backend = _byte_level_bpe(path, tokens, merges, get("pre"))
     _add_special(backend, tokens, kinds)
     named = {f"{_NAMES[kind]}_token": tokens[token] for kind, token in ids.items() if kind in _NAMES}
@@ -77,7 +78,7 @@ def _templates(metadata: Mapping[str, Any]) -> str | dict[str, str] | None:
 def _byte_level_bpe(path: pathlib.Path, tokens: Sequence[str], merges: Sequence[str], pre: str | None) -> Any:
     library = require("tokenizers")
     if pre not in _CUTS:
-        raise ValueError(
+        raise InputError(
             f"{path}: tokenizer.ggml.pre is {pre!r}: it must be 'smollm', 'gpt-2' or 'qwen2', or else 'llama-bpe'"
         )
     vocabulary = {token: i for i, token in enumerate(tokens)}
@@ -86,7 +87,7 @@ def _byte_level_bpe(path: pathlib.Path, tokens: Sequence[str], merges: Sequence[
         (pair for pair in pairs if len(pair) != 2 or not {*pair, "".join(pair)} <= vocabulary.keys()), None
     )
     if broken is not None:
-        raise ValueError(f"{path}: merge {' '.join(broken)!r} speaks of tokens that are not there")
+        raise InputError(f"{path}: merge {' '.join(broken)!r} speaks of tokens that are not there")
     whole = _CUTS[pre] is _CUTS["llama-bpe"]  # words of the vocabulary are not put together out of pieces
     backend = library.Tokenizer(library.models.BPE(vocabulary, pairs, ignore_merges=whole))
     cuts = [library.pre_tokenizers.Split(library.Regex(cut), "isolated") for cut in _CUTS[pre]]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import MASKED_LOGIT, as_float
+from jaxlab.core.check import InputError
 
 _CHUNK_BYTES = 64 * 2**20
 """Logits of a chunk by default: large enough for full speed, small beside the matrix of a real vocabulary."""
@@ -35,7 +36,7 @@ class Chunks(NamedTuple):
 def cut(vocabulary: int, rows: int, width: int, chunk: int | None) -> Chunks:
     """Chunks of about `chunk` tokens; None: as many as 64 MB of logits hold, or as the hidden vectors are wide."""
     if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk is {chunk}: it must be at least 1 token")
+        raise InputError(f"chunk is {chunk}: it must be at least 1 token")
     most = chunk or max(_CHUNK_BYTES // (4 * max(rows, 1)), width)
     least = math.ceil(vocabulary / most)
     near = (count for count in range(least, min(2 * least, vocabulary) + 1) if vocabulary % count == 0)
@@ -163,6 +164,6 @@ def expected_difference(
 def check_matrix(name: str, hidden: jax.Array, matrix_name: str, matrix: jax.Array) -> None:
     """A line for hidden vectors and a matrix that do not fit each other."""
     if matrix.ndim != 2 or hidden.ndim < 1 or hidden.shape[-1] != matrix.shape[0]:
-        raise ValueError(
+        raise InputError(
             f"{name} {hidden.shape} and {matrix_name} {matrix.shape} must be [..., d] and [d, V]"
         )

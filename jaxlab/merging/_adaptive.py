@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, entropy, masked_mean
-from jaxlab.core._check import check_together
 from jaxlab.core._reduce import AxisName, as_mask
+from jaxlab.core.check import InputError, check_together
 
 
 def adamerging_loss(
@@ -41,7 +41,7 @@ def adamerging_loss(
     2.7726
     """
     if np.ndim(logits) != 3:
-        raise ValueError(f"logits {np.shape(logits)} must be [K, B, C]: tasks, inputs, classes")
+        raise InputError(f"logits {np.shape(logits)} must be [K, B, C]: tasks, inputs, classes")
     logits = as_float(logits)
     valid = jnp.broadcast_to(as_mask(where, logits.shape[:-1]), logits.shape[:-1])
     safe = jnp.where(valid[..., None], logits, 0.0)
@@ -104,9 +104,9 @@ def initial_coefficients(pretrained: Any, num_tasks: int, *, per: str = "layer",
     [0.5, 0.5]
     """
     if per not in ("task", "layer"):
-        raise ValueError(f"per is {per!r}: it must be task or layer")
+        raise InputError(f"per is {per!r}: it must be task or layer")
     if num_tasks < 1:
-        raise ValueError(f"num_tasks is {num_tasks}: it must be at least 1")
+        raise InputError(f"num_tasks is {num_tasks}: it must be at least 1")
     # Arrays of their own: leaves that share a buffer cannot be donated.
     start = lambda _: jnp.full(num_tasks, value, jnp.float32)
     return start(None) if per == "task" else jax.tree.map(start, pretrained)

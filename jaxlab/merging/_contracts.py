@@ -5,12 +5,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 
 def check_structures(first: Any, second: Any, first_name: str, second_name: str) -> None:
     """Two pytrees of parameters have the same leaves."""
     a, b = jax.tree.structure(first), jax.tree.structure(second)
     if a != b:
-        raise ValueError(
+        raise InputError(
             f"{first_name} and {second_name} must be pytrees of the same structure, got {a} and {b}"
         )
 
@@ -19,9 +21,9 @@ def stack_size(task_vectors: Any) -> int:
     """K, the leading axis that every leaf shares, at least 1."""
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(task_vectors)]
     if not shapes or any(not shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
-        raise ValueError(f"task_vectors must be leaves [K, ...] with the same K, got shapes {shapes}")
+        raise InputError(f"task_vectors must be leaves [K, ...] with the same K, got shapes {shapes}")
     if not shapes[0][0]:
-        raise ValueError(f"task_vectors must hold at least one task, got shapes {shapes}")
+        raise InputError(f"task_vectors must hold at least one task, got shapes {shapes}")
     if jax.tree.structure(task_vectors) == jax.tree.structure(0) and len(shapes[0]) < 2:
-        raise ValueError(f"task_vectors must be [K, P], one row per task, got shape {shapes[0]}")
+        raise InputError(f"task_vectors must be [K, P], one row per task, got shape {shapes[0]}")
     return shapes[0][0]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
+from jaxlab.core.check import InputError
 from jaxlab.merging._contracts import check_structures, stack_size
 
 
@@ -36,7 +37,7 @@ def task_vector(fine_tuned: Any, pretrained: Any) -> Any:
 
     def subtract(tuned: jax.Array, start: jax.Array) -> jax.Array:
         if np.shape(start) not in (np.shape(tuned), np.shape(tuned)[1:]):
-            raise ValueError(
+            raise InputError(
                 f"fine_tuned {np.shape(tuned)} must be [...] or [K, ...] of pretrained {np.shape(start)}"
             )
         return as_float(tuned) - as_float(start)
@@ -80,7 +81,7 @@ def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
     def add(start: jax.Array, taus: jax.Array, weights: jax.Array) -> jax.Array:
         start, weights = jnp.asarray(start), as_float(weights)
         if np.shape(taus)[1:] != start.shape or weights.shape not in ((), (count,)):
-            raise ValueError(
+            raise InputError(
                 f"task_vectors {np.shape(taus)} must be [K, ...] of pretrained {start.shape}, and "
                 f"coefficients {weights.shape} a scalar or [K] = ({count},)"
             )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxlab.core import as_float
 from jaxlab.core._values import concrete
+from jaxlab.core.check import InputError
 from jaxlab.merging._contracts import stack_size
 
 
@@ -41,9 +42,9 @@ def ties_select(task_vectors: Any, *, keep: float = 0.2, authors_code: bool = Fa
     [[3.0, -1.0, 0.0], [0.0, -1.0, 0.0]]
     """
     if concrete(keep) is None:
-        raise ValueError("keep must be static, not traced: it says how many entries there are to keep")
+        raise InputError("keep must be static, not traced: it says how many entries there are to keep")
     if not 0 < keep <= 1:
-        raise ValueError(f"keep must be in (0, 1], got {keep}")
+        raise InputError(f"keep must be in (0, 1], got {keep}")
     count = stack_size(task_vectors)
     floats = jax.tree.map(as_float, task_vectors)
     threshold, signs, majority = _election(floats, count, keep, authors_code)
@@ -88,7 +89,7 @@ def ties_merge(
     [3.0, -1.5, 0.0]
     """
     if reduce not in ("mean", "sum"):
-        raise ValueError(f"reduce is {reduce!r}: it must be mean or sum")
+        raise InputError(f"reduce is {reduce!r}: it must be mean or sum")
     survivors = ties_select(task_vectors, keep=keep, authors_code=authors_code)
     if reduce == "sum":
         return jax.tree.map(lambda x: x.sum(0), survivors)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 
 def interquartile_mean(scores: np.ndarray) -> float:
     """The mean of the middle half: a quarter of the numbers, rounded down, is cut off at each end.
@@ -51,7 +53,7 @@ def probability_of_improvement(scores: np.ndarray, other: np.ndarray) -> float:
     """
     scores, other = _runs_by_tasks(scores), _runs_by_tasks(other)
     if scores.shape[1] != other.shape[1]:
-        raise ValueError(
+        raise InputError(
             f"scores of {scores.shape[1]} tasks against {other.shape[1]}: they must be the same tasks"
         )
     difference = scores[:, None] - other[None]
@@ -120,7 +122,7 @@ def stratified_bootstrap(
 def _runs_by_tasks(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 2 or not scores.size:
-        raise ValueError(
+        raise InputError(
             f"scores have shape {scores.shape}: it must be [seeds, tasks], with at least one of each"
         )
     return scores

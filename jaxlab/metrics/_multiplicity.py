@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 
 def holm(p_values: np.ndarray) -> np.ndarray:
     """Holm's adjusted p-values: rejecting those below alpha errs anywhere with probability at most alpha.
@@ -80,7 +82,7 @@ def _adjusted(
     """Sorts, adjusts, and puts back in place."""
     p_values = np.asarray(p_values, np.float64)
     if p_values.ndim != 1 or ((p_values < 0) | (p_values > 1)).any():
-        raise ValueError(f"p_values of shape {p_values.shape}: a vector of numbers from 0 to 1 is needed")
+        raise InputError(f"p_values of shape {p_values.shape}: a vector of numbers from 0 to 1 is needed")
     tests = np.flatnonzero(~np.isnan(p_values))
     order = tests[np.argsort(p_values[tests], kind="stable")]
     adjusted = np.full(len(p_values), np.nan)

@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.special
 
+from jaxlab.core.check import InputError
+
 Resplit = tuple[int, int]
 
 
@@ -55,7 +57,7 @@ def variance_factor(seeds: int, *, resplit: Resplit | None = None) -> float:
         return 1 / seeds
     test, train = resplit
     if test < 1 or train < 1:
-        raise ValueError(f"resplit is {(test, train)}: n_test and n_train must be at least 1")
+        raise InputError(f"resplit is {(test, train)}: n_test and n_train must be at least 1")
     return 1 / seeds + test / train
 
 
@@ -114,7 +116,7 @@ def t_p_value(
       0.0742
     """
     if tail not in ("both", "above", "below"):
-        raise ValueError(f"tail is {tail!r}: it must be 'both', 'above' or 'below'")
+        raise InputError(f"tail is {tail!r}: it must be 'both', 'above' or 'below'")
     values = np.asarray(values, np.float64)
     count = values.shape[-1]
     if count < 2:
@@ -174,7 +176,7 @@ def percentile_p_value(replicates: np.ndarray, *, null: float = 0.0, tail: str =
       0.02
     """
     if tail not in ("both", "above", "below"):
-        raise ValueError(f"tail is {tail!r}: it must be 'both', 'above' or 'below'")
+        raise InputError(f"tail is {tail!r}: it must be 'both', 'above' or 'below'")
     replicates = np.asarray(replicates, np.float64)
     share = lambda beyond: (beyond.sum(axis=-1) + 1) / (replicates.shape[-1] + 1)
     above, below = share(replicates <= null), share(replicates >= null)

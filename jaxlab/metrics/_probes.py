@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from jaxlab.core import MASKED_LOGIT, as_float, cross_entropy, masked_mean, masked_std
-from jaxlab.core._check import IGNORED, as_integers, check_positive, full_mask
+from jaxlab.core.check import IGNORED, InputError, as_integers, check_positive, full_mask
 
 
 def standardize(features: jax.Array, reference: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
@@ -100,7 +100,7 @@ def linear_probe(
     """
     train_labels = _check_probe(train_features, train_labels, features, num_classes, where)
     if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+        raise InputError(f"steps must be at least 1, got {steps}")
     counts = _labelled(train_labels, num_classes, where)
     train_features, features = (jax.lax.stop_gradient(as_float(x)) for x in (train_features, features))
     mean, scale = _moments(train_features, counts)
@@ -164,7 +164,7 @@ def knn_probe(
     """
     train_labels = _check_probe(train_features, train_labels, features, num_classes, where)
     if neighbors < 1:
-        raise ValueError(f"neighbors must be at least 1, got {neighbors}")
+        raise InputError(f"neighbors must be at least 1, got {neighbors}")
     counts = _labelled(train_labels, num_classes, where)
     train_features, features = (jax.lax.stop_gradient(as_float(x)) for x in (train_features, features))
     mean, scale = _moments(train_features, counts)
@@ -216,7 +216,7 @@ def ridge_probe(
     check_positive("penalty", penalty)
     rows, given = np.shape(train_features)[0], np.shape(targets)
     if given[:1] != (rows,) or len(given) > 2:
-        raise ValueError(f"targets {given} must be [N] or [N, K] for train_features of {rows} rows")
+        raise InputError(f"targets {given} must be [N] or [N, K] for train_features of {rows} rows")
     counts = full_mask(where, (rows,), "rows of train_features")
     train_features, features = (jax.lax.stop_gradient(as_float(x)) for x in (train_features, features))
     targets = as_float(targets).reshape(rows, math.prod(given[1:])).astype(train_features.dtype)
@@ -237,7 +237,7 @@ def _labelled(labels: jax.Array, num_classes: int, where: jax.Array | None) -> j
 def _check_features(features: jax.Array, reference: jax.Array) -> None:
     ours, theirs = np.shape(features), np.shape(reference)
     if len(ours) != 2 or len(theirs) != 2 or ours[1] != theirs[1]:
-        raise ValueError(f"features {ours} and those of the training set {theirs} must be [M, F] and [N, F]")
+        raise InputError(f"features {ours} and those of the training set {theirs} must be [M, F] and [N, F]")
 
 
 def _check_probe(
@@ -249,9 +249,9 @@ def _check_probe(
 ) -> jax.Array:
     _check_features(features, train_features)
     if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        raise InputError(f"num_classes must be at least 1, got {num_classes}")
     if np.shape(labels) != np.shape(train_features)[:1]:
-        raise ValueError(
+        raise InputError(
             f"train_labels {np.shape(labels)} must be [N] of train_features {np.shape(train_features)}"
         )
     return as_integers("train_labels", labels, "class indices", num_classes, where=where, ignore=IGNORED)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, normalize
-from jaxlab.core._check import full_mask
+from jaxlab.core.check import InputError, full_mask
 
 
 def alignment(x: jax.Array, y: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
@@ -32,7 +32,7 @@ def alignment(x: jax.Array, y: jax.Array, *, where: jax.Array | None = None) -> 
     2.0
     """
     if jnp.ndim(x) != 2 or jnp.shape(x) != jnp.shape(y):
-        raise ValueError(f"x {jnp.shape(x)} and y {jnp.shape(y)} must have the same shape [N, D]")
+        raise InputError(f"x {jnp.shape(x)} and y {jnp.shape(y)} must have the same shape [N, D]")
     rows = full_mask(where, jnp.shape(x)[:1], "pairs")
     x, y = (jnp.where(rows[:, None], as_float(side), 0.0) for side in (x, y))
     return masked_mean(jnp.sum(jnp.square(normalize(x) - normalize(y)), axis=-1), where=rows)
@@ -117,6 +117,6 @@ def effective_rank(x: jax.Array, *, where: jax.Array | None = None) -> jax.Array
 def _rows(x: jax.Array, where: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """The vectors, 0 where they do not count, and which do."""
     if jnp.ndim(x) != 2:
-        raise ValueError(f"x must be [N, D], got {jnp.shape(x)}")
+        raise InputError(f"x must be [N, D], got {jnp.shape(x)}")
     rows = full_mask(where, jnp.shape(x)[:1], "rows of x")
     return jnp.where(rows[:, None], as_float(x), 0.0), rows

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.metrics._paired import standard_error
 
 
@@ -28,7 +29,7 @@ def runners_up(scores: np.ndarray) -> np.ndarray:
     """
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 2 or not scores.size:
-        raise ValueError(
+        raise InputError(
             f"scores have shape {scores.shape}: it must be [settings, seeds], with at least one of each"
         )
     means = scores.mean(axis=1)

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
+from jaxlab.core.check import InputError
+
 _IMPLEMENTATIONS = ("auto", "matmul", "lax")
 _PADDINGS = ("SAME", "VALID")
 
@@ -23,13 +25,13 @@ _PADDINGS = ("SAME", "VALID")
 def check_images(x: jax.Array) -> None:
     """One line for a batch that is not images."""
     if x.ndim != 4:
-        raise ValueError(f"images must be [B, H, W, C], got shape {x.shape}")
+        raise InputError(f"images must be [B, H, W, C], got shape {x.shape}")
 
 
 def check_volumes(x: jax.Array) -> None:
     """One line for a batch that is not volumes."""
     if x.ndim != 5:
-        raise ValueError(f"volumes must be [B, D, H, W, C], got shape {x.shape}")
+        raise InputError(f"volumes must be [B, D, H, W, C], got shape {x.shape}")
 
 
 CHECKS = {2: check_images, 3: check_volumes}
@@ -40,17 +42,17 @@ def _check_conv(x, kernel, strides, padding, implementation, dims=2) -> None:
     CHECKS[dims](x)
     if kernel.ndim != x.ndim or kernel.shape[-2] != x.shape[-1]:
         axes = "KH, KW" if dims == 2 else "KD, KH, KW"
-        raise ValueError(f"kernel must be [{axes}, {x.shape[-1]}, C_out], got {kernel.shape} for x {x.shape}")
+        raise InputError(f"kernel must be [{axes}, {x.shape[-1]}, C_out], got {kernel.shape} for x {x.shape}")
     if padding not in _PADDINGS:
-        raise ValueError(f"padding must be one of {_PADDINGS}, got {padding!r}")
+        raise InputError(f"padding must be one of {_PADDINGS}, got {padding!r}")
     if implementation not in _IMPLEMENTATIONS:
-        raise ValueError(f"implementation must be one of {_IMPLEMENTATIONS}, got {implementation!r}")
+        raise InputError(f"implementation must be one of {_IMPLEMENTATIONS}, got {implementation!r}")
     if len(strides) != dims or min(strides) < 1:
-        raise ValueError(
+        raise InputError(
             f"strides must be {'two' if dims == 2 else 'three'} integers of at least 1, got {strides}"
         )
     if padding == "VALID" and any(n < k for n, k in zip(x.shape[1:-1], kernel.shape[:-2])):
-        raise ValueError(f"VALID needs images no smaller than the kernel, got {x.shape} and {kernel.shape}")
+        raise InputError(f"VALID needs images no smaller than the kernel, got {x.shape} and {kernel.shape}")
 
 
 def _conv_matmul(x, kernel, strides, padding):

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from jaxlab.core.check import InputError
 from jaxlab.nets._conv import Conv, check_images
 from jaxlab.nets._head import Features, classify
 
@@ -63,7 +64,7 @@ class ConvNet(nn.Module, kw_only=True):
         check_images(x)
         smallest = 2 ** len(self.channels)
         if min(x.shape[1:3]) < smallest:
-            raise ValueError(f"{len(self.channels)} stages need {smallest}x{smallest} images, got {x.shape}")
+            raise InputError(f"{len(self.channels)} stages need {smallest}x{smallest} images, got {x.shape}")
         maps = []
         for channels in self.channels:
             conv = Conv(channels, self.kernel_size, dtype=self.dtype, implementation=self.implementation)

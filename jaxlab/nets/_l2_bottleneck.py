@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, normalize
+from jaxlab.core.check import InputError
 
 
 class L2BottleneckHead(nn.Module, kw_only=True):
@@ -52,7 +53,7 @@ class L2BottleneckHead(nn.Module, kw_only=True):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         if x.ndim != 2:
-            raise ValueError(f"L2BottleneckHead needs features [B, F], got shape {x.shape}")
+            raise InputError(f"L2BottleneckHead needs features [B, F], got shape {x.shape}")
         x = as_float(x)
         for width in self.features:
             x = nn.gelu(nn.Dense(width, kernel_init=self.kernel_init)(x), approximate=False)

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from jaxlab.core.check import InputError
 from jaxlab.nets._head import Features, classify
 
 
@@ -46,7 +47,7 @@ class Mlp(nn.Module, kw_only=True):
     @nn.compact
     def __call__(self, x: jax.Array, return_features: bool = False) -> jax.Array | tuple[jax.Array, Features]:
         if x.ndim < 2:
-            raise ValueError(f"Mlp needs an input [B, ...] of rank two or more, got shape {x.shape}")
+            raise InputError(f"Mlp needs an input [B, ...] of rank two or more, got shape {x.shape}")
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         hidden = [x]
         for width in self.features:

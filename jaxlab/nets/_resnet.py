@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
 from jaxlab.nets._conv import Conv, check_images
 from jaxlab.nets._head import Features, classify
 
@@ -20,7 +21,7 @@ class _Norm(nn.Module):
     @nn.compact
     def __call__(self, x):
         if x.shape[-1] % self.num_groups:
-            raise ValueError(f"num_groups={self.num_groups} must divide the channels, got {x.shape[-1]}")
+            raise InputError(f"num_groups={self.num_groups} must divide the channels, got {x.shape[-1]}")
         # E[x^2] - E[x]^2 (flax's default) cancels badly where a map's mean is large beside its spread.
         return nn.GroupNorm(self.num_groups, epsilon=1e-5, dtype=self.dtype, use_fast_variance=False)(x)
 
@@ -61,7 +62,7 @@ class _Block(nn.Module):
             return self._norm()(self._conv(1, self.stride)(x))
         missing = self.channels - x.shape[-1]
         if missing < 0:
-            raise ValueError(f"shortcut 'A' cannot drop channels ({x.shape[-1]} to {self.channels}); use 'B'")
+            raise InputError(f"shortcut 'A' cannot drop channels ({x.shape[-1]} to {self.channels}); use 'B'")
         x = x[:, :: self.stride, :: self.stride]
         return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
 
@@ -134,9 +135,9 @@ class ResNet(nn.Module, kw_only=True):
     def _check(self, x):
         check_images(x)
         if self.shortcut not in ("A", "B"):
-            raise ValueError(f"shortcut must be 'A' or 'B', got {self.shortcut!r}")
+            raise InputError(f"shortcut must be 'A' or 'B', got {self.shortcut!r}")
         if len(self.blocks) != len(self.channels) or min(self.blocks, default=0) < 1:
-            raise ValueError(
+            raise InputError(
                 f"blocks and channels must name the same stages, got {self.blocks} and {self.channels}"
             )
 

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxlab.core.check import InputError
 from jaxlab.nets._conv import CHECKS, Conv
 from jaxlab.nets._head import Features, classify
 from jaxlab.nets._resnet import _Norm
@@ -97,10 +98,10 @@ class UNet(nn.Module, kw_only=True):
 
     def _check(self, x: jax.Array) -> None:
         if self.dims not in CHECKS:
-            raise ValueError(f"dims must be 2 or 3, got {self.dims}")
+            raise InputError(f"dims must be 2 or 3, got {self.dims}")
         CHECKS[self.dims](x)
         factor = 2 ** (len(self.channels) - 1)
         if any(n % factor for n in x.shape[1:-1]):
-            raise ValueError(
+            raise InputError(
                 f"{len(self.channels)} stages need sizes that {factor} divides, got shape {x.shape}"
             )

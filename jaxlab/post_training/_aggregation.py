@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum
-from jaxlab.core._check import check_choice, check_fraction, check_positive, dtype_of, full_mask
 from jaxlab.core._values import check_no_nan
+from jaxlab.core.check import InputError, check_choice, check_fraction, check_positive, dtype_of, full_mask
 from jaxlab.post_training._contracts import check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName
 
@@ -60,7 +60,7 @@ def aggregate(
     check_tokens(values=values, mask=mask)
     check_choice("mode", mode, MODES)
     if normalizer is not None and mode != "constant":
-        raise ValueError(f"normalizer belongs to mode 'constant', got mode {mode!r}")
+        raise InputError(f"normalizer belongs to mode 'constant', got mode {mode!r}")
     check_positive("normalizer", normalizer)
     _check_not_swapped(values)
     keep = full_mask(mask, np.shape(values), "values", name="mask")
@@ -78,7 +78,7 @@ def aggregate(
 
 def _check_not_swapped(values: jax.Array) -> None:
     if dtype_of(values) == np.bool_:
-        raise ValueError("values are booleans: the losses come first and the mask second")
+        raise InputError("values are booleans: the losses come first and the mask second")
 
 
 def top_entropy_mask(

@@ -5,17 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._check import check_least
+from jaxlab.core.check import InputError, check_least
 
 
 def check_rows(**arrays: jax.Array) -> None:
     """Arrays with one number a response share one shape `[B]`, that of the first."""
     first, shape = next((name, np.shape(array)) for name, array in arrays.items())
     if len(shape) != 1:
-        raise ValueError(f"{first} {shape} must be [B], one number per response")
+        raise InputError(f"{first} {shape} must be [B], one number per response")
     for name, array in arrays.items():
         if np.shape(array) != shape:
-            raise ValueError(f"{name} {np.shape(array)} must have the shape [B] of {first} {shape}")
+            raise InputError(f"{name} {np.shape(array)} must have the shape [B] of {first} {shape}")
 
 
 def check_tokens(**arrays: jax.Array) -> None:
@@ -23,7 +23,7 @@ def check_tokens(**arrays: jax.Array) -> None:
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if () in shapes.values() or len(set(shapes.values())) > 1:
         given = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{given} must have one shape [..., T]")
+        raise InputError(f"{given} must have one shape [..., T]")
 
 
 def check_clip(clip_low: float | jax.Array | None, clip_high: float | jax.Array | None) -> None:
@@ -41,6 +41,6 @@ def per_token(x: jax.Array, where: jax.Array, name: str) -> jax.Array:
     """`x`, per sequence `[...]` or per token `[..., T]`, as constant floats `[..., T]`, 0 outside `where`."""
     x, shape = jnp.asarray(x), where.shape
     if x.shape not in (shape, shape[:-1]):
-        raise ValueError(f"{name} {x.shape} must be [..., T] {shape} or [...] {shape[:-1]}")
+        raise InputError(f"{name} {x.shape} must be [..., T] {shape} or [...] {shape[:-1]}")
     x = x if x.ndim == len(shape) else x[..., None]
     return jax.lax.stop_gradient(zero_outside(where, x))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import masked_std, masked_sum
-from jaxlab.core._check import check_choice
+from jaxlab.core.check import check_choice
 from jaxlab.post_training._contracts import check_rows
 from jaxlab.post_training._groups import (
     AxisName,

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._check import as_integers, full_mask
 from jaxlab.core._values import concrete
+from jaxlab.core.check import InputError, as_integers, full_mask
 from jaxlab.post_training._contracts import check_rows
 
 AxisName = str | tuple[str, ...] | None
@@ -91,7 +91,7 @@ def deviation(rewards: jax.Array, groups: Groups) -> tuple[jax.Array, jax.Array]
 def group_std(centred: jax.Array, size: jax.Array, groups: Groups, ddof: int) -> jax.Array:
     """Standard deviation of each row's group from the deviations; 0 in a group of one."""
     if ddof not in (0, 1):
-        raise ValueError(f"ddof must be 0 or 1, got {ddof}")
+        raise InputError(f"ddof must be 0 or 1, got {ddof}")
     return jnp.sqrt(group_sum(jnp.square(centred), groups) / jnp.maximum(size - ddof, 1))
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import masked_mean
-from jaxlab.core._check import check_least, full_mask
+from jaxlab.core.check import InputError, check_least, full_mask
 from jaxlab.post_training._contracts import check_clip, check_tokens, zero_outside
 
 
@@ -135,7 +135,7 @@ def geometric_importance_ratio(
     check_least("log_clip", log_clip, 0)
     shape = np.shape(logp)
     if np.shape(advantage) != shape[:-1]:
-        raise ValueError(f"advantage {np.shape(advantage)} must be [...] for logp [..., T] {shape}")
+        raise InputError(f"advantage {np.shape(advantage)} must be [...] for logp [..., T] {shape}")
     keep = full_mask(where, shape, "logp")
     ratio = log_ratio(logp, old_logp, keep)
     sign = jnp.sign(jax.lax.stop_gradient(jnp.asarray(advantage))[..., None]).astype(ratio.dtype)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import as_bool, check_choice, check_least, full_mask
+from jaxlab.core.check import as_bool, check_choice, check_least, full_mask
 from jaxlab.post_training._aggregation import aggregate
 from jaxlab.post_training._contracts import check_rows, check_tokens, per_token
 from jaxlab.post_training._groups import AxisName, find_groups, group_max

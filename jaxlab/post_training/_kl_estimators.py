@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._check import check_choice, check_least, full_mask
+from jaxlab.core.check import check_choice, check_least, full_mask
 from jaxlab.post_training._contracts import check_tokens
 from jaxlab.post_training._importance import log_ratio
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import check_choice, check_together
+from jaxlab.core.check import InputError, check_choice, check_together
 from jaxlab.post_training._groups import (
     AxisName,
     deviation,
@@ -41,12 +41,12 @@ def pass_at_k(num_samples: jax.Array, num_correct: jax.Array, k: int) -> jax.Arr
     0.5
     """
     if not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k must be a static integer of at least 1, got {k}")
+        raise InputError(f"k must be a static integer of at least 1, got {k}")
     n, c = np.shape(num_samples), np.shape(num_correct)
     try:
         jnp.broadcast_shapes(n, c)
     except ValueError:
-        raise ValueError(f"num_samples {n} and num_correct {c} must broadcast") from None
+        raise InputError(f"num_samples {n} and num_correct {c} must broadcast") from None
     check_together(
         "num_correct must be in [0, num_samples]", lambda c, n: ~((c < 0) | (c > n)), num_correct=num_correct,
         num_samples=num_samples,
@@ -78,7 +78,7 @@ def avg_at_n(correct: jax.Array, *, where: jax.Array | None = None) -> jax.Array
     [0.5, 1.0]
     """
     if not np.ndim(correct):
-        raise ValueError(f"correct {np.shape(correct)} must be [..., n]")
+        raise InputError(f"correct {np.shape(correct)} must be [..., n]")
     return masked_mean(correct, where=where, axis=-1)
 
 

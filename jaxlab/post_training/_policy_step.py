@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxlab.core import masked_mean
+from jaxlab.core.check import InputError
 from jaxlab.language import Decoder, completion_hidden, output_matrix, sample, token_log_probs
 
 
@@ -61,7 +62,7 @@ def check_sizes(**sizes: int) -> None:
     """A line for the first of these that is not at least 1."""
     for name, value in sizes.items():
         if value < 1:
-            raise ValueError(f"{name} is {value}: it must be at least 1")
+            raise InputError(f"{name} is {value}: it must be at least 1")
 
 
 def completion_scores(
@@ -81,7 +82,7 @@ def completion_scores(
     if microbatches == 1:
         return score(whole)
     if prompts % microbatches:
-        raise ValueError(f"microbatches is {microbatches}: it must divide the {prompts} prompts of an update")
+        raise InputError(f"microbatches is {microbatches}: it must divide the {prompts} prompts of an update")
     parts = jax.lax.map(
         jax.checkpoint(score), jax.tree.map(lambda x: _interleaved(x, prompts, microbatches), whole)
     )
@@ -171,7 +172,7 @@ def _minibatches(
     rollouts, weight = whole
     prompts = rollouts.prompts.shape[0]
     if prompts % count:
-        raise ValueError(f"minibatches is {count}: it must divide the {prompts} prompts of a batch")
+        raise InputError(f"minibatches is {count}: it must divide the {prompts} prompts of a batch")
     each = prompts // count
     orders = [jax.random.permutation(jax.random.fold_in(key, index), prompts) for index in range(passes)]
     chosen = jnp.concatenate(orders).reshape(passes * count, each)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import masked_max, masked_mean, masked_var
-from jaxlab.core._check import full_mask
+from jaxlab.core.check import InputError, full_mask
 from jaxlab.post_training._contracts import check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName, deviation, find_groups
 
@@ -159,7 +159,7 @@ def reinforce_pp_baseline_advantage(
     [0.7071, -0.7071]
     """
     if np.ndim(mask) != 2 or np.shape(mask)[:1] != np.shape(rewards):
-        raise ValueError(f"mask {np.shape(mask)} must be [B, T] for rewards [B] {np.shape(rewards)}")
+        raise InputError(f"mask {np.shape(mask)} must be [B, T] for rewards [B] {np.shape(rewards)}")
     rewards, groups = find_groups(rewards, group, where, axis_name)
     centred, _ = deviation(rewards, groups)
     keep = full_mask(mask, np.shape(mask), "mask", name="mask") & groups.valid[:, None]
@@ -193,7 +193,7 @@ def remax_advantage(token_rewards: jax.Array, baseline: jax.Array, mask: jax.Arr
     check_tokens(token_rewards=token_rewards, mask=mask)
     shape = np.shape(token_rewards)
     if np.shape(baseline) != shape[:-1]:
-        raise ValueError(f"baseline {np.shape(baseline)} must be [...] for token_rewards [..., T] {shape}")
+        raise InputError(f"baseline {np.shape(baseline)} must be [...] for token_rewards [..., T] {shape}")
     keep = full_mask(mask, shape, "token_rewards", name="mask")
     returns = returns_to_go(token_rewards, keep)
     return jax.lax.stop_gradient(returns - zero_outside(keep, jnp.asarray(baseline)[..., None]))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core._check import check_least, check_together, full_mask
+from jaxlab.core.check import check_least, check_together, full_mask
 from jaxlab.post_training._contracts import check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName, below_best, find_groups, group_max
 from jaxlab.post_training._kl_estimators import kl_estimate

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxlab.core import Learner, master_weights
+from jaxlab.core.check import InputError
 from jaxlab.language import Decoder
 from jaxlab.post_training._policy_step import (
     Advantage,
@@ -92,7 +93,7 @@ def rlvr_learner(
     """
     check_sizes(group_size=group_size, minibatches=minibatches, passes=passes, microbatches=microbatches)
     if teacher and teacher[0].vocab_size != model.vocab_size:
-        raise ValueError(
+        raise InputError(
             f"the teacher's vocabulary has {teacher[0].vocab_size} tokens and the policy's {model.vocab_size}: "
             "scoring the policy's tokens needs the same one"
         )

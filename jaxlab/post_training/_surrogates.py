@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import check_least, full_mask
+from jaxlab.core.check import check_least, full_mask
 from jaxlab.post_training._contracts import check_clip, check_tokens, per_token, zero_outside
 from jaxlab.post_training._groups import AxisName
 from jaxlab.post_training._importance import geometric_importance_ratio

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import reverse_kl
-from jaxlab.core._check import check_least, full_mask
+from jaxlab.core.check import InputError, check_least, full_mask
 from jaxlab.post_training._contracts import check_tokens
 from jaxlab.post_training._importance import log_ratio
 from jaxlab.post_training._kl_estimators import kl_estimate
@@ -93,7 +93,7 @@ def kd_rkl(
     if clip is None:
         return estimate
     if kind != "k2":
-        raise ValueError(f"clip belongs to kind 'k2', got kind {kind!r}")
+        raise InputError(f"clip belongs to kind 'k2', got kind {kind!r}")
     size = kl_estimate(logp, teacher_logp, kind="abs", where=where)
     return jnp.where(size > clip, clip * (size - 0.5 * clip), estimate)
 
@@ -127,7 +127,7 @@ def exact_reverse_kl(
     """
     shape = np.shape(student_logits)
     if len(shape) < 2 or np.shape(teacher_logits) != shape:
-        raise ValueError(
+        raise InputError(
             f"student_logits {shape} and teacher_logits {np.shape(teacher_logits)} must have one shape [..., T, V]"
         )
     keep = full_mask(where, shape[:-1], "the tokens")

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from jaxlab.core import Learner, master_weights
+from jaxlab.core.check import InputError
 from jaxlab.language import Decoder, check_vocabulary
 from jaxlab.language._texts import check_list, check_texts
 from jaxlab.language.tasks import verify_text
@@ -78,19 +79,19 @@ def text_problems(
     texts = check_texts(texts)
     items = list(range(len(texts))) if items is None else check_list(items, "items")
     if not texts or len(items) != len(texts):
-        raise ValueError(f"{len(items)} items and {len(texts)} prompts: as many are needed, and at least one")
+        raise InputError(f"{len(items)} items and {len(texts)} prompts: as many are needed, and at least one")
     numbers = np.asarray(items)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-        raise ValueError(
+        raise InputError(
             f"items must be whole numbers, by which the verifier knows the problems, got {items[0]!r:.60}"
         )
     lengths = [len(tokenizer.encode(text)) for text in texts]
     if min(lengths) == 0:
-        raise ValueError(f"prompt {lengths.index(0)} is empty: there is nothing to complete")
+        raise InputError(f"prompt {lengths.index(0)} is empty: there is nothing to complete")
     longest = int(np.argmax(lengths))
     room = model.context - max_new_tokens
     if lengths[longest] > room:
-        raise ValueError(
+        raise InputError(
             f"prompt {longest} has {lengths[longest]} tokens, {texts[longest][:60]!r}: the model's context of "
             f"{model.context} leaves {room} beside {max_new_tokens} new tokens"
         )
@@ -120,9 +121,9 @@ def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list
     """
     tokens, mask = np.asarray(tokens), np.asarray(mask)
     if tokens.ndim != 2 or tokens.shape != mask.shape:
-        raise ValueError(f"tokens {tokens.shape} and mask {mask.shape} must both be [B, N]")
+        raise InputError(f"tokens {tokens.shape} and mask {mask.shape} must both be [B, N]")
     if ((mask != 0) & (mask != 1)).any():
-        raise ValueError(f"mask must be bool or {{0, 1}}, got {mask.max()}")
+        raise InputError(f"mask must be bool or {{0, 1}}, got {mask.max()}")
     return [tokenizer.decode(row[keep]) for row, keep in zip(tokens, mask.astype(bool))]
 
 
@@ -203,7 +204,7 @@ def text_rlvr_learner(
     )  # fmt: skip
     check_vocabulary(model, tokenizer)
     if isinstance(items, (str, bytes)):
-        raise ValueError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
+        raise InputError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
     scored, shown = False, set()  # whether the scorer has ever worked, and which of its failures were shown
     optimizer = master_weights(optimizer)
 
@@ -257,5 +258,5 @@ def _told(numbers: list[int], items: Sequence[Any] | None) -> list[Any]:
         return numbers
     for number in numbers:
         if not (number in items if isinstance(items, Mapping) else 0 <= number < len(items)):
-            raise ValueError(f"item {number} is asked about: there are {len(items)} items")
+            raise InputError(f"item {number} is asked about: there are {len(items)} items")
     return [items[number] for number in numbers]

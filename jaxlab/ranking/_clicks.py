@@ -5,8 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._check import check_fraction, check_least, check_probabilities, check_together, fitted
 from jaxlab.core._values import check_values
+from jaxlab.core.check import (
+    InputError,
+    check_fraction,
+    check_least,
+    check_probabilities,
+    check_together,
+    fitted,
+)
 from jaxlab.ranking._contracts import list_mask
 
 # Eye tracking on ten results, as the public code of DLA has them.
@@ -36,7 +43,7 @@ def position_bias_examination(length: int, *, eta: float | jax.Array = 1.0) -> j
     [0.4624, 0.3721, 0.2304]
     """
     if length < 1:
-        raise ValueError(f"length is {length}: it must be at least 1")
+        raise InputError(f"length is {length}: it must be at least 1")
     check_least("eta", eta, 0)
     positions = [_EXAMINED[min(i, len(_EXAMINED) - 1)] for i in range(length)]
     return jnp.asarray(positions, jnp.float32) ** eta
@@ -113,7 +120,7 @@ def trust_bias_click_probability(
     [0.98, 0.325, 0.217]
     """
     if not np.ndim(relevance):
-        raise ValueError(f"relevance {np.shape(relevance)} must have shape [..., L]")
+        raise InputError(f"relevance {np.shape(relevance)} must have shape [..., L]")
     length = np.shape(relevance)[-1]
     check_fraction("trust", trust)
     check_fraction("doubt times L + 1", doubt * (length + 1))
@@ -249,6 +256,6 @@ def _chances(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 def _check_going_on(after_click: float, after_skip: float, shape: tuple[int, ...]) -> None:
     if not shape:
-        raise ValueError(f"probabilities {shape} must have shape [..., L]")
+        raise InputError(f"probabilities {shape} must have shape [..., L]")
     check_fraction("after_click", after_click)
     check_fraction("after_skip", after_skip)

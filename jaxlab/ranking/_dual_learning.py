@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core._check import check_least, fitted
 from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import InputError, check_least, fitted
 from jaxlab.ranking._contracts import check_lists, list_mask
 from jaxlab.ranking._softmax_loss import softmax_loss
 
@@ -50,7 +50,7 @@ def relative_weights(
     """
     check_least("max_weight", max_weight, 1)
     if not np.ndim(logits):
-        raise ValueError(f"logits {np.shape(logits)} must have shape [..., L]")
+        raise InputError(f"logits {np.shape(logits)} must have shape [..., L]")
     valid = list_mask(where, np.shape(logits))
     logits = jnp.where(valid, jax.lax.stop_gradient(as_float(logits)), 0.0)
     first = jnp.take_along_axis(logits, valid.argmax(-1, keepdims=True), axis=-1) if logits.size else logits

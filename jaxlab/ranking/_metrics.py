@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
+from jaxlab.core.check import InputError
 from jaxlab.ranking._contracts import check_lists, list_mask
 
 
@@ -115,7 +116,7 @@ def _prepared(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     check_lists(scores, labels, "scores", "labels")
     if k is not None and k < 1:
-        raise ValueError(f"k is {k}: it must be at least 1, or None for all")
+        raise InputError(f"k is {k}: it must be at least 1, or None for all")
     valid = list_mask(where, np.shape(scores))
     floats = (jnp.where(valid, jax.lax.stop_gradient(as_float(x)), 0.0) for x in (scores, labels))
     return valid, *floats

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_log_softmax
-from jaxlab.core._check import fitted
+from jaxlab.core.check import fitted
 from jaxlab.ranking._contracts import check_lists, list_mask
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import cross_correlation, standardize_batch
+from jaxlab.core.check import InputError
 
 
 class BarlowTwinsTerms(NamedTuple):
@@ -68,7 +69,7 @@ def barlow_twins_loss(
     (3.0, 2.0, 2.0)
     """
     if jnp.ndim(z1) != 2 or jnp.shape(z1) != jnp.shape(z2):
-        raise ValueError(f"z1 {jnp.shape(z1)} and z2 {jnp.shape(z2)} must have the same shape [N, D]")
+        raise InputError(f"z1 {jnp.shape(z1)} and z2 {jnp.shape(z2)} must have the same shape [N, D]")
     batch = {"where": where, "axis_name": axis_name}
     first, second = (standardize_batch(z, ddof=ddof, eps=eps, **batch) for z in (z1, z2))
     correlation = cross_correlation(first, second, **batch)

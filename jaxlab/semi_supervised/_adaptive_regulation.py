@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_std
-from jaxlab.core._check import (
+from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import (
+    InputError,
     as_integers,
     as_labels,
     check_choice,
@@ -18,7 +20,6 @@ from jaxlab.core._check import (
     check_together,
     full_mask,
 )
-from jaxlab.core._reduce import AxisName
 from jaxlab.semi_supervised._contracts import check_class_axis
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
 
@@ -70,7 +71,7 @@ def teacher_stats(logits: jax.Array) -> TeacherStats:
     """
     check_class_axis("logits", logits)
     if np.ndim(logits) < 2 or not np.shape(logits)[0]:
-        raise ValueError(f"logits {np.shape(logits)} must have shape [R, ..., K] with at least one pass")
+        raise InputError(f"logits {np.shape(logits)} must have shape [R, ..., K] with at least one pass")
     probs = masked_softmax(jax.lax.stop_gradient(logits))
     mean, std = masked_mean(probs, axis=0), masked_std(probs, axis=0, ddof=1)
     label = jnp.argmax(mean, axis=-1).astype(jnp.int32)
@@ -106,7 +107,7 @@ def adaptive_weight(confidence: jax.Array, spread: jax.Array) -> jax.Array:
     [1.0, 0.2361]
     """
     if np.shape(confidence) != np.shape(spread):
-        raise ValueError(
+        raise InputError(
             f"confidence {np.shape(confidence)} and spread {np.shape(spread)} must have one shape"
         )
     check_probabilities("confidence", confidence)
@@ -161,7 +162,7 @@ def mixed_target_loss(
     """
     shape = np.shape(mixed_logits)
     if len(shape) != 2 or np.shape(teacher_probs) != shape or np.shape(weight) != shape[:1]:
-        raise ValueError(
+        raise InputError(
             f"mixed_logits {shape} and teacher_probs {np.shape(teacher_probs)} must be [B, K], "
             f"weight {np.shape(weight)} [B]"
         )
@@ -186,7 +187,7 @@ def mixed_target_loss(
 def _pairs(partner: jax.Array, exists: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Each row's partner, and whether both of them exist."""
     if np.shape(partner) != exists.shape:
-        raise ValueError(f"partner {np.shape(partner)} must be [B] {exists.shape}")
+        raise InputError(f"partner {np.shape(partner)} must be [B] {exists.shape}")
     partner = as_integers("partner", partner, "rows of the batch", exists.shape[0], where=exists)
     return partner, exists & exists[partner]
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._check import full_mask
 from jaxlab.core._values import check_no_nan
+from jaxlab.core.check import InputError, full_mask
 
 _FORMS = (4, 5)
 _TINY = 1e-20  # an area or a gap below it is none: its inverse, in a gradient, would overflow
@@ -20,7 +20,7 @@ def _check_boxes(boxes: jax.Array, others: jax.Array, forms: tuple[int, ...]) ->
     a, b = np.shape(boxes), np.shape(others)
     if min(len(a), len(b)) < 2 or a[-1] not in forms or a[-1] != b[-1] or a[:-2] != b[:-2]:
         forms = " or ".join(map(str, forms))
-        raise ValueError(f"boxes {a} and others {b} must be [..., N, D] and [..., M, D] with D {forms}")
+        raise InputError(f"boxes {a} and others {b} must be [..., N, D] and [..., M, D] with D {forms}")
 
 
 def _area(boxes: jax.Array) -> jax.Array:
@@ -171,7 +171,7 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
     """
     p, b = np.shape(points), np.shape(boxes)
     if min(len(p), len(b)) < 2 or p[-1] < 2 or b[-1] not in _FORMS or p[:-2] != b[:-2]:
-        raise ValueError(f"points {p} must be [..., P, 2 or more] and boxes {b} must be [..., N, 4 or 5]")
+        raise InputError(f"points {p} must be [..., P, 2 or more] and boxes {b} must be [..., N, 4 or 5]")
     exists = full_mask(where, p[:-1], "points [..., P]")
     check_no_nan("points", as_float(points)[..., :2], where=exists[..., None])
     check_no_nan("boxes", boxes)
@@ -210,7 +210,7 @@ def transform_points(
     [[2.0, -4.0]]
     """
     if np.ndim(points) < 2 or np.shape(points)[-1] < 2:
-        raise ValueError(f"points {np.shape(points)} must be [..., P, 2 or more]")
+        raise InputError(f"points {np.shape(points)} must be [..., P, 2 or more]")
     points = as_float(points)
     flip, rotation, scale = _per_scene(points, flip, rotation, scale)
     spatial = min(points.shape[-1], 3)
@@ -247,9 +247,9 @@ def transform_boxes(
     """
     shape = np.shape(boxes)
     if len(shape) < 2 or shape[-1] not in (*_FORMS, 7):
-        raise ValueError(f"boxes {shape} must be [..., N, 4], [..., N, 5] or [..., N, 7]")
+        raise InputError(f"boxes {shape} must be [..., N, 4], [..., N, 5] or [..., N, 7]")
     if shape[-1] == 4 and not (isinstance(rotation, int | float) and rotation == 0):
-        raise ValueError(f"boxes {shape} have no heading: their rotation must be 0, got {rotation}")
+        raise InputError(f"boxes {shape} have no heading: their rotation must be 0, got {rotation}")
     boxes = as_float(boxes)
     if shape[-1] == 7:
         moved = transform_points(boxes[..., :3], flip=flip, rotation=rotation, scale=scale)
@@ -276,7 +276,7 @@ def _per_scene(x: jax.Array, flip, rotation, scale) -> tuple[jax.Array, jax.Arra
     ):
         value = jnp.asarray(value).astype(dtype)
         if value.shape not in ((), lead):
-            raise ValueError(
+            raise InputError(
                 f"{name} {value.shape} must be a scalar or have the leading axes {lead} of {x.shape}"
             )
         found.append(value[..., None] if value.shape else value[None])

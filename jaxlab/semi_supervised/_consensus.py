@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import as_bool, check_fraction, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import InputError, as_bool, check_fraction, check_probabilities, full_mask
 from jaxlab.semi_supervised._sounding_maps import check_maps, pixel_cross_entropy
 
 
@@ -129,7 +129,7 @@ def dual_teacher_loss(
     1.0397
     """
     if np.shape(accepted) != np.shape(unlabelled_maps)[:1]:
-        raise ValueError(
+        raise InputError(
             f"accepted {np.shape(accepted)} must be [N] of unlabelled_maps {np.shape(unlabelled_maps)}"
         )
     exists = full_mask(where, np.shape(accepted), "unlabelled examples [N]")

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_mean, masked_softmax
-from jaxlab.core._check import check_positive, check_same_logits, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import check_positive, check_same_logits, full_mask
 
 
 def _kept(

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlab.core._check import as_labels
+from jaxlab.core.check import InputError, as_labels
 
 VOID = 255
 """The label of unlabelled pixels in the files of most segmentation data; no class where there are at most 255."""
@@ -14,7 +14,7 @@ VOID = 255
 def check_class_axis(name: str, x: jax.Array) -> None:
     """`x` has a class axis with at least one class."""
     if not np.ndim(x) or not np.shape(x)[-1]:
-        raise ValueError(f"{name} {np.shape(x)} must have shape [..., K] with at least one class")
+        raise InputError(f"{name} {np.shape(x)} must have shape [..., K] with at least one class")
 
 
 def as_dense_labels(

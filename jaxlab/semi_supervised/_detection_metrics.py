@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import as_bool, as_integers, check_fraction, full_mask
 from jaxlab.core._values import check_no_nan
+from jaxlab.core.check import InputError, as_bool, as_integers, check_fraction, full_mask
 
 
 class DetectionScores(NamedTuple):
@@ -66,7 +66,7 @@ def match_detections(
     check_fraction("threshold", threshold)
     shape = np.shape(iou)
     if len(shape) < 2 or np.shape(scores) != shape[:-1]:
-        raise ValueError(f"iou {shape} must be [..., K, M] and scores {np.shape(scores)} must be [..., K]")
+        raise InputError(f"iou {shape} must be [..., K, M] and scores {np.shape(scores)} must be [..., K]")
     possible = full_mask(allowed, shape, "pairs [..., K, M]")
     check_no_nan("iou", iou, where=possible)
     check_no_nan("scores", scores, where=jnp.any(possible, axis=-1))
@@ -123,7 +123,7 @@ def average_precision(
     0.8333
     """
     if np.ndim(scores) != 1 or np.shape(correct) != np.shape(scores):
-        raise ValueError(f"scores {np.shape(scores)} and correct {np.shape(correct)} must be [N]")
+        raise InputError(f"scores {np.shape(scores)} and correct {np.shape(correct)} must be [N]")
     exists = full_mask(where, np.shape(scores), "detections [N]")
     scores = jax.lax.stop_gradient(as_float(scores))
     order = jnp.argsort(jnp.where(exists, -scores, jnp.inf), stable=True)
@@ -179,7 +179,7 @@ def mean_average_precision(
     shape = np.shape(iou)
     scene, truth = shape[:2], (*shape[:1], *shape[2:])
     if len(shape) != 3 or np.shape(classes) != scene or np.shape(truth_classes) != truth:
-        raise ValueError(
+        raise InputError(
             f"iou {shape} must be [S, K, M], classes {np.shape(classes)} [S, K], "
             f"truth_classes {np.shape(truth_classes)} [S, M]"
         )

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import Queue, as_float, exchange, masked_mean, normalize
-from jaxlab.core._check import as_integers, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import InputError, as_integers, full_mask
 from jaxlab.semi_supervised._contracts import VOID, as_dense_labels
 from jaxlab.semi_supervised._prototype_memory import (
     class_queue_means,
@@ -92,7 +92,7 @@ def classes_in_labels(labels: jax.Array, *, num_classes: int, where: jax.Array |
     [[True, False, True]]
     """
     if not np.ndim(labels):
-        raise ValueError(f"labels {np.shape(labels)} must be [B, ...]")
+        raise InputError(f"labels {np.shape(labels)} must be [B, ...]")
     ignored = {"where": where, "ignore": "a pixel without label", "also": (VOID,)}
     labels = as_integers("labels", labels, "class indices", num_classes, **ignored)
     mask = full_mask(where, labels.shape, "labels")
@@ -227,12 +227,12 @@ def _remember(
 
 def _check_branches(a: EvWsssBranch, b: EvWsssBranch) -> None:
     if a.logits.ndim != 4 or a.logits.shape != b.logits.shape:
-        raise ValueError(
+        raise InputError(
             f"logits {a.logits.shape} and {b.logits.shape} of the two students must be [B, H, W, K], both the same"
         )
     for branch in (a, b):
         if not branch.features or len(branch.features) != len(branch.projections):
-            raise ValueError(
+            raise InputError(
                 f"a student needs one projection per map of features, at least one: it has {len(branch.features)} maps"
                 f" and {len(branch.projections)} projections"
             )

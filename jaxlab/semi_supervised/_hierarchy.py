@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, linear_ramp_up
-from jaxlab.core._check import as_integers, check_fraction, full_mask
 from jaxlab.core._values import check_no_nan
+from jaxlab.core.check import InputError, as_integers, check_fraction, full_mask
 
 LOW, MIDDLE, HIGH = 0, 1, 2
 
@@ -68,7 +68,7 @@ def box_levels(
 def _check_measures(measures: jax.Array, classes: jax.Array, thresholds: jax.Array) -> None:
     shape, limits = np.shape(measures), np.shape(thresholds)
     if not shape or np.shape(classes) != shape[:-1] or len(limits) != 3 or limits[1:] != (shape[-1], 2):
-        raise ValueError(
+        raise InputError(
             f"measures {shape} must be [..., N, Q], classes {np.shape(classes)} [..., N], "
             f"thresholds {limits} [C, Q, 2]"
         )
@@ -139,7 +139,7 @@ def hierarchical_supervision(
     """
     check_fraction("removal_score", removal_score)
     if np.ndim(measures) < 2 or np.shape(measures)[-1] != 3:
-        raise ValueError(f"measures {np.shape(measures)} must be [..., N, 3]: score, objectness, consistency")
+        raise InputError(f"measures {np.shape(measures)} must be [..., N, 3]: score, objectness, consistency")
     measures = jax.lax.stop_gradient(as_float(measures))
     exists = full_mask(where, np.shape(classes), "boxes [..., N]")
     lost = jnp.zeros(exists.shape, bool)
@@ -162,7 +162,7 @@ def hierarchical_supervision(
 
 def _like(x: jax.Array, classes: jax.Array, name: str) -> jax.Array:
     if np.shape(x) != np.shape(classes):
-        raise ValueError(f"{name} {np.shape(x)} must have the shape of classes {np.shape(classes)}")
+        raise InputError(f"{name} {np.shape(x)} must have the shape of classes {np.shape(classes)}")
     return jax.lax.stop_gradient(jnp.asarray(x))
 
 
@@ -203,7 +203,7 @@ def store_init(num_scenes: int, capacity: int, *, box_dim: int = 4) -> LabelStor
     [0, 0, 0]
     """
     if capacity < 1:
-        raise ValueError(f"capacity must be at least 1, got {capacity}")
+        raise InputError(f"capacity must be at least 1, got {capacity}")
     return LabelStore(
         jnp.zeros((num_scenes, capacity, box_dim), jnp.float32),
         jnp.full((num_scenes, capacity), -1, jnp.int32),
@@ -249,7 +249,7 @@ def store_append(
     scenes, capacity, dim = store.boxes.shape
     shape = np.shape(boxes)
     if len(shape) != 3 or shape[-1] != dim or np.shape(classes) != shape[:2] or np.shape(rows) != shape[:1]:
-        raise ValueError(
+        raise InputError(
             f"rows {np.shape(rows)}, boxes {shape}, classes {np.shape(classes)} must be [B], [B, N, {dim}], [B, N]"
         )
     rows = as_integers("rows", rows, "scenes", scenes, ignore="a scene to leave out")

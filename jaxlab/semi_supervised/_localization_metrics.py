@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import check_fraction, full_mask
+from jaxlab.core.check import InputError, check_fraction, full_mask
 from jaxlab.semi_supervised._sounding_maps import check_maps
 
 
@@ -30,7 +30,7 @@ def min_max_normalize(maps: jax.Array) -> jax.Array:
     [[0.0, 1.0], [0.5, 0.0]]
     """
     if np.ndim(maps) < 2:
-        raise ValueError(f"maps {np.shape(maps)} must be [..., H, W]")
+        raise InputError(f"maps {np.shape(maps)} must be [..., H, W]")
     maps = as_float(maps)
     low = jnp.min(maps, axis=(-2, -1), keepdims=True, initial=jnp.inf)
     spread = jnp.max(maps, axis=(-2, -1), keepdims=True, initial=-jnp.inf) - low
@@ -70,7 +70,7 @@ def consensus_iou(maps: jax.Array, truth: jax.Array, *, threshold: float | jax.A
     maps, truth = (jax.lax.stop_gradient(as_float(x)) for x in (maps, truth))
     threshold = jnp.asarray(threshold, maps.dtype)
     if threshold.shape not in ((), maps.shape[:1]):
-        raise ValueError(f"threshold {threshold.shape} must be a scalar or [B] for maps {maps.shape}")
+        raise InputError(f"threshold {threshold.shape} must be a scalar or [B] for maps {maps.shape}")
     marked = (maps >= (threshold if threshold.ndim == 0 else threshold[:, None, None])).astype(truth.dtype)
     inside = jnp.sum(marked * truth, axis=(1, 2))
     total = jnp.sum(truth + marked * (truth == 0), axis=(1, 2))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxlab.core import EmaState, Learner, ema_init, ema_update, gradient_learner, ramp_up_decay
-from jaxlab.core._check import check_decay
+from jaxlab.core.check import InputError, check_decay
 
 Loss = Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]
 
@@ -75,7 +75,7 @@ def mean_teacher_learner(
     """
     check_decay(decay)
     if warm_up < 0:
-        raise ValueError(f"warm_up is {warm_up}: it must be at least 0")
+        raise InputError(f"warm_up is {warm_up}: it must be at least 0")
     ramp = ramp_up_decay(decay)
     schedule = lambda count: ramp(jnp.maximum(count - warm_up, 0))
 

@@ -15,8 +15,8 @@ from jaxlab.core import (
     queue_init,
     queue_push,
 )
-from jaxlab.core._check import as_bool, as_integers, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import InputError, as_bool, as_integers, check_probabilities, full_mask
 from jaxlab.semi_supervised._contracts import VOID
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
 
@@ -82,9 +82,9 @@ def region_prototypes(
 def _check_regions(features: jax.Array, probs: jax.Array, present: jax.Array) -> None:
     f, p = features.shape, probs.shape
     if len(f) < 2 or f[:-1] != p[:-1]:
-        raise ValueError(f"features {f} must be [B, ..., D] and probs {p} [B, ..., K] with the same pixels")
+        raise InputError(f"features {f} must be [B, ..., D] and probs {p} [B, ..., K] with the same pixels")
     if present.shape != (p[0], p[-1]):
-        raise ValueError(f"present {present.shape} must be [B, K] for probs [B, ..., K] {p}")
+        raise InputError(f"present {present.shape} must be [B, K] for probs [B, ..., K] {p}")
 
 
 def class_queues_init(num_classes: int, capacity: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> Queue:
@@ -141,7 +141,7 @@ def class_queues_push(
     prototypes, valid = jnp.asarray(prototypes), as_bool("valid", valid)
     classes, _, dim = queues.items.shape
     if prototypes.ndim != 3 or prototypes.shape[1:] != (classes, dim) or valid.shape != prototypes.shape[:2]:
-        raise ValueError(
+        raise InputError(
             f"prototypes {prototypes.shape} must be [B, {classes}, {dim}] for these queues"
             f" and valid {valid.shape} [B, {classes}]"
         )
@@ -225,10 +225,10 @@ def prototype_cross_entropy(
     if seen is not None:
         seen = as_bool("seen", seen)
         if seen.shape != np.shape(prototypes)[:1]:
-            raise ValueError(f"seen {seen.shape} must be [K] for prototypes [K, D] {np.shape(prototypes)}")
+            raise InputError(f"seen {seen.shape} must be [K] for prototypes [K, D] {np.shape(prototypes)}")
         mask = mask & seen[jnp.clip(labels, 0, max(seen.shape[0] - 1, 0))]
     if np.shape(features)[:-1] != labels.shape:
-        raise ValueError(
+        raise InputError(
             f"labels {labels.shape} must have the leading shape of features {np.shape(features)}"
         )
     features = jnp.where(mask[..., None], as_float(features), 0.0)
@@ -261,7 +261,7 @@ def feature_distance(features: jax.Array, target: jax.Array, *, where: jax.Array
     """
     f, g = np.shape(features), np.shape(target)
     if not f or f != g:
-        raise ValueError(f"features {f} and target {g} must have the same shape [..., D]")
+        raise InputError(f"features {f} and target {g} must have the same shape [..., D]")
     mask = full_mask(where, f[:-1], "pixels")[..., None]
     clean = lambda x: normalize(jnp.where(mask, as_float(x), 0.0))
     return jnp.mean(jnp.abs(clean(features) - jax.lax.stop_gradient(clean(target))), axis=-1)

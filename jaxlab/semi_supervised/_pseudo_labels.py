@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_mean, masked_softmax
-from jaxlab.core._check import (
+from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import (
+    InputError,
     as_bool,
     as_integers,
     check_fraction,
@@ -18,7 +20,6 @@ from jaxlab.core._check import (
     check_probabilities,
     full_mask,
 )
-from jaxlab.core._reduce import AxisName
 from jaxlab.semi_supervised._contracts import as_dense_labels, check_class_axis
 
 
@@ -71,7 +72,7 @@ def class_filtered_probs(probs: jax.Array, present: jax.Array) -> jax.Array:
     aligned = present.reshape(*present.shape[:-1], *[1] * (probs.ndim - 1 - lead), *present.shape[-1:])
     fits = 0 <= lead < probs.ndim and present.shape[-1] == probs.shape[-1]
     if not fits or any(p not in (1, q) for p, q in zip(aligned.shape, probs.shape)):
-        raise ValueError(
+        raise InputError(
             f"present {present.shape} must be [K] or the first axes of probs {probs.shape} followed by K"
         )
     return jnp.where(aligned, probs, 0.0)
@@ -109,7 +110,7 @@ def pseudo_label(probs: jax.Array, *, threshold: float | jax.Array) -> PseudoLab
     probs = jax.lax.stop_gradient(as_float(probs))
     threshold = jax.lax.stop_gradient(jnp.asarray(threshold, probs.dtype))
     if threshold.shape not in ((), probs.shape[-1:]):
-        raise ValueError(f"threshold {threshold.shape} must be a scalar or [K], probs are {probs.shape}")
+        raise InputError(f"threshold {threshold.shape} must be a scalar or [K], probs are {probs.shape}")
     label = jnp.argmax(probs, axis=-1).astype(jnp.int32)
     confidence = jnp.max(probs, axis=-1)
     needed = threshold if threshold.ndim == 0 else threshold[label]
@@ -235,7 +236,7 @@ def pseudo_label_quality(
     [1.0, 0.5]
     """
     if np.shape(truth) != np.shape(pseudo.label):
-        raise ValueError(f"truth {np.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
+        raise InputError(f"truth {np.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
     truth = as_integers("truth", truth, "class indices")
     counted = full_mask(where, pseudo.label.shape, "pseudo-labels") & (truth >= 0)
     lost = jnp.isnan(pseudo.confidence)

@@ -11,14 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import (
+from jaxlab.core._reduce import AxisName
+from jaxlab.core._values import check_no_nan
+from jaxlab.core.check import (
+    InputError,
     as_integers,
     check_choice,
     check_same_logits,
     full_mask,
 )
-from jaxlab.core._reduce import AxisName
-from jaxlab.core._values import check_no_nan
 from jaxlab.semi_supervised._contracts import as_dense_labels, check_class_axis
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy, sharpen
 from jaxlab.semi_supervised._segmentation_scores import dice_loss
@@ -48,7 +49,7 @@ def disagreement_mask(
     """
     a, b = jnp.asarray(prediction_a), jnp.asarray(prediction_b)
     if a.shape != b.shape:
-        raise ValueError(f"prediction_a {a.shape} and prediction_b {b.shape} must have the same shape")
+        raise InputError(f"prediction_a {a.shape} and prediction_b {b.shape} must have the same shape")
     return full_mask(where, a.shape, "predictions") & (a != b)
 
 
@@ -74,7 +75,7 @@ def best_student(losses: jax.Array) -> jax.Array:
     """
     losses = jnp.asarray(losses)
     if losses.ndim != 1 or not losses.shape[0]:
-        raise ValueError(f"losses {losses.shape} must be [S], one number per student")
+        raise InputError(f"losses {losses.shape} must be [S], one number per student")
     check_no_nan("losses", losses)
     return jnp.argmin(jax.lax.stop_gradient(losses)).astype(jnp.int32)
 
@@ -166,7 +167,7 @@ def _faults(
     for name, value in zip(("kl_mode", "error_mask"), found):
         check_choice(name, value, ("class", "code"))
     if "code" in found and (shape[-1:] != (2,) or len(shape) < 3):
-        raise ValueError(f"the authors' code needs logits [B, H, ..., 2], got {shape}")
+        raise InputError(f"the authors' code needs logits [B, H, ..., 2], got {shape}")
     return found
 
 
@@ -177,7 +178,7 @@ def _differs(logits: jax.Array, prediction: jax.Array, best: jax.Array) -> jax.A
 
 def _as_prediction(logits: jax.Array, best: jax.Array, where: jax.Array) -> jax.Array:
     if np.shape(best) != logits.shape[:-1]:
-        raise ValueError(
+        raise InputError(
             f"best_prediction {np.shape(best)} must have the leading shape of logits {logits.shape}"
         )
     return as_integers("best_prediction", best, "class indices", logits.shape[-1], where=where)
@@ -310,7 +311,7 @@ def rail_student_loss(
     """
     labels, known = as_dense_labels(labelled_logits, labels)
     if np.shape(labelled_logits)[-1] != 2:
-        raise ValueError(f"labelled_logits {np.shape(labelled_logits)} must have shape [L, ..., 2]")
+        raise InputError(f"labelled_logits {np.shape(labelled_logits)} must have shape [L, ..., 2]")
     for student, other in (
         (labelled_logits, best_labelled_logits),
         (unlabelled_logits, best_unlabelled_logits),

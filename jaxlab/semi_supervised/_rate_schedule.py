@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float
-from jaxlab.core._check import check_least, check_together
+from jaxlab.core.check import check_least, check_together
 
 
 def warmup_constant_cosine(

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import as_bool, as_integers, check_positive, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import InputError, as_bool, as_integers, check_positive, check_probabilities, full_mask
 from jaxlab.semi_supervised._contracts import VOID
 
 
@@ -65,7 +65,7 @@ def class_overlap(
     """
     shapes = np.shape(prediction), np.shape(labels)
     if shapes[0] != shapes[1]:
-        raise ValueError(f"prediction {shapes[0]} and labels {shapes[1]} must have the same shape")
+        raise InputError(f"prediction {shapes[0]} and labels {shapes[1]} must have the same shape")
     ignored = {"where": where, "ignore": "a pixel to ignore", "also": (VOID,)}
     labels = as_integers("labels", labels, "class indices", num_classes, **ignored)
     prediction = as_integers("prediction", prediction, "class indices", num_classes, **ignored)
@@ -106,7 +106,7 @@ def dice_score(prediction: jax.Array, target: jax.Array, *, where: jax.Array | N
     """
     shapes = np.shape(prediction), np.shape(target)
     if not shapes[1] or shapes[0] != shapes[1]:
-        raise ValueError(f"prediction {shapes[0]} and target {shapes[1]} must have the same shape [B, ...]")
+        raise InputError(f"prediction {shapes[0]} and target {shapes[1]} must have the same shape [B, ...]")
     prediction, target = as_bool("prediction", prediction), as_bool("target", target)
     mask = full_mask(where, target.shape, "target")
     total = lambda x: jnp.sum(as_float(x & mask), axis=tuple(range(1, target.ndim)))
@@ -145,7 +145,7 @@ def dice_loss(
     """
     p, y = np.shape(probs), np.shape(target)
     if not p or p != y:
-        raise ValueError(f"probs {p} and target {y} must have the same shape [B, ...]")
+        raise InputError(f"probs {p} and target {y} must have the same shape [B, ...]")
     check_positive("smooth", smooth)
     mask = full_mask(where, p, "probs")
     check_probabilities("probs", probs, where=mask)

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, normalize
-from jaxlab.core._check import check_positive, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
+from jaxlab.core.check import InputError, check_positive, check_probabilities, full_mask
 
 
 def check_maps(name: str, maps: jax.Array, other_name: str, other: jax.Array) -> None:
     """Two sets of maps share one shape `[B, H, W]`."""
     if np.ndim(maps) != 3 or np.shape(maps) != np.shape(other):
-        raise ValueError(
+        raise InputError(
             f"{name} {np.shape(maps)} and {other_name} {np.shape(other)} must have the same shape [B, H, W]"
         )
 
@@ -23,7 +23,7 @@ def check_maps(name: str, maps: jax.Array, other_name: str, other: jax.Array) ->
 def _check_features(features: jax.Array, audio: jax.Array) -> None:
     shape = np.shape(features)
     if len(shape) != 4 or 0 in shape[1:3] or np.shape(audio) != (shape[0], shape[-1]):
-        raise ValueError(
+        raise InputError(
             f"features {shape} must be [B, H, W, D] with H, W > 0 and audio {np.shape(audio)} must be [B, D]"
         )
 
@@ -190,7 +190,7 @@ def box_map(boxes: jax.Array, *, height: int, width: int) -> jax.Array:
     [[0.5, 1.0], [0.0, 0.0]]
     """
     if not np.ndim(boxes) or np.shape(boxes)[-1] != 4:
-        raise ValueError(f"boxes {np.shape(boxes)} must be [..., 4]: y0, x0, y1, x1")
+        raise InputError(f"boxes {np.shape(boxes)} must be [..., 4]: y0, x0, y1, x1")
     y0, x0, y1, x1 = jnp.moveaxis(as_float(boxes), -1, 0)[..., None]
 
     def cover(low: jax.Array, high: jax.Array, size: int) -> jax.Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._check import as_bool, as_integers, check_fraction, check_least
+from jaxlab.core.check import InputError, as_bool, as_integers, check_fraction, check_least
 
 
 def _slots_by_level(levels: Sequence[int]) -> list[np.ndarray]:
@@ -67,7 +67,7 @@ def dual_level_indices(
     """
     levels = tuple(levels)
     if not levels or not all(isinstance(count, int | np.integer) and count >= 1 for count in levels):
-        raise ValueError(f"levels must be whole numbers of at least 1 frame each, got {levels}")
+        raise InputError(f"levels must be whole numbers of at least 1 frame each, got {levels}")
     check_least("num_frames", num_frames, 1)
     total = int(sum(levels))
     length = as_integers("num_frames", num_frames, "lengths of clips").astype(jnp.int32)[..., None]
@@ -107,7 +107,7 @@ def take_levels(clips: jax.Array, indices: Sequence[jax.Array]) -> tuple[jax.Arr
     clips, shape = jnp.asarray(clips), np.shape(clips)
     for index in indices:
         if len(shape) < 2 or np.ndim(index) != 2 or np.shape(index)[0] != shape[0]:
-            raise ValueError(f"clips {shape} must be [B, T, ...] and indices [B, n], got {np.shape(index)}")
+            raise InputError(f"clips {shape} must be [B, T, ...] and indices [B, n], got {np.shape(index)}")
     indices = [as_integers("indices", index, "frames of the clips", shape[1]) for index in indices]
     rows = jnp.arange(shape[0])[:, None]
     return tuple(clips[rows, index] for index in indices)
@@ -118,7 +118,7 @@ def _as_levels(levels: Sequence[jax.Array]) -> list[jax.Array]:
     shapes = [level.shape for level in levels]
     same = len({(shape[:1], shape[2:]) for shape in shapes}) == 1
     if not shapes or min(map(len, shapes)) < 2 or not same:
-        raise ValueError(f"levels must be arrays [B, n, ...] that differ in n alone, got {shapes}")
+        raise InputError(f"levels must be arrays [B, n, ...] that differ in n alone, got {shapes}")
     return levels
 
 
@@ -153,7 +153,7 @@ def moderate_perturb(
     levels = _as_levels(levels)
     reverse = [True] * (len(levels) - 1) + [False] if reverse is None else list(reverse)
     if len(reverse) != len(levels):
-        raise ValueError(
+        raise InputError(
             f"reverse must have one entry for each of the {len(levels)} levels, got {len(reverse)}"
         )
     return tuple(level[:, ::-1] if turn else level for level, turn in zip(levels, reverse))
@@ -211,7 +211,7 @@ def tube_mask(key: jax.Array, num_tokens: int, ratio: float | jax.Array) -> jax.
     4
     """
     if num_tokens < 1:
-        raise ValueError(f"num_tokens is {num_tokens}: it must be at least 1")
+        raise InputError(f"num_tokens is {num_tokens}: it must be at least 1")
     check_fraction("ratio", ratio)
     count = jnp.floor(as_float(ratio) * num_tokens)
     return jnp.argsort(jax.random.uniform(key, (num_tokens,))) < count
@@ -245,7 +245,7 @@ def tube_mix(tokens: jax.Array, partner: jax.Array, mask: jax.Array) -> jax.Arra
     tokens, shape = jnp.asarray(tokens), np.shape(tokens)
     shapes = shape, np.shape(partner), np.shape(mask)
     if len(shape) < 3 or shapes[1] != shape[:1] or shapes[2] != shape[2:3]:
-        raise ValueError(
+        raise InputError(
             f"tokens must be [B, T, P, ...], partner [B] and mask [P], got {shapes[0]}, {shapes[1]}, {shapes[2]}"
         )
     partner = as_integers("partner", partner, "rows of the batch", shape[0])

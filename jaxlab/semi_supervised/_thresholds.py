@@ -11,9 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum
-from jaxlab.core._check import as_integers, check_decay, check_fraction, check_probabilities, full_mask
 from jaxlab.core._reduce import AxisName
 from jaxlab.core._values import check_no_nan
+from jaxlab.core.check import (
+    InputError,
+    as_integers,
+    check_decay,
+    check_fraction,
+    check_probabilities,
+    full_mask,
+)
 from jaxlab.semi_supervised._contracts import check_class_axis
 from jaxlab.semi_supervised._pseudo_labels import pseudo_label
 
@@ -50,7 +57,7 @@ def curriculum_init(num_examples: int) -> CurriculumThresholds:
     dtype('int32')
     """
     if num_examples < 1:
-        raise ValueError(f"num_examples is {num_examples}: it must be at least 1")
+        raise InputError(f"num_examples is {num_examples}: it must be at least 1")
     return CurriculumThresholds(jnp.full((num_examples,), -1, jnp.int32))
 
 
@@ -94,7 +101,7 @@ def curriculum_update(
     check_fraction("threshold", threshold)
     check_class_axis("probs", probs)
     if np.shape(index) != np.shape(probs)[:-1] or np.ndim(index) != 1:
-        raise ValueError(f"index {np.shape(index)} must be [B] for probs [B, K] {np.shape(probs)}")
+        raise InputError(f"index {np.shape(index)} must be [B] for probs [B, K] {np.shape(probs)}")
     rows = full_mask(where, np.shape(index), "index")
     size = len(state.last_label)
     index = as_integers("index", index, "unlabelled examples", size, where=rows, ignore="a row to ignore")
@@ -159,7 +166,7 @@ def curriculum_thresholds(
     """
     check_fraction("threshold", threshold)
     if num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}: it must be at least 1")
+        raise InputError(f"num_classes is {num_classes}: it must be at least 1")
     labels = state.last_label
     counts = jnp.sum(labels[:, None] == jnp.arange(num_classes), axis=0)
     most = jnp.maximum(jnp.max(counts), jnp.sum(labels < 0) if warm_up else 0)
@@ -201,7 +208,7 @@ def adaptive_init(num_classes: int) -> AdaptiveThresholds:
     [0.5, 0.5]
     """
     if num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}: it must be at least 1")
+        raise InputError(f"num_classes is {num_classes}: it must be at least 1")
     uniform = jnp.full((num_classes,), 1.0 / num_classes, jnp.result_type(float))
     return AdaptiveThresholds(uniform[0], uniform)
 
@@ -243,7 +250,7 @@ def adaptive_update(
     check_decay(decay)
     classes = state.class_probs.shape[0]
     if not np.ndim(probs) or np.shape(probs)[-1] != classes:
-        raise ValueError(
+        raise InputError(
             f"probs {np.shape(probs)} must have shape [..., K] with the state's {classes} classes"
         )
     probs = jax.lax.stop_gradient(as_float(probs))

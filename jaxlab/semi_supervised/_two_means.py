@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core._check import as_integers, full_mask
+from jaxlab.core.check import InputError, as_integers, full_mask
 
 DEFAULT_THRESHOLDS = ((0.99, 0.99), (0.95, 0.95), (0.93, 0.93))
 """(high, low) of score, objectness and consistency before anything has been seen."""
@@ -39,7 +39,7 @@ def two_means(x: jax.Array, *, where: jax.Array | None = None) -> tuple[jax.Arra
     (0.85, 0.25)
     """
     if not np.ndim(x):
-        raise ValueError(f"x must be [..., N], got shape {np.shape(x)}")
+        raise InputError(f"x must be [..., N], got shape {np.shape(x)}")
     mask = full_mask(where, np.shape(x), "numbers")
     x = jax.lax.stop_gradient(jnp.where(mask, as_float(x), 0.0))
     count = jnp.sum(mask, axis=-1, keepdims=True).astype(x.dtype)
@@ -88,7 +88,7 @@ def truncate(x: jax.Array, *, decimals: int = 2) -> jax.Array:
     [ 0.77  0.29 -0.11]
     """
     if decimals < 0:
-        raise ValueError(f"decimals must be at least 0, got {decimals}")
+        raise InputError(f"decimals must be at least 0, got {decimals}")
     x = jax.lax.stop_gradient(as_float(x))
     tiny = 8 * float(jnp.finfo(x.dtype).eps)
     scaled = jnp.abs(x) * 10**decimals
@@ -135,14 +135,14 @@ def dual_thresholds(
     """
     shape = np.shape(measures)
     if len(shape) != 2 or np.shape(classes) != shape[:1]:
-        raise ValueError(f"measures {shape} must be [N, Q] and classes {np.shape(classes)} must be [N]")
+        raise InputError(f"measures {shape} must be [N, Q] and classes {np.shape(classes)} must be [N]")
     measures = jax.lax.stop_gradient(as_float(measures))
     classes = as_integers(
         "classes", classes, "class indices", num_classes, where=where, ignore="a box to ignore"
     )
     default = jax.lax.stop_gradient(jnp.asarray(default, measures.dtype))
     if default.shape not in ((shape[1], 2), (num_classes, shape[1], 2)):
-        raise ValueError(f"default {default.shape} must be [Q, 2] or [C, Q, 2] for measures {shape}")
+        raise InputError(f"default {default.shape} must be [Q, 2] or [C, Q, 2] for measures {shape}")
     counted = full_mask(where, shape[:1], "boxes [N]")
     own = counted & (classes == jnp.arange(num_classes)[:, None])
     each = jnp.broadcast_to(measures.T, (num_classes, shape[1], shape[0]))

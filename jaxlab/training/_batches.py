@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.extend.core import Literal
 
+from jaxlab.core.check import InputError
 from jaxlab.training._method import Group
 
 _RECIPE = (
@@ -41,11 +42,11 @@ def check_batches(group: Group, train: Any, key: jax.Array) -> None:
     # A function object of its own for each: JAX remembers what it has traced.
     first, second = (jax.make_jaxpr(_again(draw), return_shape=True)(*given) for _ in range(2))
     if not _same_constants(first[0].consts, second[0].consts):
-        raise ValueError(f"{name} takes other numbers from outside each time: {_RECIPE}")
+        raise InputError(f"{name} takes other numbers from outside each time: {_RECIPE}")
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(first[1])[0]]
     for path, outside in zip(paths, _from_outside_alone(first[0].jaxpr)):
         if outside:
-            raise ValueError(
+            raise InputError(
                 f"{name}: the batch{path} depends on neither the data nor the key, but on an array from outside: "
                 f"{_RECIPE}"
             )

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxlab.core.check import InputError
 from jaxlab.training.experiment import PerSeed
 from jaxlab.training.mesh import put
 
@@ -143,7 +144,7 @@ def _of_every_seed(data: PerSeed, seeds: tuple[int, ...]) -> Any:
         return make(jnp.asarray(seeds, jnp.uint32))
     for path, leaf in jax.tree_util.tree_flatten_with_path(data.rows)[0]:
         if np.ndim(leaf) < 1 or np.shape(leaf)[0] != len(seeds):
-            raise ValueError(
+            raise InputError(
                 f"PerSeed: rows{jax.tree_util.keystr(path)} has the shape {np.shape(leaf)}: its first axis must be the "
                 f"{len(seeds)} seeds"
             )

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlab.core import Computed
+from jaxlab.core.check import InputError
 from jaxlab.training._batches import batch_of, check_batches
 from jaxlab.training._method import Group, Method
 from jaxlab.training._placed import Layout, PlacedData, Split, pad
@@ -342,7 +343,7 @@ class CompiledProgram:
         size = self.mesh.shape["data"]
         for leaf in jax.tree.leaves(batch):
             if leaf.ndim and leaf.shape[0] % size:
-                raise ValueError(
+                raise InputError(
                     f"mesh.data is {size}: it must divide the batch, which has {leaf.shape[0]} rows"
                 )
         return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, P("data")) if x.ndim else x, batch)
@@ -397,7 +398,7 @@ def _arrays(tree: Any) -> Any:
 def _scalar(name: str, value: Any) -> jax.Array:
     value = jnp.asarray(value, jnp.float32)
     if value.shape:
-        raise ValueError(f"metric {name!r} has the shape {value.shape}: metrics are scalars")
+        raise InputError(f"metric {name!r} has the shape {value.shape}: metrics are scalars")
     return value
 
 
@@ -410,7 +411,7 @@ def _check_state(state: Any, new: Any) -> None:
     before, after = describe(state), describe(new)
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
-            raise ValueError(
+            raise InputError(
                 f"an update must keep the state's structure, shapes and dtypes: {path or 'the state'} is "
                 f"{before.get(path, 'absent')} before and {after.get(path, 'absent')} after"
             )

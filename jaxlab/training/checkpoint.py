@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.training import _checkpoint_arrays as arrays
 from jaxlab.training import _checkpoint_files as files
 from jaxlab.training._checkpoint_files import Damaged, OtherFormat
@@ -88,7 +89,7 @@ class Checkpoints:
 
     def __init__(self, directory: str | pathlib.Path, *, identity: str = "", keep: int = 2):
         if keep < 1:
-            raise ValueError(f"keep is {keep}: it must be at least 1")
+            raise InputError(f"keep is {keep}: it must be at least 1")
         self._directory = pathlib.Path(directory).absolute()
         self._identity, self._keep = identity, keep
         self._writing: Future | None = None
@@ -237,7 +238,7 @@ class Checkpoints:
         try:
             header = _sound(folder)
         except OtherFormat:
-            raise ValueError(
+            raise InputError(
                 f"the checkpoints in {self._directory} are of another version of the code; start over with --fresh"
             ) from None
         if header["step"] != step:
@@ -258,7 +259,7 @@ class Checkpoints:
         wanted = dict(zip(paths, kinds))
         for path in sorted(saved.keys() | wanted.keys()):
             if saved.get(path) != wanted.get(path):
-                raise ValueError(
+                raise InputError(
                     f"the checkpoints in {self._directory} are of another version of the code: "
                     f"{path or 'the state'} is {wanted.get(path, 'absent')} now and {saved.get(path, 'absent')} there; "
                     "start over with --fresh"

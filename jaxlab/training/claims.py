@@ -5,6 +5,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from jaxlab.core.check import InputError
+
 KINDS = ("headline", "secondary", "ablation", "premise", "room", "benchmark")
 COUNTING = ("headline", "secondary")
 GATES = ("premise", "room")
@@ -62,7 +64,7 @@ class Claim:
         object.__setattr__(self, "needs", tuple(self.needs))
         object.__setattr__(self, "terms", tuple(map(tuple, self.terms)))
         if not self.name or not set(self.name) <= _SLUG:
-            raise ValueError(f"claim name {self.name!r}: use letters, digits, '_', '-', '.', '+', '='")
+            raise InputError(f"claim name {self.name!r}: use letters, digits, '_', '-', '.', '+', '='")
         for field, allowed in (("kind", KINDS), ("relation", RELATIONS), ("rule", RULES)):
             value = getattr(self, field)
             if value not in allowed:
@@ -179,7 +181,7 @@ def check_claims(
     claims = tuple(claims)
     names = [claim.name for claim in claims]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two claims are called {twice[0]!r}: every claim needs a name of its own")
+        raise InputError(f"two claims are called {twice[0]!r}: every claim needs a name of its own")
     whole_run = any("/" in arm for arm in metrics_of_arm)
     for claim in claims:
         for arm, metric in claim.measured:
@@ -195,10 +197,10 @@ def _check_measured(
     claim: Claim, arm: str, metric: str, metrics_of_arm: Mapping[str, Collection[str] | None]
 ) -> None:
     if arm not in metrics_of_arm:
-        raise ValueError(f"claim {claim.text!r} speaks of {arm!r}: the arms are {', '.join(metrics_of_arm)}")
+        raise InputError(f"claim {claim.text!r} speaks of {arm!r}: the arms are {', '.join(metrics_of_arm)}")
     known = metrics_of_arm[arm]
     if known is not None and metric not in known:
-        raise ValueError(f"claim {claim.text!r}: {arm} has no metric {metric!r}, it has {', '.join(known)}")
+        raise InputError(f"claim {claim.text!r}: {arm} has no metric {metric!r}, it has {', '.join(known)}")
 
 
 def _check_need(claim: Claim, need: str, claims: Sequence[Claim]) -> None:
@@ -209,16 +211,16 @@ def _check_need(claim: Claim, need: str, claims: Sequence[Claim]) -> None:
             if gates
             else "there is no premise or room claim"
         )
-        raise ValueError(f"claim {claim.text!r} needs {need!r}: {known}")
+        raise InputError(f"claim {claim.text!r} needs {need!r}: {known}")
 
 
 def _check_paper(claims: Sequence[Claim]) -> None:
     """A claim that is made on each of several tasks counts once."""
     counting = {claim.name.rpartition("/")[2]: claim.kind for claim in claims if claim.kind in COUNTING}
     if "headline" not in counting.values():
-        raise ValueError("a paper needs at least one claim of kind 'headline'")
+        raise InputError("a paper needs at least one claim of kind 'headline'")
     if len(counting) > MOST_THAT_COUNT:
-        raise ValueError(
+        raise InputError(
             f"{len(counting)} claims are of kind headline or secondary: a paper has at most {MOST_THAT_COUNT}, "
             "the others are ablations or benchmark rows"
         )

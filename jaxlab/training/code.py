@@ -7,6 +7,8 @@ import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 
+from jaxlab.core.check import InputError
+
 
 def sources(packages: Sequence[str] = ("jaxlab", "experiments")) -> dict[str, str]:
     """The text of every Python file of these packages, as far as they are imported, by path such as "jaxlab/core/x.py".
@@ -42,7 +44,7 @@ def unpack(archive: bytes) -> dict[str, str]:
         with zipfile.ZipFile(io.BytesIO(archive)) as made:
             return {name: made.read(name).decode() for name in made.namelist()}
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ValueError(f"not an archive of sources: {error}") from None
+        raise InputError(f"not an archive of sources: {error}") from None
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

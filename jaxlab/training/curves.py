@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.metrics import performance_profile, stratified_bootstrap, t_interval
 from jaxlab.training.metrics import Row, series
 
@@ -95,7 +96,7 @@ def plot_rows(rows: Sequence[Row], metrics: Sequence[str] = ()) -> Any:
     known = sorted({name for row in rows for name in row} - {"arm", "step"})
     for name in metrics:
         if name not in known:
-            raise ValueError(f"no row has the metric {name!r}: there are {', '.join(known) or 'none'}")
+            raise InputError(f"no row has the metric {name!r}: there are {', '.join(known) or 'none'}")
     lines = _blocks(list(metrics) or known)
     figure = Figure((max(map(len, lines)) * _WIDTH or _WIDTH, len(lines) * _HEIGHT), dpi=_DPI)
     for down, line in enumerate(lines):

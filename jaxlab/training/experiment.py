@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxlab.core import Computed, Learner
+from jaxlab.core.check import InputError
 from jaxlab.training.claims import Claim, check_claims
 from jaxlab.training.mesh import Rules
 
@@ -35,7 +36,7 @@ class PerSeed:
 
     def __post_init__(self) -> None:
         if (self.make is None) == (self.rows is None):
-            raise ValueError("PerSeed takes make or rows, one of the two")
+            raise InputError("PerSeed takes make or rows, one of the two")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Turn:
 
     def __post_init__(self) -> None:
         if (self.every is None) == (not self.at):
-            raise ValueError("Turn takes every or at, one of the two")
+            raise InputError("Turn takes every or at, one of the two")
         if self.every is not None and self.every < 1:
-            raise ValueError(f"Turn: every is {self.every}, it must be at least 1")
+            raise InputError(f"Turn: every is {self.every}, it must be at least 1")
 
     def due(self, step: int) -> bool:
         """Whether it is this turn's time after `step` updates."""
@@ -70,7 +71,7 @@ class Turn:
         """Refuse steps that the engine would pass over."""
         for step in (self.every,) if self.every else self.at:
             if step % log_every or not 0 < step <= steps:
-                raise ValueError(
+                raise InputError(
                     f"a turn at step {step}: it must be a multiple of log_every, {log_every}, up to the {steps} steps"
                 )
 
@@ -110,11 +111,11 @@ class Arm:
 
     def __post_init__(self) -> None:
         if not isinstance(self.steps, int | np.integer) or self.steps < 0:
-            raise ValueError(f"steps is {self.steps}: it must be a whole number, at least 0")
+            raise InputError(f"steps is {self.steps}: it must be a whole number, at least 0")
         if not isinstance(self.settings, Mapping):
-            raise ValueError(f"settings is {self.settings!r}: it must be a dict; steps come after it")
+            raise InputError(f"settings is {self.settings!r}: it must be a dict; steps come after it")
         if self.draw is not None and self.stream is not None:
-            raise ValueError("an arm takes draw or stream, at most one of the two")
+            raise InputError("an arm takes draw or stream, at most one of the two")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,17 +160,17 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if "train" not in self.data:
-            raise ValueError(f"data has the splits {', '.join(self.data)}: one must be called 'train'")
+            raise InputError(f"data has the splits {', '.join(self.data)}: one must be called 'train'")
         if self.draw is not None and self.stream is not None:
-            raise ValueError("an experiment takes draw or stream, at most one of the two")
+            raise InputError("an experiment takes draw or stream, at most one of the two")
         for name in self.along or ():
             if name not in self.data or name == "train":
-                raise ValueError(f"along names {name!r}: the splits are {', '.join(self.splits())}")
+                raise InputError(f"along names {name!r}: the splits are {', '.join(self.splits())}")
         for name in (*self.arms, *self.prepare):
             if not name or not set(name) <= _NAME:
-                raise ValueError(f"arm name {name!r}: use letters, digits, '_', '-', '.', '+', '='")
+                raise InputError(f"arm name {name!r}: use letters, digits, '_', '-', '.', '+', '='")
         if both := sorted(set(self.arms) & set(self.prepare)):
-            raise ValueError(
+            raise InputError(
                 f"{both[0]!r} names an arm and a stage of prepare: their checkpoints would be one"
             )
         check_claims(self.claims, dict.fromkeys((*self.arms, *self.prepare)))
@@ -226,22 +227,22 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.seeds:
-            raise ValueError("seeds is 0: at least 1 seed is needed")
+            raise InputError("seeds is 0: at least 1 seed is needed")
         if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} repeat: every seed must be different")
+            raise InputError(f"seeds {list(self.seeds)} repeat: every seed must be different")
         for seed in self.seeds:
             if not 0 <= seed < 2**32:
-                raise ValueError(f"seed {seed} is out of range: seeds go from 0 to 2**32 - 1")
+                raise InputError(f"seed {seed} is out of range: seeds go from 0 to 2**32 - 1")
         if self.settings_by is None:
             object.__setattr__(self, "settings_by", self.seeds_by)
         for name in ("seeds_by", "settings_by"):
             if getattr(self, name) not in ("vmap", "map"):
-                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be 'vmap' or 'map'")
+                raise InputError(f"{name} is {getattr(self, name)!r}: it must be 'vmap' or 'map'")
         if self.log_every < 1:
-            raise ValueError(f"log_every is {self.log_every}: it must be at least 1")
+            raise InputError(f"log_every is {self.log_every}: it must be at least 1")
         for name in ("eval_every", "checkpoint_every"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, self.log_every)
             value = getattr(self, name)
             if value < 1 or value % self.log_every:
-                raise ValueError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")
+                raise InputError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")

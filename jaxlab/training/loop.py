@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxlab.core import Computed, Learner
+from jaxlab.core.check import InputError
 from jaxlab.training._method import group_of
 from jaxlab.training._placed import PlacedData
 from jaxlab.training._program import make_program
@@ -494,7 +495,7 @@ def _summaries(made: Mapping[str, Any], plan: Plan) -> dict[str, np.ndarray]:
     found = {name: np.asarray(values, float) for name, values in made.items()}
     for name, values in found.items():
         if values.shape != (len(plan.seeds),):
-            raise ValueError(
+            raise InputError(
                 f"summarise: {name!r} has the shape {values.shape}: it must be [{len(plan.seeds)}], one per seed"
             )
     return found

@@ -15,6 +15,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxlab.core.check import InputError
+
 AXES = ("seed", "data", "model")
 BY_SEED = P("seed")
 Rules = Sequence[tuple[str, P]]
@@ -41,18 +43,18 @@ def make_mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] 
     shape = dict(shape or {})
     unknown = sorted(set(shape) - set(AXES))
     if unknown:
-        raise ValueError(f"mesh has no axis {unknown[0]!r}: the axes are {', '.join(AXES)}")
+        raise InputError(f"mesh has no axis {unknown[0]!r}: the axes are {', '.join(AXES)}")
     sizes = [shape.get(name, 1) for name in AXES]
     for name, size in zip(AXES, sizes):
         if not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"mesh.{name} is {size!r}: it must be a whole number of at least 1")
+            raise InputError(f"mesh.{name} is {size!r}: it must be a whole number of at least 1")
     have = list(jax.devices() if devices is None else devices)
     need = int(np.prod(sizes))
     if need > len(have):
         wanted = " x ".join(f"{name}={size}" for name, size in zip(AXES, sizes))
-        raise ValueError(f"mesh {wanted} needs {need} devices: there are {len(have)} ({have[0].platform})")
+        raise InputError(f"mesh {wanted} needs {need} devices: there are {len(have)} ({have[0].platform})")
     if jax.process_count() > 1 and devices is None and need != len(have):
-        raise ValueError(
+        raise InputError(
             f"mesh {' x '.join(f'{name}={size}' for name, size in zip(AXES, sizes))} has {need} devices: a run of "
             f"{jax.process_count()} processes must use all {len(have)}, e.g. --config.mesh.data={len(have)}"
         )
@@ -103,7 +105,7 @@ def initialize_distributed() -> None:
         jax.distributed.initialize(values[0], num_processes=int(values[1]), process_id=int(values[2]))
     elif any(values):
         missing = ", ".join(name for name, value in zip(names, values) if not value)
-        raise ValueError(f"a run of several processes needs {', '.join(names)}: {missing} not set")
+        raise InputError(f"a run of several processes needs {', '.join(names)}: {missing} not set")
     elif os.environ.get("JAXLAB_DISTRIBUTED") == "1":
         jax.distributed.initialize()
 
@@ -188,9 +190,9 @@ def per_device(
       ValueError: unknown `via` or axis, or rows that the devices do not divide.
     """
     if via not in ("shard_map", "pmap"):
-        raise ValueError(f"via is {via!r}: it must be 'shard_map' or 'pmap'")
+        raise InputError(f"via is {via!r}: it must be 'shard_map' or 'pmap'")
     if axis_name not in mesh.shape:
-        raise ValueError(f"the mesh has no axis {axis_name!r}: its axes are {', '.join(mesh.shape)}")
+        raise InputError(f"the mesh has no axis {axis_name!r}: its axes are {', '.join(mesh.shape)}")
     count = mesh.shape[axis_name]
     mapped = (
         _via_shard_map(update, mesh, axis_name) if via == "shard_map" else _via_pmap(update, mesh, axis_name)
@@ -199,7 +201,7 @@ def per_device(
     def call(state: Any, batch: Any, key: jax.Array) -> tuple[Any, Any]:
         for leaf in jax.tree.leaves(batch):
             if leaf.shape[0] % count:
-                raise ValueError(f"a batch of {leaf.shape[0]} rows cannot be split over {count} devices")
+                raise InputError(f"a batch of {leaf.shape[0]} rows cannot be split over {count} devices")
         return mapped(state, batch, key)
 
     return call

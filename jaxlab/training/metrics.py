@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.core.check import InputError
+
 Row = dict[str, Any]
 
 
@@ -92,7 +94,7 @@ class _Boards:
         try:
             import tensorboardX
         except ModuleNotFoundError:
-            raise ValueError("--tensorboard needs tensorboardX: pip install tensorboardX") from None
+            raise InputError("--tensorboard needs tensorboardX: pip install tensorboardX") from None
         self._make = tensorboardX.SummaryWriter
         self._directory = pathlib.Path(directory)
         self._writers: dict[str, Any] = {}

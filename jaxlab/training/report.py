@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxlab import metrics
+from jaxlab.core.check import InputError
 from jaxlab.training.claims import GATES
 from jaxlab.training.verdicts import by_holm
 
@@ -313,7 +314,7 @@ def _value(match: re.Match, result: Mapping[str, Any]) -> str:
         value = claim[key]
         return value if isinstance(value, str) else "–" if value is None else f"{value:.3g}"
     except (KeyError, StopIteration, TypeError):
-        raise ValueError(f"{match.group()} names nothing in the result of {result['config']}") from None
+        raise InputError(f"{match.group()} names nothing in the result of {result['config']}") from None
 
 
 def _mean(arm: Mapping[str, Any], metric: str) -> str:

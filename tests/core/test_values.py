@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxlab.core import (
+    InputError,
     accuracy,
     class_means,
     cosine_ramp_down,
@@ -13,14 +14,15 @@ from jaxlab.core import (
     debug_checks,
     ema_init,
     ema_update,
+    entropy,
     forward_kl,
     jsd,
     masked_mean,
     queue_init,
     queue_push,
 )
-from jaxlab.core._check import as_bool, as_integers, check_fraction, check_positive, check_probabilities
 from jaxlab.core._values import check_no_nan, concrete
+from jaxlab.core.check import as_bool, as_integers, check_fraction, check_positive, check_probabilities
 
 LOGITS = np.zeros((3, 4), np.float32)
 
@@ -173,3 +175,11 @@ def test_a_queue_cuts_nothing_off():
         queue_init(3, 2, dtype=jnp.int32)
     with pytest.raises(ValueError, match="labels must be integers, any numbers, got float"):
         queue_push(queue_init(3, 2), np.ones((1, 2)), labels=np.array([0.7]))
+
+
+def test_every_check_of_what_is_given_raises_the_same_error():
+    with pytest.raises(InputError, match="temperature must be positive, got 0.0"):
+        entropy(np.zeros((1, 2)), temperature=0.0)
+    with pytest.raises(InputError, match="must be integers"):
+        cross_entropy(np.zeros((1, 2)), np.zeros(1))
+    assert issubclass(InputError, ValueError)

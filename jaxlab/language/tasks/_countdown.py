@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._characters import CharacterTokenizer
 from jaxlab.language.tasks._reading import Reading, digit_values, token_at
 from jaxlab.language.tasks._task import Range, Rules, Task, check_range, make_task, tokenizer_for
@@ -102,9 +103,9 @@ class _Symbols(NamedTuple):
 def _check(numbers: Range, largest: int, target: int) -> tuple[int, int]:
     low, high = check_range("numbers", numbers, 2, 20)
     if largest < 1 or largest**high > 10**9:
-        raise ValueError(f"largest ** numbers must be in [1, 10^9], got {largest} ** {high}")
+        raise InputError(f"largest ** numbers must be in [1, 10^9], got {largest} ** {high}")
     if not largest * high <= target <= 10**9:
-        raise ValueError(
+        raise InputError(
             f"target must be in [largest * numbers, 10^9] = [{largest * high}, 10^9], got {target}"
         )
     return low, high

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
+from jaxlab.core.check import InputError
 from jaxlab.language.tasks import _worker
 
 _PATIENCE = 2.0
@@ -129,7 +130,7 @@ def ask(kind: str, function: Any, *args: Any) -> Any:
         return value
     message, where = value
     if status == "AttributeError" and "__main__" in message:
-        raise ValueError(f"{_IMPORTABLE}, got {function!r}")
+        raise InputError(f"{_IMPORTABLE}, got {function!r}")
     kind = getattr(builtins, status, RuntimeError)
     error = (kind if issubclass(kind, Exception) else RuntimeError)(message)
     error.add_note(f"In the helper process:\n{where}")
@@ -150,4 +151,4 @@ def _dumps(call: tuple) -> bytes:
             return cloudpickle.dumps(call)
         return pickle.dumps(call)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(f"{_IMPORTABLE}, got {call[0]!r}: {error}") from error
+        raise InputError(f"{_IMPORTABLE}, got {call[0]!r}: {error}") from error

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 from collections.abc import Sequence
 
+from jaxlab.core.check import InputError
 from jaxlab.language.tasks._answer_finding import candidates, choice
 from jaxlab.language.tasks._answer_matching import same
 from jaxlab.language.tasks._answer_readings import is_words, readings
@@ -118,7 +119,7 @@ class MathAnswers:
                 faults.append((index, error))
         if faults:
             (index, error), count = faults[0], len(faults)
-            raise ValueError(
+            raise InputError(
                 f"{count} of {len(self.references)} references cannot be read; number {index}: {error}"
             )
 
@@ -142,7 +143,7 @@ def _wanted(reference: str) -> tuple[Node, ...]:
     try:
         return tuple(readings(candidate))
     except Unreadable as error:
-        raise ValueError(f"the reference {reference[:80]!r} cannot be read as an answer: {error}") from error
+        raise InputError(f"the reference {reference[:80]!r} cannot be read as an answer: {error}") from error
 
 
 def _found(prediction: str, *, words: bool, letter: bool) -> list[Node]:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 from typing import Any
 
+from jaxlab.core.check import InputError
 from jaxlab.language.tasks._helper import call_in_helper
 
 
@@ -77,16 +78,16 @@ def _dataset(spec: tuple[str, str]) -> Any:
     name, options = spec[0], json.loads(spec[1])
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.3) or sorted(DATASETS)[:3]
-        raise ValueError(f"reasoning-gym has no task {name!r}; the nearest are {', '.join(near)}")
+        raise InputError(f"reasoning-gym has no task {name!r}; the nearest are {', '.join(near)}")
     allowed = sorted(field.name for field in dataclasses.fields(DATASETS[name][1]))
     unknown = sorted(set(options) - set(allowed))
     if unknown:
-        raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(allowed)}")
+        raise InputError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(allowed)}")
     try:
         return create_dataset(name, **options)
     except (AssertionError, TypeError, ValueError) as error:
         message = f"{name} does not accept {options}: {error}"
-        raise ValueError(" ".join(message.split())) from error
+        raise InputError(" ".join(message.split())) from error
 
 
 @functools.lru_cache(maxsize=8192)

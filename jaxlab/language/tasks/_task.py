@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._characters import BOS, EOS, CharacterTokenizer
 from jaxlab.language.tasks._reading import Reading, read
 from jaxlab.language.tasks._writing import below, pack
@@ -98,7 +99,7 @@ class Task:
             return prompts
         rows = np.asarray(completions)
         if len(rows) != len(prompts):
-            raise ValueError(f"completions {rows.shape} must have one row per problem, {len(prompts)}")
+            raise InputError(f"completions {rows.shape} must have one row per problem, {len(prompts)}")
         ending = ["" if EOS in row else "…" for row in rows]
         answers = [self.tokenizer.decode(row) for row in rows]
         return [f"{prompt} {answer}{end}" for prompt, answer, end in zip(prompts, answers, ending)]
@@ -151,7 +152,7 @@ def check_range(name: str, value: Range, least: int, most: int) -> tuple[int, in
         or not all(isinstance(end, Integral) for end in pair)
         or not least <= pair[0] <= pair[1] <= most
     ):
-        raise ValueError(f"{name} must be an integer or a pair (low, high) in [{least}, {most}], got {value}")
+        raise InputError(f"{name} must be an integer or a pair (low, high) in [{least}, {most}], got {value}")
     return pair
 
 
@@ -175,10 +176,10 @@ def _levels(words: jax.Array, levels: tuple[int, int], difficulty: int | jax.Arr
     if difficulty is None:
         return low + below(words, np.full(words.shape, high + 1 - low))
     if isinstance(difficulty, int) and not low <= difficulty <= high:
-        raise ValueError(f"difficulty must lie in the range of the task, [{low}, {high}], got {difficulty}")
+        raise InputError(f"difficulty must lie in the range of the task, [{low}, {high}], got {difficulty}")
     n, difficulty = words.shape[0], jnp.asarray(difficulty, jnp.int32)
     if difficulty.shape not in ((), (n,)):
-        raise ValueError(f"difficulty {difficulty.shape} must be a scalar or one per row, ({n},)")
+        raise InputError(f"difficulty {difficulty.shape} must be a scalar or one per row, ({n},)")
     return jnp.broadcast_to(jnp.clip(difficulty, low, high), (n,))
 
 
@@ -212,9 +213,9 @@ def _num_rows(answers: Answers) -> int:
 def _read(completions: jax.Array, mask: jax.Array) -> Reading:
     completions, mask = jnp.asarray(completions), jnp.asarray(mask)
     if completions.ndim != 2 or mask.shape != completions.shape:
-        raise ValueError(f"completions {completions.shape} and mask {mask.shape} must both be [n, T]")
+        raise InputError(f"completions {completions.shape} and mask {mask.shape} must both be [n, T]")
     if not jnp.issubdtype(completions.dtype, jnp.integer):
-        raise ValueError(f"completions must be integers, got {completions.dtype}")
+        raise InputError(f"completions must be integers, got {completions.dtype}")
     return jax.vmap(read)(completions, mask.astype(bool))
 
 
@@ -222,7 +223,7 @@ def _verify(rules: Rules, problems: Problems | Answers, completions: jax.Array, 
     answers, reading = _answers(problems), _read(completions, mask)
     n, rows = _num_rows(answers), reading.tokens.shape[0]
     if n != rows:
-        raise ValueError(f"{rows} completions need as many answers, got {n}; repeat the problems per group")
+        raise InputError(f"{rows} completions need as many answers, got {n}; repeat the problems per group")
     return jax.vmap(rules.correct)(answers, reading).astype(jnp.float32)
 
 
@@ -234,7 +235,7 @@ def _demonstrate(
     rules: Rules, length: int, key: jax.Array, problems: Problems | Answers, *, noise: float | jax.Array = 0.0
 ) -> tuple[jax.Array, jax.Array]:
     if isinstance(noise, int | float) and not 0.0 <= noise <= 1.0:
-        raise ValueError(f"noise must be in [0, 1], got {noise}")
+        raise InputError(f"noise must be in [0, 1], got {noise}")
     answers = _answers(problems)
     first_word, words = _random_words(key, _num_rows(answers), rules.solve_words)
     wrong = (first_word >> 8).astype(jnp.float32) * 2.0**-24 < noise

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.core.check import InputError
 from jaxlab.language._texts import check_list, check_texts
 from jaxlab.language.tasks._helper import ask
 from jaxlab.language.tasks._worker import NOT_FINITE, RAISED, SCORED, TIMED_OUT, Result
@@ -63,9 +64,9 @@ def verify_text(
     """
     items, texts = check_list(items, "items"), check_texts(texts)
     if len(items) != len(texts):
-        raise ValueError(f"every text needs an item, got {len(texts)} texts and {len(items)} items")
+        raise InputError(f"every text needs an item, got {len(texts)} texts and {len(items)} items")
     if not 0 < seconds < math.inf:
-        raise ValueError(f"seconds must be positive and finite, got {seconds}")
+        raise InputError(f"seconds must be positive and finite, got {seconds}")
     told = ask("score", scorer, list(zip(items, texts)), float(seconds)) if texts else []
     results = [Result(*fields) for fields in told]
     status = Counter(result.status for result in results)

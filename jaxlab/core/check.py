@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core._input_error import InputError
 from jaxlab.core._values import check_values, concrete
 
 _ROUNDING = 1e-2  # by which probabilities in bfloat16 may leave [0, 1]
@@ -22,9 +23,9 @@ def _check_number(name: str, value: Any, fits: Callable[[np.ndarray], Any], allo
     if known is None:
         return
     if known.dtype != bool and not jnp.issubdtype(known.dtype, jnp.number):
-        raise ValueError(f"{name} must be a number, got {value!r}")
+        raise InputError(f"{name} must be a number, got {value!r}")
     if not np.all(fits(known)):  # a NaN fits nothing
-        raise ValueError(f"{name} must be {allowed}, got {value if np.isscalar(value) else known.tolist()}")
+        raise InputError(f"{name} must be {allowed}, got {value if np.isscalar(value) else known.tolist()}")
 
 
 def check_together(allowed: str, fits: Callable[..., Any], **values: Any) -> None:
@@ -32,7 +33,7 @@ def check_together(allowed: str, fits: Callable[..., Any], **values: Any) -> Non
     known = [concrete(value) for value in values.values()]
     if all(x is not None for x in known) and not np.all(fits(*known)):
         given = ", ".join(f"{name} {value}" for name, value in values.items())
-        raise ValueError(f"{allowed}, got {given}")
+        raise InputError(f"{allowed}, got {given}")
 
 
 def check_decay(decay: Any) -> None:
@@ -64,7 +65,7 @@ def dtype_of(x: Any) -> np.dtype:
         known = concrete(x)
         return jnp.asarray(x).dtype if known is None else known.dtype
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{str(x)[:60]!r} is no array of numbers") from None
+        raise InputError(f"{str(x)[:60]!r} is no array of numbers") from None
 
 
 def as_integers(
@@ -86,7 +87,7 @@ def as_integers(
         x = np.zeros(np.shape(x), np.int32)  # a list of none has no type
     found = dtype_of(x)
     if not jnp.issubdtype(found, jnp.integer):
-        raise ValueError(f"{name} must be integers, {meaning}, got {found}")
+        raise InputError(f"{name} must be integers, {meaning}, got {found}")
     if size is not None:  # of what was given: a wider integer would wrap around
         _check_range(name, x, size, where, ignore, also)
     return jnp.asarray(x)
@@ -127,7 +128,7 @@ def as_labels(
     given, shape = np.shape(labels), np.shape(logits)
     if not shape or given != shape[:-1]:
         one_hot = ": class indices, not one-hot, so labels.argmax(-1)" if given == shape and shape else ""
-        raise ValueError(
+        raise InputError(
             f"{name} {given} must have the leading shape [...] of logits [..., C] {shape}{one_hot}"
         )
     return as_integers(
@@ -139,7 +140,7 @@ def check_same_logits(student_logits: jax.Array, teacher_logits: jax.Array) -> N
     """Student and teacher logits share one shape `[..., C]`."""
     student, teacher = np.shape(student_logits), np.shape(teacher_logits)
     if not student or student != teacher:
-        raise ValueError(
+        raise InputError(
             f"student_logits {student} and teacher_logits {teacher} must have the same shape [..., C]"
         )
 
@@ -175,7 +176,7 @@ def as_bool(name: str, x: Any) -> jax.Array:
 def check_fits(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> None:
     """The array `name` broadcasts to exactly `shape`, that of the array `target`."""
     if not _fits(x, shape):
-        raise ValueError(f"{name} {np.shape(x)} must broadcast to the {target} {tuple(shape)}")
+        raise InputError(f"{name} {np.shape(x)} must broadcast to the {target} {tuple(shape)}")
 
 
 def _fits(x: Any, shape: tuple[int, ...]) -> bool:
@@ -201,4 +202,4 @@ def full_mask(
 def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:
     """A named option is one of those that exist."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+        raise InputError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
