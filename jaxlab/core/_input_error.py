@@ -14,3 +14,6 @@ class InputError(ValueError):
     ...     print(error)
     temperature must be positive, got 0.0
     """
+
+
+InputError.__module__ = "jaxlab.core"  # the name that a traceback shows is the one to import

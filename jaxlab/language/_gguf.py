@@ -56,7 +56,7 @@ def load_gguf(path: str | os.PathLike[str], *, dtype: Any = jnp.float32) -> tupl
 
     >>> load_gguf("/nowhere.gguf")
     Traceback (most recent call last):
-    ValueError: /nowhere.gguf does not exist
+    jaxlab.core.InputError: /nowhere.gguf does not exist
     """
     path, dtype = pathlib.Path(path), float_dtype(dtype)
     file = read_gguf(path)
@@ -83,7 +83,7 @@ def gguf_chat_template(path: str | os.PathLike[str]) -> str | None:
 
     >>> gguf_chat_template("/nowhere.gguf")
     Traceback (most recent call last):
-    ValueError: /nowhere.gguf does not exist
+    jaxlab.core.InputError: /nowhere.gguf does not exist
     """
     return read_gguf(path, tensors=False).metadata.get("tokenizer.chat_template")
 

@@ -104,7 +104,7 @@ def load_lora(
 
     >>> load_lora("/nowhere", Decoder(vocab_size=5))
     Traceback (most recent call last):
-    ValueError: /nowhere/adapter_config.json does not exist
+    jaxlab.core.InputError: /nowhere/adapter_config.json does not exist
     """
     folder, dtype = pathlib.Path(folder), float_dtype(dtype)
     config = read_adapter_config(folder / _FILES[0])

@@ -235,7 +235,7 @@ def check_vocabulary(model: Any, other: Any) -> None:
     >>> from jaxlab.language import Decoder
     >>> check_vocabulary(Decoder(vocab_size=5), Decoder(vocab_size=6))
     Traceback (most recent call last):
-    ValueError: the models have vocabularies of 5 and 6 ids: they must be the same
+    jaxlab.core.InputError: the models have vocabularies of 5 and 6 ids: they must be the same
     """
     ours, theirs = model.vocab_size, other.vocab_size
     if not hasattr(other, "encode") and ours != theirs:

@@ -40,7 +40,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
     >>> load_tokenizer("/nowhere.gguf")
     Traceback (most recent call last):
-    ValueError: /nowhere.gguf does not exist
+    jaxlab.core.InputError: /nowhere.gguf does not exist
     """
     path = pathlib.Path(path)
     if path.suffix == ".gguf":
