@@ -65,7 +65,7 @@ def test_functions_have_an_example_and_a_source(room):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_test_of_the_room_speaks_of_it(room):
-    own = TESTS / {"data": "data_sources"}.get(room, room.replace(".", "/"))
+    own = TESTS / room.replace(".", "/")
     text = "".join(path.read_text() for path in [*own.rglob("*.py"), *TESTS.glob("*.py")])
     assert [name for name, _ in things(room) if name not in text] == []
 

@@ -19,7 +19,7 @@ from tests.core.compiled import (
     value_and_grad,
 )
 
-GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "data" / "core.npz")
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "core.npz")
 PAIRS = {
     "forward_kl": forward_kl,
     "reverse_kl": reverse_kl,

@@ -18,7 +18,7 @@ from tests.core.compiled import (
     value_and_grad,
 )
 
-GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "data" / "core.npz")
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "core.npz")
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 5.0], [4.0, 2.0, 3.0]], np.float32)
 LABELS = np.array([0, 2, 2, 1])
 BATCH = {

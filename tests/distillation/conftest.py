@@ -7,7 +7,7 @@ import pytest
 
 from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
-DATA = pathlib.Path(__file__).parents[1] / "data"
+DATA = pathlib.Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="session")

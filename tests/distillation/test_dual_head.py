@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 from jaxlab import distillation
 from jaxlab.distillation import align_gradients, dual_head_apply
 
-GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "dhkd.npz"))
+GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dhkd.npz"))
 LOSSES = {"binary_kl": distillation.binary_kl, "binary_kl_norm": distillation.binary_kl_norm}
 B, C = 4, 5
 STUDENT, TEACHER = 2 * jax.random.normal(jax.random.key(0), (2, B, C))

@@ -2,7 +2,7 @@
 
 import pathlib
 
-FOLDER = pathlib.Path(__file__).parents[1] / "data" / "language" / "chat_templates"
+FOLDER = pathlib.Path(__file__).parents[1] / "golden" / "language" / "chat_templates"
 TEMPLATES = {file.stem: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.jinja"))}
 
 TOOLS = [

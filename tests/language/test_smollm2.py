@@ -19,7 +19,7 @@ from jaxlab.language import (
 
 pytestmark = pytest.mark.slow
 # Computed once by another forward pass of the same file, over the prompt below.
-GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "data" / "language" / "smollm2_check.npz")
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "language" / "smollm2_check.npz")
 
 
 @pytest.fixture(scope="module")

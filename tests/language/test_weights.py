@@ -22,7 +22,7 @@ from jaxlab.language import (
 )
 from tests.language.hugging_face import KINDS, MASK, TOKENS, logits_of, tiny, transformers
 
-DATA = pathlib.Path(__file__).parents[1] / "data" / "language"
+DATA = pathlib.Path(__file__).parents[1] / "golden" / "language"
 GOLDEN = np.load(DATA / "transformers_logits.npz")
 SMALL = Decoder(vocab_size=7, width=8, num_layers=2, num_heads=2, num_kv_heads=1, mlp_width=12, context=16)
 

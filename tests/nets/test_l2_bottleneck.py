@@ -7,7 +7,7 @@ import pytest
 
 from jaxlab.nets import L2BottleneckHead
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "data" / "random_teacher.npz"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "random_teacher.npz"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from jaxlab import post_training as p
 from jaxlab.core import masked_mean, masked_var
 
-DATA = pathlib.Path(__file__).parents[1] / "data"
+DATA = pathlib.Path(__file__).parents[1] / "golden"
 GRPO = dict(np.load(DATA / "grpo_family.npz"))
 KDRL = dict(np.load(DATA / "kdrl.npz"))
 G = {name: jnp.asarray(x) for name, x in GRPO.items() if name.startswith("in_")}

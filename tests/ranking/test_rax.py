@@ -1,7 +1,7 @@
 """The functions that rax 0.4.0 has too give its numbers: ties, empty lists, scores of 60, documents that do not exist.
 
-tests/data/rax.npz holds what rax gave on CPU, unreduced, for `scores`, `labels` (grades 0 to 4; `mrr` sees those above
-2 as relevant), `where` and `weights` `[16, 12]`.
+tests/golden/rax.npz holds what rax gave on CPU, unreduced, for `scores`, `labels` (grades 0 to 4; `mrr` sees those
+above 2 as relevant), `where` and `weights` `[16, 12]`.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ import pytest
 
 from jaxlab.ranking import mrr, ndcg_at_k, softmax_loss
 
-RAX = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "rax.npz"))
+RAX = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "rax.npz"))
 SCORES, LABELS, WEIGHTS = RAX["scores"], RAX["labels"], RAX["weights"]
 WHERE = {"all": None, "where": RAX["where"]}
 

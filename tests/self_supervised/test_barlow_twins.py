@@ -11,7 +11,7 @@ import pytest
 from jaxlab.metrics import effective_rank
 from jaxlab.self_supervised import BarlowTwinsTerms, barlow_twins_loss
 
-GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "barlow_twins.npz"))
+GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "barlow_twins.npz"))
 RNG = np.random.default_rng(0)
 Z1, Z2 = RNG.normal(size=(2, 12, 6)).astype(np.float32)
 WHERE = np.arange(12) % 4 > 0

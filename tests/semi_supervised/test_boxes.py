@@ -9,7 +9,7 @@ import pytest
 
 from jaxlab import semi_supervised as ss
 
-GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "hssda.npz"))
+GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "hssda.npz"))
 aligned, rotated = jax.jit(ss.axis_aligned_iou), jax.jit(ss.bev_iou)
 
 

@@ -10,7 +10,7 @@ import pytest
 from jaxlab import semi_supervised as ss
 from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
-GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "dual_mean_teacher.npz"))
+GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dual_mean_teacher.npz"))
 consensus = jax.jit(ss.teacher_consensus)
 student_loss = jax.jit(ss.dual_teacher_loss, static_argnames="axis_name")
 

@@ -10,7 +10,7 @@ import pytest
 
 from jaxlab import semi_supervised as ss
 
-DATA = pathlib.Path(__file__).parents[1] / "data"
+DATA = pathlib.Path(__file__).parents[1] / "golden"
 K = 4
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from jaxlab import semi_supervised as ss
 
-GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "hssda.npz"))
+GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "hssda.npz"))
 two_means = jax.jit(ss.two_means)
 append = jax.jit(ss.store_append)
 

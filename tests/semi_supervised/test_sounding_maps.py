@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 from jaxlab import semi_supervised as ss
 from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
-GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "dual_mean_teacher.npz"))
+GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dual_mean_teacher.npz"))
 FEATURES = jax.random.normal(jax.random.key(0), (8, 3, 2, 5))
 AUDIO = jax.random.normal(jax.random.key(1), (8, 5))
 contrast = jax.jit(ss.audio_visual_contrastive, static_argnames=("normalized", "axis_name"))

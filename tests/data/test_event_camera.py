@@ -9,7 +9,7 @@ import pytest
 
 from jaxlab import data
 
-DATA = pathlib.Path(__file__).parents[1] / "data"
+DATA = pathlib.Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")

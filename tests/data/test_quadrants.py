@@ -9,7 +9,7 @@ import pytest
 
 from jaxlab import data
 
-GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "data" / "hssda.npz"))
+GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "hssda.npz"))
 shuffle = jax.jit(data.shuffle_quadrants, static_argnames=("x_range", "y_range"))
 PERMUTATIONS = jnp.array([[1, 3, 0, 2], [0, 1, 2, 3], [3, 2, 1, 0]])
 
