@@ -116,18 +116,23 @@ def _masked(name):
 
 
 def _pair(name, room=core):
+    return lambda a: getattr(room, name)(a["s"], a["t"], classes=a["where"])
+
+
+def _where(name, room=core):
     return lambda a: getattr(room, name)(a["s"], a["t"], where=a["where"])
 
 
 CALLS = {
     **{name: _masked(name) for name in ("masked_sum", "masked_mean", "masked_var", "masked_std", "masked_max",
        "masked_softmax", "masked_log_softmax", "masked_logsumexp")},
-    **{name: _pair(name) for name in ("forward_kl", "reverse_kl", "jsd", "total_variation", "pearson")},
-    **{name: _pair(name, distillation) for name in ("kd_loss", "dist_loss", "inter_class_loss", "intra_class_loss",
-       "hint_loss")},
+    **{name: _pair(name) for name in ("forward_kl", "reverse_kl", "jsd", "total_variation")},
+    **{name: _pair(name, distillation) for name in ("kd_loss", "dist_loss", "inter_class_loss", "intra_class_loss")},
+    "pearson": _where("pearson"),
+    "hint_loss": _where("hint_loss", distillation),
     "as_float": lambda a: core.as_float(a["s"]) * 1e6 if a["s"].dtype == jnp.float16 else core.as_float(a["s"]),
-    "entropy": lambda a: core.entropy(a["s"], where=a["where"]),
-    "cross_entropy": lambda a: core.cross_entropy(a["s"], a["y"], where=a["where"]),
+    "entropy": lambda a: core.entropy(a["s"], classes=a["where"]),
+    "cross_entropy": lambda a: core.cross_entropy(a["s"], a["y"], classes=a["where"]),
     "accuracy": lambda a: core.accuracy(a["s"], a["y"], where=a["rows"]),
     "top_k_accuracy": lambda a: core.top_k_accuracy(a["s"], a["y"], k=1, where=a["rows"]),
     "expected_calibration_error": lambda a: core.expected_calibration_error(a["s"], a["y"], where=a["rows"]),
@@ -145,22 +150,22 @@ CALLS = {
     + core.cosine_ramp_down(a["step"], length=50),
     "constant_decay": lambda a: core.constant_decay(0.9)(a["step"]),
     "ramp_up_decay": lambda a: core.ramp_up_decay(0.999)(a["step"]),
-    "dkd_loss": lambda a: distillation.dkd_loss(a["s"], a["t"], a["y"], where=a["where"]),
-    "binary_kl": lambda a: distillation.binary_kl(a["s"], a["t"], where=a["where"]),
-    "binary_kl_norm": lambda a: distillation.binary_kl_norm(a["s"], a["t"], where=a["where"]),
+    "dkd_loss": lambda a: distillation.dkd_loss(a["s"], a["t"], a["y"], classes=a["where"]),
+    "binary_kl": lambda a: distillation.binary_kl(a["s"], a["t"], classes=a["where"]),
+    "binary_kl_norm": lambda a: distillation.binary_kl_norm(a["s"], a["t"], classes=a["where"]),
     "align_gradients": lambda a: distillation.align_gradients([a["s"], a["v"]], [a["t"], a["v"]]),
     "nd_loss": lambda a: distillation.nd_loss(a["s"], a["t"], a["labels3"], a["bank"], where=a["rows"]),
     "direction_loss": lambda a: distillation.direction_loss(a["s"], a["labels3"], a["bank"], where=a["rows"]),
     "norm_loss": lambda a: distillation.norm_loss(a["s"], a["t"], where=a["rows"]),
-    "target_class_kl": lambda a: distillation.target_class_kl(a["s"], a["t"], a["y"], where=a["where"]),
-    "non_target_class_kl": lambda a: distillation.non_target_class_kl(a["s"], a["t"], a["y"], where=a["where"]),
+    "target_class_kl": lambda a: distillation.target_class_kl(a["s"], a["t"], a["y"], classes=a["where"]),
+    "non_target_class_kl": lambda a: distillation.non_target_class_kl(a["s"], a["t"], a["y"], classes=a["where"]),
     "crd_loss": _crd,
-    "pld_loss": lambda a: distillation.pld_loss(a["s"], a["t"], a["y"], where=a["where"]),
+    "pld_loss": lambda a: distillation.pld_loss(a["s"], a["t"], a["y"], classes=a["where"]),
     "pld_first_weight": lambda a: distillation.pld_first_weight(a["t"], a["y"]),
     "teacher_optimal_ranking": lambda a: distillation.teacher_optimal_ranking(a["t"], a["y"]),
-    "listmle_loss": lambda a: distillation.listmle_loss(a["s"], a["rank"], where=a["where"]),
+    "listmle_loss": lambda a: distillation.listmle_loss(a["s"], a["rank"], classes=a["where"]),
     "plackett_luce_nll": lambda a: distillation.plackett_luce_nll(
-        a["s"], a["rank"], jax.nn.softmax(a["t"].astype(jnp.float32)), where=a["where"]
+        a["s"], a["rank"], jax.nn.softmax(a["t"].astype(jnp.float32)), classes=a["where"]
     ),
     "crop_flip": lambda a: data.crop_flip(a["s"][:, :, None, None], jax.random.key(0), pad=2),
 }  # fmt: skip
@@ -246,9 +251,11 @@ TEACHERS = {
         jnp.eye(a["t"].shape[1]), _soft(a["s"]), a["y"], decay=0.5, min_count=1, where=a["rows"]
     ),
     "cmi_terms": lambda a: distillation.cmi_terms(
-        a["s"], a["y"], jnp.eye(a["t"].shape[1]) / 2, where=a["where"]
+        a["s"], a["y"], jnp.eye(a["t"].shape[1]) / 2, classes=a["where"]
     ),
-    "mcmi_loss": lambda a: distillation.mcmi_loss(a["s"], a["y"], jnp.eye(a["t"].shape[1]), where=a["where"]),
+    "mcmi_loss": lambda a: distillation.mcmi_loss(
+        a["s"], a["y"], jnp.eye(a["t"].shape[1]), classes=a["where"]
+    ),
     "matching_temperature": lambda a: distillation.matching_temperature(a["s"], a["t"]),
     "class_mean_teacher": lambda a: distillation.class_mean_teacher(_soft(a["s"]), a["y"], where=a["rows"]),
     "trilateral_state": _trilateral,
@@ -260,7 +267,7 @@ TEACHERS = {
             a["y"],
             jax.nn.sigmoid(core.as_float(a["v"])),
             double_softmax=double,
-            where=a["where"],
+            classes=a["where"],
         )
         for double in (False, True)
     ],
@@ -513,7 +520,7 @@ def _cells(a):
 
 
 UNTRAINED_AND_MASKED = {
-    "soft_cross_entropy": lambda a: distillation.soft_cross_entropy(a["s"], a["t"], where=a["where"]),
+    "soft_cross_entropy": lambda a: distillation.soft_cross_entropy(a["s"], a["t"], classes=a["where"]),
     "local_init": lambda a: distillation.local_init({"w": a["s"]}, {"w": a["t"]}, alpha=0.3),
     "line_losses": _landscape,
     "plane_losses": _plane,
@@ -631,7 +638,8 @@ IMPERFECT_TEACHERS = {
 CALLS |= IMPERFECT_TEACHERS
 
 # Types, constants, and what only makes or reads a state that a call above goes through.
-COVERED_BY = {"EmaState", "TrainState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
+COVERED_BY = {"EmaState", "TrainState", "Learner", "InputError", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init",
+              "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
               "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems",
               "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",

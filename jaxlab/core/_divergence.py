@@ -10,20 +10,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._reduce import as_float, as_mask
+from jaxlab.core._reduce import as_float
 from jaxlab.core._softmax import masked_log_softmax, masked_softmax
 from jaxlab.core._values import concrete
-from jaxlab.core.check import InputError, as_labels, check_fraction, check_positive, check_same_logits
+from jaxlab.core.check import (
+    InputError,
+    as_labels,
+    check_fraction,
+    check_positive,
+    check_same_logits,
+    class_mask,
+)
 
 
 def _distribution(
-    logits: jax.Array, temperature: float | jax.Array, where: jax.Array | None
+    logits: jax.Array, temperature: float | jax.Array, classes: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Probabilities, finite log-probabilities, and the classes that the distribution can reach at all."""
     logits = as_float(logits)
     scaled = logits / jnp.asarray(temperature, logits.dtype)
-    support = as_mask(where, logits.shape) & (scaled != -jnp.inf)
-    return masked_softmax(scaled, where=where), masked_log_softmax(scaled, where=where), support
+    mask = class_mask(classes, logits.shape)
+    support = mask & (scaled != -jnp.inf)
+    return masked_softmax(scaled, where=mask), masked_log_softmax(scaled, where=mask), support
 
 
 def _expected_log_ratio(p: jax.Array, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
@@ -38,7 +46,7 @@ def forward_kl(
     teacher_logits: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """KL(teacher || student): the student must cover all the mass of the teacher.
 
@@ -50,14 +58,14 @@ def forward_kl(
       student_logits: `[..., C]`, any finite size; -inf means probability 0.
       teacher_logits: `[..., C]`, the same.
       temperature: positive scalar, applied to both; no temperature-squared factor.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 in nats; +inf where the teacher gives mass to a class at -inf for the student; 0 where
       no class is valid.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
     Reference: Distilling the Knowledge in a Neural Network, 2015, section 2 (up to the teacher's entropy).
@@ -68,8 +76,8 @@ def forward_kl(
     """
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    _, log_s, support_s = _distribution(student_logits, temperature, where)
-    p_t, log_t, _ = _distribution(teacher_logits, temperature, where)
+    _, log_s, support_s = _distribution(student_logits, temperature, classes)
+    p_t, log_t, _ = _distribution(teacher_logits, temperature, classes)
     return _expected_log_ratio(p_t, log_t, jnp.where(support_s, log_s, -jnp.inf))
 
 
@@ -78,7 +86,7 @@ def reverse_kl(
     teacher_logits: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """KL(student || teacher): the student must stay where the teacher has mass.
 
@@ -90,14 +98,14 @@ def reverse_kl(
       student_logits: `[..., C]`, any finite size; -inf means probability 0.
       teacher_logits: `[..., C]`, the same.
       temperature: positive scalar, applied to both; no temperature-squared factor.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 in nats; +inf where the student gives mass to a class at -inf for the teacher; 0 where
       no class is valid.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
     Reference: On-Policy Distillation of Language Models, 2024, section 2.
@@ -107,7 +115,7 @@ def reverse_kl(
     0.1308
     """
     check_same_logits(student_logits, teacher_logits)
-    return forward_kl(teacher_logits, student_logits, temperature=temperature, where=where)
+    return forward_kl(teacher_logits, student_logits, temperature=temperature, classes=classes)
 
 
 def jsd(
@@ -116,7 +124,7 @@ def jsd(
     *,
     beta: float | jax.Array = 0.5,
     temperature: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Generalised Jensen-Shannon divergence, with the two KL divergences at the ends of `beta`.
 
@@ -133,13 +141,13 @@ def jsd(
       teacher_logits: `[..., C]`, the same.
       beta: in [0, 1], the weight of the teacher in the mixture; a traced one must lie inside.
       temperature: positive scalar, applied to both; no temperature-squared factor.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 in nats; 0 where no class is valid.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, a static temperature is not
         positive, or `beta` is not in [0, 1].
 
     Reference: On-Policy Distillation of Language Models, 2024, equation 1. The paper reaches the KL
@@ -155,11 +163,11 @@ def jsd(
     check_fraction("beta", beta)
     end = concrete(beta)
     if end is not None and end == 0.0:
-        return forward_kl(student_logits, teacher_logits, temperature=temperature, where=where)
+        return forward_kl(student_logits, teacher_logits, temperature=temperature, classes=classes)
     if end is not None and end == 1.0:
-        return reverse_kl(student_logits, teacher_logits, temperature=temperature, where=where)
-    p_s, log_s, _ = _distribution(student_logits, temperature, where)
-    p_t, log_t, _ = _distribution(teacher_logits, temperature, where)
+        return reverse_kl(student_logits, teacher_logits, temperature=temperature, classes=classes)
+    p_s, log_s, _ = _distribution(student_logits, temperature, classes)
+    p_t, log_t, _ = _distribution(teacher_logits, temperature, classes)
     log_m = jnp.logaddexp(log_t + jnp.log(beta), log_s + jnp.log1p(-beta))
     from_teacher = _expected_log_ratio(p_t, log_t, log_m)
     from_student = _expected_log_ratio(p_s, log_s, log_m)
@@ -171,7 +179,7 @@ def total_variation(
     teacher_logits: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Total variation distance: the largest difference in probability that any event can have.
 
@@ -183,13 +191,13 @@ def total_variation(
       student_logits: `[..., C]`, any finite size; -inf means probability 0.
       teacher_logits: `[..., C]`, the same.
       temperature: positive scalar, applied to both.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 in [0, 1]; 0 where no class is valid.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
     Reference: f-Divergence Minimization for Sequence-Level Knowledge Distillation, 2023.
@@ -200,13 +208,13 @@ def total_variation(
     """
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    p_s, _, _ = _distribution(student_logits, temperature, where)
-    p_t, _, _ = _distribution(teacher_logits, temperature, where)
+    p_s, _, _ = _distribution(student_logits, temperature, classes)
+    p_t, _, _ = _distribution(teacher_logits, temperature, classes)
     return 0.5 * jnp.sum(jnp.abs(p_t - p_s), axis=-1)
 
 
 def entropy(
-    logits: jax.Array, *, temperature: float | jax.Array = 1.0, where: jax.Array | None = None
+    logits: jax.Array, *, temperature: float | jax.Array = 1.0, classes: jax.Array | None = None
 ) -> jax.Array:
     """Entropy of the distribution given by logits.
 
@@ -217,13 +225,13 @@ def entropy(
     Args:
       logits: `[..., C]`, any finite size; -inf means probability 0.
       temperature: positive scalar.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 in nats, in [0, log C]; 0 where no class is valid.
 
     Raises:
-      ValueError: if `logits` is a scalar, `where` does not broadcast to it, or a static temperature is not
+      ValueError: if `logits` is a scalar, `classes` does not broadcast to it, or a static temperature is not
         positive.
 
     Reference: A Mathematical Theory of Communication, 1948, section 6.
@@ -234,16 +242,16 @@ def entropy(
     if not np.ndim(logits):
         raise InputError(f"logits {np.shape(logits)} must have shape [..., C]")
     check_positive("temperature", temperature)
-    p, log_p, _ = _distribution(logits, temperature, where)
+    p, log_p, _ = _distribution(logits, temperature, classes)
     return -_expected_log_ratio(p, log_p, jnp.zeros_like(log_p))
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
+def cross_entropy(logits: jax.Array, labels: jax.Array, *, classes: jax.Array | None = None) -> jax.Array:
     """Cross-entropy of integer labels.
 
-    Gradients flow into the logits. A negative label (such as -1 or -100), and one whose class `where` masks, marks
+    Gradients flow into the logits. A negative label (such as -1 or -100), and one whose class `classes` masks, marks
     an example to ignore: its loss and gradient are 0. Leave it out of the mean as well: `masked_mean(loss,
-    where=labels >= 0)`. A label of C or above is a mistake: refused where labels are known, and where they are
+    classes=labels >= 0)`. A label of C or above is a mistake: refused where labels are known, and where they are
     traced ignored, or refused under `debug_checks`.
 
         - log softmax(logits)[label]
@@ -251,14 +259,14 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, where: jax.Array | No
     Args:
       logits: `[..., C]`, any finite size; -inf means probability 0.
       labels: `[...]` integers in [0, C), or negative.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 in nats; +inf where the label's own logit is -inf; 0 where no class is valid.
 
     Raises:
       ValueError: if `labels` does not have the leading shape of `logits`, is not of an integer type or names a class
-        that does not exist, or `where` does not broadcast to `logits`.
+        that does not exist, or `classes` does not broadcast to `logits`.
 
     Reference: negative log-likelihood of a categorical distribution.
 
@@ -266,8 +274,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, where: jax.Array | No
     True
     """
     logits, labels = as_float(logits), as_labels(logits, labels)
-    chosen = (labels[..., None] == jnp.arange(logits.shape[-1])) & as_mask(where, logits.shape)
+    chosen = (labels[..., None] == jnp.arange(logits.shape[-1])) & class_mask(classes, logits.shape)
     logits = jnp.where(jnp.any(chosen, -1, keepdims=True), logits, 0.0)  # what is ignored leaves no trace
-    _, log_p, support = _distribution(logits, 1.0, where)
+    _, log_p, support = _distribution(logits, 1.0, classes)
     log_p = jnp.where(support | ~jnp.any(support, -1, keepdims=True), log_p, -jnp.inf)
     return jnp.sum(jnp.where(chosen, -log_p, 0.0), axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxlab.core._reduce import AxisName, as_float, as_mask
 from jaxlab.core._softmax import MASKED_LOGIT
-from jaxlab.core.check import IGNORED, InputError, as_integers, check_decay, check_positive
+from jaxlab.core.check import IGNORED, InputError, as_integers, check_decay, check_positive, class_mask
 
 Projection = jax.Array | Callable[[jax.Array], jax.Array]
 
@@ -181,7 +181,7 @@ def bank_update(bank: PrototypeBank, means: jax.Array, mass: jax.Array, *, decay
 
 
 def prototype_logits(
-    features: jax.Array, prototypes: jax.Array, *, temperature: float = 0.1, where: jax.Array | None = None
+    features: jax.Array, prototypes: jax.Array, *, temperature: float = 0.1, classes: jax.Array | None = None
 ) -> jax.Array:
     """Cosine of each feature to each prototype, as logits.
 
@@ -194,7 +194,7 @@ def prototype_logits(
       features: `[..., D]`.
       prototypes: `[C, D]`.
       temperature: positive scalar.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist, e.g. `bank.mass > 0`; None
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist, e.g. `bank.mass > 0`; None
         means all.
 
     Returns:
@@ -213,7 +213,7 @@ def prototype_logits(
         raise InputError(f"features {f} must be [..., D] and prototypes {p} [C, D]")
     check_positive("temperature", temperature)
     shape = (*f[:-1], p[0])
-    mask = jnp.broadcast_to(as_mask(where, shape), shape)
+    mask = class_mask(classes, shape, "result")
     # A row or class that is masked throughout must not reach the product, where 0 * NaN would spread.
     features = jnp.where(jnp.any(mask, -1, keepdims=True), jnp.asarray(features), 0.0)
     seen = jnp.any(mask, tuple(range(len(f) - 1)))[:, None]

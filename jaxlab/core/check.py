@@ -195,8 +195,29 @@ def fitted(x: jax.Array, shape: tuple[int, ...], name: str, target: str) -> jax.
 def full_mask(
     where: jax.Array | None, shape: tuple[int, ...], target: str = "logits", *, name: str = "where"
 ) -> jax.Array:
-    """`where` as booleans of exactly `shape`, that of the array `target`; None keeps everything."""
+    """`where` as booleans of exactly `shape`, that of the array `target`; None keeps everything.
+
+    The mask has as many axes as the array: of fewer it would not be said which.
+    """
+    given = np.shape(where)
+    if len(given) not in (0, len(shape)):
+        raise InputError(
+            f"{name} has shape {given}: it must have the {len(shape)} axes of the {target} {shape}"
+        )
     return fitted(as_bool(name, True if where is None else where), shape, name, target)
+
+
+def class_mask(classes: jax.Array | None, shape: tuple[int, ...], target: str = "logits") -> jax.Array:
+    """Which classes count, as booleans of exactly `shape` `[..., C]`, that of the array `target`; None keeps all.
+
+    `classes` is `[C]`, or has as many axes as the array.
+    """
+    given = np.shape(classes)
+    if len(given) not in (0, 1, len(shape)):
+        raise InputError(
+            f"classes has shape {given}: it must be ({shape[-1]},) or that of the {target} {shape}"
+        )
+    return fitted(as_bool("classes", True if classes is None else classes), shape, "classes", target)
 
 
 def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:

@@ -14,7 +14,7 @@ from jaxlab.core import (
     masked_softmax,
 )
 from jaxlab.core.check import InputError, as_labels, check_decay, check_together
-from jaxlab.distillation._contracts import class_mask
+from jaxlab.distillation._contracts import labelled_classes
 
 # Probabilities below it count as it: the logarithm of a class that a centroid never saw stays finite.
 _SMALLEST = 1e-8
@@ -116,7 +116,7 @@ def ema_centroids(
 
 
 def cmi_terms(
-    logits: jax.Array, labels: jax.Array, centroids: jax.Array, *, where: jax.Array | None = None
+    logits: jax.Array, labels: jax.Array, centroids: jax.Array, *, classes: jax.Array | None = None
 ) -> jax.Array:
     """Divergence of each prediction from its class's centroid; the mean estimates I(X; Yhat | Y).
 
@@ -129,7 +129,7 @@ def cmi_terms(
       logits: `[..., C]`, any finite size.
       labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       centroids: `[C, C]`, see `class_centroids`.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all. An example whose own
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all. An example whose own
         class is masked gives 0.
 
     Returns:
@@ -147,12 +147,12 @@ def cmi_terms(
     [0.0, 0.2231]
     """
     logits, labels = as_float(logits), as_labels(logits, labels)
-    classes = logits.shape[-1]
-    if np.shape(centroids) != (classes, classes):
+    size = logits.shape[-1]
+    if np.shape(centroids) != (size, size):
         raise InputError(f"centroids {np.shape(centroids)} must be [C, C], logits are {logits.shape}")
-    exists = class_mask(where, logits, labels)
-    valid = exists & (exists & (labels[..., None] == jnp.arange(classes))).any(-1, keepdims=True)
-    rows = as_float(jax.lax.stop_gradient(centroids))[jnp.clip(labels, 0, max(classes - 1, 0))]
+    exists = labelled_classes(classes, logits, labels)
+    valid = exists & (exists & (labels[..., None] == jnp.arange(size))).any(-1, keepdims=True)
+    rows = as_float(jax.lax.stop_gradient(centroids))[jnp.clip(labels, 0, max(size - 1, 0))]
     log_centroid = jnp.log(jnp.maximum(rows, _SMALLEST))
     ratio = masked_log_softmax(logits, where=valid) - log_centroid
     return jnp.sum(masked_softmax(logits, where=valid) * jnp.where(valid, ratio, 0.0), axis=-1)
@@ -164,7 +164,7 @@ def mcmi_loss(
     centroids: jax.Array,
     *,
     weight: float | jax.Array = 0.15,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """What a teacher is fine-tuned on: likelihood, and as much variation inside a class as that allows, per example.
 
@@ -177,7 +177,7 @@ def mcmi_loss(
       labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       centroids: `[C, C]`, see `class_centroids`.
       weight: lambda, at least 0; the paper takes 0.1 to 0.25.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` nats, float32 (float64 for float64 logits).
@@ -193,8 +193,8 @@ def mcmi_loss(
     >>> round(mcmi_loss(jnp.zeros((1, 2)), jnp.array([0]), centroids).item(), 4)  # 0.6931 - 0.15 * 0.2231
     0.6597
     """
-    terms = cmi_terms(logits, labels, centroids, where=where)
-    return cross_entropy(logits, labels, where=where) - weight * terms
+    terms = cmi_terms(logits, labels, centroids, classes=classes)
+    return cross_entropy(logits, labels, classes=classes) - weight * terms
 
 
 def matching_temperature(

@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 
-from jaxlab.core.check import full_mask
+from jaxlab.core.check import class_mask
 
 
-def class_mask(where: jax.Array | None, logits: jax.Array, labels: jax.Array) -> jax.Array:
+def labelled_classes(classes: jax.Array | None, logits: jax.Array, labels: jax.Array) -> jax.Array:
     """The classes `[..., C]` that count: none in a row to ignore, one whose label is no class."""
     labelled = (labels >= 0) & (labels < np.shape(logits)[-1])
-    return full_mask(where, np.shape(logits)) & labelled[..., None]
+    return class_mask(classes, np.shape(logits)) & labelled[..., None]

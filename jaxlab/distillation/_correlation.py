@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_softmax, masked_sum, pearson
-from jaxlab.core.check import check_positive, check_same_logits, full_mask
+from jaxlab.core.check import check_positive, check_same_logits, class_mask, full_mask
 
 
 def dist_loss(
@@ -15,6 +15,7 @@ def dist_loss(
     beta: float | jax.Array = 1.0,
     gamma: float | jax.Array = 1.0,
     temperature: float | jax.Array = 1.0,
+    classes: jax.Array | None = None,
     where: jax.Array | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
@@ -32,15 +33,15 @@ def dist_loss(
       beta: weight of the inter-class term.
       gamma: weight of the intra-class term.
       temperature: a positive scalar applied to both.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the entries that exist (`[..., 1]` for examples);
-        None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
+      where: `[...]` bool or {0, 1}, the examples that count; None means all.
       axis_name: mapped axis over which the batch is split; every device returns the loss of the global batch.
 
     Returns:
       A float32 scalar (float64 for float64 logits) in [0, 2 (beta + gamma) T^2].
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, a mask does not fit them, or a static temperature is not
         positive.
 
     Reference:
@@ -52,11 +53,11 @@ def dist_loss(
     >>> round(dist_loss(logits, logits).item(), 4), round(dist_loss(logits, -logits, gamma=0.0).item(), 4)
     (0.0, 1.8285)
     """
-    inter = inter_class_loss(student_logits, teacher_logits, temperature=temperature, where=where)
+    mask = _entries(classes, where, np.shape(student_logits))
+    inter = inter_class_loss(student_logits, teacher_logits, temperature=temperature, classes=mask)
     intra = intra_class_loss(
-        student_logits, teacher_logits, temperature=temperature, where=where, axis_name=axis_name
+        student_logits, teacher_logits, temperature=temperature, classes=mask, axis_name=axis_name
     )
-    mask = full_mask(where, np.shape(student_logits))
     seen = masked_sum(_rows(mask), axis=0, axis_name=axis_name) > 0
     inter = masked_mean(inter, where=mask.any(axis=-1), axis_name=axis_name)
     return beta * inter + gamma * masked_mean(intra, where=seen)
@@ -67,7 +68,7 @@ def inter_class_loss(
     teacher_logits: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """One minus the correlation over the classes, per example.
 
@@ -79,13 +80,13 @@ def inter_class_loss(
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
       temperature: T, a positive scalar applied to both.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` float32 (float64 for float64 logits) in [0, 2 T^2]; 0 where no class is valid.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
     Reference:
@@ -94,7 +95,8 @@ def inter_class_loss(
     >>> round(inter_class_loss(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 9.0]])).item(), 4)
     2.0
     """
-    student, teacher, mask = _probabilities(student_logits, teacher_logits, temperature, where)
+    mask = class_mask(classes, np.shape(student_logits))
+    student, teacher = _probabilities(student_logits, teacher_logits, temperature, mask)
     distance = temperature**2 * (1.0 - pearson(student, teacher, axis=-1, where=mask))
     return jnp.where(mask.any(axis=-1), distance, 0.0)
 
@@ -104,6 +106,7 @@ def intra_class_loss(
     teacher_logits: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
+    classes: jax.Array | None = None,
     where: jax.Array | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
@@ -118,15 +121,15 @@ def intra_class_loss(
       student_logits: `[..., C]`, any finite size; all leading axes together are the batch.
       teacher_logits: `[..., C]`, the same.
       temperature: T, a positive scalar applied to both.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the entries that exist (`[..., 1]` for examples);
-        None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
+      where: `[...]` bool or {0, 1}, the examples that count; None means all.
       axis_name: mapped axis over which the batch is split; every device returns the loss of the global batch.
 
     Returns:
       `[C]` float32 (float64 for float64 logits) in [0, 2 T^2]; 0 for a class without a valid entry.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, a mask does not fit them, or a static temperature is not
         positive.
 
     Reference:
@@ -136,7 +139,9 @@ def intra_class_loss(
     >>> print(intra_class_loss(student, teacher).round(4))
     [2. 2.]
     """
-    student, teacher, mask = map(_rows, _probabilities(student_logits, teacher_logits, temperature, where))
+    mask = _entries(classes, where, np.shape(student_logits))
+    student, teacher = map(_rows, _probabilities(student_logits, teacher_logits, temperature, mask))
+    mask = _rows(mask)
     if axis_name is not None:
         student, teacher, mask = jax.lax.all_gather((student, teacher, mask), axis_name, tiled=True)
     distance = temperature**2 * (1.0 - pearson(student, teacher, axis=0, where=mask))
@@ -145,14 +150,18 @@ def intra_class_loss(
     return distance if axis_name is None else jax.lax.pmean(distance, axis_name)
 
 
-def _probabilities(student_logits, teacher_logits, temperature, where):
-    """Both softmaxes over the valid classes, and the mask `[..., C]`."""
+def _entries(classes: jax.Array | None, where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
+    """The entries `[..., C]` that count: a class that does, of an example that does."""
+    return class_mask(classes, shape) & full_mask(where, shape[:-1], "batch")[..., None]
+
+
+def _probabilities(student_logits, teacher_logits, temperature, mask):
+    """Both softmaxes over the entries `[..., C]` that count."""
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    mask = full_mask(where, np.shape(student_logits))
     student = masked_softmax(as_float(student_logits) / temperature, where=mask)
     teacher = masked_softmax(as_float(jax.lax.stop_gradient(teacher_logits)) / temperature, where=mask)
-    return student, teacher, mask
+    return student, teacher
 
 
 def _rows(x: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxlab.core import as_float, forward_kl, masked_logsumexp
 from jaxlab.core.check import as_labels, check_positive, check_same_logits
-from jaxlab.distillation._contracts import class_mask
+from jaxlab.distillation._contracts import labelled_classes
 
 
 def dkd_loss(
@@ -17,7 +17,7 @@ def dkd_loss(
     temperature: float | jax.Array = 4.0,
     alpha: float | jax.Array = 1.0,
     beta: float | jax.Array = 8.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Decoupled knowledge distillation, per example.
 
@@ -35,7 +35,7 @@ def dkd_loss(
       temperature: T, a positive scalar applied to both.
       alpha: weight of the target-class term, `target_class_kl`.
       beta: weight of the non-target term, `non_target_class_kl`; the paper tunes it for each teacher.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` T^2 times nats, float32 (float64 for float64 logits), at least 0 for weights of at least 0. With
@@ -54,8 +54,10 @@ def dkd_loss(
     >>> round(dkd_loss(student, teacher, jnp.array([0])).item(), 4)
     1.0188
     """
-    target = target_class_kl(student_logits, teacher_logits, labels, temperature=temperature, where=where)
-    others = non_target_class_kl(student_logits, teacher_logits, labels, temperature=temperature, where=where)
+    target = target_class_kl(student_logits, teacher_logits, labels, temperature=temperature, classes=classes)
+    others = non_target_class_kl(
+        student_logits, teacher_logits, labels, temperature=temperature, classes=classes
+    )
     return temperature**2 * (alpha * target + beta * others)
 
 
@@ -65,7 +67,7 @@ def target_class_kl(
     labels: jax.Array,
     *,
     temperature: float | jax.Array = 4.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """KL divergence between the binary distributions (target, not target), per example.
 
@@ -80,7 +82,7 @@ def target_class_kl(
       teacher_logits: `[..., C]`, the same.
       labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar applied to both.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` nats without the factor T^2. 0 where the target, or every other class, is left out.
@@ -96,7 +98,7 @@ def target_class_kl(
     0.1109
     """
     student_logits, teacher_logits, target, others = _split(
-        student_logits, teacher_logits, labels, temperature=temperature, where=where
+        student_logits, teacher_logits, labels, temperature=temperature, classes=classes
     )
     student = _log_odds(student_logits, target, others)
     teacher = _log_odds(teacher_logits, target, others)
@@ -111,7 +113,7 @@ def non_target_class_kl(
     labels: jax.Array,
     *,
     temperature: float | jax.Array = 4.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """KL divergence between the distributions over the classes other than the target, per example.
 
@@ -125,7 +127,7 @@ def non_target_class_kl(
       teacher_logits: `[..., C]`, the same.
       labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar applied to both.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` nats without the factor T^2. 0 where at most one class besides the target remains.
@@ -141,17 +143,17 @@ def non_target_class_kl(
     0.1109
     """
     student_logits, teacher_logits, _, others = _split(
-        student_logits, teacher_logits, labels, temperature=temperature, where=where
+        student_logits, teacher_logits, labels, temperature=temperature, classes=classes
     )
-    return forward_kl(student_logits, teacher_logits, where=others)
+    return forward_kl(student_logits, teacher_logits, classes=others)
 
 
-def _split(student_logits, teacher_logits, labels, *, temperature, where):
+def _split(student_logits, teacher_logits, labels, *, temperature, classes):
     """Tempered logits in float32 or wider, and the masks of the target and of the other classes."""
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     labels = as_labels(student_logits, labels)
-    valid = class_mask(where, student_logits, labels)
+    valid = labelled_classes(classes, student_logits, labels)
     is_target = labels[..., None] == jnp.arange(np.shape(student_logits)[-1])
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
     return (

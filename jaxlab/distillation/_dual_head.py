@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core.check import InputError, check_positive, check_same_logits, full_mask
+from jaxlab.core.check import InputError, check_positive, check_same_logits, class_mask
 
 _LOG_2 = 0.6931471805599453
 
 
 def _valid_logits(
-    student_logits: jax.Array, teacher_logits: jax.Array, temperature: float | jax.Array, where: Any
+    student_logits: jax.Array, teacher_logits: jax.Array, temperature: float | jax.Array, classes: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Both divided by the temperature, 0 where masked, and the mask."""
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
-    mask = full_mask(where, np.shape(student_logits))
+    mask = class_mask(classes, np.shape(student_logits))
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
     scaled = [jnp.where(mask, as_float(x), 0.0) / temperature for x in (student_logits, teacher_logits)]
     return *scaled, mask
@@ -39,7 +39,7 @@ def binary_kl_norm(
     *,
     temperature: float | jax.Array = 2.0,
     clamp: float | None = None,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Distance of logits, per example: the sigmoid of every difference should be one half.
 
@@ -55,13 +55,13 @@ def binary_kl_norm(
       teacher_logits: `[..., C]`, the same.
       temperature: T, a positive scalar; may be traced.
       clamp: keep q in [clamp, 1 - clamp], as the authors' code does with 1e-8; None is exact.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` T^2 times nats, summed over the classes, float32 (float64 for float64 logits), at least 0.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
     Reference:
@@ -73,7 +73,7 @@ def binary_kl_norm(
     >>> round(binary_kl_norm(student, teacher).item(), 4)  # 4 log cosh 1
     1.7351
     """
-    s, t, mask = _valid_logits(student_logits, teacher_logits, temperature, where)
+    s, t, mask = _valid_logits(student_logits, teacher_logits, temperature, classes)
     if clamp is None:
         coins = _log_cosh((s - t) / 2)
     else:
@@ -88,7 +88,7 @@ def binary_kl(
     *,
     temperature: float | jax.Array = 2.0,
     clamp: float | None = None,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Divergence of one coin per class, per example: each class is a yes or no of its own.
 
@@ -102,13 +102,13 @@ def binary_kl(
       teacher_logits: `[..., C]`, the same.
       temperature: T, a positive scalar; may be traced.
       clamp: keep p and q in [clamp, 1 - clamp], as the authors' code does with 1e-8; None is exact.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` T^2 times nats, summed over the classes, float32 (float64 for float64 logits).
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
     Reference:
@@ -119,7 +119,7 @@ def binary_kl(
     >>> round(binary_kl(student, teacher).item(), 4)
     0.4438
     """
-    s, t, mask = _valid_logits(student_logits, teacher_logits, temperature, where)
+    s, t, mask = _valid_logits(student_logits, teacher_logits, temperature, classes)
     if clamp is None:
         ahead = jax.nn.sigmoid(t) * (jax.nn.log_sigmoid(t) - jax.nn.log_sigmoid(s))
         behind = jax.nn.sigmoid(-t) * (jax.nn.log_sigmoid(-t) - jax.nn.log_sigmoid(-s))

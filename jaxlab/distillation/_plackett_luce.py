@@ -16,10 +16,10 @@ from jaxlab.core.check import (
     as_labels,
     check_positive,
     check_same_logits,
+    class_mask,
     fitted,
-    full_mask,
 )
-from jaxlab.distillation._contracts import class_mask
+from jaxlab.distillation._contracts import labelled_classes
 
 
 def pld_loss(
@@ -28,7 +28,7 @@ def pld_loss(
     labels: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Plackett-Luce distillation, per example: the student ranks as the teacher does, label first.
 
@@ -47,7 +47,7 @@ def pld_loss(
       labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar that softens the weights only. The student is not divided by it, and
         there is no factor T^2. The paper takes 1 on ImageNet, 4 on CIFAR-100.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` nats, float32 (float64 for float64 logits), at least 0; 0 where no class is valid.
@@ -65,12 +65,12 @@ def pld_loss(
     """
     check_same_logits(student_logits, teacher_logits)
     labels = as_labels(student_logits, labels)
-    valid = class_mask(where, student_logits, labels)
+    valid = labelled_classes(classes, student_logits, labels)
     teacher_logits = as_float(jax.lax.stop_gradient(teacher_logits))
     ranking = _label_first(teacher_logits, labels, valid)
     weights = _teacher_probabilities(teacher_logits, temperature, valid)
     weights = jnp.take_along_axis(weights, ranking, axis=-1)
-    return plackett_luce_nll(student_logits, ranking, weights, where=valid)
+    return plackett_luce_nll(student_logits, ranking, weights, classes=valid)
 
 
 def pld_first_weight(
@@ -78,7 +78,7 @@ def pld_first_weight(
     labels: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """The weight that `pld_loss` gives the label's own place, per example: report its mean.
 
@@ -91,7 +91,7 @@ def pld_first_weight(
       teacher_logits: `[..., C]`, any finite size.
       labels: `[...]` integers in [0, C); a negative one, such as -100, marks an example to ignore: it gives 0.
       temperature: T, a positive scalar.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` probabilities, float32 (float64 for float64 logits).
@@ -106,13 +106,13 @@ def pld_first_weight(
     0.3
     """
     labels = as_labels(teacher_logits, labels)
-    valid = class_mask(where, teacher_logits, labels)
+    valid = labelled_classes(classes, teacher_logits, labels)
     weights = _teacher_probabilities(jax.lax.stop_gradient(teacher_logits), temperature, valid)
     return jnp.where(_is_label(teacher_logits, labels), weights, 0.0).sum(-1)
 
 
 def teacher_optimal_ranking(
-    teacher_logits: jax.Array, labels: jax.Array, *, where: jax.Array | None = None
+    teacher_logits: jax.Array, labels: jax.Array, *, classes: jax.Array | None = None
 ) -> jax.Array:
     """The ranking that a student should learn: the label, then the other classes by falling teacher logit.
 
@@ -121,7 +121,7 @@ def teacher_optimal_ranking(
     Args:
       teacher_logits: `[..., C]`, any finite size.
       labels: `[...]` integers in [0, C); a negative one leaves the order to the teacher alone.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; the others come last. None
+      classes: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; the others come last. None
         means all.
 
     Returns:
@@ -139,7 +139,7 @@ def teacher_optimal_ranking(
     """
     labels = as_labels(teacher_logits, labels)
     teacher_logits = as_float(jax.lax.stop_gradient(teacher_logits))
-    exists = full_mask(where, teacher_logits.shape)
+    exists = class_mask(classes, teacher_logits.shape)
     check_no_nan("teacher_logits", teacher_logits, where=exists & ~_is_label(teacher_logits, labels))
     return _label_first(teacher_logits, labels, exists)
 
@@ -155,7 +155,7 @@ def listmle_loss(
     ranking: jax.Array,
     *,
     weights: jax.Array | None = None,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Negative log-likelihood of a whole ranking, per example.
 
@@ -169,7 +169,7 @@ def listmle_loss(
       student_logits: `[..., C]`, any finite size.
       ranking: `[..., C]` integers, a permutation of the classes, best first.
       weights: broadcastable to `[..., C]`, at least 0, in order of place; None means 1.
-      where: bool or {0, 1}, broadcastable to `[..., C]` in order of class, the classes that exist (lists of
+      classes: bool or {0, 1}, `[C]` or `[..., C]` in order of class, the classes that exist (lists of
         unequal length); None means all.
 
     Returns:
@@ -187,11 +187,11 @@ def listmle_loss(
     1.7918
     """
     weights = jnp.ones_like(as_float(student_logits)) if weights is None else weights
-    return plackett_luce_nll(student_logits, ranking, weights, where=where)
+    return plackett_luce_nll(student_logits, ranking, weights, classes=classes)
 
 
 def plackett_luce_nll(
-    student_logits: jax.Array, ranking: jax.Array, weights: jax.Array, *, where: jax.Array | None = None
+    student_logits: jax.Array, ranking: jax.Array, weights: jax.Array, *, classes: jax.Array | None = None
 ) -> jax.Array:
     """Weighted negative log-likelihood of a ranking, per example: the general form of this file.
 
@@ -205,7 +205,7 @@ def plackett_luce_nll(
       student_logits: `[..., C]`, any finite size.
       ranking: `[..., C]` integers, a permutation of the classes, best first.
       weights: broadcastable to `[..., C]`, in order of place: `weights[k]` belongs to class `ranking[k]`.
-      where: bool or {0, 1}, broadcastable to `[..., C]` in order of class, the classes that exist; None means
+      classes: bool or {0, 1}, `[C]` or `[..., C]` in order of class, the classes that exist; None means
         all. A class left out is no choice at any place, and its own place costs nothing.
 
     Returns:
@@ -224,7 +224,7 @@ def plackett_luce_nll(
     """
     ranking = _as_ranking(student_logits, ranking)
     shape = np.shape(student_logits)
-    valid = jnp.take_along_axis(full_mask(where, shape), ranking, axis=-1)
+    valid = jnp.take_along_axis(class_mask(classes, shape), ranking, axis=-1)
     ordered = jnp.take_along_axis(as_float(student_logits), ranking, axis=-1)
     costs = _choice_costs(jnp.where(valid, ordered, 0.0), valid)
     weights = jnp.where(valid, fitted(as_float(weights), shape, "weights", "logits"), 0.0)

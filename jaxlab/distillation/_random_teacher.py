@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_log_softmax, masked_softmax
-from jaxlab.core.check import InputError, check_fraction, check_same_logits, full_mask
+from jaxlab.core.check import InputError, check_fraction, check_same_logits, class_mask
 
 
 def soft_cross_entropy(
-    student_logits: jax.Array, teacher_logits: jax.Array, *, where: jax.Array | None = None
+    student_logits: jax.Array, teacher_logits: jax.Array, *, classes: jax.Array | None = None
 ) -> jax.Array:
     """Cross-entropy of the student under the teacher's distribution, per example, both at temperature 1.
 
@@ -24,14 +24,14 @@ def soft_cross_entropy(
     Args:
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all. A row without any
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all. A row without any
         class gives 0.
 
     Returns:
       `[...]` nats, float32 (float64 for float64 logits), at least 0.
 
     Raises:
-      ValueError: if the shapes differ or `where` does not broadcast to them.
+      ValueError: if the shapes differ or `classes` does not fit them.
 
     Reference: Sarnthein et al., Random Teachers are Good Teachers, 2023, section 3 and appendix E.3.
 
@@ -41,10 +41,10 @@ def soft_cross_entropy(
     """
     check_same_logits(student_logits, teacher_logits)
     student_logits, teacher_logits = as_float(student_logits), jax.lax.stop_gradient(as_float(teacher_logits))
-    where = full_mask(where, student_logits.shape)
-    log_q = masked_log_softmax(student_logits, where=where)
-    p = masked_softmax(teacher_logits, where=where)
-    return -jnp.sum(jnp.where(where, p * log_q, 0.0), axis=-1)
+    classes = class_mask(classes, student_logits.shape)
+    log_q = masked_log_softmax(student_logits, where=classes)
+    p = masked_softmax(teacher_logits, where=classes)
+    return -jnp.sum(jnp.where(classes, p * log_q, 0.0), axis=-1)
 
 
 def local_init(

@@ -11,7 +11,7 @@ def kd_loss(
     teacher_logits: jax.Array,
     *,
     temperature: float | jax.Array = 4.0,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Knowledge distillation with soft targets, per example.
 
@@ -26,14 +26,14 @@ def kd_loss(
       student_logits: `[..., C]`, any finite size.
       teacher_logits: `[..., C]`, the same.
       temperature: T, a positive scalar applied to both; may be traced.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all. A row
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all. A row
         without any class gives 0.
 
     Returns:
       `[...]` T^2 times nats, float32 (float64 for float64 logits), at least 0.
 
     Raises:
-      ValueError: if the shapes differ, `where` does not broadcast to them, or a static temperature is not
+      ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
     Reference:
@@ -48,4 +48,6 @@ def kd_loss(
     check_same_logits(student_logits, teacher_logits)
     check_positive("temperature", temperature)
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
-    return temperature**2 * forward_kl(student_logits, teacher_logits, temperature=temperature, where=where)
+    return temperature**2 * forward_kl(
+        student_logits, teacher_logits, temperature=temperature, classes=classes
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from jaxlab.core import as_float, cross_entropy, masked_softmax
 from jaxlab.core.check import InputError, as_labels, check_positive, check_probabilities, fitted
 from jaxlab.distillation._conditional_information import class_centroids
-from jaxlab.distillation._contracts import class_mask
+from jaxlab.distillation._contracts import labelled_classes
 from jaxlab.distillation._soft_targets import kd_loss
 
 Controller = tuple[dict[str, jax.Array], ...]
@@ -173,7 +173,7 @@ def fused_kd_loss(
     *,
     temperature: float | jax.Array = 1.5,
     double_softmax: bool = False,
-    where: jax.Array | None = None,
+    classes: jax.Array | None = None,
 ) -> jax.Array:
     """Soft targets and label, mixed by a ratio of each example's own.
 
@@ -190,7 +190,7 @@ def fused_kd_loss(
       temperature: T of the soft targets, a positive scalar.
       double_softmax: take the cross-entropy of the softmax of the student's probabilities, as the authors' code
         does.
-      where: bool or {0, 1}, broadcastable to `[..., C]`, the classes that exist; None means all.
+      classes: bool or {0, 1}, `[C]` or `[..., C]`, the classes that exist; None means all.
 
     Returns:
       `[...]` nats, float32 (float64 for float64 logits), at least 0.
@@ -210,9 +210,9 @@ def fused_kd_loss(
     labels = as_labels(student_logits, labels)
     check_probabilities("alpha", alpha, meaning="shares")
     alpha = fitted(as_float(alpha), labels.shape, "alpha", "labels")
-    mask = class_mask(where, student_logits, labels)
+    mask = labelled_classes(classes, student_logits, labels)
     alpha = jnp.where(jnp.any(mask, axis=-1), alpha, 0.0)
-    soft = kd_loss(student_logits, teacher_logits, temperature=temperature, where=mask)
+    soft = kd_loss(student_logits, teacher_logits, temperature=temperature, classes=mask)
     if double_softmax:
         student_logits = masked_softmax(student_logits, where=mask)
-    return alpha * soft + (1 - alpha) * cross_entropy(student_logits, labels, where=mask)
+    return alpha * soft + (1 - alpha) * cross_entropy(student_logits, labels, classes=mask)

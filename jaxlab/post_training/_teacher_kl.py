@@ -131,4 +131,4 @@ def exact_reverse_kl(
             f"student_logits {shape} and teacher_logits {np.shape(teacher_logits)} must have one shape [..., T, V]"
         )
     keep = full_mask(where, shape[:-1], "the tokens")
-    return reverse_kl(student_logits, jax.lax.stop_gradient(teacher_logits), where=keep[..., None])
+    return reverse_kl(student_logits, jax.lax.stop_gradient(teacher_logits), classes=keep[..., None])

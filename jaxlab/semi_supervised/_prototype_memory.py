@@ -232,7 +232,7 @@ def prototype_cross_entropy(
             f"labels {labels.shape} must have the leading shape of features {np.shape(features)}"
         )
     features = jnp.where(mask[..., None], as_float(features), 0.0)
-    logits = prototype_logits(features, prototypes, temperature=temperature, where=seen)
+    logits = prototype_logits(features, prototypes, temperature=temperature, classes=seen)
     return masked_cross_entropy(logits, labels, where=mask)
 
 

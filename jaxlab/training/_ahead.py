@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.training._method import Group, group_of, groups_of
-from jaxlab.training._placed import PlacedData, Split
+from jaxlab.training._placed import PlacedData
 from jaxlab.training._program import CompiledProgram, make_program
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.claims import check_claims, of_run
@@ -118,11 +118,10 @@ class Programs:
         if not any(self._left(prefix + name, group.steps) for name in group.names):
             self.metrics |= dict.fromkeys(prefix + name for name in group.names)
             return program
-        splits = program.place_data(data)
         if program.on_host:
-            found = program.one_update(_arrays(context), splits, experiment.splits())
+            found = program.one_update(_arrays(context), program.place_data(data), experiment.splits())
         else:
-            found = self._trace(program, group, splits, context, experiment.splits())
+            found = self._trace(program, group, data, context, experiment.splits())
         along = experiment.splits_along()
         finals = {f"{split}/{metric}" for split in experiment.splits() for metric in found[split]}
         if experiment.summarise is not None:
@@ -145,23 +144,21 @@ class Programs:
         return [group.only(names) for names in (rest, new) if names]
 
     def _trace(
-        self, program: CompiledProgram, group: Group, splits: dict[str, Split], context: Any, names: tuple
+        self, program: CompiledProgram, group: Group, data: PlacedData, context: Any, names: tuple
     ) -> dict[str, set[str]]:
         for values in group.extremes():
             own = group.only(group.names[:1])
             concrete = own._replace(settings=({**own.settings[0], **values},))
-            self._trace_one(make_program(concrete, self._plan), splits, context, names)
-        self._trace_one(program, splits, context, names)
+            self._trace_one(make_program(concrete, self._plan), data, context, names)
+        self._trace_one(program, data, context, names)
         if self._threads:
             program.compile_ahead(self._threads)
-        return program.metrics(program.place_shapes(context), splits, names)
+        return program.metrics(program.place_shapes(context), program.place_data_shapes(data), names)
 
-    def _trace_one(
-        self, program: CompiledProgram, splits: dict[str, Split], context: Any, names: tuple
-    ) -> None:
+    def _trace_one(self, program: CompiledProgram, data: PlacedData, context: Any, names: tuple) -> None:
         steps = program.group.steps
         counts = (min(self._plan.log_every, steps),) if steps else ()
-        program.trace(program.place_shapes(context), splits, counts, names)
+        program.trace(program.place_shapes(context), program.place_data_shapes(data), counts, names)
 
 
 def _arrays(context: Any) -> Any:

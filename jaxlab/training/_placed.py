@@ -173,6 +173,16 @@ class PlacedData:
             self._placed[key] = {name: place_split(split, layout) for name, split in self._splits.items()}
         return self._placed[key]
 
+    def shapes_on(self, layout: Layout) -> dict[str, Split]:
+        """The same in shapes, for tracing."""
+        lanes = layout.seed_lanes
+        own = lambda leaf: jax.ShapeDtypeStruct((lanes, *leaf.shape[1:]), leaf.dtype)
+        shared = lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf))
+        return {
+            name: split.of_parts(jax.tree.map(own, split.own), jax.tree.map(shared, split.shared))
+            for name, split in self._splits.items()
+        }
+
     def on_host(self) -> dict[str, Split]:
         """The splits as they came."""
         return self._splits

@@ -85,6 +85,10 @@ class CompiledProgram:
         """The splits where this program reads them."""
         return data.on(self.layout)
 
+    def place_data_shapes(self, data: PlacedData) -> dict[str, Split]:
+        """The same in shapes."""
+        return data.shapes_on(self.layout)
+
     def place_context(self, context: Any) -> Any:
         """Arrays `[S, ...]` of the stages before, where this program reads them."""
         context = self.layout.pad_seeds(context)

@@ -156,7 +156,7 @@ def test_masking_classes_is_dropping_them(name):
     s, t = _random_logits(3, 5)
     mask = np.array([[1, 0, 1, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
     s = np.where(mask, s, np.nan)
-    total = lambda s: (lambda out: (out.sum(), out))(EVERY[name](s, t, where=mask))
+    total = lambda s: (lambda out: (out.sum(), out))(EVERY[name](s, t, classes=mask))
     (_, out), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(s)
     np.testing.assert_allclose(out[0], _by_definition(name, s[0, ::2], t[0, ::2]), rtol=2e-5)
     assert out[1] == 0.0  # no class, no divergence
@@ -194,7 +194,7 @@ def test_a_class_at_minus_infinity_on_both_sides_is_absent(f):
     s, t = _random_logits(3, 5)
     gone = np.array([False, True, False, False, False])
     with_gone = [np.where(gone, -np.inf, x).astype(np.float32) for x in (s, t)]
-    np.testing.assert_allclose(f(*with_gone), f(s, t, where=np.tile(~gone, (3, 1))), rtol=1e-6)
+    np.testing.assert_allclose(f(*with_gone), f(s, t, classes=np.tile(~gone, (3, 1))), rtol=1e-6)
     gradients = grad(lambda s, t: f(s, t).sum(), argnums=(0, 1))(*with_gone)
     assert all(np.all(np.isfinite(g)) for g in gradients)
 
@@ -264,9 +264,9 @@ def test_labels_out_of_range_are_ignored(label):
 
 def test_a_label_on_a_masked_class_is_ignored_and_one_on_an_impossible_class_costs_infinity():
     s, mask = jnp.zeros(3), jnp.array([1, 1, 0])
-    assert cross_entropy(s, jnp.array(2), where=mask).item() == 0.0
+    assert cross_entropy(s, jnp.array(2), classes=mask).item() == 0.0
     assert cross_entropy(s.at[2].set(-jnp.inf), jnp.array(2)).item() == np.inf
-    np.testing.assert_allclose(cross_entropy(s, jnp.array(0), where=mask), np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy(s, jnp.array(0), classes=mask), np.log(2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("f", [core.forward_kl, core.reverse_kl, core.jsd, core.total_variation])
@@ -280,8 +280,12 @@ def test_errors_name_the_shapes(f):
         f(a[0], a)  # no silent broadcasting
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
         f(a, a, temperature=0.0)
-    with pytest.raises(ValueError, match=r"where \(4,\) must broadcast to the array it masks, \(2, 3\)"):
-        f(a, a, where=jnp.ones(4))
+    with pytest.raises(ValueError, match=r"classes \(4,\) must broadcast to the logits \(2, 3\)"):
+        f(a, a, classes=jnp.ones(4))
+    with pytest.raises(
+        ValueError, match=r"classes has shape \(2, 1, 3\): it must be \(3,\) or that of the logits"
+    ):
+        f(a, a, classes=jnp.ones((2, 1, 3)))
 
 
 def test_other_errors():

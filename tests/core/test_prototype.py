@@ -91,7 +91,7 @@ def test_one_and_four_devices_agree(assert_global):
         confidence = jax.nn.sigmoid(confidence * weight[0])
         embedded = jnp.tanh(features * weight)
         means, mass = class_means(embedded, labels, num_classes=4, weights=confidence, axis_name=axis_name)
-        logits = prototype_logits(weight, means, where=mass > 0)
+        logits = prototype_logits(weight, means, classes=mass > 0)
         return jnp.sum(means**2) + jnp.sum(mass**2) + jnp.sum(logits**2, where=mass > 0)
 
     assert_global(loss, jnp.array([0.5, 1.0, -2.0]), batch)
@@ -189,13 +189,15 @@ def test_prototype_logits_by_hand():
 def test_unseen_classes_get_no_probability():
     prototypes = jnp.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
     seen = jnp.array([True, False, True])
-    out = prototype_logits(FEATURES, prototypes, where=seen)
+    out = prototype_logits(FEATURES, prototypes, classes=seen)
     np.testing.assert_array_equal(out[:, 1], np.full(5, np.float32(MASKED_LOGIT)))
     np.testing.assert_allclose(
         jax.nn.softmax(out)[:, ::2], masked_softmax(prototype_logits(FEATURES, prototypes[::2])), rtol=1e-5
     )
     assert not np.any(jax.nn.softmax(out)[:, 1])
-    nothing_seen = lambda p: jax.nn.log_softmax(prototype_logits(FEATURES, p, where=jnp.zeros(3, bool))).sum()
+    nothing_seen = lambda p: jax.nn.log_softmax(
+        prototype_logits(FEATURES, p, classes=jnp.zeros(3, bool))
+    ).sum()
     value, gradient = value_and_grad(nothing_seen)(prototypes)
     assert np.isfinite(value)
     assert not np.any(gradient)
@@ -203,7 +205,7 @@ def test_unseen_classes_get_no_probability():
 
 def test_a_nan_in_an_unseen_prototype_does_not_leak():
     prototypes = jnp.array([[1.0, 0.0], [jnp.nan, 0.0]])
-    loss = lambda f, p: prototype_logits(f, p, where=jnp.array([1, 0]))[:, 0].sum()
+    loss = lambda f, p: prototype_logits(f, p, classes=jnp.array([1, 0]))[:, 0].sum()
     value, gradients = value_and_grad(loss, argnums=(0, 1))(FEATURES, prototypes)
     assert np.isfinite(value)
     assert np.all(np.isfinite(gradients[0]))
@@ -254,7 +256,7 @@ def test_errors_name_the_shapes():
 
 def test_a_nan_in_a_masked_row_does_not_leak():
     features = jnp.array([[jnp.nan, 1.0], [1.0, 2.0]])
-    loss = lambda f, p: prototype_logits(f, p, where=jnp.array([[0], [1]]))[1].sum()
+    loss = lambda f, p: prototype_logits(f, p, classes=jnp.array([[0], [1]]))[1].sum()
     value, gradients = value_and_grad(loss, argnums=(0, 1))(features, FEATURES)
     assert np.isfinite(value)
     assert np.all(np.isfinite(gradients[1]))

@@ -95,10 +95,10 @@ def test_a_class_that_a_centroid_never_saw_is_clipped():
 
 
 def test_masks_extremes_and_half_precision():
-    where = jnp.array([1, 1, 1, 0])
+    shown_classes = jnp.array([1, 1, 1, 0])
     dirty = LOGITS.at[:, 3].set(jnp.nan)
-    loss = lambda z: LOSS(z, LABELS, CENTROIDS, where=where).sum()
-    values, gradient = LOSS(dirty, LABELS, CENTROIDS, where=where), jax.grad(loss)(dirty)
+    loss = lambda z: LOSS(z, LABELS, CENTROIDS, classes=shown_classes).sum()
+    values, gradient = LOSS(dirty, LABELS, CENTROIDS, classes=shown_classes), jax.grad(loss)(dirty)
     assert np.isfinite(values).all()
     np.testing.assert_array_equal(gradient[:, 3], np.zeros(B))
     # Dropping the class: same logits, and the same rows of the centroids without it.

@@ -19,8 +19,8 @@ every = pytest.mark.parametrize("name", LOSSES)
 def graded(loss):
     """Values `[B]`, and the gradients of their sum with respect to student and teacher."""
 
-    def both(student, teacher, where=None):
-        values, pull = jax.vjp(lambda s, t: loss(s, t, where=where), student, teacher)
+    def both(student, teacher, classes=None):
+        values, pull = jax.vjp(lambda s, t: loss(s, t, classes=classes), student, teacher)
         return values, *pull(jnp.ones_like(values))
 
     return jax.jit(both)
@@ -111,9 +111,9 @@ def test_extreme_and_half_precision_logits_are_finite(name):
 
 @every
 def test_a_mask_drops_classes_whatever_they_hold(name):
-    where = jnp.array([1, 1, 1, 0, 0])
+    classes = jnp.array([1, 1, 1, 0, 0])
     student, teacher = (x.at[:, 3].set(jnp.nan).at[:, 4].set(jnp.inf) for x in (STUDENT, TEACHER))
-    values, gradient, _ = GRADED[name](student, teacher, where)
+    values, gradient, _ = GRADED[name](student, teacher, classes)
     np.testing.assert_allclose(values, LOSSES[name](STUDENT[:, :3], TEACHER[:, :3]), rtol=1e-6)
     np.testing.assert_array_equal(gradient[:, 3:], np.zeros((B, 2)))
     assert np.isfinite(gradient).all()

@@ -68,5 +68,7 @@ def test_gradient_in_float64_and_vmap():
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r"\(2, 3\) and teacher_features \(2, 4\).*regressor"):
         hint_loss(jnp.zeros((2, 3)), jnp.zeros((2, 4)))
-    with pytest.raises(ValueError, match=r"where \(5,\) must broadcast to the features \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"where has shape \(5,\): it must have the 2 axes of the features \(2, 3\)"
+    ):
         hint_loss(jnp.zeros((2, 3)), jnp.zeros((2, 3)), where=jnp.ones(5))

@@ -8,15 +8,17 @@ from jax.test_util import check_grads
 
 from jaxlab import distillation as d
 
-# All as loss(student_logits [..., C], teacher_logits [..., C], labels [...], where) -> [...].
+# All as loss(student_logits [..., C], teacher_logits [..., C], labels [...], classes) -> [...].
 LOSSES = {
-    "kd": lambda s, t, y, w=None: d.kd_loss(s, t, where=w),
-    "dkd": lambda s, t, y, w=None: d.dkd_loss(s, t, y, where=w),
-    "target_class_kl": lambda s, t, y, w=None: d.target_class_kl(s, t, y, where=w),
-    "non_target_class_kl": lambda s, t, y, w=None: d.non_target_class_kl(s, t, y, where=w),
-    "inter_class": lambda s, t, y, w=None: d.inter_class_loss(s, t, temperature=2.0, where=w),
-    "pld": lambda s, t, y, w=None: d.pld_loss(s, t, y, temperature=2.0, where=w),
-    "listmle": lambda s, t, y, w=None: d.listmle_loss(s, d.teacher_optimal_ranking(t, y, where=w), where=w),
+    "kd": lambda s, t, y, w=None: d.kd_loss(s, t, classes=w),
+    "dkd": lambda s, t, y, w=None: d.dkd_loss(s, t, y, classes=w),
+    "target_class_kl": lambda s, t, y, w=None: d.target_class_kl(s, t, y, classes=w),
+    "non_target_class_kl": lambda s, t, y, w=None: d.non_target_class_kl(s, t, y, classes=w),
+    "inter_class": lambda s, t, y, w=None: d.inter_class_loss(s, t, temperature=2.0, classes=w),
+    "pld": lambda s, t, y, w=None: d.pld_loss(s, t, y, temperature=2.0, classes=w),
+    "listmle": lambda s, t, y, w=None: d.listmle_loss(
+        s, d.teacher_optimal_ranking(t, y, classes=w), classes=w
+    ),
 }
 LOSSES = {name: jax.jit(loss) for name, loss in LOSSES.items()}
 NEED_LABELS = ("dkd", "target_class_kl", "non_target_class_kl", "pld")
@@ -152,7 +154,7 @@ def test_an_empty_batch_has_no_losses(name):
 def test_shapes_are_checked(name):
     with pytest.raises(ValueError, match=r"\(6, 4\).*\(6, 5\)|\(6, 5\).*\(6, 4\)"):
         LOSSES[name](STUDENT[:, :4], TEACHER, LABELS)
-    with pytest.raises(ValueError, match=r"where \(3,\) must broadcast"):
+    with pytest.raises(ValueError, match=r"classes \(3,\) must broadcast"):
         LOSSES[name](STUDENT, TEACHER, LABELS, jnp.ones(3))
 
 

@@ -146,7 +146,7 @@ def test_the_ranking_is_a_stable_sort_on_both_paths(classes):
 def test_masked_classes_are_ranked_last(classes):
     teacher = jax.random.normal(jax.random.key(1), (4, classes)).at[:, 1].set(9.0)
     where = jnp.arange(classes) != 1
-    ranking = teacher_optimal_ranking(teacher, jnp.array([0, 2, 3, 1]), where=where)
+    ranking = teacher_optimal_ranking(teacher, jnp.array([0, 2, 3, 1]), classes=where)
     np.testing.assert_array_equal(ranking[:, -1], [1, 1, 1, 1])
     np.testing.assert_array_equal(ranking[:3, 0], [0, 2, 3])
 
@@ -157,7 +157,7 @@ def test_a_mask_drops_classes_wherever_the_ranking_puts_them():
     short = jnp.array([[2, 0, 1], [0, 1, 2]])  # the same order among classes 0, 2, 4
     where = jnp.array([1, 0, 1, 0, 1], bool)
     student = jnp.where(where, STUDENT[:2], jnp.nan)
-    loss = jax.value_and_grad(lambda s, w: listmle_loss(s, ranking, where=w).sum())
+    loss = jax.value_and_grad(lambda s, w: listmle_loss(s, ranking, classes=w).sum())
     value, gradient = loss(student, where)
     dropped = jax.value_and_grad(lambda s: listmle_loss(s, short).sum())(STUDENT[:2, ::2])
     np.testing.assert_allclose(value, dropped[0], rtol=1e-6)
@@ -188,5 +188,5 @@ def test_shapes_are_checked():
     for weights in (jnp.ones(2), jnp.ones((4, 2, 3))):
         with pytest.raises(ValueError, match=r"weights \(.*\) must broadcast to the logits \(2, 3\)"):
             plackett_luce_nll(logits, jnp.zeros((2, 3), int), weights)
-    with pytest.raises(ValueError, match=r"where \(2,\) must broadcast to the logits \(2, 3\)"):
-        teacher_optimal_ranking(logits, jnp.zeros(2, int), where=jnp.ones(2))
+    with pytest.raises(ValueError, match=r"classes \(2,\) must broadcast to the logits \(2, 3\)"):
+        teacher_optimal_ranking(logits, jnp.zeros(2, int), classes=jnp.ones(2))

@@ -36,11 +36,11 @@ def test_cross_entropy_by_hand():
 def test_a_class_that_does_not_exist_counts_for_nothing():
     student, teacher = jnp.array([[0.0, 1.0, jnp.nan]]), jnp.array([[1.0, 0.0, 5.0]])
     where = jnp.array([True, True, False])
-    got = soft_cross_entropy(student, teacher, where=where)
+    got = soft_cross_entropy(student, teacher, classes=where)
     np.testing.assert_allclose(got, soft_cross_entropy(student[:, :2], teacher[:, :2]), rtol=1e-6)
-    gradient = jax.grad(lambda s: soft_cross_entropy(s, teacher, where=where).sum())(student)
+    gradient = jax.grad(lambda s: soft_cross_entropy(s, teacher, classes=where).sum())(student)
     assert np.isfinite(gradient).all()
-    assert soft_cross_entropy(student, teacher, where=jnp.zeros(3, bool)).item() == 0
+    assert soft_cross_entropy(student, teacher, classes=jnp.zeros(3, bool)).item() == 0
 
 
 def test_a_narrow_type_comes_back_in_float32():

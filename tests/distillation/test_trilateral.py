@@ -160,7 +160,7 @@ def test_masks_extremes_and_half_precision():
     where = jnp.array([1, 1, 1, 0, 0])
     dirty = (x.at[:, 3].set(jnp.nan).at[:, 4].set(jnp.inf) for x in (STUDENT, TEACHER))
     for double in (False, True):
-        loss = lambda s, t, y, w=None: fused_kd_loss(s, t, y, ALPHA, double_softmax=double, where=w)  # noqa: B023
+        loss = lambda s, t, y, w=None: fused_kd_loss(s, t, y, ALPHA, double_softmax=double, classes=w)  # noqa: B023
         short = loss(STUDENT[:, :3], TEACHER[:, :3], LABELS)
         dirty = tuple(x.at[:, 3].set(jnp.nan).at[:, 4].set(jnp.inf) for x in (STUDENT, TEACHER))
         np.testing.assert_allclose(loss(*dirty, LABELS, where), short, rtol=1e-5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxlab import distillation as d
+from jaxlab import metrics
 
 NAN = np.nan
 RNG = np.random.default_rng(0)
@@ -75,11 +76,11 @@ def test_lists_for_everything():
         (lambda: d.listmle_loss(STUDENT, np.array([[1, 2, 3, 4]] * 3)), "each class once, best first"),
         (lambda: d.dcd_loss(STUDENT, TEACHER, alpha=1.5), r"alpha must be in \[0, 1\], got 1.5"),
         (lambda: d.fused_kd_loss(STUDENT, TEACHER, LABELS, np.full(3, 30.0)), "alpha must be shares in"),
-        (lambda: d.knn_probe(STUDENT, np.array([0, 1, 5]), TEACHER, num_classes=3), "train_labels must be in"),
-        (lambda: d.linear_probe(STUDENT, np.array([0, 1, 5]), TEACHER, num_classes=3), "train_labels must be in"),
+        (lambda: metrics.knn_probe(STUDENT, np.array([0, 1, 5]), TEACHER, num_classes=3), "train_labels must be in"),
+        (lambda: metrics.linear_probe(STUDENT, np.array([0, 1, 5]), TEACHER, num_classes=3), "train_labels must be in"),
         (lambda: d.class_centroids(np.eye(4), np.array([0, 1, 2, 4])), r"labels must be in \[0, 4\)"),
         (lambda: d.mix_base(np.ones(4), STUDENT, decay=np.float32(9)), r"decay must be in \[0, 1\], got 9.0"),
-        (lambda: d.kd_loss(STUDENT, TEACHER, where=0.5 * np.ones((3, 4))), "where must be bool or hold 0 and 1"),
+        (lambda: d.kd_loss(STUDENT, TEACHER, classes=0.5 * np.ones((3, 4))), "classes must be bool or hold 0 and 1"),
     ],
 )  # fmt: skip
 def test_refused_in_one_line(call, message):
@@ -122,10 +123,10 @@ def test_no_temperature_matches_a_nan():
 
 
 def test_a_nan_distance_has_no_votes():
-    votes = d.knn_probe(STUDENT, LABELS, spoiled(TEACHER, 1, 2), num_classes=3, neighbors=1)
+    votes = metrics.knn_probe(STUDENT, LABELS, spoiled(TEACHER, 1, 2), num_classes=3, neighbors=1)
     assert np.isnan(votes).all(-1).tolist() == [False, True, False]
-    assert np.isnan(d.knn_probe(spoiled(STUDENT, 0, 0), LABELS, TEACHER, num_classes=3)).all()
-    assert np.isfinite(d.knn_probe(spoiled(STUDENT, 0, 0), [-1, 1, 2], TEACHER, num_classes=3)).all()
+    assert np.isnan(metrics.knn_probe(spoiled(STUDENT, 0, 0), LABELS, TEACHER, num_classes=3)).all()
+    assert np.isfinite(metrics.knn_probe(spoiled(STUDENT, 0, 0), [-1, 1, 2], TEACHER, num_classes=3)).all()
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

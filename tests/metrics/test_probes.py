@@ -110,7 +110,10 @@ def test_probes_pass_no_gradient_to_the_features():
     [
         (lambda x, y: standardize(x, x[:, :1]), r"features \(3, 2\) and those of the training set \(3, 1\)"),
         (lambda x, y: linear_probe(x, y, x, num_classes=2, steps=0), "steps must be at least 1, got 0"),
-        (lambda x, y: linear_probe(x, y[:2], x, num_classes=2), r"labels \(2,\) must have the leading shape"),
+        (
+            lambda x, y: linear_probe(x, y[:2], x, num_classes=2),
+            r"train_labels \(2,\) must be \[N\] of train_features",
+        ),
         (lambda x, y: knn_probe(x, y, x, num_classes=0), "num_classes must be at least 1, got 0"),
         (lambda x, y: knn_probe(x, y, x, num_classes=2, neighbors=0), "neighbors must be at least 1, got 0"),
         (lambda x, y: knn_probe(x, y + 0.5, x, num_classes=2), "labels must be integers"),

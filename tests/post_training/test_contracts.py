@@ -242,7 +242,7 @@ MISTAKES = {
         lambda: p.aggregate(TOKENS, OTHER),
         lambda: p.whiten(TOKENS, OTHER),
     ],
-    r"where \(2,\) must broadcast to the logp \(4, 3\)": [
+    r"where has shape \(2,\): it must have the 2 axes of the logp \(4, 3\)": [
         lambda: p.gpg_loss(TOKENS, jnp.zeros(4), where=jnp.ones(2)),
         lambda: p.kl_estimate(TOKENS, TOKENS, where=jnp.ones(2)),
     ],

@@ -59,7 +59,7 @@ def loss(params, state, batch, axis_name):
     )
     bank = bank_update(state["bank"], means, mass, decay=0.9)
     there, back = exchange(bank.mean, means, params["projections"][0], params["projections"][1])
-    logits = prototype_logits(flat, there + back, where=bank.mass > 0)
+    logits = prototype_logits(flat, there + back, classes=bank.mass > 0)
     value += masked_mean(ss.masked_cross_entropy(logits, labels), axis_name=axis_name)
     return value, ({**state, "queues": queues, "bank": bank}, terms)
 

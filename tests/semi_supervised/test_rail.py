@@ -23,7 +23,7 @@ def sure(p):
 def test_disagreement_and_the_best():
     a, b = jnp.array([[0, 1, 1]]), jnp.array([[1, 1, 0]])
     assert ss.disagreement_mask(a, b).tolist() == [[True, False, True]]
-    assert ss.disagreement_mask(a, b, where=jnp.array([1, 1, 0])).tolist() == [[True, False, False]]
+    assert ss.disagreement_mask(a, b, where=jnp.array([[1, 1, 0]])).tolist() == [[True, False, False]]
     assert ss.best_student(jnp.array([0.3, 0.1, 0.1, 0.4])) == 1
 
 
@@ -34,7 +34,7 @@ def test_dice_loss_by_hand():
     # d/dp of 2 sum p y / S is 2 y / S - 2 p (2 sum p y) / S^2: for the first voxel 2 / 2.25 - 1 / 2.25^2.
     gradient = jax.grad(lambda p: ss.dice_loss(p, target)[0])(probs)
     np.testing.assert_allclose(gradient[0, :2], [-(2 / 2.25 - 1 / 2.25**2), 2 / 2.25**2], rtol=1e-4)
-    masked = ss.dice_loss(probs.at[0, 2].set(jnp.nan), target, where=jnp.array([1, 1, 0]))
+    masked = ss.dice_loss(probs.at[0, 2].set(jnp.nan), target, where=jnp.array([[1, 1, 0]]))
     np.testing.assert_allclose(masked, ss.dice_loss(probs[:, :2], target[:, :2]), rtol=1e-6)
 
 
@@ -224,7 +224,7 @@ def test_gradients_in_float64():
 
 
 def test_a_masked_voxel_is_a_voxel_that_is_not_there():
-    where = jnp.array([[1, 0], [1, 1]])
+    where = jnp.array([[[1, 0], [1, 1]]])
     z = sure(P).at[:, 0, 1].set(jnp.nan)
     calls = (
         lambda z: ss.disagreement_supervision_loss(z, jnp.array(Y), jnp.array(BEST), where=where),

@@ -44,7 +44,7 @@ def test_dice_score_by_hand():
     prediction = jnp.array([[1, 1, 0], [0, 0, 0], [1, 0, 0]])
     target = jnp.array([[1, 0, 0], [0, 0, 0], [0, 0, 1]])
     np.testing.assert_allclose(ss.dice_score(prediction, target), [2 / 3, 1, 0], rtol=1e-6)
-    masked = ss.dice_score(prediction, target, where=jnp.array([1, 0, 1]))
+    masked = ss.dice_score(prediction, target, where=jnp.array([[1, 0, 1]]))
     np.testing.assert_allclose(masked, [1, 1, 0], rtol=1e-6)
 
 

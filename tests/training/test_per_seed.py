@@ -88,7 +88,10 @@ def test_on_the_host_likewise():
     np.testing.assert_allclose(found.final["val/mse"], expected.final["val/mse"], rtol=1e-4)
 
 
-def test_a_whole_run_makes_them_once(tmp_path):
+@pytest.mark.parametrize(
+    "mesh", [{"seed": 1}, {"seed": 2}]
+)  # three seeds on two devices: settings are spread
+def test_a_whole_run_makes_them_once(tmp_path, mesh):
     """Arms and settings share them; examples see the first seed's."""
     made, seen = [], []
 
@@ -110,7 +113,7 @@ def test_a_whole_run_makes_them_once(tmp_path):
     )  # fmt: skip
     workdir = Workdir(tmp_path, {"toy": 1})
     with workdir.opened():
-        run({"": experiment}, toy.plan(seeds=(3, 1, 2)), workdir)
+        run({"": experiment}, toy.plan(seeds=(3, 1, 2), mesh=mesh), workdir)
     assert made == [1]
     own = world(jax.random.fold_in(jax.random.key(3), SALT))
     np.testing.assert_allclose(seen[0]["train"][0], own[0], rtol=1e-5)
