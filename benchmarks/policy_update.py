@@ -63,10 +63,10 @@ def jaxlab_side(folder: str, *, shared: bool) -> tuple[dict[str, float], Callabl
     def objective(params: Any, prompts: jax.Array, batch: Batch) -> jax.Array:
         seen = jnp.ones(prompts.shape, bool)
         hidden = completion_hidden(model, params, prompts, seen, batch.tokens, batch.mask)
-        logp = token_log_probs(hidden, output_matrix(params), batch.tokens)
-        ratio = token_importance_ratio(logp, jax.lax.stop_gradient(logp), where=batch.mask)
+        log_probs = token_log_probs(hidden, output_matrix(params), batch.tokens)
+        ratio = token_importance_ratio(log_probs, jax.lax.stop_gradient(log_probs), where=batch.mask)
         loss = ppo_clip_loss(ratio, batch.advantage, where=batch.mask)
-        loss = loss + BETA * kl_estimate(logp, batch.reference, where=batch.mask, kind="k3")
+        loss = loss + BETA * kl_estimate(log_probs, batch.reference, where=batch.mask, kind="k3")
         return aggregate(loss, batch.mask, mode="seq-mean-token-mean")
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -141,10 +141,10 @@ def torch_side(folder: str) -> tuple[dict[str, float], Callable[[], float]]:
         ids = torch.cat([prompts, batch.tokens], dim=1)
         seen = torch.cat([torch.ones_like(prompts), batch.mask.long()], dim=1)
         logits = model(input_ids=ids, attention_mask=seen, logits_to_keep=COMPLETION + 1).logits[:, :-1]
-        logp = logits.gather(-1, batch.tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)
-        ratio, advantage = torch.exp(logp - logp.detach()), batch.advantage[:, None]
+        log_probs = logits.gather(-1, batch.tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)
+        ratio, advantage = torch.exp(log_probs - log_probs.detach()), batch.advantage[:, None]
         loss = -torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
-        difference = batch.reference - logp
+        difference = batch.reference - log_probs
         loss = loss + BETA * (torch.expm1(difference) - difference)
         return ((loss * batch.mask).sum(-1) / batch.mask.sum(-1)).mean()
 

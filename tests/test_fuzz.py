@@ -348,7 +348,9 @@ DENSE = {
         a["s"], jnp.argmax(a["t"], -1), where=a["rows"]
     ),
     "rail_student_loss": _rail,
-    "warmup_constant_cosine": lambda a: semi_supervised.warmup_constant_cosine(a["step"], warmup=0, total=50),
+    "warm_up_constant_cosine": lambda a: semi_supervised.warm_up_constant_cosine(
+        a["step"], warm_up=0, total=50
+    ),
 }
 CALLS |= DENSE
 
@@ -853,7 +855,7 @@ def test_nan_behind_a_mask_stays_there(name):
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - {"constant_decay", "ramp_up_decay", "sigmoid_ramp_up",
                                                       "linear_ramp_up", "cosine_ramp_down",
-                                                      "annealed_beta", "warmup_constant_cosine",
+                                                      "annealed_beta", "warm_up_constant_cosine",
                                                       "sine_ramp_up"}))  # fmt: skip
 def test_shapes_that_do_not_fit_are_one_clear_line(name):
     """A wrong number of rows or classes anywhere never broadcasts quietly."""

@@ -82,7 +82,7 @@ CLAIMS = (
 )
 
 TINY = {"width": 16, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "mlp_width": 16, "context": 16,
-        "rope_base": 1e5, "rope_pairs": "interleaved", "norm_epsilon": 1e-5, "tied": True}  # fmt: skip
+        "rope_base": 1e5, "rope_pairs": "interleaved", "norm_eps": 1e-5, "tied": True}  # fmt: skip
 get_config, VARIANTS = comparison(
     BASE, ARMS, None, CLAIMS, metric="test/accuracy",
     smoke={"log_every": 2, "eval_every": 4, "checkpoint_every": 4, "task.source": "sums", "task.name": "",

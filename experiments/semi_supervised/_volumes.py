@@ -85,8 +85,8 @@ def _net(config: ConfigDict, architecture: str) -> nets.UNet:
 
 def _optimizer(config: ConfigDict, arm: Any) -> optax.GradientTransformation:
     turns = -(-config.steps // GROUPS)
-    rate = lambda step: ss.warmup_constant_cosine(
-        step, base=arm.learning_rate, floor=1e-3 * arm.learning_rate, warmup=turns // 8, total=turns
+    rate = lambda step: ss.warm_up_constant_cosine(
+        step, base=arm.learning_rate, floor=1e-3 * arm.learning_rate, warm_up=turns // 8, total=turns
     )
     if config.optimizer == "sgd":
         inner = optax.chain(

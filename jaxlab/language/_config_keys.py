@@ -66,7 +66,7 @@ _COMMON: dict[str, Rule] = {
     "max_position_embeddings": honoured(
         "`context`; times the factor of linear or dynamic, at least the factor times the original of YaRN scaling"
     ),
-    "rms_norm_eps": honoured("`norm_epsilon`"),
+    "rms_norm_eps": honoured("`norm_eps`"),
     "rope_theta": honoured("`rope_base`, unless `rope_scaling` or `rope_parameters` says it"),
     "rope_scaling": honoured("`rope_scaling`, see below; before `rope_parameters` if both are there"),
     "rope_parameters": honoured("`rope_base` and `rope_scaling`, see below"),

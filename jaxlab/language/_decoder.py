@@ -41,7 +41,7 @@ class Decoder:
       rope_base: base of the rotary frequencies.
       rope_pairs: "half" or "interleaved", which channels turn together.
       rope_scaling: how positions beyond those of the first training are squeezed in; None means not at all.
-      norm_epsilon: inside the root of the norms.
+      norm_eps: inside the root of the norms.
       qkv_bias: biases on q, k and v (Qwen2).
       qk_norm: norms on each head's query and key (Qwen3).
       tied: the output matrix is the embedding's.
@@ -70,7 +70,7 @@ class Decoder:
     rope_base: float = 10_000.0
     rope_pairs: str = "half"
     rope_scaling: RopeScaling | None = None
-    norm_epsilon: float = 1e-6
+    norm_eps: float = 1e-6
     qkv_bias: bool = False
     qk_norm: bool = False
     tied: bool = True
@@ -235,7 +235,7 @@ class Decoder:
             return split_rows(self._mlp(layer, x)), held
 
         x, (keys, values) = over_caches(block, x, params["layers"], (cache.keys, cache.values), at)
-        hidden = rms_norm(x[:, 0], params["norm"], self.norm_epsilon)
+        hidden = rms_norm(x[:, 0], params["norm"], self.norm_eps)
         return hidden, Cache(keys, values, valid, at + 1)
 
     def extend(
@@ -294,7 +294,7 @@ class Decoder:
             return split_rows(self._mlp(layer, x)), (k, v) if collect else ()
 
         x, pairs = over_layers(jax.checkpoint(block) if self.remat else block, x, params["layers"], *before)
-        return rms_norm(x, params["norm"], self.norm_epsilon), pairs
+        return rms_norm(x, params["norm"], self.norm_eps), pairs
 
     def _check(
         self, tokens: jax.Array, positions: Any, mask: Any
@@ -331,7 +331,7 @@ class Decoder:
 
     def _qkv(self, layer: Params, x: jax.Array, angles: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Queries `[B, H, T, D]`, keys and values `[B, K, T, D]` of a layer, turned by their positions."""
-        x = rms_norm(x, layer["attention_norm"], self.norm_epsilon)
+        x = rms_norm(x, layer["attention_norm"], self.norm_eps)
         h, k = self.num_heads, self.num_kv_heads
         if "qkv" in layer:
             joint = linear(x, layer["qkv"], layer.get("qkv_bias"))
@@ -343,12 +343,12 @@ class Decoder:
             for part, count in zip(parts, (h, k, k))
         )
         if self.qk_norm:
-            q = rms_norm(q, layer["q_norm"], self.norm_epsilon)
-            k = rms_norm(k, layer["k_norm"], self.norm_epsilon)
+            q = rms_norm(q, layer["q_norm"], self.norm_eps)
+            k = rms_norm(k, layer["k_norm"], self.norm_eps)
         return rotate(q, angles, self.rope_pairs), rotate(k, angles, self.rope_pairs), v
 
     def _mlp(self, layer: Params, x: jax.Array) -> jax.Array:
-        normed = rms_norm(x, layer["mlp_norm"], self.norm_epsilon)
+        normed = rms_norm(x, layer["mlp_norm"], self.norm_eps)
         if "gate_up" in layer:
             gate, up = jnp.split(linear(normed, layer["gate_up"]), 2, axis=-1)
         else:

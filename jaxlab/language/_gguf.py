@@ -144,7 +144,7 @@ def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
             rope_base=_positive(path, file, "rope.freq_base", 10_000.0),
             rope_pairs=PAIRS[kind],
             rope_scaling=_rope_scaling(path, file, head_dim),
-            norm_epsilon=_positive(path, file, "attention.layer_norm_rms_epsilon", None),
+            norm_eps=_positive(path, file, "attention.layer_norm_rms_epsilon", None),
             qkv_bias=kind == "qwen2",
             qk_norm=kind == "qwen3",
             tied=_NAMES.top["output"] not in file.tensors,

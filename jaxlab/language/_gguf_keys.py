@@ -18,7 +18,7 @@ _ARCHITECTURE: dict[str, Rule] = {
     "attention.head_count_kv": honoured("`num_kv_heads`; absent: as many as heads"),
     "attention.key_length": honoured("`head_dim`; absent: width / heads"),
     "attention.value_length": honoured("must be `head_dim`"),
-    "attention.layer_norm_rms_epsilon": honoured("`norm_epsilon`"),
+    "attention.layer_norm_rms_epsilon": honoured("`norm_eps`"),
     "rope.dimension_count": honoured("must be `head_dim`"),
     "rope.freq_base": honoured("`rope_base`; absent: 10000"),
     "rope.scaling.type": honoured("none, linear or yarn; absent: linear"),

@@ -83,10 +83,10 @@ def _turn_rows(
 _rows_times_matrix.defvjp(_keep_factors, _turn_rows)
 
 
-def rms_norm(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     """Root-mean-square norm over the last axis, computed in float32."""
     wide = as_float(x)
-    normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + epsilon)
+    normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
     return (normed * as_float(scale)).astype(x.dtype)
 
 

@@ -28,7 +28,7 @@ def grpo_advantage(
     rewards: jax.Array,
     group: jax.Array,
     *,
-    epsilon: float = 1e-6,
+    eps: float = 1e-6,
     ddof: int = 1,
     scale: str | None = "group",
     singleton: str = "zero",
@@ -40,12 +40,12 @@ def grpo_advantage(
     No gradient flows. Dividing by the group's own deviation gives a hard and an easy prompt the same weight
     as one of medium difficulty; `scale="batch"` takes one deviation for all.
 
-        A_i = (R_i - mean_group) / (std_group + epsilon)
+        A_i = (R_i - mean_group) / (std_group + eps)
 
     Args:
       rewards: `[B]`, one number per response.
       group: `[B]` integers, one number per prompt, any.
-      epsilon: added to the standard deviation; verl takes 1e-6, TRL 1e-4.
+      eps: added to the standard deviation; verl takes 1e-6, TRL 1e-4.
       ddof: 1 for the unbiased variance, 0 for the population's.
       scale: "group" divides by the group's deviation, "batch" by that of all rewards, None by nothing.
       singleton: what a response alone in its group gets: "zero", as nothing is relative to it, or "reward",
@@ -73,9 +73,9 @@ def grpo_advantage(
     alone = (size == 1) & (singleton == "reward")
     advantage = jnp.where(alone, rewards, centred)
     if scale == "group":
-        advantage /= jnp.where(alone, 1.0, group_std(centred, size, groups, ddof)) + epsilon
+        advantage /= jnp.where(alone, 1.0, group_std(centred, size, groups, ddof)) + eps
     if scale == "batch":
-        advantage /= masked_std(rewards, where=groups.valid, ddof=ddof, axis_name=axis_name) + epsilon
+        advantage /= masked_std(rewards, where=groups.valid, ddof=ddof, axis_name=axis_name) + eps
     return jnp.where(groups.valid, advantage, 0.0)
 
 

@@ -1,7 +1,7 @@
 """Importance ratios between the policy that learns and the one that sampled, on three levels.
 
-Gradients flow through `logp` only. Strictly on-policy, `old_logp = stop_gradient(logp)`, every ratio is 1 and its
-gradient is that of the log-probability.
+Gradients flow through `log_probs` only. Strictly on-policy, `old_log_probs = stop_gradient(log_probs)`, every ratio is
+1 and its gradient is that of the log-probability.
 """
 
 import jax
@@ -13,24 +13,24 @@ from jaxlab.core.check import InputError, check_least, full_mask
 from jaxlab.post_training._contracts import check_clip, check_tokens, zero_outside
 
 
-def log_ratio(logp: jax.Array, old_logp: jax.Array, where: jax.Array) -> jax.Array:
-    """`logp - old_logp` with a constant second term, 0 outside the mask."""
-    return zero_outside(where, logp) - jax.lax.stop_gradient(zero_outside(where, old_logp))
+def log_ratio(log_probs: jax.Array, old_log_probs: jax.Array, where: jax.Array) -> jax.Array:
+    """`log_probs - old_log_probs` with a constant second term, 0 outside the mask."""
+    return zero_outside(where, log_probs) - jax.lax.stop_gradient(zero_outside(where, old_log_probs))
 
 
 def token_importance_ratio(
-    logp: jax.Array, old_logp: jax.Array, *, where: jax.Array | None = None, log_clip: float = 20.0
+    log_probs: jax.Array, old_log_probs: jax.Array, *, where: jax.Array | None = None, log_clip: float = 20.0
 ) -> jax.Array:
     """Ratio of each token's probability under the learning and the sampling policy.
 
     The logarithm is clipped before it is exponentiated, with gradient 0 beyond. Gradients flow through
-    `logp` only.
+    `log_probs` only.
 
-        rho_{i,t} = exp(clip(logp - old_logp, -log_clip, log_clip))
+        rho_{i,t} = exp(clip(log_probs - old_log_probs, -log_clip, log_clip))
 
     Args:
-      logp: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
-      old_logp: `[..., T]` the same under the policy that sampled.
+      log_probs: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
+      old_log_probs: `[..., T]` the same under the policy that sampled.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       log_clip: bound on the logarithm; `math.inf` for none, as in TRL, and then exp may overflow.
 
@@ -42,30 +42,30 @@ def token_importance_ratio(
 
     Reference: Proximal Policy Optimization Algorithms, 2017, equation 6; the bound is verl's.
 
-    >>> logp, old_logp = jnp.log(jnp.array([[0.6, 0.1]])), jnp.log(jnp.array([[0.3, 0.2]]))
-    >>> [round(r, 4) for r in token_importance_ratio(logp, old_logp)[0].tolist()]
+    >>> log_probs, old_log_probs = jnp.log(jnp.array([[0.6, 0.1]])), jnp.log(jnp.array([[0.3, 0.2]]))
+    >>> [round(r, 4) for r in token_importance_ratio(log_probs, old_log_probs)[0].tolist()]
     [2.0, 0.5]
     """
-    check_tokens(logp=logp, old_logp=old_logp)
+    check_tokens(log_probs=log_probs, old_log_probs=old_log_probs)
     check_least("log_clip", log_clip, 0)
-    keep = full_mask(where, np.shape(logp), "logp")
-    return jnp.exp(jnp.clip(log_ratio(logp, old_logp, keep), -log_clip, log_clip))
+    keep = full_mask(where, np.shape(log_probs), "log_probs")
+    return jnp.exp(jnp.clip(log_ratio(log_probs, old_log_probs, keep), -log_clip, log_clip))
 
 
 def sequence_importance_ratio(
-    logp: jax.Array, old_logp: jax.Array, *, where: jax.Array | None = None, log_clip: float = 10.0
+    log_probs: jax.Array, old_log_probs: jax.Array, *, where: jax.Array | None = None, log_clip: float = 10.0
 ) -> jax.Array:
     """Ratio of each response's probability per token (a geometric mean), given to each of its tokens.
 
     The value is the same for all tokens of a response. The gradient of the value at one token reaches that
-    token's `logp` only, straight through, so advantages may differ between tokens; summed with weights
+    token's `log_probs` only, straight through, so advantages may differ between tokens; summed with weights
     1 / length (`aggregate(..., mode="seq-mean-token-mean")`) it is the gradient of s_i itself.
 
-        s_i = exp(1/|y_i| sum_t (logp - old_logp)),   log s_{i,t} = logp - sg(logp) + sg(log s_i)
+        s_i = exp(1/|y_i| sum_t (log_probs - old_log_probs)),   log s_{i,t} = log_probs - sg(log_probs) + sg(log s_i)
 
     Args:
-      logp: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
-      old_logp: `[..., T]` the same under the policy that sampled.
+      log_probs: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
+      old_log_probs: `[..., T]` the same under the policy that sampled.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       log_clip: upper bound on the logarithm, with gradient 0 beyond.
 
@@ -82,17 +82,17 @@ def sequence_importance_ratio(
     >>> [round(r, 4) for r in ratio[0].tolist()]
     [2.0, 2.0]
     """
-    check_tokens(logp=logp, old_logp=old_logp)
+    check_tokens(log_probs=log_probs, old_log_probs=old_log_probs)
     check_least("log_clip", log_clip, 0)
-    keep = full_mask(where, np.shape(logp), "logp")
-    ratio = log_ratio(logp, old_logp, keep)
+    keep = full_mask(where, np.shape(log_probs), "log_probs")
+    ratio = log_ratio(log_probs, old_log_probs, keep)
     mean = jax.lax.stop_gradient(masked_mean(ratio, where=keep, axis=-1, keepdims=True))
     return jnp.exp(jnp.minimum(ratio - jax.lax.stop_gradient(ratio) + mean, log_clip))
 
 
 def geometric_importance_ratio(
-    logp: jax.Array,
-    old_logp: jax.Array,
+    log_probs: jax.Array,
+    old_log_probs: jax.Array,
     advantage: jax.Array,
     *,
     where: jax.Array | None = None,
@@ -102,15 +102,15 @@ def geometric_importance_ratio(
 ) -> jax.Array:
     """Geometric mean of the token ratios of each response, each clipped where clipping makes the objective less.
 
-    A single token far out moves a geometric mean little. Gradients flow through `logp` only, and not through
+    A single token far out moves a geometric mean little. Gradients flow through `log_probs` only, and not through
     clipped tokens.
 
         exp(1/|y_i| sum_t sgn(A_i) min(sgn(A_i) d_t, sgn(A_i) clip(d_t, -clip_low, clip_high))),
-        d = logp - old_logp
+        d = log_probs - old_log_probs
 
     Args:
-      logp: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
-      old_logp: `[..., T]` the same under the policy that sampled.
+      log_probs: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
+      old_log_probs: `[..., T]` the same under the policy that sampled.
       advantage: `[...]`, one number per response; only its sign matters here.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       clip_low: how far below 0 the logarithm of a token's ratio may help, at least 0.
@@ -126,18 +126,18 @@ def geometric_importance_ratio(
     Reference: Geometric-Mean Policy Optimization, 2025, equation 4; the authors' clip range is
       (exp(-0.4), exp(0.4)). Without the last bound, as in verl, the value overflows.
 
-    >>> logp, old_logp = jnp.log(jnp.array([[0.4, 0.9]])), jnp.log(jnp.array([[0.4, 0.1]]))
-    >>> round(geometric_importance_ratio(logp, old_logp, jnp.array([1.0])).item(), 4)  # exp((0 + 0.4) / 2)
+    >>> log_probs, old_log_probs = jnp.log(jnp.array([[0.4, 0.9]])), jnp.log(jnp.array([[0.4, 0.1]]))
+    >>> round(geometric_importance_ratio(log_probs, old_log_probs, jnp.array([1.0])).item(), 4)  # exp((0 + 0.4) / 2)
     1.2214
     """
-    check_tokens(logp=logp, old_logp=old_logp)
+    check_tokens(log_probs=log_probs, old_log_probs=old_log_probs)
     check_clip(clip_low, clip_high)
     check_least("log_clip", log_clip, 0)
-    shape = np.shape(logp)
+    shape = np.shape(log_probs)
     if np.shape(advantage) != shape[:-1]:
-        raise InputError(f"advantage {np.shape(advantage)} must be [...] for logp [..., T] {shape}")
-    keep = full_mask(where, shape, "logp")
-    ratio = log_ratio(logp, old_logp, keep)
+        raise InputError(f"advantage {np.shape(advantage)} must be [...] for log_probs [..., T] {shape}")
+    keep = full_mask(where, shape, "log_probs")
+    ratio = log_ratio(log_probs, old_log_probs, keep)
     sign = jnp.sign(jax.lax.stop_gradient(jnp.asarray(advantage))[..., None]).astype(ratio.dtype)
     least = sign * jnp.minimum(sign * ratio, sign * jnp.clip(ratio, -clip_low, clip_high))
     return jnp.exp(jnp.clip(masked_mean(least, where=keep, axis=-1), -log_clip, log_clip))

@@ -1,7 +1,7 @@
 """Distillation and reinforcement learning in one policy gradient, on the student's own samples.
 
-`logp` and `teacher_logp` `[..., T]` are log-probabilities of tokens that the student sampled. The teacher never
-receives a gradient.
+`log_probs` and `teacher_log_probs` `[..., T]` are log-probabilities of tokens that the student sampled. The
+teacher never receives a gradient.
 """
 
 import jax
@@ -59,9 +59,9 @@ def kd_keep_mask(
 
 
 def kdrl_loss(
-    logp: jax.Array,
-    old_logp: jax.Array,
-    teacher_logp: jax.Array,
+    log_probs: jax.Array,
+    old_log_probs: jax.Array,
+    teacher_log_probs: jax.Array,
     advantage: jax.Array,
     mask: jax.Array,
     *,
@@ -78,16 +78,16 @@ def kdrl_loss(
     """Policy loss plus beta times the reverse KL to the teacher, over the whole batch.
 
     Reward and teacher speak in one step on the same samples: where all rewards of a group are equal the
-    advantage is 0 and the teacher still acts. Gradients flow through `logp` only. Meant on-policy, with
-    `old_logp = stop_gradient(logp)`; further epochs on the same samples bias the KL term, which carries no
+    advantage is 0 and the teacher still acts. Gradients flow through `log_probs` only. Meant on-policy, with
+    `old_log_probs = stop_gradient(log_probs)`; further epochs on the same samples bias the KL term, which carries no
     ratio.
 
         L = token-mean(max(-A rho, -A clip(rho))) + beta sum(keep m K) / denominator
 
     Args:
-      logp: `[B, T]` the student's log-probabilities of its own tokens.
-      old_logp: `[B, T]` the same when the tokens were sampled.
-      teacher_logp: `[B, T]` the teacher's, of the same tokens.
+      log_probs: `[B, T]` the student's log-probabilities of its own tokens.
+      old_log_probs: `[B, T]` the same when the tokens were sampled.
+      teacher_log_probs: `[B, T]` the teacher's, of the same tokens.
       advantage: `[B]` or `[B, T]`, as from `grpo_advantage`.
       mask: `[B, T]` bool or {0, 1}, the response's own tokens.
       keep: `[B]` or `[B, T]`, what the teacher speaks on, as from `kd_keep_mask`; None means all.
@@ -111,17 +111,19 @@ def kdrl_loss(
       2025, equation 8. Secondary sources give the token-mean; which denominator the authors take under a
       mask is not known.
 
-    >>> logp, teacher_logp = jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])
-    >>> kdrl_loss(logp, logp, teacher_logp, jnp.array([0.5]), jnp.ones((1, 2)), beta=0.125).item()
+    >>> log_probs, teacher_log_probs = jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])
+    >>> kdrl_loss(log_probs, log_probs, teacher_log_probs, jnp.array([0.5]), jnp.ones((1, 2)), beta=0.125).item()
     -0.375
     """
-    check_tokens(logp=logp, old_logp=old_logp, teacher_logp=teacher_logp, mask=mask)
+    check_tokens(
+        log_probs=log_probs, old_log_probs=old_log_probs, teacher_log_probs=teacher_log_probs, mask=mask
+    )
     check_choice("denominator", denominator, ("all", "kept"))
-    valid = full_mask(mask, np.shape(logp), "logp", name="mask")
+    valid = full_mask(mask, np.shape(log_probs), "log_probs", name="mask")
     kept = valid & _kept(keep, valid)
-    ratio = token_importance_ratio(logp, old_logp, where=valid)
+    ratio = token_importance_ratio(log_probs, old_log_probs, where=valid)
     policy = ppo_clip_loss(ratio, advantage, where=valid, clip_low=clip_low, clip_high=clip_high)
-    distil = kd_rkl(logp, teacher_logp, kind=kind, where=kept, clip=clip, value_clip=value_clip)
+    distil = kd_rkl(log_probs, teacher_log_probs, kind=kind, where=kept, clip=clip, value_clip=value_clip)
     counted = valid if denominator == "all" else kept
     teacher = masked_mean(distil, where=counted, axis_name=axis_name)
     return aggregate(policy, valid, axis_name=axis_name) + beta * teacher
@@ -133,8 +135,8 @@ def _kept(keep: jax.Array | None, valid: jax.Array) -> jax.Array:
 
 def kd_shaped_advantage(
     advantage: jax.Array,
-    logp: jax.Array,
-    teacher_logp: jax.Array,
+    log_probs: jax.Array,
+    teacher_log_probs: jax.Array,
     *,
     beta: float | jax.Array = 5e-3,
     keep: jax.Array | None = None,
@@ -150,8 +152,8 @@ def kd_shaped_advantage(
 
     Args:
       advantage: `[...]` or `[..., T]`.
-      logp: `[..., T]` the student's log-probabilities of its own tokens.
-      teacher_logp: `[..., T]` the teacher's, of the same tokens.
+      log_probs: `[..., T]` the student's log-probabilities of its own tokens.
+      teacher_log_probs: `[..., T]` the teacher's, of the same tokens.
       beta: weight of the teacher.
       keep: `[...]` or `[..., T]`, what the teacher speaks on, as from `kd_keep_mask`; None means all.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
@@ -168,9 +170,9 @@ def kd_shaped_advantage(
     >>> kd_shaped_advantage(jnp.array([0.5]), jnp.array([[-1.0]]), jnp.array([[-3.0]]), beta=0.125).tolist()
     [[0.25]]
     """
-    check_tokens(logp=logp, teacher_logp=teacher_logp)
-    valid = full_mask(where, np.shape(logp), "logp")
-    reward = kd_reward(logp, teacher_logp, where=valid & _kept(keep, valid), clip=clip)
+    check_tokens(log_probs=log_probs, teacher_log_probs=teacher_log_probs)
+    valid = full_mask(where, np.shape(log_probs), "log_probs")
+    reward = kd_reward(log_probs, teacher_log_probs, where=valid & _kept(keep, valid), clip=clip)
     return per_token(advantage, valid, "advantage") + jax.lax.stop_gradient(beta) * reward
 
 

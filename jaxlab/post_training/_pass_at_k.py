@@ -86,7 +86,7 @@ def pass_at_k_advantage(
     rewards: jax.Array,
     group: jax.Array,
     *,
-    epsilon: float = 1e-6,
+    eps: float = 1e-6,
     ddof: int = 1,
     scale: str | None = "group",
     where: jax.Array | None = None,
@@ -97,12 +97,12 @@ def pass_at_k_advantage(
     Only the best response changes what the group as a whole has achieved, by its lead over the second. No
     gradient flows. A tie at the top leaves the whole group at 0, and so does a group of one.
 
-        A_best = (R_best - R_second) / (std_group + epsilon),   A_i = 0 for the others
+        A_best = (R_best - R_second) / (std_group + eps),   A_i = 0 for the others
 
     Args:
       rewards: `[B]`, one number per response.
       group: `[B]` integers, one number per prompt, any.
-      epsilon: added to the standard deviation.
+      eps: added to the standard deviation.
       ddof: 1 for the unbiased variance, 0 for the population's.
       scale: "group" divides by the group's deviation, None by nothing.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
@@ -129,5 +129,5 @@ def pass_at_k_advantage(
     lead = jnp.where(alone_at_best & (second > -jnp.inf), best - second, 0.0)
     if scale == "group":
         centred, size = deviation(rewards, groups)
-        lead /= group_std(centred, size, groups, ddof) + epsilon
+        lead /= group_std(centred, size, groups, ddof) + eps
     return jnp.where(groups.valid, jnp.where(jnp.isnan(best), best, lead), 0.0)

@@ -50,20 +50,18 @@ def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | j
     return jnp.where(keep, returns, 0.0)
 
 
-def whiten(
-    values: jax.Array, mask: jax.Array, *, epsilon: float = 1e-8, axis_name: AxisName = None
-) -> jax.Array:
+def whiten(values: jax.Array, mask: jax.Array, *, eps: float = 1e-8, axis_name: AxisName = None) -> jax.Array:
     """Values with mean 0 and variance 1 over all valid tokens of the batch.
 
     Every token weighs the same, so a long response weighs more than a short one. Equal values give exactly 0.
     Gradients flow through the values, their mean and their variance.
 
-        (x - mean) / sqrt(var + epsilon),   var with ddof 1
+        (x - mean) / sqrt(var + eps),   var with ddof 1
 
     Args:
       values: `[..., T]`.
       mask: `[..., T]` bool or {0, 1}.
-      epsilon: added to the variance.
+      eps: added to the variance.
       axis_name: mapped axis to take the statistics over as well.
 
     Returns:
@@ -86,7 +84,7 @@ def whiten(
     shifted = jnp.where(keep, values - largest, 0.0)  # rounding must not give equal values a deviation
     mean = masked_mean(shifted, where=keep, axis_name=axis_name)
     variance = masked_var(shifted, where=keep, ddof=1, axis_name=axis_name)
-    return jnp.where(keep, (shifted - mean) * jax.lax.rsqrt(variance + epsilon), 0.0)
+    return jnp.where(keep, (shifted - mean) * jax.lax.rsqrt(variance + eps), 0.0)
 
 
 def reinforce_pp_advantage(

@@ -90,8 +90,8 @@ def dynamic_sampling_weights(
 
 def kl_in_reward(
     token_rewards: jax.Array,
-    logp: jax.Array,
-    ref_logp: jax.Array,
+    log_probs: jax.Array,
+    ref_log_probs: jax.Array,
     *,
     beta: float | jax.Array,
     kind: str = "k1",
@@ -105,8 +105,8 @@ def kl_in_reward(
 
     Args:
       token_rewards: `[..., T]`.
-      logp: `[..., T]` log-probabilities of the sampled tokens under the policy that sampled.
-      ref_logp: `[..., T]` the same under the reference.
+      log_probs: `[..., T]` log-probabilities of the sampled tokens under the policy that sampled.
+      ref_log_probs: `[..., T]` the same under the reference.
       beta: weight of the penalty.
       kind: an estimator of `kl_estimate`.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
@@ -120,12 +120,13 @@ def kl_in_reward(
     Reference: Training Language Models to Follow Instructions with Human Feedback, 2022, equation 2, spread over
       the tokens.
 
-    >>> rewards, logp, ref_logp = jnp.array([[0.0, 1.0]]), jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])
-    >>> kl_in_reward(rewards, logp, ref_logp, beta=0.5).tolist()
+    >>> log_probs, ref_log_probs = jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])
+    >>> rewards = jnp.array([[0.0, 1.0]])
+    >>> kl_in_reward(rewards, log_probs, ref_log_probs, beta=0.5).tolist()
     [[-1.0, 1.0]]
     """
-    check_tokens(token_rewards=token_rewards, logp=logp, ref_logp=ref_logp)
+    check_tokens(token_rewards=token_rewards, log_probs=log_probs, ref_log_probs=ref_log_probs)
     check_least("beta", beta, 0)
     keep = full_mask(where, np.shape(token_rewards), "token_rewards")
-    penalty = kl_estimate(logp, ref_logp, kind=kind, where=keep)
+    penalty = kl_estimate(log_probs, ref_log_probs, kind=kind, where=keep)
     return jax.lax.stop_gradient(zero_outside(keep, token_rewards) - beta * penalty)

@@ -91,7 +91,7 @@ def ppo_clip_loss(
 
 
 def cispo_loss(
-    logp: jax.Array,
+    log_probs: jax.Array,
     ratio: jax.Array,
     advantage: jax.Array,
     *,
@@ -101,12 +101,12 @@ def cispo_loss(
 ) -> jax.Array:
     """Policy gradient weighted by a clipped importance ratio, per token.
 
-    The ratio is a weight without gradient, so no token is ever dropped. Gradients flow through `logp` only.
+    The ratio is a weight without gradient, so no token is ever dropped. Gradients flow through `log_probs` only.
 
-        L = -sg(clip(rho, 1 - clip_low, 1 + clip_high)) A logp
+        L = -sg(clip(rho, 1 - clip_low, 1 + clip_high)) A log_probs
 
     Args:
-      logp: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
+      log_probs: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
       ratio: `[..., T]` importance ratio.
       advantage: `[...]` or `[..., T]`.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
@@ -125,23 +125,23 @@ def cispo_loss(
     >>> cispo_loss(jnp.array([[-1.0, -2.0]]), jnp.array([[9.0, 0.5]]), jnp.array([1.0])).tolist()
     [[5.0, 1.0]]
     """
-    check_tokens(logp=logp, ratio=ratio)
+    check_tokens(log_probs=log_probs, ratio=ratio)
     check_clip(clip_low, clip_high)
     ratio, advantage, keep = _ratio_and_advantage(ratio, advantage, where)
     lowest = 0.0 if clip_low is None else 1.0 - clip_low
     weight = jax.lax.stop_gradient(jnp.clip(ratio, lowest, 1.0 + clip_high))
-    return -weight * advantage * zero_outside(keep, logp)
+    return -weight * advantage * zero_outside(keep, log_probs)
 
 
-def gpg_loss(logp: jax.Array, advantage: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
+def gpg_loss(log_probs: jax.Array, advantage: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
     """Plain policy gradient, per token: no ratio and no clipping.
 
-    Gradients flow through `logp` only.
+    Gradients flow through `log_probs` only.
 
-        L = -A logp
+        L = -A log_probs
 
     Args:
-      logp: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
+      log_probs: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
       advantage: `[...]` or `[..., T]`.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
 
@@ -157,14 +157,14 @@ def gpg_loss(logp: jax.Array, advantage: jax.Array, *, where: jax.Array | None =
     >>> gpg_loss(jnp.array([[-1.0, -2.0]]), jnp.array([0.5])).tolist()
     [[0.5, 1.0]]
     """
-    check_tokens(logp=logp)
-    keep = full_mask(where, np.shape(logp), "logp")
-    return -per_token(advantage, keep, "advantage") * zero_outside(keep, logp)
+    check_tokens(log_probs=log_probs)
+    keep = full_mask(where, np.shape(log_probs), "log_probs")
+    return -per_token(advantage, keep, "advantage") * zero_outside(keep, log_probs)
 
 
 def gmpo_loss(
-    logp: jax.Array,
-    old_logp: jax.Array,
+    log_probs: jax.Array,
+    old_log_probs: jax.Array,
     advantage: jax.Array,
     *,
     where: jax.Array | None = None,
@@ -174,13 +174,13 @@ def gmpo_loss(
 ) -> jax.Array:
     """Geometric-mean surrogate, one number per response.
 
-    Gradients flow through `logp` only.
+    Gradients flow through `log_probs` only.
 
         L_i = -A_i geometric_importance_ratio_i
 
     Args:
-      logp: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
-      old_logp: `[..., T]` the same under the policy that sampled.
+      log_probs: `[..., T]` log-probabilities of the sampled tokens under the policy that learns.
+      old_log_probs: `[..., T]` the same under the policy that sampled.
       advantage: `[...]`, one number per response.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       clip_low: how far below 0 the logarithm of a token's ratio may help, at least 0.
@@ -199,9 +199,15 @@ def gmpo_loss(
     [-0.5]
     """
     ratio = geometric_importance_ratio(
-        logp, old_logp, advantage, where=where, clip_low=clip_low, clip_high=clip_high, log_clip=log_clip
+        log_probs,
+        old_log_probs,
+        advantage,
+        where=where,
+        clip_low=clip_low,
+        clip_high=clip_high,
+        log_clip=log_clip,
     )
-    answered = jnp.any(full_mask(where, np.shape(logp), "logp"), axis=-1)
+    answered = jnp.any(full_mask(where, np.shape(log_probs), "log_probs"), axis=-1)
     return -jax.lax.stop_gradient(zero_outside(answered, advantage)) * ratio
 
 

@@ -1,7 +1,7 @@
 """How far the student is from its teacher, on tokens that the student sampled.
 
-`logp` and `teacher_logp` are `[..., T]` log-probabilities of the same sampled tokens. The teacher never receives a
-gradient.
+`log_probs` and `teacher_log_probs` are `[..., T]` log-probabilities of the same sampled tokens. The teacher never
+receives a gradient.
 """
 
 import jax
@@ -16,8 +16,8 @@ from jaxlab.post_training._kl_estimators import kl_estimate
 
 
 def kd_reward(
-    logp: jax.Array,
-    teacher_logp: jax.Array,
+    log_probs: jax.Array,
+    teacher_log_probs: jax.Array,
     *,
     where: jax.Array | None = None,
     clip: float | None = None,
@@ -29,8 +29,8 @@ def kd_reward(
         R_t = log p_teacher(y_t) - log p_student(y_t)
 
     Args:
-      logp: `[..., T]` the student's log-probabilities of its own tokens.
-      teacher_logp: `[..., T]` the teacher's, of the same tokens.
+      log_probs: `[..., T]` the student's log-probabilities of its own tokens.
+      teacher_log_probs: `[..., T]` the teacher's, of the same tokens.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       clip: bound on both sides, positive; None for none. One token that the teacher excludes can be -46.
 
@@ -45,16 +45,16 @@ def kd_reward(
     >>> kd_reward(jnp.array([[-1.0, -3.0]]), jnp.array([[-9.0, -2.0]]), clip=5.0).tolist()
     [[-5.0, 1.0]]
     """
-    check_tokens(logp=logp, teacher_logp=teacher_logp)
+    check_tokens(log_probs=log_probs, teacher_log_probs=teacher_log_probs)
     check_least("clip", clip, 0)
-    keep = full_mask(where, np.shape(logp), "logp")
-    reward = -jax.lax.stop_gradient(log_ratio(logp, teacher_logp, keep))
+    keep = full_mask(where, np.shape(log_probs), "log_probs")
+    reward = -jax.lax.stop_gradient(log_ratio(log_probs, teacher_log_probs, keep))
     return reward if clip is None else jnp.clip(reward, -clip, clip)
 
 
 def kd_rkl(
-    logp: jax.Array,
-    teacher_logp: jax.Array,
+    log_probs: jax.Array,
+    teacher_log_probs: jax.Array,
     *,
     kind: str = "k2",
     where: jax.Array | None = None,
@@ -63,15 +63,15 @@ def kd_rkl(
 ) -> jax.Array:
     """Reverse KL divergence to the teacher, estimated per token, to be minimised.
 
-    Gradients flow through `logp` only. For k2 the gradient is -R grad logp, in expectation that of the exact
+    Gradients flow through `log_probs` only. For k2 the gradient is -R grad log_probs, in expectation that of the exact
     divergence; its size is |R|, and `clip` bounds that: the square turns into a straight line there
     (Huber's), and the gradient into the clipped `kd_reward`.
 
-        k2 = R^2 / 2,   k3 = exp(R) - R - 1,   R = teacher_logp - logp
+        k2 = R^2 / 2,   k3 = exp(R) - R - 1,   R = teacher_log_probs - log_probs
 
     Args:
-      logp: `[..., T]` the student's log-probabilities of its own tokens.
-      teacher_logp: `[..., T]` the teacher's, of the same tokens.
+      log_probs: `[..., T]` the student's log-probabilities of its own tokens.
+      teacher_log_probs: `[..., T]` the teacher's, of the same tokens.
       kind: an estimator of `kl_estimate`.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       clip: for k2 only, the largest |R| in the gradient, positive; None for none.
@@ -89,12 +89,12 @@ def kd_rkl(
     [[2.0, 0.0]]
     """
     check_least("clip", clip, 0)
-    estimate = kl_estimate(logp, teacher_logp, kind=kind, where=where, value_clip=value_clip)
+    estimate = kl_estimate(log_probs, teacher_log_probs, kind=kind, where=where, value_clip=value_clip)
     if clip is None:
         return estimate
     if kind != "k2":
         raise InputError(f"clip belongs to kind 'k2', got kind {kind!r}")
-    size = kl_estimate(logp, teacher_logp, kind="abs", where=where)
+    size = kl_estimate(log_probs, teacher_log_probs, kind="abs", where=where)
     return jnp.where(size > clip, clip * (size - 0.5 * clip), estimate)
 
 

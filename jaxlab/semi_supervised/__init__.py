@@ -76,7 +76,7 @@ from jaxlab.semi_supervised._rail import (
     disagreement_supervision_loss,
     rail_student_loss,
 )
-from jaxlab.semi_supervised._rate_schedule import warmup_constant_cosine
+from jaxlab.semi_supervised._rate_schedule import warm_up_constant_cosine
 from jaxlab.semi_supervised._segmentation_scores import (
     ClassOverlap,
     class_overlap,
@@ -202,5 +202,5 @@ __all__ = [
     "tube_mix",
     "two_means",
     "unlabelled_fraction",
-    "warmup_constant_cosine",
+    "warm_up_constant_cosine",
 ]

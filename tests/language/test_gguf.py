@@ -23,7 +23,7 @@ gguf = pytest.importorskip("gguf", reason="gguf is not installed")
 
 LLAMA = Decoder(
     vocab_size=32, width=32, num_layers=2, num_heads=4, num_kv_heads=2, mlp_width=64,
-    context=48, rope_base=5000.0, norm_epsilon=1e-5,
+    context=48, rope_base=5000.0, norm_eps=1e-5,
 )  # fmt: skip
 MODELS = {
     "llama": LLAMA,
@@ -76,7 +76,7 @@ def write(path, kind="llama", *, quantised=Kind.F32, tensors=None, **metadata):
         "feed_forward_length": model.mlp_width, "attention.head_count": model.num_heads,
         "attention.head_count_kv": model.num_kv_heads, "attention.key_length": model.head_dim,
         "attention.value_length": model.head_dim, "rope.freq_base": model.rope_base,
-        "attention.layer_norm_rms_epsilon": model.norm_epsilon,
+        "attention.layer_norm_rms_epsilon": model.norm_eps,
     }  # fmt: skip
     writer = gguf.GGUFWriter(path, kind)
     writer.add_chat_template("{{ messages }}")

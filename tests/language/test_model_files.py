@@ -97,7 +97,7 @@ def test_absent_keys_have_the_defaults_of_transformers(kind, tmp_path):
         config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads,
     )  # fmt: skip
     assert ours.head_dim == getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
-    assert (ours.context, ours.norm_epsilon) == (config.max_position_embeddings, config.rms_norm_eps)
+    assert (ours.context, ours.norm_eps) == (config.max_position_embeddings, config.rms_norm_eps)
     assert (ours.rope_base, ours.tied) == (config.rope_parameters["rope_theta"], config.tie_word_embeddings)
 
 

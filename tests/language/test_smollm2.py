@@ -37,7 +37,7 @@ def smollm2():
 def test_its_shape(smollm2):
     _, model, params, tokenizer = smollm2
     assert (model.num_layers, model.width, model.num_heads, model.num_kv_heads) == (30, 576, 9, 3)
-    assert (model.rope_base, model.rope_pairs, model.norm_epsilon, model.tied) == (
+    assert (model.rope_base, model.rope_pairs, model.norm_eps, model.tied) == (
         1e5,
         "interleaved",
         1e-5,

@@ -85,7 +85,7 @@ def test_the_shape_is_read_from_the_configuration():
     model, params = load_hugging_face(DATA / "qwen3", dtype=jnp.bfloat16)
     assert model == Decoder(
         vocab_size=32, width=16, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, mlp_width=24,
-        context=64, rope_base=5000.0, norm_epsilon=1e-5, qk_norm=True, tied=False,
+        context=64, rope_base=5000.0, norm_eps=1e-5, qk_norm=True, tied=False,
     )  # fmt: skip
     assert jax.tree.map(jnp.shape, params) == model.shapes()
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype(jnp.bfloat16)}
@@ -114,7 +114,7 @@ def test_transformers_loads_what_we_save(kind, pairs, tmp_path):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16, jnp.bfloat16])
 def test_save_and_load_give_the_same_parameters(dtype, tmp_path):
-    model = dataclasses.replace(SMALL, qkv_bias=True, tied=False, rope_base=777.0, norm_epsilon=1e-5)
+    model = dataclasses.replace(SMALL, qkv_bias=True, tied=False, rope_base=777.0, norm_eps=1e-5)
     params = model.init(jax.random.key(1), dtype=dtype)
     save_hugging_face(tmp_path / "new" / "folder", model, params, dtype=dtype)
     again, loaded = load_hugging_face(tmp_path / "new" / "folder", dtype=dtype)

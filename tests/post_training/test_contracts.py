@@ -14,7 +14,7 @@ B, T = 4, 3
 RNG = np.random.default_rng(0)
 MASK = np.arange(T) < np.array([[3], [1], [2], [0]])
 USUAL = {
-    "logp": -np.abs(RNG.normal(size=(B, T))),
+    "log_probs": -np.abs(RNG.normal(size=(B, T))),
     "old": -np.abs(RNG.normal(size=(B, T))),
     "rewards": RNG.normal(size=B),
     "group": np.array([1, 1, 3, 1]),
@@ -26,48 +26,52 @@ MODES = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "constant")
 
 
 def token_ratio(a):
-    return p.token_importance_ratio(a["logp"], a["old"], where=a["mask"])
+    return p.token_importance_ratio(a["log_probs"], a["old"], where=a["mask"])
 
 
-# All of floats `logp`, `old` [B, T] and `rewards` [B], ids `group` [B] and `mask` [B, T]; `mask` covers every float
-# per token, and the rows without tokens have no reward that counts.
+# All of floats `log_probs`, `old` [B, T] and `rewards` [B], ids `group` [B] and `mask` [B, T]; `mask` covers every
+# float per token, and the rows without tokens have no reward that counts.
 CALLS = {
     "token_importance_ratio": token_ratio,
-    "sequence_importance_ratio": lambda a: p.sequence_importance_ratio(a["logp"], a["old"], where=a["mask"]),
+    "sequence_importance_ratio": lambda a: p.sequence_importance_ratio(
+        a["log_probs"], a["old"], where=a["mask"]
+    ),
     "geometric_importance_ratio": lambda a: p.geometric_importance_ratio(
-        a["logp"], a["old"], a["rewards"], where=a["mask"]
+        a["log_probs"], a["old"], a["rewards"], where=a["mask"]
     ),
     "ppo_clip_loss": lambda a: p.ppo_clip_loss(token_ratio(a), a["rewards"], where=a["mask"]),
     "ppo_clip_loss dual": lambda a: p.ppo_clip_loss(
         token_ratio(a), a["rewards"], where=a["mask"], dual_clip=3.0, ratio_cap=4.0
     ),
-    "cispo_loss": lambda a: p.cispo_loss(a["logp"], token_ratio(a), a["rewards"], where=a["mask"]),
-    "gpg_loss": lambda a: p.gpg_loss(a["logp"], a["rewards"], where=a["mask"]),
-    "gmpo_loss": lambda a: p.gmpo_loss(a["logp"], a["old"], a["rewards"], where=a["mask"]),
+    "cispo_loss": lambda a: p.cispo_loss(a["log_probs"], token_ratio(a), a["rewards"], where=a["mask"]),
+    "gpg_loss": lambda a: p.gpg_loss(a["log_probs"], a["rewards"], where=a["mask"]),
+    "gmpo_loss": lambda a: p.gmpo_loss(a["log_probs"], a["old"], a["rewards"], where=a["mask"]),
     "clip_fraction": lambda a: p.clip_fraction(token_ratio(a), a["rewards"], where=a["mask"]),
     "dual_clip_fraction": lambda a: p.dual_clip_fraction(token_ratio(a), a["rewards"], where=a["mask"]),
-    "kl_in_reward": lambda a: p.kl_in_reward(a["logp"], a["logp"], a["old"], beta=0.1, where=a["mask"]),
-    "whiten": lambda a: p.whiten(a["logp"], a["mask"]),
-    "returns_to_go": lambda a: p.returns_to_go(a["logp"], a["mask"], gamma=0.9),
-    "reinforce_pp_advantage": lambda a: p.reinforce_pp_advantage(a["logp"], a["mask"], gamma=0.9),
+    "kl_in_reward": lambda a: p.kl_in_reward(
+        a["log_probs"], a["log_probs"], a["old"], beta=0.1, where=a["mask"]
+    ),
+    "whiten": lambda a: p.whiten(a["log_probs"], a["mask"]),
+    "returns_to_go": lambda a: p.returns_to_go(a["log_probs"], a["mask"], gamma=0.9),
+    "reinforce_pp_advantage": lambda a: p.reinforce_pp_advantage(a["log_probs"], a["mask"], gamma=0.9),
     "reinforce_pp_baseline_advantage": lambda a: p.reinforce_pp_baseline_advantage(
         a["rewards"], a["group"], a["mask"], where=a["mask"].any(-1)
     ),
-    "remax_advantage": lambda a: p.remax_advantage(a["logp"], a["rewards"], a["mask"]),
-    "kd_reward": lambda a: p.kd_reward(a["logp"], a["old"], where=a["mask"], clip=5.0),
-    "kd_rkl clip": lambda a: p.kd_rkl(a["logp"], a["old"], where=a["mask"], clip=0.5),
+    "remax_advantage": lambda a: p.remax_advantage(a["log_probs"], a["rewards"], a["mask"]),
+    "kd_reward": lambda a: p.kd_reward(a["log_probs"], a["old"], where=a["mask"], clip=5.0),
+    "kd_rkl clip": lambda a: p.kd_rkl(a["log_probs"], a["old"], where=a["mask"], clip=0.5),
     "kd_shaped_advantage": lambda a: p.kd_shaped_advantage(
-        a["rewards"], a["logp"], a["old"], where=a["mask"]
+        a["rewards"], a["log_probs"], a["old"], where=a["mask"]
     ),
-    "kdrl_loss": lambda a: p.kdrl_loss(a["logp"], a["old"], a["old"], a["rewards"], a["mask"], clip=0.5),
+    "kdrl_loss": lambda a: p.kdrl_loss(a["log_probs"], a["old"], a["old"], a["rewards"], a["mask"], clip=0.5),
     **{
         f"kl_estimate {kind}": lambda a, kind=kind: p.kl_estimate(
-            a["logp"], a["old"], kind=kind, where=a["mask"]
+            a["log_probs"], a["old"], kind=kind, where=a["mask"]
         )
         for kind in KINDS
     },
     **{
-        f"aggregate {mode}": lambda a, mode=mode: p.aggregate(a["logp"], a["mask"], mode=mode)
+        f"aggregate {mode}": lambda a, mode=mode: p.aggregate(a["log_probs"], a["mask"], mode=mode)
         for mode in MODES
     },
 }
@@ -110,7 +114,7 @@ def graded(floats, rest):
 
 
 def split(a):
-    floats = {name: a[name] for name in ("logp", "old", "rewards")}
+    floats = {name: a[name] for name in ("log_probs", "old", "rewards")}
     return floats, {name: a[name] for name in ("group", "mask")}
 
 
@@ -134,7 +138,11 @@ def test_usual_values_are_finite_and_of_float32():
 
 @pytest.mark.parametrize(("new", "old"), list(itertools.product([-1e4, 0.0, 1e4], [-1e4, 0.0])))
 def test_extreme_log_probabilities_are_finite(new, old):
-    changed = {**USUAL, "logp": np.full((B, T), new, np.float32), "old": np.full((B, T), old, np.float32)}
+    changed = {
+        **USUAL,
+        "log_probs": np.full((B, T), new, np.float32),
+        "old": np.full((B, T), old, np.float32),
+    }
     assert finite(graded(*split(changed)))
     assert finite(graded(*split({**changed, "rewards": np.float32([1e4, -1e4, 1e4, -1e4])})))
 
@@ -148,18 +156,18 @@ def test_nothing_valid_is_zero_everywhere():
 
 
 def test_what_stands_outside_the_mask_is_never_seen():
-    dirty = {name: np.where(MASK, USUAL[name], np.nan) for name in ("logp", "old")}
+    dirty = {name: np.where(MASK, USUAL[name], np.nan) for name in ("log_probs", "old")}
     dirty["rewards"] = np.where(MASK.any(-1), USUAL["rewards"], np.inf)
     same(graded(*split({**USUAL, **dirty})), usual())
 
 
 def test_no_gradient_reaches_the_sampling_policy_or_the_advantage():
-    gradients = dict(zip(NAMES, zip(*(usual()[1][name] for name in ("logp", "old", "rewards")))))
-    for name, (logp, old, rewards) in gradients.items():
+    gradients = dict(zip(NAMES, zip(*(usual()[1][name] for name in ("log_probs", "old", "rewards")))))
+    for name, (log_probs, old, rewards) in gradients.items():
         np.testing.assert_array_equal(old, np.zeros((B, T)), err_msg=name)
         np.testing.assert_array_equal(rewards, np.zeros(B), err_msg=name)
-        np.testing.assert_array_equal(logp[~MASK], 0, err_msg=name)
-        assert (logp == 0).all() == (name in CONSTANT), name
+        np.testing.assert_array_equal(log_probs[~MASK], 0, err_msg=name)
+        assert (log_probs == 0).all() == (name in CONSTANT), name
 
 
 def test_half_precision_is_computed_in_float32():
@@ -181,10 +189,10 @@ def test_float64_stays_and_the_gradient_matches_finite_differences():
         assert {x.dtype for name, x in out.items() if "fraction" not in name} == {jnp.dtype("float64")}
         direction, step = np.where(MASK, RNG.normal(size=(B, T)), 0.0), 1e-6
         totals = lambda sign: jax.jit(values)(
-            {**floats, "logp": floats["logp"] + sign * step * direction}, rest
+            {**floats, "log_probs": floats["log_probs"] + sign * step * direction}, rest
         )[0]
         slopes = (totals(1) - totals(-1)) / (2 * step)
-    got = np.sum(np.asarray(gradients["logp"]) * direction, axis=(1, 2))
+    got = np.sum(np.asarray(gradients["log_probs"]) * direction, axis=(1, 2))
     tested = [i for i, name in enumerate(NAMES) if name not in CONSTANT | NOT_THE_SLOPE]
     assert (got[tested] != 0).all()
     np.testing.assert_allclose(got[tested], np.asarray(slopes)[tested], rtol=1e-6, atol=1e-8)
@@ -199,8 +207,8 @@ def test_without_jit_the_numbers_are_the_same():
 def test_vmap_is_a_loop():
     other = {
         **USUAL,
-        "logp": USUAL["old"],
-        "old": USUAL["logp"],
+        "log_probs": USUAL["old"],
+        "old": USUAL["log_probs"],
         "mask": MASK[::-1],
         "group": USUAL["group"][::-1],
     }
@@ -213,14 +221,14 @@ def test_vmap_is_a_loop():
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
 def test_an_empty_batch_or_empty_responses(shape):
     rest = {"group": np.zeros(shape[0], int), "mask": np.ones(shape, bool)}
-    floats = {"logp": np.zeros(shape, np.float32), "old": np.zeros(shape, np.float32)}
+    floats = {"log_probs": np.zeros(shape, np.float32), "old": np.zeros(shape, np.float32)}
     assert finite(jax.jit(values)(floats | {"rewards": np.zeros(shape[0], np.float32)}, rest))
 
 
 def test_a_nan_that_counts_is_not_hidden():
-    logp = USUAL["logp"].copy()
-    logp[0, 0] = np.nan
-    out = graded(*split({**USUAL, "logp": logp}))[0]
+    log_probs = USUAL["log_probs"].copy()
+    log_probs[0, 0] = np.nan
+    out = graded(*split({**USUAL, "log_probs": log_probs}))[0]
     unmoved = {*ROWS, "reinforce_pp_baseline_advantage"}
     for name, value in out.items():
         assert np.isnan(value).any() == (name not in unmoved), name
@@ -228,21 +236,21 @@ def test_a_nan_that_counts_is_not_hidden():
 
 TOKENS, OTHER, IDS = jnp.zeros((4, 3)), jnp.zeros((4, 2)), jnp.zeros(4, int)
 MISTAKES = {
-    r"logp \(4, 3\) and old_logp \(4, 2\) must have one shape \[..., T\]": [
+    r"log_probs \(4, 3\) and old_log_probs \(4, 2\) must have one shape \[..., T\]": [
         lambda: p.token_importance_ratio(TOKENS, OTHER),
         lambda: p.sequence_importance_ratio(TOKENS, OTHER),
         lambda: p.gmpo_loss(TOKENS, OTHER, jnp.zeros(4)),
     ],
-    r"logp \(4, 3\) and teacher_logp \(4, 2\) must": [
+    r"log_probs \(4, 3\) and teacher_log_probs \(4, 2\) must": [
         lambda: p.kd_reward(TOKENS, OTHER),
         lambda: p.kd_shaped_advantage(jnp.zeros(4), TOKENS, OTHER),
     ],
-    r"logp \(4, 3\) and ref_logp \(4, 2\) must": [lambda: p.kd_rkl(TOKENS, OTHER)],
+    r"log_probs \(4, 3\) and ref_log_probs \(4, 2\) must": [lambda: p.kd_rkl(TOKENS, OTHER)],
     r"values \(4, 3\) and mask \(4, 2\) must": [
         lambda: p.aggregate(TOKENS, OTHER),
         lambda: p.whiten(TOKENS, OTHER),
     ],
-    r"where has shape \(2,\): it must have the 2 axes of the logp \(4, 3\)": [
+    r"where has shape \(2,\): it must have the 2 axes of the log_probs \(4, 3\)": [
         lambda: p.gpg_loss(TOKENS, jnp.zeros(4), where=jnp.ones(2)),
         lambda: p.kl_estimate(TOKENS, TOKENS, where=jnp.ones(2)),
     ],
@@ -253,7 +261,7 @@ MISTAKES = {
         lambda: p.ppo_clip_loss(TOKENS, jnp.zeros(3)),
         lambda: p.kdrl_loss(TOKENS, TOKENS, TOKENS, jnp.zeros(3), TOKENS),
     ],
-    r"advantage \(3,\) must be \[...\] for logp \[..., T\] \(4, 3\)": [
+    r"advantage \(3,\) must be \[...\] for log_probs \[..., T\] \(4, 3\)": [
         lambda: p.geometric_importance_ratio(TOKENS, TOKENS, jnp.zeros(3))
     ],
     r"rewards \(4, 3\) must be \[B\]": [lambda: p.dr_grpo_advantage(TOKENS, IDS)],

@@ -10,7 +10,7 @@ B, T = 8, 3
 KEYS = jax.random.split(jax.random.key(0), 6)
 LENGTHS = jnp.array([3, 1, 0, 0, 2, 3, 1, 2])  # the second device holds no token
 BATCH = {
-    "logp": jax.random.normal(KEYS[0], (B, T)),
+    "log_probs": jax.random.normal(KEYS[0], (B, T)),
     "old": jax.random.normal(KEYS[1], (B, T)),
     "teacher": jax.random.normal(KEYS[2], (B, T)),
     "entropy": jax.random.uniform(KEYS[3], (B, T)),
@@ -39,17 +39,19 @@ def test_a_whole_step_is_the_same_on_four_devices(assert_global):
     """Each advantage, token choice and reduction enters the loss with a weight of its own."""
 
     def loss(weight, batch, axis_name):
-        logp, mask, name = weight * batch["logp"], batch["mask"], {"axis_name": axis_name}
+        log_probs, mask, name = weight * batch["log_probs"], batch["mask"], {"axis_name": axis_name}
         rows = {"where": batch["where"]} | name
         each = [call(batch["rewards"], batch["group"], **rows) for call in ADVANTAGES]
         each.append(p.opo_advantage(batch["rewards"], batch["lengths"], batch["group"], **rows))
         advantage = sum((1 + 0.1 * i) * a for i, a in enumerate(each))[:, None]
         advantage += p.reinforce_pp_baseline_advantage(batch["rewards"], batch["group"], mask, **rows)
         advantage += p.reinforce_pp_advantage(batch["old"], mask, **name)
-        ratio = p.token_importance_ratio(logp, batch["old"], where=mask)
+        ratio = p.token_importance_ratio(log_probs, batch["old"], where=mask)
         chosen = p.top_entropy_mask(batch["entropy"], mask, fraction=0.4, **name)
-        losses = (1 + chosen) * p.ppo_clip_loss(ratio, advantage, where=mask) + p.whiten(logp, mask, **name)
-        total = p.kdrl_loss(logp, batch["old"], batch["teacher"], advantage, mask, beta=0.3, **name)
+        losses = (1 + chosen) * p.ppo_clip_loss(ratio, advantage, where=mask) + p.whiten(
+            log_probs, mask, **name
+        )
+        total = p.kdrl_loss(log_probs, batch["old"], batch["teacher"], advantage, mask, beta=0.3, **name)
         total += p.clip_fraction(ratio, advantage, where=mask, **name)
         total += p.dual_clip_fraction(ratio, advantage, where=mask, dual_clip=1.5, **name)
         for i, mode in enumerate(MODES):

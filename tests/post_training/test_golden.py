@@ -95,27 +95,27 @@ VALUES = {
 }  # fmt: skip
 
 
-def ppo(logp, mask=MASK, advantage=ADVANTAGE, reduction=BY_TOKEN, keep=1.0, **options):
-    ratio = p.token_importance_ratio(logp, G["in_old_logp"], where=mask)
+def ppo(log_probs, mask=MASK, advantage=ADVANTAGE, reduction=BY_TOKEN, keep=1.0, **options):
+    ratio = p.token_importance_ratio(log_probs, G["in_old_logp"], where=mask)
     return p.aggregate(keep * p.ppo_clip_loss(ratio, advantage, where=mask, **options), mask, **reduction)
 
 
-def gspo(logp, mask=MASK, advantage=ADVANTAGE, reduction=BY_RESPONSE, **options):
-    ratio = p.sequence_importance_ratio(logp, G["in_old_logp"], where=mask)
+def gspo(log_probs, mask=MASK, advantage=ADVANTAGE, reduction=BY_RESPONSE, **options):
+    ratio = p.sequence_importance_ratio(log_probs, G["in_old_logp"], where=mask)
     return p.aggregate(p.ppo_clip_loss(ratio, advantage, where=mask, **options), mask, **reduction)
 
 
-def cispo(logp, advantage=ADVANTAGE, **options):
-    ratio = p.token_importance_ratio(logp, G["in_old_logp"], where=MASK)
-    return p.aggregate(p.cispo_loss(logp, ratio, advantage, where=MASK, **options), MASK)
+def cispo(log_probs, advantage=ADVANTAGE, **options):
+    ratio = p.token_importance_ratio(log_probs, G["in_old_logp"], where=MASK)
+    return p.aggregate(p.cispo_loss(log_probs, ratio, advantage, where=MASK, **options), MASK)
 
 
-def gmpo(logp):
-    return p.gmpo_loss(logp, G["in_old_logp"], ADVANTAGE[:, 0], where=MASK).mean()
+def gmpo(log_probs):
+    return p.gmpo_loss(log_probs, G["in_old_logp"], ADVANTAGE[:, 0], where=MASK).mean()
 
 
 def total_kl(kind, **options):
-    return lambda logp: jnp.sum(MASK * p.kl_estimate(logp, G["in_ref_logp"], kind=kind, **options))
+    return lambda log_probs: jnp.sum(MASK * p.kl_estimate(log_probs, G["in_ref_logp"], kind=kind, **options))
 
 
 def trl(loss, **options):
@@ -123,9 +123,9 @@ def trl(loss, **options):
     return functools.partial(loss, advantage=G["in_trl_adv"], **options)
 
 
-def trl_with_kl(logp):
-    penalty = p.kl_estimate(logp, G["in_trl_ref_logp"], kind="k3", where=MASK)
-    return TRL["grpo_token"](logp) + 0.04 * p.aggregate(penalty, MASK, **TRL_MEAN)
+def trl_with_kl(log_probs):
+    penalty = p.kl_estimate(log_probs, G["in_trl_ref_logp"], kind="k3", where=MASK)
+    return TRL["grpo_token"](log_probs) + 0.04 * p.aggregate(penalty, MASK, **TRL_MEAN)
 
 
 TRL_MEAN = {"mode": "seq-mean-token-mean", "count_empty": True}
@@ -139,8 +139,8 @@ TRL = {
     "grpo_token_beta0.04": trl_with_kl,
     "cispo_epshigh5": trl(cispo, clip_high=4.0),
     "dapo_delta2": trl(ppo, ratio_cap=2.0, **TRL_CLIP),
-    "dapo_topentropy0.2": lambda logp: trl(
-        ppo, keep=p.top_entropy_mask(G["in_entropy"], MASK, fraction=0.2), **TRL_CLIP)(logp),
+    "dapo_topentropy0.2": lambda log_probs: trl(
+        ppo, keep=p.top_entropy_mask(G["in_entropy"], MASK, fraction=0.2), **TRL_CLIP)(log_probs),
 }  # fmt: skip
 LOSSES = {
     **{f"ppo_{name}": functools.partial(ppo, reduction=mode, **PPO) for name, mode in MODES.items()},
@@ -155,8 +155,8 @@ LOSSES = {
     "gspo_wide_hard": functools.partial(gspo, mask=MASK_HARD, clip_high=0.28),
     "gmpo": gmpo,
     "cispo_token-mean": functools.partial(cispo, clip_low=0.2, clip_high=0.28),
-    "gpg_token-mean": lambda logp: p.aggregate(
-        p.gpg_loss(logp, GRPO["out_adv_grpo"], where=MASK), MASK),
+    "gpg_token-mean": lambda log_probs: p.aggregate(
+        p.gpg_loss(log_probs, GRPO["out_adv_grpo"], where=MASK), MASK),
     **{f"trl_{name}": loss for name, loss in TRL.items()},
 }  # fmt: skip
 KL_GRADIENTS = {
@@ -182,10 +182,12 @@ def kdrl_case(kind, mode):
     keep = p.kd_keep_mask(KDRL["in_correct"], group, mode=mode)
 
     def loss(logits, beta, advantage, denominator="all"):
-        logp = kdrl_student(logits)
-        old_logp = jax.lax.stop_gradient(logp)
+        log_probs = kdrl_student(logits)
+        old_log_probs = jax.lax.stop_gradient(log_probs)
         options = {"keep": keep, "beta": beta, "kind": kind, "value_clip": VALUE_CLIP[kind]}
-        return p.kdrl_loss(logp, old_logp, TEACHER_LOGP, advantage, mask, denominator=denominator, **options)
+        return p.kdrl_loss(
+            log_probs, old_log_probs, TEACHER_LOGP, advantage, mask, denominator=denominator, **options
+        )
 
     total, gradient = jax.value_and_grad(loss)(logits, 5e-3, p.grpo_advantage(rewards, group))
     kd, kept = (loss(logits, 1.0, jnp.zeros(8), denominator) for denominator in ("all", "kept"))
@@ -200,12 +202,12 @@ def kdrl_case(kind, mode):
 
 def kdrl_all():
     rewards, group = KDRL["in_token_rewards"].sum(-1), KDRL["in_group"]
-    logp = kdrl_student(jnp.asarray(KDRL["in_student_logits"]))
+    log_probs = kdrl_student(jnp.asarray(KDRL["in_student_logits"]))
     advantage = p.grpo_advantage(rewards, group)
     out = {"out_adv": advantage[:, None] * KDRL["in_mask"]}
-    out["out_pg"] = p.kdrl_loss(logp, logp, TEACHER_LOGP, advantage, KDRL["in_mask"], beta=0.0)
+    out["out_pg"] = p.kdrl_loss(log_probs, log_probs, TEACHER_LOGP, advantage, KDRL["in_mask"], beta=0.0)
     for kind, clip in VALUE_CLIP.items():
-        out[f"out_pertoken_{kind}"] = p.kd_rkl(logp, TEACHER_LOGP, kind=kind, value_clip=clip)
+        out[f"out_pertoken_{kind}"] = p.kd_rkl(log_probs, TEACHER_LOGP, kind=kind, value_clip=clip)
         for mode in ("none", "response", "group"):
             out |= kdrl_case(kind, mode)
     return out
@@ -218,10 +220,12 @@ def reached():
     def at_tokens(name, x):
         return x[:, None] * MASK if name.startswith("out_adv") and x.ndim == 1 else x
 
-    def losses(logp, trl_logp):
+    def losses(log_probs, trl_log_probs):
         out = {}
         for name, loss in {**LOSSES, **KL_GRADIENTS}.items():
-            value, gradient = jax.value_and_grad(loss)(trl_logp if name.startswith("trl_") else logp)
+            value, gradient = jax.value_and_grad(loss)(
+                trl_log_probs if name.startswith("trl_") else log_probs
+            )
             out |= {f"out_{name}": value, f"grad_{name}": gradient}
         return {name: x for name, x in out.items() if not name.startswith("out_kl")}
 

@@ -35,18 +35,18 @@ def test_where_the_teacher_speaks():
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_shaping_the_advantage_is_on_policy_the_joint_loss_with_k2(clip):
     def shaped(logits):
-        logp = sampled(logits)
-        old = jax.lax.stop_gradient(logp)
+        log_probs = sampled(logits)
+        old = jax.lax.stop_gradient(log_probs)
         options = {"beta": 0.3, "keep": KEEP, "where": MASK, "clip": clip}
-        advantage = p.kd_shaped_advantage(ADVANTAGE, logp, TEACHER_LOGP, **options)
-        ratio = p.token_importance_ratio(logp, old, where=MASK)
+        advantage = p.kd_shaped_advantage(ADVANTAGE, log_probs, TEACHER_LOGP, **options)
+        ratio = p.token_importance_ratio(log_probs, old, where=MASK)
         return p.aggregate(p.ppo_clip_loss(ratio, advantage, where=MASK), MASK)
 
     def joint(logits, kind="k2"):
-        logp = sampled(logits)
-        old = jax.lax.stop_gradient(logp)
+        log_probs = sampled(logits)
+        old = jax.lax.stop_gradient(log_probs)
         options = {"keep": KEEP, "beta": 0.3, "kind": kind, "clip": clip if kind == "k2" else None}
-        return p.kdrl_loss(logp, old, TEACHER_LOGP, ADVANTAGE, MASK, **options)
+        return p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, **options)
 
     gradients = jax.jit(lambda x: [jax.grad(f)(x) for f in (shaped, joint, lambda x: joint(x, "k3"))])(
         STUDENT
@@ -59,9 +59,9 @@ def test_k2_has_the_exact_gradient_over_all_tokens():
     """By enumeration: each token of the vocabulary, weighted by the student's own probability."""
 
     def sampled_everywhere(logits):
-        logp = jax.nn.log_softmax(logits)
-        estimate = p.kd_rkl(logp, jax.nn.log_softmax(TEACHER))
-        return jnp.sum(jax.lax.stop_gradient(jnp.exp(logp)) * estimate, -1).sum()
+        log_probs = jax.nn.log_softmax(logits)
+        estimate = p.kd_rkl(log_probs, jax.nn.log_softmax(TEACHER))
+        return jnp.sum(jax.lax.stop_gradient(jnp.exp(log_probs)) * estimate, -1).sum()
 
     exact = lambda logits: p.exact_reverse_kl(logits, TEACHER).sum()
     gradients = jax.jit(lambda x: [jax.grad(f)(x) for f in (sampled_everywhere, exact)])(STUDENT)
@@ -83,37 +83,39 @@ def test_the_exact_divergence_is_masked_and_does_not_teach_the_teacher():
 
 
 def test_a_clipped_square_goes_on_as_a_straight_line_with_the_clipped_reward_as_its_slope():
-    logp, teacher = jnp.zeros((1, 5)), jnp.array([[-46.0, -3.0, -1.0, 2.0, 3.5]])
-    reward = p.kd_reward(logp, teacher, clip=3.0)
+    log_probs, teacher = jnp.zeros((1, 5)), jnp.array([[-46.0, -3.0, -1.0, 2.0, 3.5]])
+    reward = p.kd_reward(log_probs, teacher, clip=3.0)
     np.testing.assert_allclose(reward, [[-3, -3, -1, 2, 3]])
-    values = p.kd_rkl(logp, teacher, clip=3.0)
+    values = p.kd_rkl(log_probs, teacher, clip=3.0)
     np.testing.assert_allclose(values, [[3 * (46 - 1.5), 4.5, 0.5, 2, 3 * (3.5 - 1.5)]], rtol=1e-6)
-    gradient = jax.grad(lambda x: p.kd_rkl(x, teacher, clip=3.0).sum())(logp)
+    gradient = jax.grad(lambda x: p.kd_rkl(x, teacher, clip=3.0).sum())(log_probs)
     np.testing.assert_allclose(gradient, -reward)
     for function in (p.kd_reward, p.kd_rkl):
-        silent = jax.grad(lambda t, function=function: function(logp, t).sum())(teacher)
+        silent = jax.grad(lambda t, function=function: function(log_probs, t).sum())(teacher)
         np.testing.assert_array_equal(silent, np.zeros((1, 5)))
 
 
 def test_the_parts_of_the_loss_and_its_denominators():
-    logp, old = np.asarray(sampled(STUDENT)), np.asarray(sampled(STUDENT + 0.1 * TEACHER))
-    policy = p.kdrl_loss(logp, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0)
-    ratio = p.token_importance_ratio(logp, old, where=MASK)
+    log_probs, old = np.asarray(sampled(STUDENT)), np.asarray(sampled(STUDENT + 0.1 * TEACHER))
+    policy = p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0)
+    ratio = p.token_importance_ratio(log_probs, old, where=MASK)
     wanted = masked_mean(p.ppo_clip_loss(ratio, ADVANTAGE), where=MASK)
     np.testing.assert_allclose(policy, wanted, rtol=1e-6)
     kept = MASK & KEEP[:, None]
-    square = (0.5 * (TEACHER_LOGP - logp) ** 2)[kept].sum()
+    square = (0.5 * (TEACHER_LOGP - log_probs) ** 2)[kept].sum()
     for denominator, count in (("all", 12), ("kept", 9)):
         total = p.kdrl_loss(
-            logp, old, TEACHER_LOGP, ADVANTAGE, MASK, keep=KEEP, beta=0.2, denominator=denominator
+            log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, keep=KEEP, beta=0.2, denominator=denominator
         )
         np.testing.assert_allclose(total - policy, 0.2 * square / count, rtol=1e-5)
-    silent = p.kdrl_loss(logp, old, TEACHER_LOGP, ADVANTAGE, MASK, keep=0 * KEEP, denominator="kept")
-    np.testing.assert_array_equal(silent, p.kdrl_loss(logp, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0))
+    silent = p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, keep=0 * KEEP, denominator="kept")
+    np.testing.assert_array_equal(
+        silent, p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0)
+    )
 
 
 def test_a_group_without_signal_still_hears_the_teacher():
-    loss = lambda logp: p.kdrl_loss(logp, logp, TEACHER_LOGP, jnp.zeros(B), MASK)
+    loss = lambda log_probs: p.kdrl_loss(log_probs, log_probs, TEACHER_LOGP, jnp.zeros(B), MASK)
     gradient = jax.jit(jax.grad(loss))(sampled(STUDENT))
     assert (gradient[MASK] != 0).all()
 

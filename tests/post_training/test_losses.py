@@ -18,12 +18,12 @@ def grads(loss):
     return jax.jit(jax.value_and_grad(loss))
 
 
-def test_on_policy_every_ratio_is_one_and_has_the_gradient_of_logp():
-    def total(logp):
-        old = jax.lax.stop_gradient(logp)
-        token = p.token_importance_ratio(logp, old, where=MASK)
-        sequence = p.sequence_importance_ratio(logp, old, where=MASK)
-        geometric = p.geometric_importance_ratio(logp, old, jnp.ones(4), where=MASK)
+def test_on_policy_every_ratio_is_one_and_has_the_gradient_of_log_probs():
+    def total(log_probs):
+        old = jax.lax.stop_gradient(log_probs)
+        token = p.token_importance_ratio(log_probs, old, where=MASK)
+        sequence = p.sequence_importance_ratio(log_probs, old, where=MASK)
+        geometric = p.geometric_importance_ratio(log_probs, old, jnp.ones(4), where=MASK)
         return (token * MASK).sum() + (sequence * MASK).sum() + geometric.sum()
 
     value, gradient = grads(total)(LOGP)
@@ -35,13 +35,13 @@ def test_on_policy_every_ratio_is_one_and_has_the_gradient_of_logp():
 def test_the_sequence_ratio_has_one_value_and_the_gradient_of_its_formula():
     lengths = np.maximum(MASK.sum(-1), 1)
 
-    def straight_through(logp):
-        ratio = p.sequence_importance_ratio(logp, OLD, where=MASK)
+    def straight_through(log_probs):
+        ratio = p.sequence_importance_ratio(log_probs, OLD, where=MASK)
         loss = p.ppo_clip_loss(ratio, ADVANTAGE, where=MASK, clip_low=0.9, clip_high=9.0)
         return p.aggregate(loss, MASK, mode="seq-mean-token-mean")
 
-    def formula(logp):
-        ratio = jnp.exp(jnp.sum((logp - OLD) * MASK, -1) / lengths)
+    def formula(log_probs):
+        ratio = jnp.exp(jnp.sum((log_probs - OLD) * MASK, -1) / lengths)
         return -(ratio * ADVANTAGE)[:3].mean()  # the last response is empty
 
     jax.tree.map(
@@ -56,11 +56,11 @@ def test_the_sequence_ratio_has_one_value_and_the_gradient_of_its_formula():
 def test_the_geometric_ratio_by_hand():
     # Log ratios 1 and -1 with clip 0.4: for A > 0 the gain of the first is cut to 0.4 and the loss of the second
     # counts whole, (0.4 - 1) / 2; for A < 0 the other way round, (1 - 0.4) / 2; for A = 0 nothing counts.
-    logp, old = jnp.tile(jnp.array([1.0, -1.0]), (3, 1)), jnp.zeros((3, 2))
+    log_probs, old = jnp.tile(jnp.array([1.0, -1.0]), (3, 1)), jnp.zeros((3, 2))
     advantage = jnp.array([2.0, -3.0, 0.0])
-    ratio = p.geometric_importance_ratio(logp, old, advantage)
+    ratio = p.geometric_importance_ratio(log_probs, old, advantage)
     np.testing.assert_allclose(ratio, np.exp([-0.3, 0.3, 0.0]), rtol=1e-6)
-    loss, gradient = grads(lambda logp: p.gmpo_loss(logp, old, advantage).sum())(logp)
+    loss, gradient = grads(lambda log_probs: p.gmpo_loss(log_probs, old, advantage).sum())(log_probs)
     np.testing.assert_allclose(loss, -2 * np.exp(-0.3) + 3 * np.exp(0.3), rtol=1e-6)
     wanted = [[0, -np.exp(-0.3)], [1.5 * np.exp(0.3), 0], [0, 0]]
     np.testing.assert_allclose(gradient, wanted, rtol=1e-6)
@@ -93,15 +93,15 @@ def test_the_clipped_surrogate_by_hand():
 
 
 def test_cispo_drops_no_token_where_the_clipped_surrogate_does():
-    logp, old, advantage = jnp.zeros((1, 3)), jnp.log(jnp.array([[0.01, 0.5, 4.0]])), jnp.array([2.0])
+    log_probs, old, advantage = jnp.zeros((1, 3)), jnp.log(jnp.array([[0.01, 0.5, 4.0]])), jnp.array([2.0])
 
-    def cispo(logp, **options):
-        ratio = p.token_importance_ratio(logp, old)  # 100, 2 and 1/4
-        return p.cispo_loss(logp, ratio, advantage, **options).sum()
+    def cispo(log_probs, **options):
+        ratio = p.token_importance_ratio(log_probs, old)  # 100, 2 and 1/4
+        return p.cispo_loss(log_probs, ratio, advantage, **options).sum()
 
     wanted = [[-2 * 5.0, -2 * 2.0, -2 * 0.25]]
-    np.testing.assert_allclose(jax.grad(cispo)(logp), wanted, rtol=1e-6)
-    both = jax.grad(functools.partial(cispo, clip_low=0.2, clip_high=0.28))(logp)
+    np.testing.assert_allclose(jax.grad(cispo)(log_probs), wanted, rtol=1e-6)
+    both = jax.grad(functools.partial(cispo, clip_low=0.2, clip_high=0.28))(log_probs)
     np.testing.assert_allclose(both, [[-2 * 1.28, -2 * 1.28, -2 * 0.8]], rtol=1e-6)
 
 
@@ -123,9 +123,9 @@ def expected_gradients(logits):
     """Of each estimator over the whole vocabulary, sampling from the policy itself; and of both divergences."""
 
     def expected(logits, kind):
-        logp = jax.nn.log_softmax(logits)
-        estimate = p.kl_estimate(logp, jax.nn.log_softmax(REFERENCE), kind=kind)
-        return jnp.sum(jnp.exp(jax.lax.stop_gradient(logp)) * estimate)
+        log_probs = jax.nn.log_softmax(logits)
+        estimate = p.kl_estimate(log_probs, jax.nn.log_softmax(REFERENCE), kind=kind)
+        return jnp.sum(jnp.exp(jax.lax.stop_gradient(log_probs)) * estimate)
 
     kinds = ("k1", "k2", "k3", "k1+", "k3+")
     out = {kind: jax.value_and_grad(expected)(logits, kind) for kind in kinds}
@@ -152,17 +152,17 @@ def test_k1_as_a_loss_teaches_nothing_and_the_unbiased_values_are_the_divergence
 
 def test_estimators_by_hand_and_their_bounds():
     # d = ln 2 and -ln 4: k3 = 1/2 - 1 + ln 2 and 4 - 1 - ln 4; bounded by 1 and by |d| <= ln 2: 2 - 1 - ln 2.
-    logp, ref = jnp.log(jnp.array([[0.5, 0.125]])), jnp.log(jnp.array([[0.25, 0.5]]))
+    log_probs, ref = jnp.log(jnp.array([[0.5, 0.125]])), jnp.log(jnp.array([[0.25, 0.5]]))
     two = np.log(2)
     wanted = {"k1": [two, -2 * two], "abs": [two, 2 * two], "k2": [two**2 / 2, 2 * two**2]}
     wanted |= {"k3": [two - 0.5, 3 - 2 * two], "k1+": [two, -2 * two], "k3+": [two - 0.5, 3 - 2 * two]}
     for kind, values in wanted.items():
-        np.testing.assert_allclose(p.kl_estimate(logp, ref, kind=kind), [values], rtol=1e-5)
-    bounded = p.kl_estimate(logp, ref, kind="k3", value_clip=1.0)
+        np.testing.assert_allclose(p.kl_estimate(log_probs, ref, kind=kind), [values], rtol=1e-5)
+    bounded = p.kl_estimate(log_probs, ref, kind="k3", value_clip=1.0)
     np.testing.assert_allclose(bounded, [[two - 0.5, 1.0]], rtol=1e-5)
-    clipped = p.kl_estimate(logp, ref, kind="k3", log_clip=two)
+    clipped = p.kl_estimate(log_probs, ref, kind="k3", log_clip=two)
     np.testing.assert_allclose(clipped, [[two - 0.5, 1 - two]], rtol=1e-5)
-    gradient = jax.grad(lambda ref: p.kl_estimate(logp, ref, kind="k3").sum())(ref)
+    gradient = jax.grad(lambda ref: p.kl_estimate(log_probs, ref, kind="k3").sum())(ref)
     np.testing.assert_array_equal(gradient, np.zeros((1, 2)))
 
 

@@ -28,11 +28,11 @@ def test_groups_that_are_all_right_or_all_wrong_are_left_out():
 
 
 def test_a_penalty_in_the_reward_is_data():
-    logp, ref = jnp.array([[-1.0, -2.0, jnp.nan]]), jnp.array([[-3.0, -1.0, 0.0]])
+    log_probs, ref = jnp.array([[-1.0, -2.0, jnp.nan]]), jnp.array([[-3.0, -1.0, 0.0]])
     rewards, mask = jnp.array([[0.0, 1.0, jnp.nan]]), jnp.array([[1, 1, 0]])
-    penalised = lambda logp: p.kl_in_reward(rewards, logp, ref, beta=0.5, where=mask)
-    np.testing.assert_allclose(penalised(logp), [[-1.0, 1.5, 0.0]])  # d = 2 and -1
-    np.testing.assert_array_equal(jax.grad(lambda x: penalised(x).sum())(logp), np.zeros((1, 3)))
+    penalised = lambda log_probs: p.kl_in_reward(rewards, log_probs, ref, beta=0.5, where=mask)
+    np.testing.assert_allclose(penalised(log_probs), [[-1.0, 1.5, 0.0]])  # d = 2 and -1
+    np.testing.assert_array_equal(jax.grad(lambda x: penalised(x).sum())(log_probs), np.zeros((1, 3)))
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])

@@ -249,7 +249,7 @@ def test_nothing_to_disagree_about_costs_nothing():
 
 
 def test_learning_rate():
-    rate = functools.partial(ss.warmup_constant_cosine, base=1.0, floor=0.1, warmup=10, total=100)
+    rate = functools.partial(ss.warm_up_constant_cosine, base=1.0, floor=0.1, warm_up=10, total=100)
     # 0.1 + 0.9 / 2 half way up; the top; half way down 0.1 + 0.45; the end, and beyond it.
     got = rate(jnp.array([0, 5, 10, 49, 75, 100, 200]))
     np.testing.assert_allclose(got, [0.1, 0.55, 1, 1, 0.55, 0.1, 0.1], rtol=1e-5)
@@ -280,7 +280,7 @@ def test_errors_are_one_line():
         (lambda: ss.disagreement_supervision_loss(z, y, y, kl_mode="voxel"), "kl_mode must be one of"),
         (lambda: ss.disagreement_supervision_loss(z[0], y[0], y[0], error_mask="code"), "the authors' code needs"),
         (lambda: ss.rail_student_loss(z, y, z, z[:1], z, z, is_best=False, **WEIGHTS), "same shape"),
-        (lambda: ss.warmup_constant_cosine(0, total=0), "total must be at least 1"),
+        (lambda: ss.warm_up_constant_cosine(0, total=0), "total must be at least 1"),
     ]  # fmt: skip
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as info:

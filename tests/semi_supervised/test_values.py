@@ -219,7 +219,7 @@ def test_traced_a_nan_loss_is_chosen_and_comes_out():
 def test_numbers_in_a_schedule_may_be_traced():
     ramp = jax.jit(lambda w: semi.sine_ramp_up(np.arange(6), warm_up=w, total=5.0))(2.0)
     np.testing.assert_allclose(ramp, semi.sine_ramp_up(np.arange(6), warm_up=2, total=5), rtol=1e-6)
-    rate = jax.jit(lambda c: semi.warmup_constant_cosine(np.arange(9000, step=500), constant=c))(0.4)
+    rate = jax.jit(lambda c: semi.warm_up_constant_cosine(np.arange(9000, step=500), constant=c))(0.4)
     np.testing.assert_allclose(
-        rate, semi.warmup_constant_cosine(np.arange(9000, step=500), constant=0.4), rtol=1e-5
+        rate, semi.warm_up_constant_cosine(np.arange(9000, step=500), constant=0.4), rtol=1e-5
     )

@@ -121,7 +121,7 @@ def _request(kind: str, payload: bytes) -> tuple[str, Any]:
 def ask(kind: str, function: Any, *args: Any) -> Any:
     """What the helper makes of a picklable function: its value ("call"), or the scores it gives ("score").
 
-    An exception in the helper comes back as one of the same built-in type.
+    An exception in the helper comes back as one of the same built-in type, or as InputError.
     """
     payload = _dumps((function, *args))
     with _lock:
@@ -131,7 +131,7 @@ def ask(kind: str, function: Any, *args: Any) -> Any:
     message, where = value
     if status == "AttributeError" and "__main__" in message:
         raise InputError(f"{_IMPORTABLE}, got {function!r}")
-    kind = getattr(builtins, status, RuntimeError)
+    kind = InputError if status == InputError.__name__ else getattr(builtins, status, RuntimeError)
     error = (kind if issubclass(kind, Exception) else RuntimeError)(message)
     error.add_note(f"In the helper process:\n{where}")
     raise error
