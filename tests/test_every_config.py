@@ -203,6 +203,7 @@ def fits_together(config):
 PAPERS = {
     "distillation/pld": ("tasks.cifar100.data.path", {}),
     "distillation/random_teacher": ("data.path", {"probe.train_examples": 500}),
+    "self_supervised/barlow_twins": ("data.path", {"data.train": 300, "data.val": 60}),
 }
 
 
