@@ -4,7 +4,7 @@ import psutil
 
 from benchmarks.loop import draw, learner
 from jaxlab import data
-from jaxlab.core import accuracy
+from jaxlab.metrics import accuracy
 from jaxlab.nets import Mlp
 from jaxlab.training import Plan, fit
 

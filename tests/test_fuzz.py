@@ -133,9 +133,9 @@ CALLS = {
     "as_float": lambda a: core.as_float(a["s"]) * 1e6 if a["s"].dtype == jnp.float16 else core.as_float(a["s"]),
     "entropy": lambda a: core.entropy(a["s"], classes=a["where"]),
     "cross_entropy": lambda a: core.cross_entropy(a["s"], a["y"], classes=a["where"]),
-    "accuracy": lambda a: core.accuracy(a["s"], a["y"], where=a["rows"]),
-    "top_k_accuracy": lambda a: core.top_k_accuracy(a["s"], a["y"], k=1, where=a["rows"]),
-    "expected_calibration_error": lambda a: core.expected_calibration_error(a["s"], a["y"], where=a["rows"]),
+    "accuracy": lambda a: metrics.accuracy(a["s"], a["y"], where=a["rows"]),
+    "top_k_accuracy": lambda a: metrics.top_k_accuracy(a["s"], a["y"], k=1, where=a["rows"]),
+    "expected_calibration_error": lambda a: metrics.expected_calibration_error(a["s"], a["y"], where=a["rows"]),
     "cosine_similarity": lambda a: core.cosine_similarity(a["s"], a["t"]),
     "normalize": lambda a: core.normalize(a["s"]),
     "class_means": lambda a: core.class_means(a["s"], a["labels3"], num_classes=3, where=a["rows"]),
@@ -311,7 +311,7 @@ def _rail(a):
 
 
 def _overlap(a):
-    return semi_supervised.class_overlap(
+    return metrics.class_overlap(
         jnp.argmax(a["s"], -1), jnp.argmax(a["t"], -1), num_classes=3, where=a["rows"]
     )
 
@@ -326,8 +326,8 @@ DENSE = {
     ),
     "feature_distance": lambda a: semi_supervised.feature_distance(a["s"], a["t"], where=a["rows"]),
     "class_overlap": _overlap,
-    "mean_overlap": lambda a: semi_supervised.mean_overlap(_overlap(a)),
-    "dice_score": lambda a: semi_supervised.dice_score(a["s"] > 0, a["t"] > 0, where=a["where"]),
+    "mean_overlap": lambda a: metrics.mean_overlap(_overlap(a)),
+    "dice_score": lambda a: metrics.dice_score(a["s"] > 0, a["t"] > 0, where=a["where"]),
     "classes_in_labels": lambda a: semi_supervised.classes_in_labels(
         jnp.argsort(a["t"], axis=-1), num_classes=3, where=a["s"] > 0
     ),
@@ -453,7 +453,7 @@ def _stored(a):
 
 def _detected(a):
     own = jnp.arange(a["s"].shape[1])[None] % 3
-    return semi_supervised.mean_average_precision(
+    return metrics.mean_average_precision(
         _soft(a["s"])[None], a["v"][None], a["labels3"][None], own, num_classes=3, where=a["rows"][None]
     )
 
@@ -474,9 +474,9 @@ SCENES = {
         _frames(a), _frames(a, "t"), _frames(a, "t"), _frames(a), a["v"] > 0, where=a["rows"]
     ),
     "min_max_normalize": lambda a: semi_supervised.min_max_normalize(a["s"][:, None]),
-    "consensus_iou": lambda a: semi_supervised.consensus_iou(_frames(a), _frames(a, "t")),
-    "localization_success": lambda a: semi_supervised.localization_success(a["v"], where=a["rows"]),
-    "localization_auc": lambda a: semi_supervised.localization_auc(a["v"], where=a["rows"]),
+    "consensus_iou": lambda a: metrics.consensus_iou(_frames(a), _frames(a, "t")),
+    "localization_success": lambda a: metrics.localization_success(a["v"], where=a["rows"]),
+    "localization_auc": lambda a: metrics.localization_auc(a["v"], where=a["rows"]),
     "axis_aligned_iou": lambda a: semi_supervised.axis_aligned_iou(_boxes(a), _boxes(a)[::-1]),
     "bev_iou": lambda a: semi_supervised.bev_iou(_turned(a), _turned(a)[::-1]),
     "points_in_boxes": lambda a: semi_supervised.points_in_boxes(_boxes(a), _turned(a), where=a["rows"]),
@@ -499,8 +499,8 @@ SCENES = {
     ),
     "store_append": _stored,
     "linear_keep_rate": lambda a: semi_supervised.linear_keep_rate(a["step"], length=50),
-    "match_detections": lambda a: semi_supervised.match_detections(_soft(a["s"]), a["v"], allowed=a["where"]),
-    "average_precision": lambda a: semi_supervised.average_precision(a["v"], a["y"] > 0, 3, where=a["rows"]),
+    "match_detections": lambda a: metrics.match_detections(_soft(a["s"]), a["v"], allowed=a["where"]),
+    "average_precision": lambda a: metrics.average_precision(a["v"], a["y"] > 0, 3, where=a["rows"]),
     "mean_average_precision": _detected,
     "shuffle_quadrants": lambda a: data.shuffle_quadrants(_boxes(a), jnp.array([1, 0, 3, 2])),
 }
@@ -566,13 +566,14 @@ REPRESENTATIONS = {
 CALLS |= REPRESENTATIONS
 
 
-def _lists(name):
+def _lists(name, room=ranking):
     """Of scores and grades from 0 to 4."""
-    return lambda a: getattr(ranking, name)(a["s"], jnp.clip(core.as_float(a["t"]), 0, 4), where=a["where"])
+    return lambda a: getattr(room, name)(a["s"], jnp.clip(core.as_float(a["t"]), 0, 4), where=a["where"])
 
 
 MERGING_AND_RANKING = {
-    **{name: _lists(name) for name in ("softmax_loss", "weighted_list_loss", "ndcg_at_k", "mrr")},
+    **{name: _lists(name) for name in ("softmax_loss", "weighted_list_loss")},
+    **{name: _lists(name, metrics) for name in ("ndcg_at_k", "mrr")},
     "task_vector": lambda a: merging.task_vector({"w": a["s"]}, {"w": a["t"]}),
     "merge": lambda a: merging.merge({"w": a["bank"][0]}, {"w": a["s"]}, a["v"]),
     "adamerging_loss": lambda a: merging.adamerging_loss(jnp.stack([a["s"], a["t"]]), where=a["rows"]),
@@ -635,7 +636,7 @@ IMPERFECT_TEACHERS = {
        "message_consistency", "state_consistency", "talking_loss")},
     **{name: _pairs for name in ("select_hard", "scores_of", "dcd_loss")},
     "entropy_weights": lambda a: distillation.entropy_weights(a["t"], where=a["rows"]),
-    "recall_at_k": lambda a: distillation.recall_at_k(a["s"].astype(jnp.float32) @ a["t"].astype(jnp.float32).T),
+    "recall_at_k": lambda a: metrics.recall_at_k(a["s"].astype(jnp.float32) @ a["t"].astype(jnp.float32).T),
 }  # fmt: skip
 CALLS |= IMPERFECT_TEACHERS
 

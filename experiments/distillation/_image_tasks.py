@@ -9,7 +9,8 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab import data, nets
-from jaxlab.core import InputError, accuracy, cross_entropy, gradient_learner
+from jaxlab.core import InputError, cross_entropy, gradient_learner
+from jaxlab.metrics import accuracy
 from jaxlab.training import Arm
 
 Evaluate = Callable[[Any, data.Images, Any], dict[str, jax.Array]]

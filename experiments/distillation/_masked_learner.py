@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from jaxlab.core import Learner, accuracy, cross_entropy, gradient_learner
+from jaxlab.core import Learner, cross_entropy, gradient_learner
 from jaxlab.distillation import (
     beta_log_prob,
     mix_base,
@@ -18,6 +18,7 @@ from jaxlab.distillation import (
     sample_mask,
     update_base,
 )
+from jaxlab.metrics import accuracy
 
 MASKS = ("none", "uniform", "bases", "released", "reinforce")
 WITH_POLICY = ("released", "reinforce")

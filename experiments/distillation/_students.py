@@ -25,7 +25,6 @@ from jaxlab.core import (
     InputError,
     Learner,
     TrainState,
-    accuracy,
     class_means,
     computed,
     cosine_similarity,
@@ -35,6 +34,7 @@ from jaxlab.core import (
     linear_ramp_up,
     reverse_kl,
 )
+from jaxlab.metrics import accuracy
 from jaxlab.training import Arm
 
 LOSSES: dict[str, Callable] = {

@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._image_tasks import Evaluate, count_classes, load_splits
 from jaxlab import data, distillation, nets
-from jaxlab.core import InputError, Learner, TrainState, accuracy, cross_entropy, forward_kl, gradient_learner
-from jaxlab.metrics import knn_probe, linear_probe
+from jaxlab.core import InputError, Learner, TrainState, cross_entropy, forward_kl, gradient_learner
+from jaxlab.metrics import accuracy, knn_probe, linear_probe
 from jaxlab.training import Arm, Claim, Experiment
 
 CHOICES = {

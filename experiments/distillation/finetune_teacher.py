@@ -29,7 +29,8 @@ from experiments.distillation._image_tasks import (
     teacher_arm,
 )
 from jaxlab import data, distillation
-from jaxlab.core import InputError, Learner, accuracy, cross_entropy, entropy, gradient_learner, masked_mean
+from jaxlab.core import InputError, Learner, cross_entropy, entropy, gradient_learner, masked_mean
+from jaxlab.metrics import accuracy
 from jaxlab.training import Arm, Claim, Experiment
 
 

@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 from experiments.distillation._image_tasks import make_optimizer
 from jaxlab import data, nets
 from jaxlab.core import InputError, Learner, computed, cross_entropy, gradient_learner
-from jaxlab.distillation import dcd_loss, recall_at_k, scores_of, select_hard
+from jaxlab.distillation import dcd_loss, scores_of, select_hard
+from jaxlab.metrics import recall_at_k
 from jaxlab.training import Arm, Claim, Experiment
 
 NEGATIVES = ("random", "hard")

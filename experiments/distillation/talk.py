@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._image_tasks import load_splits, make_optimizer
 from jaxlab import data
-from jaxlab.core import InputError, Learner, accuracy, cross_entropy, gradient_learner
+from jaxlab.core import InputError, Learner, cross_entropy, gradient_learner
 from jaxlab.distillation import (
     codec_init,
     decode_message,
@@ -28,6 +28,7 @@ from jaxlab.distillation import (
     state_consistency,
     talking_loss,
 )
+from jaxlab.metrics import accuracy
 from jaxlab.training import Arm, Claim, Experiment
 
 

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from experiments.distillation._image_tasks import count_classes, load_splits
 from experiments.distillation._masked_learner import MASKS, WITH_POLICY, masked_learner, propose
 from jaxlab import data, nets
-from jaxlab.core import InputError, accuracy, cross_entropy
+from jaxlab.core import InputError, cross_entropy
+from jaxlab.metrics import accuracy
 from jaxlab.training import Arm, Claim, Experiment
 
 CHOICES = {"masks": MASKS, "schedule": ("single", "restart")}

@@ -13,7 +13,8 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab import data, nets
-from jaxlab.core import InputError, accuracy, cross_entropy, gradient_learner
+from jaxlab.core import InputError, cross_entropy, gradient_learner
+from jaxlab.metrics import accuracy
 from jaxlab.training import Arm
 
 # Quarter turns of the digit, and where on the canvas it stands: down and right, from 0 to 1.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from jaxlab import data, nets, ranking
+from jaxlab import data, metrics, nets, ranking
 from jaxlab.core import Computed, InputError, Learner, computed, gradient_learner
 from jaxlab.training import Arm, Claim, Experiment
 
@@ -193,8 +193,8 @@ def _evaluate(score: Callable, curve: Callable | None, users: Users) -> Evaluate
 
     def evaluate(state: Any, split: data.RankingQueries, context: Any) -> dict[str, jax.Array]:
         scores = score(state, split.features)
-        found = {f"ndcg_{k}": ranking.ndcg_at_k(scores, split.grade, k=k).mean() for k in CUTOFFS}
-        found["mrr"] = ranking.mrr(scores, split.grade - 2).mean()
+        found = {f"ndcg_{k}": metrics.ndcg_at_k(scores, split.grade, k=k).mean() for k in CUTOFFS}
+        found["mrr"] = metrics.mrr(scores, split.grade - 2).mean()
         if curve is not None:
             found["examination_error"] = ranking.relative_examination_error(curve(state), users.examination)
         return found

@@ -12,8 +12,8 @@ import jax
 import optax
 
 from jaxlab import nets
-from jaxlab.core import InputError, Learner, accuracy, cross_entropy, gradient_learner, standardize_batch
-from jaxlab.metrics import effective_rank, knn_probe, linear_probe
+from jaxlab.core import InputError, Learner, cross_entropy, gradient_learner, standardize_batch
+from jaxlab.metrics import accuracy, effective_rank, knn_probe, linear_probe
 from jaxlab.self_supervised import barlow_twins_loss, lars
 
 Method = tuple[Learner, Callable, None]

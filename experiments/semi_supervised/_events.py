@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from jaxlab import data, nets
+from jaxlab import data, metrics, nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, Queue, TrainState, gradient_learner, masked_mean
 from jaxlab.data import EventScenes
@@ -155,12 +155,12 @@ def _evaluate(config: ConfigDict, arm: Any) -> Callable[[TrainState, EventScenes
 
     def scores(state: TrainState, split: EventScenes, context: Any) -> dict[str, jax.Array]:
         a, b = _streams(arm, split)
-        overlap = lambda student, x: ss.class_overlap(
+        overlap = lambda student, x: metrics.class_overlap(
             _logits(config, state.params, student, x).argmax(-1), split.label, num_classes=len(CLASSES)
         )
         first, second = overlap(0, a), overlap(1, b)
         recalls = {f"recall_{name}": first.recall[c] for c, name in enumerate(CLASSES)}
-        return {"miou": ss.mean_overlap(first), "miou_b": ss.mean_overlap(second), **recalls}
+        return {"miou": metrics.mean_overlap(first), "miou_b": metrics.mean_overlap(second), **recalls}
 
     return scores
 

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from experiments.semi_supervised._classification_tasks import Task
 from jaxlab import data
 from jaxlab import semi_supervised as semi
-from jaxlab.core import accuracy, cross_entropy, linear_ramp_up, sigmoid_ramp_up
+from jaxlab.core import cross_entropy, linear_ramp_up, sigmoid_ramp_up
+from jaxlab.metrics import accuracy
 
 
 def few_labels_loss(task: Task, config: ConfigDict, arm: Any, warm_up: int) -> Callable:

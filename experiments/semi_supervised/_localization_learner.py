@@ -11,6 +11,7 @@ from experiments.semi_supervised._localizers import Localizer, strong_view, sure
 from experiments.semi_supervised._optimizer import adamw
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, masked_mean
+from jaxlab.metrics import consensus_iou
 
 # What becomes of the teachers' maps: which sample is accepted, and the pseudo-label of each student.
 RULES = {
@@ -50,7 +51,7 @@ def pseudo_maps(maps: list[jax.Array], truth: jax.Array, arm: Any) -> tuple[ss.C
 
 def overlap_with(masks: jax.Array, truth: jax.Array) -> jax.Array:
     """IoU `[B]` of maps cut at one half with the true boxes."""
-    return ss.consensus_iou(masks, truth, threshold=0.5)
+    return consensus_iou(masks, truth, threshold=0.5)
 
 
 def localization_learner(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Learner:

@@ -12,7 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments.semi_supervised._events import cut
-from jaxlab import data, nets
+from jaxlab import data, metrics, nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import (
     EmaState,
@@ -21,13 +21,13 @@ from jaxlab.core import (
     TrainState,
     ema_init,
     ema_update,
-    expected_calibration_error,
     gradient_learner,
     masked_mean,
     ramp_up_decay,
     sigmoid_ramp_up,
 )
 from jaxlab.data import BlobVolumes
+from jaxlab.metrics import expected_calibration_error
 
 GROUPS = 2
 ARCHITECTURES = ("plain", "residual")
@@ -266,9 +266,9 @@ def _evaluate(config: ConfigDict) -> Callable[[TrainState, BlobVolumes, Any], di
         found = together > 0.5
         logits = jnp.log(jnp.clip(jnp.stack([1 - together, together], axis=-1), 1e-7))
         return {
-            "dice": ss.dice_score(found, truth).mean(),
-            "dice_one": jax.vmap(lambda p: ss.dice_score(p > 0.5, truth).mean())(each).mean(),
-            "boundary_dice": ss.dice_score(found, truth, where=split.ambiguous).mean(),
+            "dice": metrics.dice_score(found, truth).mean(),
+            "dice_one": jax.vmap(lambda p: metrics.dice_score(p > 0.5, truth).mean())(each).mean(),
+            "boundary_dice": metrics.dice_score(found, truth, where=split.ambiguous).mean(),
             "boundary_ece": expected_calibration_error(logits, split.label, where=split.ambiguous),
             "recall": masked_mean(found, where=truth),
         }

@@ -30,6 +30,7 @@ from jaxlab import data
 from jaxlab import semi_supervised as ss
 from jaxlab.core import InputError, gradient_learner, masked_mean
 from jaxlab.data._point_clouds import draw_boxes, draw_points
+from jaxlab.metrics import mean_average_precision
 from jaxlab.training import Arm, Claim, Experiment
 
 PSEUDO = ("none", "fixed", "dual", "truth")
@@ -133,7 +134,7 @@ def _evaluate(net: Detector, scenes: Scenes) -> Callable[[Any, data.PointScenes,
         level = teach(found, measures, points, exists, nothing, thresholds).levels.level
         is_right = right(found.boxes, found.classes, truth)
         iou = ss.axis_aligned_iou(found.boxes, truth.boxes)
-        scores = ss.mean_average_precision(
+        scores = mean_average_precision(
             iou, found.score, found.classes, split.classes,
             num_classes=scenes.num_classes, where=found.exists, truth_where=split.classes >= 0,
         )  # fmt: skip

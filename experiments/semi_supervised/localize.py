@@ -23,7 +23,7 @@ from experiments.semi_supervised._localization_learner import (
 )
 from experiments.semi_supervised._localizers import Localizer, mirrored, strong_view
 from experiments.semi_supervised._optimizer import adamw
-from jaxlab import data
+from jaxlab import data, metrics
 from jaxlab import semi_supervised as ss
 from jaxlab.core import InputError, Learner, gradient_learner, masked_mean
 from jaxlab.data._audio_visual import draw_scene
@@ -141,10 +141,10 @@ def _evaluate(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Ca
         # At equal coverage: the half of the samples that the arm's own rule trusts most.
         half = jnp.argsort(-both.agreement, stable=True)[: len(truth) // 2]
         return {
-            "ap50": ss.localization_success(overlap),
-            "auc": ss.localization_auc(overlap),
-            "ap50_small": ss.localization_success(overlap, where=small),
-            "ap50_one": ss.localization_success(overlap_with(maps[0], truth)),
+            "ap50": metrics.localization_success(overlap),
+            "auc": metrics.localization_auc(overlap),
+            "ap50_small": metrics.localization_success(overlap, where=small),
+            "ap50_one": metrics.localization_success(overlap_with(maps[0], truth)),
             "acceptance": both.accepted.mean(),
             "pseudo_iou": masked_mean(quality, where=both.accepted),
             "pseudo_iou_half": quality[half].mean(),

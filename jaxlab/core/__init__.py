@@ -22,13 +22,7 @@ from jaxlab.core._queue import Queue, queue_init, queue_items, queue_push
 from jaxlab.core._reduce import as_float, masked_max, masked_mean, masked_std, masked_sum, masked_var
 from jaxlab.core._schedule import cosine_ramp_down, linear_ramp_up, sigmoid_ramp_up
 from jaxlab.core._softmax import MASKED_LOGIT, masked_log_softmax, masked_logsumexp, masked_softmax
-from jaxlab.core._statistics import (
-    accuracy,
-    cosine_similarity,
-    expected_calibration_error,
-    pearson,
-    top_k_accuracy,
-)
+from jaxlab.core._statistics import cosine_similarity, pearson
 from jaxlab.core._until import UntilState, until
 from jaxlab.core._values import debug_checks
 
@@ -43,7 +37,6 @@ __all__ = [
     "Queue",
     "TrainState",
     "UntilState",
-    "accuracy",
     "as_float",
     "bank_init",
     "bank_update",
@@ -61,7 +54,6 @@ __all__ = [
     "ema_value",
     "entropy",
     "exchange",
-    "expected_calibration_error",
     "forward_kl",
     "gradient_learner",
     "jsd",
@@ -88,7 +80,6 @@ __all__ = [
     "sigmoid_ramp_up",
     "split_rows",
     "standardize_batch",
-    "top_k_accuracy",
     "total_variation",
     "until",
     "vary_alike",

@@ -220,6 +220,20 @@ def class_mask(classes: jax.Array | None, shape: tuple[int, ...], target: str = 
     return fitted(as_bool("classes", True if classes is None else classes), shape, "classes", target)
 
 
+def check_same_shape(form: str, **arrays: Any) -> None:
+    """Two arrays have one shape, with as many axes as `form` names, e.g. "[B, H, W]", or more if it begins with "...".
+
+    >>> check_same_shape("[..., L]", scores=np.zeros((2, 3)), labels=np.zeros(3))
+    Traceback (most recent call last):
+    jaxlab.core.InputError: scores (2, 3) and labels (3,) must have the same shape [..., L]
+    """
+    (first, a), (second, b) = ((name, np.shape(x)) for name, x in arrays.items())
+    named = [axis for axis in form.strip("[]").split(", ") if axis != "..."]
+    fits = len(a) >= len(named) if "..." in form else len(a) == len(named)
+    if a != b or not fits:
+        raise InputError(f"{first} {a} and {second} {b} must have the same shape {form}")
+
+
 def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:
     """A named option is one of those that exist."""
     if value not in allowed:

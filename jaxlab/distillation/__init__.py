@@ -9,13 +9,7 @@ from jaxlab.distillation._conditional_information import (
     mcmi_loss,
 )
 from jaxlab.distillation._contrastive import CrdState, crd_init, crd_loss, crd_negatives
-from jaxlab.distillation._contrastive_retrieval import (
-    dcd_loss,
-    entropy_weights,
-    recall_at_k,
-    scores_of,
-    select_hard,
-)
+from jaxlab.distillation._contrastive_retrieval import dcd_loss, entropy_weights, scores_of, select_hard
 from jaxlab.distillation._correlation import dist_loss, inter_class_loss, intra_class_loss
 from jaxlab.distillation._decoupled import dkd_loss, non_target_class_kl, target_class_kl
 from jaxlab.distillation._dual_head import align_gradients, binary_kl, binary_kl_norm, dual_head_apply
@@ -115,7 +109,6 @@ __all__ = [
     "pld_first_weight",
     "pld_loss",
     "power_law_fit",
-    "recall_at_k",
     "reinforce_mask_loss",
     "released_mask_loss",
     "render_mask",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core import as_float, entropy, masked_mean, masked_sum, top_k_accuracy
+from jaxlab.core import as_float, entropy, masked_mean, masked_sum
 from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, as_integers, check_fraction, check_positive, full_mask
 
@@ -187,36 +187,6 @@ def dcd_loss(
     effort = effort / jnp.maximum(masked_sum(effort, **share), jnp.finfo(effort.dtype).tiny)
     d_loss = masked_mean(followed, **share) if authors_code else masked_sum(effort * followed, **share)
     return alpha * d_loss + (1 - alpha) * masked_sum(weights * told, **share)
-
-
-def recall_at_k(scores: jax.Array, *, k: int = 1, where: jax.Array | None = None) -> jax.Array:
-    """Share of queries whose match is among the k candidates with the largest scores.
-
-    Gradient is 0.
-
-        mean_i [ rank of candidate i among scores_i < k ]
-
-    Args:
-      scores: `[N, N]`, query i against every candidate; candidate i is its match.
-      k: at least 1.
-      where: bool or {0, 1} `[N]`, the queries that count; None means all.
-
-    Returns:
-      float32 scalar in [0, 1]; 0 if no query counts.
-
-    Raises:
-      ValueError: if the scores are not square, or k is below 1.
-
-    Reference:
-      The R@K of image-text retrieval, as in DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022.
-
-    >>> recall_at_k(jnp.array([[2.0, 1.0], [2.0, 1.0]]), k=1).item()
-    0.5
-    """
-    shape = np.shape(scores)
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise InputError(f"scores {shape} must be [N, N], query i matching candidate i")
-    return top_k_accuracy(scores, jnp.arange(shape[0]), k=k, where=where)
 
 
 def _rows(scores: jax.Array, name: str) -> jax.Array:

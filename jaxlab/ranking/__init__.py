@@ -15,7 +15,7 @@ from jaxlab.ranking._clicks import (
     trust_bias_click_probability,
 )
 from jaxlab.ranking._dual_learning import DlaLosses, dla_losses, relative_weights, weighted_list_loss
-from jaxlab.ranking._metrics import mrr, ndcg_at_k, relative_examination_error
+from jaxlab.ranking._examination_error import relative_examination_error
 from jaxlab.ranking._softmax_loss import softmax_loss
 
 __all__ = [
@@ -23,8 +23,6 @@ __all__ = [
     "cascade_examination",
     "click_probability",
     "dla_losses",
-    "mrr",
-    "ndcg_at_k",
     "position_bias_examination",
     "relative_examination_error",
     "relative_weights",

@@ -13,8 +13,8 @@ from jaxlab.core.check import (
     check_probabilities,
     check_together,
     fitted,
+    full_mask,
 )
-from jaxlab.ranking._contracts import list_mask
 
 # Eye tracking on ten results, as the public code of DLA has them.
 _EXAMINED = (0.68, 0.61, 0.48, 0.34, 0.28, 0.20, 0.11, 0.10, 0.08, 0.06)
@@ -155,7 +155,7 @@ def sample_clicks(
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
     """
     shape = np.shape(probabilities)
-    examination, valid = fitted(examination, shape, "examination", "lists"), list_mask(where, shape)
+    examination, valid = fitted(examination, shape, "examination", "lists"), full_mask(where, shape, "lists")
     for name, x in (("probabilities", probabilities), ("examination", examination)):
         check_probabilities(name, x, where=valid)
     chance = jnp.where(valid, as_float(probabilities) * examination, 0.0)
@@ -199,7 +199,7 @@ def sample_cascade_clicks(
     """
     shape = np.shape(probabilities)
     _check_going_on(after_click, after_skip, shape)
-    valid = list_mask(where, shape)
+    valid = full_mask(where, shape, "lists")
     check_probabilities("probabilities", probabilities, where=valid)
     click_key, stay_key = jax.random.split(key)
     p = jnp.where(valid, as_float(probabilities), 0.0)
@@ -243,7 +243,7 @@ def cascade_examination(
     """
     shape = np.shape(probabilities)
     _check_going_on(after_click, after_skip, shape)
-    valid = list_mask(where, shape)
+    valid = full_mask(where, shape, "lists")
     check_probabilities("probabilities", probabilities, where=valid)
     p = as_float(probabilities)
     on = jnp.where(valid, after_skip + p * (after_click - after_skip), 1.0)

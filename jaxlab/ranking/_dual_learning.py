@@ -8,8 +8,7 @@ import numpy as np
 
 from jaxlab.core import as_float, masked_sum
 from jaxlab.core._reduce import AxisName
-from jaxlab.core.check import InputError, check_least, fitted
-from jaxlab.ranking._contracts import check_lists, list_mask
+from jaxlab.core.check import InputError, check_least, check_same_shape, fitted, full_mask
 from jaxlab.ranking._softmax_loss import softmax_loss
 
 
@@ -51,7 +50,7 @@ def relative_weights(
     check_least("max_weight", max_weight, 1)
     if not np.ndim(logits):
         raise InputError(f"logits {np.shape(logits)} must have shape [..., L]")
-    valid = list_mask(where, np.shape(logits))
+    valid = full_mask(where, np.shape(logits), "lists")
     logits = jnp.where(valid, jax.lax.stop_gradient(as_float(logits)), 0.0)
     first = jnp.take_along_axis(logits, valid.argmax(-1, keepdims=True), axis=-1) if logits.size else logits
     gap = first - logits
@@ -96,11 +95,11 @@ def weighted_list_loss(
     >>> round(weighted_list_loss(jnp.zeros((2, 2)), clicks, weights=weights).item(), 4)  # log 2
     0.6931
     """
-    check_lists(scores, labels, "scores", "labels")
+    check_same_shape("[..., L]", scores=scores, labels=labels)
     shape = np.shape(scores)
     gains = as_float(labels) * fitted(1.0 if weights is None else weights, shape, "weights", "lists")
     gains = jax.lax.stop_gradient(gains)
-    total = masked_sum(gains, where=list_mask(where, shape), axis_name=axis_name)
+    total = masked_sum(gains, where=full_mask(where, shape, "lists"), axis_name=axis_name)
     # Shares first: 1 / total would be infinite for a total that is all but nothing.
     total = jnp.where(jnp.abs(total) < jnp.finfo(total.dtype).tiny, jnp.inf, total)
     return masked_sum(softmax_loss(scores, gains / total, where=where), axis_name=axis_name)
@@ -147,7 +146,7 @@ def dla_losses(
     >>> round(losses.ranker.item(), 4), round(losses.propensity.item(), 4)  # log 2, - log 0.2
     (0.6931, 1.6094)
     """
-    check_lists(scores, clicks, "scores", "clicks")
+    check_same_shape("[..., L]", scores=scores, clicks=clicks)
     logits = fitted(as_float(propensity_logits), np.shape(scores), "propensity_logits", "lists")
     options = {"max_weight": max_weight, "where": where}
     seen, relevant = relative_weights(logits, **options), relative_weights(scores, **options)

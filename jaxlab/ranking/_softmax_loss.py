@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_log_softmax
-from jaxlab.core.check import fitted
-from jaxlab.ranking._contracts import check_lists, list_mask
+from jaxlab.core.check import check_same_shape, fitted, full_mask
 
 
 def softmax_loss(
@@ -41,9 +40,9 @@ def softmax_loss(
     >>> round(softmax_loss(jnp.zeros(4), jnp.array([0.0, 2.0, 0.0, 0.0])).item(), 4)  # 2 log 4
     2.7726
     """
-    check_lists(scores, labels, "scores", "labels")
+    check_same_shape("[..., L]", scores=scores, labels=labels)
     shape = np.shape(scores)
-    valid = list_mask(where, shape)
+    valid = full_mask(where, shape, "lists")
     gains = (
         as_float(labels) if weights is None else as_float(labels) * fitted(weights, shape, "weights", "lists")
     )

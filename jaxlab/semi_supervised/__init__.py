@@ -22,12 +22,7 @@ from jaxlab.semi_supervised._consensus import (
     teacher_consensus,
 )
 from jaxlab.semi_supervised._consistency import consistency_kl, consistency_mse, unlabelled_fraction
-from jaxlab.semi_supervised._detection_metrics import (
-    DetectionScores,
-    average_precision,
-    match_detections,
-    mean_average_precision,
-)
+from jaxlab.semi_supervised._dice_loss import dice_loss
 from jaxlab.semi_supervised._ev_wsss import (
     EvWsssBranch,
     EvWsssTerms,
@@ -43,12 +38,6 @@ from jaxlab.semi_supervised._hierarchy import (
     linear_keep_rate,
     store_append,
     store_init,
-)
-from jaxlab.semi_supervised._localization_metrics import (
-    consensus_iou,
-    localization_auc,
-    localization_success,
-    min_max_normalize,
 )
 from jaxlab.semi_supervised._mean_teacher import TeacherMemory, mean_teacher_learner
 from jaxlab.semi_supervised._prototype_memory import (
@@ -77,17 +66,11 @@ from jaxlab.semi_supervised._rail import (
     rail_student_loss,
 )
 from jaxlab.semi_supervised._rate_schedule import warm_up_constant_cosine
-from jaxlab.semi_supervised._segmentation_scores import (
-    ClassOverlap,
-    class_overlap,
-    dice_loss,
-    dice_score,
-    mean_overlap,
-)
 from jaxlab.semi_supervised._sounding_maps import (
     audio_visual_contrastive,
     audio_visual_map,
     box_map,
+    min_max_normalize,
     pixel_cross_entropy,
 )
 from jaxlab.semi_supervised._temporal_levels import (
@@ -119,10 +102,8 @@ __all__ = [
     "DEFAULT_THRESHOLDS",
     "AdaptiveThresholds",
     "BoxLevels",
-    "ClassOverlap",
     "Consensus",
     "CurriculumThresholds",
-    "DetectionScores",
     "EvWsssBranch",
     "EvWsssTerms",
     "LabelStore",
@@ -138,27 +119,23 @@ __all__ = [
     "adaptive_weight",
     "audio_visual_contrastive",
     "audio_visual_map",
-    "average_precision",
     "axis_aligned_iou",
     "best_student",
     "bev_iou",
     "box_levels",
     "box_map",
     "class_filtered_probs",
-    "class_overlap",
     "class_queue_means",
     "class_queues_init",
     "class_queues_push",
     "classes_in_labels",
     "confidence_restraint_loss",
-    "consensus_iou",
     "consistency_kl",
     "consistency_mse",
     "curriculum_init",
     "curriculum_thresholds",
     "curriculum_update",
     "dice_loss",
-    "dice_score",
     "disagreement_mask",
     "disagreement_supervision_loss",
     "dual_level_indices",
@@ -168,12 +145,7 @@ __all__ = [
     "feature_distance",
     "hierarchical_supervision",
     "linear_keep_rate",
-    "localization_auc",
-    "localization_success",
     "masked_cross_entropy",
-    "match_detections",
-    "mean_average_precision",
-    "mean_overlap",
     "mean_teacher_learner",
     "min_max_normalize",
     "mixed_target_loss",

@@ -8,8 +8,15 @@ import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._reduce import AxisName
-from jaxlab.core.check import InputError, as_bool, check_fraction, check_probabilities, full_mask
-from jaxlab.semi_supervised._sounding_maps import check_maps, pixel_cross_entropy
+from jaxlab.core.check import (
+    InputError,
+    as_bool,
+    check_fraction,
+    check_probabilities,
+    check_same_shape,
+    full_mask,
+)
+from jaxlab.semi_supervised._sounding_maps import pixel_cross_entropy
 
 
 class Consensus(NamedTuple):
@@ -71,7 +78,7 @@ def teacher_consensus(
     >>> both.agreement.item(), both.intersection.tolist(), both.accepted.item()
     (0.5, [[[1.0, 0.0, 0.0]]], True)
     """
-    check_maps("maps_a", maps_a, "maps_b", maps_b)
+    check_same_shape("[B, H, W]", maps_a=maps_a, maps_b=maps_b)
     check_fraction("threshold", threshold)
     check_fraction("min_agreement", min_agreement)
     mask = full_mask(where, np.shape(maps_a), "maps")

@@ -6,9 +6,7 @@ import jax
 import numpy as np
 
 from jaxlab.core.check import InputError, as_labels
-
-VOID = 255
-"""The label of unlabelled pixels in the files of most segmentation data; no class where there are at most 255."""
+from jaxlab.metrics._segmentation import VOID
 
 
 def check_class_axis(name: str, x: jax.Array) -> None:

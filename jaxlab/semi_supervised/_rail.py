@@ -21,8 +21,8 @@ from jaxlab.core.check import (
     full_mask,
 )
 from jaxlab.semi_supervised._contracts import as_dense_labels, check_class_axis
+from jaxlab.semi_supervised._dice_loss import dice_loss
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy, sharpen
-from jaxlab.semi_supervised._segmentation_scores import dice_loss
 
 
 def disagreement_mask(

@@ -9,15 +9,7 @@ import numpy as np
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, normalize
 from jaxlab.core._reduce import AxisName
-from jaxlab.core.check import InputError, check_positive, check_probabilities, full_mask
-
-
-def check_maps(name: str, maps: jax.Array, other_name: str, other: jax.Array) -> None:
-    """Two sets of maps share one shape `[B, H, W]`."""
-    if np.ndim(maps) != 3 or np.shape(maps) != np.shape(other):
-        raise InputError(
-            f"{name} {np.shape(maps)} and {other_name} {np.shape(other)} must have the same shape [B, H, W]"
-        )
+from jaxlab.core.check import InputError, check_positive, check_probabilities, check_same_shape, full_mask
 
 
 def _check_features(features: jax.Array, audio: jax.Array) -> None:
@@ -98,7 +90,7 @@ def pixel_cross_entropy(
     >>> round(pixel_cross_entropy(jnp.full((1, 1, 2), 0.5), jnp.array([[[1.0, 0.0]]])).item(), 4)
     0.6931
     """
-    check_maps("maps", maps, "targets", targets)
+    check_same_shape("[B, H, W]", maps=maps, targets=targets)
     mask = full_mask(where, np.shape(maps), "maps")
     check_probabilities("maps", maps, where=mask)
     check_probabilities("targets", targets, where=mask)
@@ -198,3 +190,32 @@ def box_map(boxes: jax.Array, *, height: int, width: int) -> jax.Array:
         return jnp.clip(jnp.minimum(high, start + 1) - jnp.maximum(low, start), 0.0, 1.0)
 
     return cover(y0, y1, height)[..., :, None] * cover(x0, x1, width)[..., None, :]
+
+
+def min_max_normalize(maps: jax.Array) -> jax.Array:
+    """Every map stretched to [0, 1], as maps without a natural scale are before they are cut at a threshold.
+
+        (P - min P) / (max P - min P)
+
+    Args:
+      maps: `[..., H, W]`, any finite values.
+
+    Returns:
+      `[..., H, W]` float32 (float64 for float64 maps) in [0, 1]; a constant map becomes 0.
+
+    Raises:
+      ValueError: if there are fewer than two axes.
+
+    Reference:
+      Mo, Morgado, Localizing Visual Sounds the Easy Way, 2022, the authors' evaluation.
+
+    >>> min_max_normalize(jnp.array([[1.0, 3.0], [2.0, 1.0]])).tolist()
+    [[0.0, 1.0], [0.5, 0.0]]
+    """
+    if np.ndim(maps) < 2:
+        raise InputError(f"maps {np.shape(maps)} must be [..., H, W]")
+    maps = as_float(maps)
+    low = jnp.min(maps, axis=(-2, -1), keepdims=True, initial=jnp.inf)
+    spread = jnp.max(maps, axis=(-2, -1), keepdims=True, initial=-jnp.inf) - low
+    flat = spread <= 1e-20  # the inverse of less would overflow in a gradient
+    return jnp.where(flat, 0.0, (maps - low) / jnp.where(flat, 1.0, spread))

@@ -9,7 +9,7 @@ import jax
 
 from jaxlab import core
 
-STATIC = {"axis", "axis_name", "beta", "bins", "ddof", "eps", "k", "keepdims", "num_classes"}
+STATIC = {"axis", "axis_name", "beta", "ddof", "eps", "keepdims", "num_classes"}
 
 
 def compiled(f):
@@ -24,13 +24,11 @@ def value_and_grad(f, argnums=0):
     return jax.jit(jax.value_and_grad(f, argnums))
 
 
-accuracy = compiled(core.accuracy)
 bank_update = jax.jit(core.bank_update, static_argnames="decay")
 class_means = compiled(core.class_means)
 cosine_similarity = compiled(core.cosine_similarity)
 cross_entropy = compiled(core.cross_entropy)
 entropy = compiled(core.entropy)
-expected_calibration_error = compiled(core.expected_calibration_error)
 forward_kl = compiled(core.forward_kl)
 jsd = compiled(core.jsd)
 masked_log_softmax = compiled(core.masked_log_softmax)
@@ -46,5 +44,4 @@ pearson = compiled(core.pearson)
 prototype_logits = compiled(core.prototype_logits)
 queue_push = compiled(core.queue_push)
 reverse_kl = compiled(core.reverse_kl)
-top_k_accuracy = compiled(core.top_k_accuracy)
 total_variation = compiled(core.total_variation)

@@ -7,6 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxlab.core as core
+from jaxlab import metrics
 
 X, Y = (np.asarray(jax.random.normal(jax.random.key(i), (3, 4, 5)), np.float64) for i in (0, 1))
 MASK = np.asarray(jax.random.bernoulli(jax.random.key(2), 0.6, (3, 4, 5))).copy()
@@ -48,9 +49,9 @@ CASES = {
     "exchange": lambda x, y, m, c, r: core.exchange(x, y, x.T @ y, y.T @ x),
     "pearson": lambda x, y, m, c, r: core.pearson(x, y, where=m),
     "cosine_similarity": lambda x, y, m, c, r: core.cosine_similarity(x, y),
-    "expected_calibration_error": lambda x, y, m, c, r: core.expected_calibration_error(x, c, where=r),
-    "accuracy": lambda x, y, m, c, r: core.accuracy(x, c, where=r),
-    "top_k_accuracy": lambda x, y, m, c, r: core.top_k_accuracy(x, c, k=2, where=r),
+    "expected_calibration_error": lambda x, y, m, c, r: metrics.expected_calibration_error(x, c, where=r),
+    "accuracy": lambda x, y, m, c, r: metrics.accuracy(x, c, where=r),
+    "top_k_accuracy": lambda x, y, m, c, r: metrics.top_k_accuracy(x, c, k=2, where=r),
     "bank_update": lambda x, y, m, c, r: core.bank_update(_bank(x, r), y, r, decay=0.7).mean,
     "queue_push": lambda x, y, m, c, r: core.queue_items(
         core.queue_push(core.queue_init(6, 5), x, labels=c, where=r)

@@ -7,7 +7,6 @@ import pytest
 
 from jaxlab.core import (
     InputError,
-    accuracy,
     class_means,
     cosine_ramp_down,
     cross_entropy,
@@ -23,6 +22,7 @@ from jaxlab.core import (
 )
 from jaxlab.core._values import check_no_nan, concrete
 from jaxlab.core.check import as_bool, as_integers, check_fraction, check_positive, check_probabilities
+from jaxlab.metrics import accuracy
 
 LOGITS = np.zeros((3, 4), np.float32)
 

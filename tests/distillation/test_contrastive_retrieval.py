@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab.distillation import dcd_loss, entropy_weights, recall_at_k, scores_of, select_hard
+from jaxlab.distillation import dcd_loss, entropy_weights, scores_of, select_hard
+from jaxlab.metrics import recall_at_k
 
 B, K = 4, 8
 STUDENT, TEACHER = 2 * jax.random.normal(jax.random.key(0), (2, B, K))

@@ -78,8 +78,8 @@ def test_the_classical_cascade_has_one_click_at_most():
 def test_documents_that_do_not_exist_are_never_clicked_and_passed_over():
     where = jnp.array([True, False, True, True])
     p = jnp.broadcast_to(PROBABILITIES, (LISTS, 4))
-    cascade = jax.jit(lambda key: sample_cascade_clicks(key, p, where=where))(jax.random.key(1)).mean(0)
-    position = sample_clicks(jax.random.key(1), p, jnp.ones(4), where=where)
+    cascade = jax.jit(lambda key: sample_cascade_clicks(key, p, where=where[None]))(jax.random.key(1)).mean(0)
+    position = sample_clicks(jax.random.key(1), p, jnp.ones(4), where=where[None])
     assert position[:, 1].sum() == 0
     assert cascade[1] == 0
     kept = jnp.array([0, 2, 3])

@@ -90,7 +90,7 @@ def test_relative_weights_are_ratios_to_the_first_position_with_a_cap():
     np.testing.assert_allclose(relative_weights(logits + 7), relative_weights(logits), rtol=1e-5)
     assert not jax.grad(lambda x: relative_weights(x).sum())(logits).any()
     # Without the first document the second takes its part.
-    masked = relative_weights(logits, where=jnp.array([0, 1, 1, 1]))
+    masked = relative_weights(logits, where=jnp.array([[0, 1, 1, 1]]))
     np.testing.assert_allclose(masked[1], [0, 1, 0.5, 2 / 3], rtol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_true_curves_are_where_the_dual_losses_are_stationary():
 
 
 def test_masked_documents_are_dropped_ones_and_nan_behind_the_mask_stays_there():
-    where = jnp.array([1, 0, 1, 1, 0])
+    where = jnp.array([[1, 0, 1, 1, 0]])
     kept = jnp.array([0, 2, 3])
     expected, (own, _) = BOTH(SCORES[:, kept], LOGITS[kept], CLICKS[:, kept])
     dirty = jnp.where(where, SCORES, jnp.nan)
@@ -173,7 +173,10 @@ def test_devices_return_the_global_losses_although_they_hold_unequal_clicks(asse
     [
         (lambda: softmax_loss(SCORES, CLICKS[:2]), r"scores \(6, 5\) and labels \(2, 5\)"),
         (lambda: softmax_loss(SCORES, CLICKS, weights=jnp.ones(3)), r"weights \(3,\) must broadcast"),
-        (lambda: softmax_loss(SCORES, CLICKS, where=jnp.ones(3)), r"where \(3,\) must broadcast"),
+        (
+            lambda: softmax_loss(SCORES, CLICKS, where=jnp.ones(3)),
+            r"where has shape \(3,\): it must have the 2 axes",
+        ),
         (lambda: dla_losses(SCORES, jnp.zeros(4), CLICKS), r"propensity_logits \(4,\) must broadcast"),
         (lambda: dla_losses(SCORES, LOGITS, CLICKS[0]), r"scores \(6, 5\) and clicks \(5,\)"),
         (lambda: relative_weights(SCORES, max_weight=0.5), "max_weight must be at least 1, got 0.5"),

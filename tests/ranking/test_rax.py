@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlab.ranking import mrr, ndcg_at_k, softmax_loss
+from jaxlab.metrics import mrr, ndcg_at_k
+from jaxlab.ranking import softmax_loss
 
 RAX = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "rax.npz"))
 SCORES, LABELS, WEIGHTS = RAX["scores"], RAX["labels"], RAX["weights"]

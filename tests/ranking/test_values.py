@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlab import metrics
 from jaxlab import ranking as r
 
 NAN = np.nan
@@ -19,14 +20,14 @@ def test_high_grades_do_not_overflow(highest):
     gain = np.array([1, 0.25, 0.5]) - small
     discount = 1 / np.log2([2, 4, 3])
     expected = (gain * discount).sum() / (np.sort(gain)[::-1] / np.log2([2, 3, 4])).sum()
-    np.testing.assert_allclose(r.ndcg_at_k(np.array([3.0, 1.0, 2.0]), labels), expected, rtol=1e-5)
-    np.testing.assert_allclose(r.ndcg_at_k(SCORES, np.zeros(3)), 0)
+    np.testing.assert_allclose(metrics.ndcg_at_k(np.array([3.0, 1.0, 2.0]), labels), expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics.ndcg_at_k(SCORES, np.zeros(3)), 0)
     chances = r.click_probability(np.array([0, highest]), max_grade=highest)
     np.testing.assert_allclose(chances, [0.1, 1.0], rtol=1e-5)
 
 
 def test_a_nan_grade_is_no_grade():
-    for metric in (r.ndcg_at_k, r.mrr):
+    for metric in (metrics.ndcg_at_k, metrics.mrr):
         assert np.isnan(metric(SCORES, np.array([1.0, NAN, 0.0])))
         assert np.isfinite(metric(SCORES, np.array([1.0, NAN, 0.0]), where=[1, 0, 1]))
 
@@ -67,7 +68,7 @@ def test_refused_in_one_line(call, message):
 
 
 def test_lists_and_traced_numbers():
-    np.testing.assert_allclose(r.mrr([3.0, 2.0], [0, 1]), 0.5)
+    np.testing.assert_allclose(metrics.mrr([3.0, 2.0], [0, 1]), 0.5)
     weights = jax.jit(lambda cap: r.relative_weights(jnp.log(jnp.array([0.8, 0.4, 0.001])), max_weight=cap))(
         100.0
     )

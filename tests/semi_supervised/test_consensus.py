@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlab import metrics
 from jaxlab import semi_supervised as ss
 from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
@@ -29,10 +30,12 @@ def _golden_maps():
 
 def test_overlap_and_success_match_the_third_partys_code():
     maps, truth = _golden_maps()
-    overlap = jax.jit(ss.consensus_iou)
+    overlap = jax.jit(metrics.consensus_iou)
     with jax.enable_x64(True):  # the median separates neighbours that float32 rounds together
-        half = ss.consensus_iou(jnp.asarray(maps), jnp.asarray(truth), threshold=np.median(maps, axis=(1, 2)))
-        fixed = ss.consensus_iou(jnp.asarray(maps), jnp.asarray(truth), threshold=0.6)
+        half = metrics.consensus_iou(
+            jnp.asarray(maps), jnp.asarray(truth), threshold=np.median(maps, axis=(1, 2))
+        )
+        fixed = metrics.consensus_iou(jnp.asarray(maps), jnp.asarray(truth), threshold=0.6)
     np.testing.assert_allclose(half, GOLDEN["out_ciou_half"], rtol=1e-6)
     np.testing.assert_allclose(fixed, GOLDEN["out_ciou_06"], rtol=1e-6)
     np.testing.assert_allclose(
@@ -40,8 +43,8 @@ def test_overlap_and_success_match_the_third_partys_code():
     )
     for name, got in (("half", half), ("06", fixed)):
         got = jnp.float32(got)
-        np.testing.assert_allclose(ss.localization_auc(got), GOLDEN[f"out_auc_{name}"], rtol=1e-5)
-        np.testing.assert_allclose(ss.localization_success(got), GOLDEN[f"out_ap50_{name}"], atol=1e-7)
+        np.testing.assert_allclose(metrics.localization_auc(got), GOLDEN[f"out_auc_{name}"], rtol=1e-5)
+        np.testing.assert_allclose(metrics.localization_success(got), GOLDEN[f"out_ap50_{name}"], atol=1e-7)
 
 
 def test_consensus_by_hand():
@@ -72,7 +75,7 @@ def test_a_wrong_teacher_spoils_the_union_and_not_the_intersection():
     got = consensus(truth, mistaken, min_agreement=0.5)
     assert got.accepted.all()
     np.testing.assert_array_equal(got.intersection, truth)
-    assert ss.consensus_iou(got.union, truth)[0] < ss.consensus_iou(got.intersection, truth)[0] == 1
+    assert metrics.consensus_iou(got.union, truth)[0] < metrics.consensus_iou(got.intersection, truth)[0] == 1
 
 
 def test_no_gradient_reaches_the_teachers():
@@ -121,16 +124,16 @@ def test_the_students_loss_on_four_devices(assert_global):  # noqa: F811
 def test_measures_by_hand():
     # Truth weighs 1 and 0.5; marked: the first and one outside. 1 / (1.5 + 1) = 0.4.
     maps, truth = jnp.array([[[0.9, 0.2, 0.9, 0.0]]]), jnp.array([[[1.0, 0.5, 0.0, 0.0]]])
-    np.testing.assert_allclose(ss.consensus_iou(maps, truth), [0.4], rtol=1e-6)
-    assert ss.consensus_iou(jnp.zeros((1, 2, 2)), jnp.zeros((1, 2, 2))).tolist() == [0.0]
+    np.testing.assert_allclose(metrics.consensus_iou(maps, truth), [0.4], rtol=1e-6)
+    assert metrics.consensus_iou(jnp.zeros((1, 2, 2)), jnp.zeros((1, 2, 2))).tolist() == [0.0]
     overlap = jnp.array([0.5, 0.49, 1.0, 0.0])
-    assert ss.localization_success(overlap).item() == 0.5
-    assert ss.localization_success(overlap, where=jnp.array([0, 1, 1, 0])).item() == 0.5
-    assert ss.localization_success(overlap, where=jnp.zeros(4)).item() == 0
+    assert metrics.localization_success(overlap).item() == 0.5
+    assert metrics.localization_success(overlap, where=jnp.array([0, 1, 1, 0])).item() == 0.5
+    assert metrics.localization_success(overlap, where=jnp.zeros(4)).item() == 0
     # All at 1: every threshold is reached, area 1. All at 0: only threshold 0, half of the first strip, 0.025.
-    assert ss.localization_auc(jnp.ones(3)).item() == pytest.approx(1.0)
-    assert ss.localization_auc(jnp.zeros(3)).item() == pytest.approx(0.025)
-    assert ss.localization_auc(jnp.zeros(3), where=jnp.zeros(3)).item() == 0
+    assert metrics.localization_auc(jnp.ones(3)).item() == pytest.approx(1.0)
+    assert metrics.localization_auc(jnp.zeros(3)).item() == pytest.approx(0.025)
+    assert metrics.localization_auc(jnp.zeros(3), where=jnp.zeros(3)).item() == 0
     normal = ss.min_max_normalize(jnp.array([[[2.0, 4.0]], [[3.0, 3.0]]]))
     assert normal.tolist() == [[[0.0, 1.0]], [[0.0, 0.0]]]
 
@@ -144,4 +147,4 @@ def test_shapes_and_ranges_are_checked():
     with pytest.raises(ValueError, match=r"accepted \(3,\) must be \[N\]"):
         student_loss(maps, maps, maps, maps, jnp.ones(3))
     with pytest.raises(ValueError, match=r"threshold \(3,\) must be a scalar or \[B\]"):
-        ss.consensus_iou(maps, maps, threshold=jnp.ones(3))
+        metrics.consensus_iou(maps, maps, threshold=jnp.ones(3))

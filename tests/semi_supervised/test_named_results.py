@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab import data
+from jaxlab import data, metrics
 from jaxlab import semi_supervised as ss
 
 
@@ -15,10 +15,10 @@ def test_consensus_of_two_teachers():
 
 
 def test_scores_of_a_perfect_detector():
-    found = ss.mean_average_precision(
+    found = metrics.mean_average_precision(
         jnp.eye(2)[None], jnp.array([[0.9, 0.8]]), jnp.array([[0, 1]]), jnp.array([[0, 1]]), num_classes=3
     )
-    assert isinstance(found, ss.DetectionScores)
+    assert isinstance(found, metrics.DetectionScores)
     assert float(found.mean) == 1.0
     assert found.occurs.tolist() == [True, True, False]
 

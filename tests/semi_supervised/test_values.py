@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlab import metrics
 from jaxlab import semi_supervised as semi
 
 NAN = np.nan
@@ -30,14 +31,14 @@ def spoiled(x, *at):
         ),
         (lambda: semi.box_levels(np.ones((2, 3)), np.array([0, 2]), LIMITS), r"classes must be in \[0, 2\)"),
         (
-            lambda: semi.match_detections(spoiled(np.ones((2, 2)), 0, 1), np.ones(2)),
+            lambda: metrics.match_detections(spoiled(np.ones((2, 2)), 0, 1), np.ones(2)),
             r"iou holds NaN, first at \(0, 1\)",
         ),
-        (lambda: semi.match_detections(np.ones((2, 2)), np.array([0.5, NAN])), "scores holds NaN"),
+        (lambda: metrics.match_detections(np.ones((2, 2)), np.array([0.5, NAN])), "scores holds NaN"),
         (lambda: semi.points_in_boxes(np.array([[NAN, 0.0]]), BOXES), "points holds NaN"),
         (lambda: semi.points_in_boxes(np.zeros((1, 2)), spoiled(BOXES, 0, 2)), "boxes holds NaN"),
         (
-            lambda: semi.mean_average_precision(
+            lambda: metrics.mean_average_precision(
                 np.ones((1, 1, 1)), np.ones((1, 1)), np.array([[3]]), np.array([[1]]), num_classes=3
             ),
             r"classes must be in \[0, 3\)",
@@ -61,12 +62,15 @@ def spoiled(x, *at):
             "classes must be integers",
         ),
         (
-            lambda: semi.class_overlap(np.array([0, 3]), np.array([0, 1]), num_classes=3),
+            lambda: metrics.class_overlap(np.array([0, 3]), np.array([0, 1]), num_classes=3),
             "prediction must be in",
         ),
-        (lambda: semi.class_overlap(np.array([0, 1]), np.array([0, 3]), num_classes=3), "labels must be in"),
         (
-            lambda: semi.dice_score(np.array([[0.3, 1.0]]), np.ones((1, 2))),
+            lambda: metrics.class_overlap(np.array([0, 1]), np.array([0, 3]), num_classes=3),
+            "labels must be in",
+        ),
+        (
+            lambda: metrics.dice_score(np.array([[0.3, 1.0]]), np.ones((1, 2))),
             "prediction must be bool or hold 0 and 1",
         ),
         (lambda: semi.dice_loss(3 * np.ones((1, 2)), np.ones((1, 2))), "probs must be probabilities"),
@@ -95,7 +99,7 @@ def spoiled(x, *at):
             r"labels must be in \[0, 3\), or negative",
         ),
         (
-            lambda: semi.localization_success(np.ones(2), threshold=50),
+            lambda: metrics.localization_success(np.ones(2), threshold=50),
             r"threshold must be in \[0, 1\], got 50",
         ),
         (
@@ -122,20 +126,20 @@ def test_refused_in_one_line(call, message):
 
 
 def test_behind_a_mask_none_of_it_is_seen():
-    assert semi.match_detections(
+    assert metrics.match_detections(
         spoiled(np.ones((2, 2)), 0, 1), np.array([0.9, 0.5]), allowed=[[1, 0], [1, 1]]
     ).tolist() == [0, 1]
     assert semi.points_in_boxes([[NAN, 0.0]], BOXES, where=[False]).tolist() == [[False, False]]
     levels = semi.box_levels(spoiled(np.ones((2, 3)), 1, 2), np.array([0, 7]), LIMITS, where=[True, False])
     assert levels.tolist() == [2, -1]
-    overlap = semi.class_overlap([0, 9], [0, 9], num_classes=3, where=[True, False])
+    overlap = metrics.class_overlap([0, 9], [0, 9], num_classes=3, where=[True, False])
     assert overlap.iou.tolist() == [1, 0, 0]
     loss = semi.prototype_cross_entropy(np.ones((2, 2)), np.array([0, 99]), np.eye(2), where=[True, False])
     assert loss[1] == 0
 
 
 def test_255_and_negative_labels_are_no_labels():
-    overlap = semi.class_overlap([0, 1, 1], [0, 255, -1], num_classes=3)
+    overlap = metrics.class_overlap([0, 1, 1], [0, 255, -1], num_classes=3)
     assert overlap.iou.tolist() == [1, 0, 0]
     assert semi.classes_in_labels([[1, 255, -1]], num_classes=3).tolist() == [[False, True, False]]
     assert semi.prototype_cross_entropy(np.ones((2, 2)), [255, -1], np.eye(2)).tolist() == [0, 0]
@@ -143,11 +147,11 @@ def test_255_and_negative_labels_are_no_labels():
 
 def test_a_nan_among_overlaps_makes_the_metric_nan():
     overlap = np.array([0.2, NAN, 0.9], np.float32)
-    for metric in (semi.localization_success, semi.localization_auc):
+    for metric in (metrics.localization_success, metrics.localization_auc):
         assert np.isnan(metric(overlap))
         assert np.isfinite(metric(overlap, where=[1, 0, 1]))
     for maps, truth in ((spoiled(MAPS, 1, 0, 0), MAPS), (MAPS, spoiled(MAPS, 1, 0, 0))):
-        assert np.isnan(semi.consensus_iou(maps, truth)).tolist() == [False, True]
+        assert np.isnan(metrics.consensus_iou(maps, truth)).tolist() == [False, True]
 
 
 def test_a_nan_in_a_teachers_map_is_no_consensus():
@@ -169,9 +173,9 @@ def test_a_nan_in_a_box_is_a_nan_in_its_overlaps():
 
 
 def test_a_nan_score_makes_the_precision_of_its_class_nan():
-    assert np.isnan(semi.average_precision(np.array([0.9, NAN]), [1, 0], 2))
-    assert semi.average_precision(np.array([0.9, NAN]), [1, 0], 2, where=[1, 0]) == 0.5
-    found = lambda iou, scores: semi.mean_average_precision(
+    assert np.isnan(metrics.average_precision(np.array([0.9, NAN]), [1, 0], 2))
+    assert metrics.average_precision(np.array([0.9, NAN]), [1, 0], 2, where=[1, 0]) == 0.5
+    found = lambda iou, scores: metrics.mean_average_precision(
         iou, scores, np.array([[0, 1]]), np.array([[0, 1]]), num_classes=2
     )
     iou = np.array([[[0.9, 0.0], [0.0, 0.9]]], np.float32)

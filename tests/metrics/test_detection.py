@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlab import metrics
 from jaxlab import semi_supervised as ss
 
-match = jax.jit(ss.match_detections, static_argnames="threshold")
-precision = jax.jit(ss.average_precision)
-mean_precision = jax.jit(ss.mean_average_precision, static_argnames=("num_classes", "threshold"))
+match = jax.jit(metrics.match_detections, static_argnames="threshold")
+precision = jax.jit(metrics.average_precision)
+mean_precision = jax.jit(metrics.mean_average_precision, static_argnames=("num_classes", "threshold"))
 
 
 def test_matching_by_hand():

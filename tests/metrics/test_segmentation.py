@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import semi_supervised as ss
+from jaxlab import metrics
 
 # Class 0: 2 both, 3 either; class 1: 1 both, 3 either; class 2: predicted once, never true; class 3: nowhere.
 PREDICTION = jnp.array([[0, 0, 1], [1, 2, 0]])
@@ -13,29 +13,31 @@ LABELS = jnp.array([[0, 0, 1], [0, 1, -1]])
 
 
 def test_class_overlap_by_hand():
-    overlap = ss.class_overlap(PREDICTION, LABELS, num_classes=4)
+    overlap = metrics.class_overlap(PREDICTION, LABELS, num_classes=4)
     np.testing.assert_allclose(overlap.iou, [2 / 3, 1 / 3, 0, 0], rtol=1e-6)
     np.testing.assert_allclose(overlap.recall, [2 / 3, 1 / 2, 0, 0], rtol=1e-6)
     np.testing.assert_array_equal(overlap.occurs, [True, True, True, False])
-    np.testing.assert_allclose(ss.mean_overlap(overlap), (2 / 3 + 1 / 3) / 3, rtol=1e-6)
+    np.testing.assert_allclose(metrics.mean_overlap(overlap), (2 / 3 + 1 / 3) / 3, rtol=1e-6)
 
 
 def test_a_mask_drops_pixels_and_nothing_scores_nothing():
     where = jnp.array([[1, 1, 1], [0, 0, 0]])
-    kept = ss.class_overlap(PREDICTION[:1], LABELS[:1], num_classes=4)
+    kept = metrics.class_overlap(PREDICTION[:1], LABELS[:1], num_classes=4)
     jax.tree.map(
-        np.testing.assert_array_equal, ss.class_overlap(PREDICTION, LABELS, num_classes=4, where=where), kept
+        np.testing.assert_array_equal,
+        metrics.class_overlap(PREDICTION, LABELS, num_classes=4, where=where),
+        kept,
     )
-    empty = ss.class_overlap(PREDICTION, LABELS, num_classes=4, where=False)
+    empty = metrics.class_overlap(PREDICTION, LABELS, num_classes=4, where=False)
     assert not empty.occurs.any()
-    assert ss.mean_overlap(empty) == 0
+    assert metrics.mean_overlap(empty) == 0
 
 
 def test_devices_share_one_overlap():
-    whole = ss.class_overlap(PREDICTION, LABELS, num_classes=4)
-    each = jax.vmap(lambda p, y: ss.class_overlap(p, y, num_classes=4, axis_name="data"), axis_name="data")(
-        PREDICTION, LABELS
-    )
+    whole = metrics.class_overlap(PREDICTION, LABELS, num_classes=4)
+    each = jax.vmap(
+        lambda p, y: metrics.class_overlap(p, y, num_classes=4, axis_name="data"), axis_name="data"
+    )(PREDICTION, LABELS)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.stack([b, b])), each, whole)
 
 
@@ -43,15 +45,15 @@ def test_dice_score_by_hand():
     # 2 * 1 / (2 + 1); nothing in either; nothing in common.
     prediction = jnp.array([[1, 1, 0], [0, 0, 0], [1, 0, 0]])
     target = jnp.array([[1, 0, 0], [0, 0, 0], [0, 0, 1]])
-    np.testing.assert_allclose(ss.dice_score(prediction, target), [2 / 3, 1, 0], rtol=1e-6)
-    masked = ss.dice_score(prediction, target, where=jnp.array([[1, 0, 1]]))
+    np.testing.assert_allclose(metrics.dice_score(prediction, target), [2 / 3, 1, 0], rtol=1e-6)
+    masked = metrics.dice_score(prediction, target, where=jnp.array([[1, 0, 1]]))
     np.testing.assert_allclose(masked, [1, 1, 0], rtol=1e-6)
 
 
 def test_shapes_are_checked():
     for call in (
-        lambda: ss.class_overlap(PREDICTION, LABELS[:1], num_classes=4),
-        lambda: ss.dice_score(PREDICTION, LABELS[:1]),
+        lambda: metrics.class_overlap(PREDICTION, LABELS[:1], num_classes=4),
+        lambda: metrics.dice_score(PREDICTION, LABELS[:1]),
     ):
         with pytest.raises(ValueError, match="same shape"):
             call()

@@ -2,40 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxlab.core import as_float, masked_mean
-from jaxlab.core.check import InputError, check_fraction, full_mask
-from jaxlab.semi_supervised._sounding_maps import check_maps
-
-
-def min_max_normalize(maps: jax.Array) -> jax.Array:
-    """Every map stretched to [0, 1], as maps without a natural scale are before they are cut at a threshold.
-
-        (P - min P) / (max P - min P)
-
-    Args:
-      maps: `[..., H, W]`, any finite values.
-
-    Returns:
-      `[..., H, W]` float32 (float64 for float64 maps) in [0, 1]; a constant map becomes 0.
-
-    Raises:
-      ValueError: if there are fewer than two axes.
-
-    Reference:
-      Mo, Morgado, Localizing Visual Sounds the Easy Way, 2022, the authors' evaluation.
-
-    >>> min_max_normalize(jnp.array([[1.0, 3.0], [2.0, 1.0]])).tolist()
-    [[0.0, 1.0], [0.5, 0.0]]
-    """
-    if np.ndim(maps) < 2:
-        raise InputError(f"maps {np.shape(maps)} must be [..., H, W]")
-    maps = as_float(maps)
-    low = jnp.min(maps, axis=(-2, -1), keepdims=True, initial=jnp.inf)
-    spread = jnp.max(maps, axis=(-2, -1), keepdims=True, initial=-jnp.inf) - low
-    flat = spread <= 1e-20  # the inverse of less would overflow in a gradient
-    return jnp.where(flat, 0.0, (maps - low) / jnp.where(flat, 1.0, spread))
+from jaxlab.core.check import InputError, check_fraction, check_same_shape, full_mask
 
 
 def consensus_iou(maps: jax.Array, truth: jax.Array, *, threshold: float | jax.Array = 0.5) -> jax.Array:
@@ -66,7 +35,7 @@ def consensus_iou(maps: jax.Array, truth: jax.Array, *, threshold: float | jax.A
     >>> consensus_iou(jnp.array([[[0.9, 0.8, 0.1]]]), jnp.array([[[1.0, 0.0, 0.0]]])).item()
     0.5
     """
-    check_maps("maps", maps, "truth", truth)
+    check_same_shape("[B, H, W]", maps=maps, truth=truth)
     maps, truth = (jax.lax.stop_gradient(as_float(x)) for x in (maps, truth))
     threshold = jnp.asarray(threshold, maps.dtype)
     if threshold.shape not in ((), maps.shape[:1]):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
-from jaxlab.ranking import mrr, ndcg_at_k, relative_examination_error
+from jaxlab.metrics import mrr, ndcg_at_k
 
 SCORES = jax.random.normal(jax.random.key(0), (8, 6))
 GRADES = jax.random.randint(jax.random.key(1), (8, 6), 0, 5)
@@ -37,11 +37,11 @@ def test_equal_scores_keep_the_order_of_the_documents():
 
 @pytest.mark.parametrize("metric", [ndcg_at_k, mrr])
 def test_metrics_ignore_what_does_not_exist(metric):
-    where = jnp.array([1, 1, 0, 1, 0, 1])
+    where = jnp.array([[1, 1, 0, 1, 0, 1]])
     kept = jnp.array([0, 1, 3, 5])
     got = metric(jnp.where(where, SCORES, jnp.nan), jnp.where(where, GRADES, 4), k=2, where=where)
     np.testing.assert_allclose(got, metric(SCORES[:, kept], GRADES[:, kept], k=2), rtol=1e-6)
-    assert not metric(SCORES, GRADES, where=jnp.zeros(6)).any()
+    assert not metric(SCORES, GRADES, where=jnp.zeros((1, 6))).any()
     assert np.isnan(metric(SCORES.at[0, 0].set(jnp.nan), GRADES)).tolist() == [True] + [False] * 7
 
 
@@ -51,24 +51,12 @@ def test_metrics_depend_on_the_order_alone_and_have_no_gradient(metric):
     assert not jax.grad(lambda s: metric(s, GRADES).sum())(SCORES).any()
 
 
-def test_examination_error_by_hand_and_its_scale_is_free():
-    truth = jnp.array([0.8, 0.4, 0.1])
-    assert relative_examination_error(jnp.log(truth) + 5, truth).item() < 1e-6
-    # An estimate of 0.8, 0.2, 0.1: log 2 too little at the second, 0 at the third.
-    got = relative_examination_error(jnp.log(jnp.array([0.8, 0.2, 0.1])), truth)
-    np.testing.assert_allclose(got, np.log(2) / 2, rtol=1e-5)
-    got = relative_examination_error(jnp.log(jnp.array([0.8, 0.2, 0.1])), truth, where=jnp.array([1, 1, 0]))
-    np.testing.assert_allclose(got, np.log(2), rtol=1e-5)
-    assert relative_examination_error(jnp.zeros(1), jnp.ones(1)) == 0
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: ndcg_at_k(SCORES, GRADES[:2]), r"scores \(8, 6\) and labels \(2, 6\)"),
         (lambda: ndcg_at_k(SCORES, GRADES, k=0), "k is 0: it must be at least 1"),
         (lambda: mrr(jnp.float32(0), jnp.float32(0)), r"must have the same shape \[..., L\]"),
-        (lambda: relative_examination_error(jnp.zeros(3), jnp.ones(2)), r"propensity_logits \(3,\)"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_line(call, message):

@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core import as_float, masked_mean
-from jaxlab.core.check import InputError
-from jaxlab.ranking._contracts import check_lists, list_mask
+from jaxlab.core import as_float
+from jaxlab.core.check import InputError, check_same_shape, full_mask
 
 
 def ndcg_at_k(
@@ -75,49 +74,13 @@ def mrr(
     return _with_nans(jnp.max(jnp.where(hit, 1 / rank, 0.0), axis=-1, initial=0.0), scores + labels)
 
 
-def relative_examination_error(
-    propensity_logits: jax.Array, examination: jax.Array, *, where: jax.Array | None = None
-) -> jax.Array:
-    """How far an estimated examination curve is from the true one, both relative to the first position.
-
-    Examination is known from clicks up to scale only. The logarithm makes twice too much and half too little the same
-    error, and a position that is seldom seen as important as the first.
-
-        mean over i > 1 of |(g_i - g_1) - (log E_i - log E_1)|
-
-    Args:
-      propensity_logits: `[..., L]`; the logarithms of a curve serve as well.
-      examination: `[..., L]`, above 0.
-      where: bool or {0, 1}, broadcastable to `[..., L]`, the positions that exist; the first must. None means all.
-
-    Returns:
-      `[...]` float32 (float64 for float64 logits), in nats; 0 for a list of one.
-
-    Raises:
-      ValueError: if shapes do not agree.
-
-    Reference: the log-ratio form of the relative error of propensities in Ai et al., Unbiased Learning to Rank with
-      Unbiased Propensity Estimation, SIGIR 2018.
-
-    >>> truth = jnp.array([0.8, 0.4, 0.2])
-    >>> round(relative_examination_error(jnp.zeros(3), truth).item(), 4)  # (log 2 + log 4) / 2
-    1.0397
-    """
-    check_lists(propensity_logits, examination, "propensity_logits", "examination")
-    valid = list_mask(where, np.shape(examination))[..., 1:]
-    guess, truth = as_float(propensity_logits), as_float(examination)
-    truth = jnp.log(jnp.maximum(truth, jnp.finfo(truth.dtype).tiny))
-    gap = (guess[..., 1:] - guess[..., :1]) - (truth[..., 1:] - truth[..., :1])
-    return jax.lax.stop_gradient(masked_mean(jnp.abs(gap), where=valid, axis=-1))
-
-
 def _prepared(
     scores: jax.Array, labels: jax.Array, k: int | None, where: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    check_lists(scores, labels, "scores", "labels")
+    check_same_shape("[..., L]", scores=scores, labels=labels)
     if k is not None and k < 1:
         raise InputError(f"k is {k}: it must be at least 1, or None for all")
-    valid = list_mask(where, np.shape(scores))
+    valid = full_mask(where, np.shape(scores), "scores")
     floats = (jnp.where(valid, jax.lax.stop_gradient(as_float(x)), 0.0) for x in (scores, labels))
     return valid, *floats
 
