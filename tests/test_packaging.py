@@ -95,3 +95,13 @@ def test_the_wheel_is_the_library_and_works_alone(tmp_path):
 @pytest.mark.parametrize("name", ["numpy", "optax", "orbax-checkpoint", "pytest", "scikit-learn", "tqdm"])
 def test_what_ci_ran_with_is_pinned(name):
     assert re.search(rf"^{name}==", (ROOT / "constraints.txt").read_text(), re.MULTILINE | re.IGNORECASE)
+
+
+def test_a_room_loads_when_it_is_named():
+    """In a process of its own: `import jaxlab` brings no JAX, and the rooms come without an import of their own."""
+    code = (
+        "import sys, jaxlab; assert 'jax' not in sys.modules and 'distillation' in dir(jaxlab); "
+        "print(jaxlab.distillation.kd_loss.__name__, hasattr(jaxlab, 'distilation'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["kd_loss", "False"]
