@@ -14,11 +14,12 @@ from typing import IO, Any
 import jax
 import numpy as np
 
+from jaxlab.core import InputError
 from jaxlab.training.code import changed, pack, unpack
 from jaxlab.training.metrics import write_atomically
 
 
-class WorkdirError(Exception):
+class WorkdirError(InputError):
     """A folder that cannot be used; the message is one line that says why and what to do."""
 
 
@@ -111,7 +112,7 @@ class Workdir:
             return
         try:
             lock = self._lock(fresh)
-        except WorkdirError:
+        except Exception:
             _all_agree(False, self.path)
             raise
         with lock:
@@ -132,7 +133,7 @@ class Workdir:
             raise WorkdirError(
                 f"another run is using {self.path}: wait for it or give another --workdir"
             ) from None
-        except WorkdirError:
+        except Exception:
             lock.close()
             raise
         return lock

@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments._config import BadInput, load
+from experiments._config import load
+from jaxlab.core import InputError
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -77,6 +78,6 @@ def test_two_flags_and_the_rest_stays(given):
     ],
 )
 def test_what_does_not_fit_is_one_line(given, flag, message):
-    with pytest.raises(BadInput, match=message) as info:
+    with pytest.raises(InputError, match=message) as info:
         given(flag)
     assert "\n" not in str(info.value)
