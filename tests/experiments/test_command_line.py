@@ -49,7 +49,8 @@ MISTAKES = {
     "negative seed": ([CONFIG, "--config.first_seed=-1"], "seed -1 is out of range"),
     "unknown variant": (
         ["--config=configs/distillation/pld.py:smok"],
-        "error: configs/distillation/pld.py has no variant 'smok'; known: smoke, tune, long, fashion, fashion_tune, paper\n",
+        "error: configs/distillation/pld.py has no variant 'smok'; known: smoke, tune, long, fashion, "
+        "fashion_tune, paper\n",
     ),
     "missing file": (["--config=configs/distillation/pdl.py"], "did you mean configs/distillation/pld.py"),
     "no config": ([], "--config=configs/<family>/<paper>.py is missing"),

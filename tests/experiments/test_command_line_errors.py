@@ -116,7 +116,9 @@ def test_a_check_of_the_library_in_a_loss_is_one_line_and_a_traceback_on_request
     assert "\njaxlab.core.InputError: temperature must be positive, got -1.0\n" in error
     assert error.endswith(f"\n{line}")
     assert "return entropy(params, temperature=-1.0).sum()" in error
-    assert ended("--traceback", "--nonsense")[2].splitlines()[-1] == "error: unknown argument '--nonsense'"
+    assert ended("--traceback", "--publsh")[2].splitlines()[-1] == (
+        "error: unknown argument '--publsh'; did you mean --publish?"
+    )
 
 
 def test_a_loss_without_metrics_says_what_to_write(ended):
