@@ -149,7 +149,7 @@ def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
             qk_norm=kind == "qwen3",
             tied=_NAMES.top["output"] not in file.tensors,
         )
-    except ValueError as error:
+    except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 

@@ -69,7 +69,7 @@ class Workdir:
           WorkdirError: it differs in what it computes, and `accept` is False.
         """
         archives = sorted(self.path.glob("code-[0-9]*.zip"))
-        versions = [unpack(path.read_bytes()) for path in archives]
+        versions = [_unpacked(path) for path in archives]
         differing = changed(versions[-1], now) if versions else []
         if differing and not accept:
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
@@ -163,6 +163,13 @@ class Workdir:
             raise WorkdirError(
                 f"{self.path} holds a run of another config ({changes}): give another --workdir, or --fresh"
             )
+
+
+def _unpacked(path: pathlib.Path) -> dict[str, str]:
+    try:
+        return unpack(path.read_bytes())
+    except InputError as error:
+        raise WorkdirError(f"{path} is damaged ({error}): start over with --fresh") from error
 
 
 def _all_agree(fine: bool, path: pathlib.Path) -> None:
