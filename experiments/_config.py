@@ -121,7 +121,7 @@ def _check_override(flag: str, base: ConfigDict) -> None:
             number = {"int": int, "float": float}[wanted](value)
         except ValueError:
             number = math.nan
-        if math.isnan(number):
+        if not math.isfinite(number):
             raise InputError(f"config.{name} is {value!r}: it must be {KINDS[wanted]}")
 
 

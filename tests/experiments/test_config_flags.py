@@ -78,6 +78,7 @@ def test_two_flags_and_the_rest_stays(given):
             r"config.claims is 'foo': claims are written in the config's file; --config.claims=\(\) leaves",
         ),
         ("claims={}", "config.claims is '{}': claims are written"),
+        ("rate=inf", "config.rate is 'inf': it must be a number"),
         ("rate=nan", "config.rate is 'nan': it must be a number"),
         ("steps=2.0", "config.steps is '2.0': it must be a whole number"),
     ],
