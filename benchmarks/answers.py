@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from jaxlab.core import InputError, MissingPackage
 from jaxlab.language.tasks import math_answer_matches
 from tests.language.tasks.answers import PAIRS
 from tests.language.tasks.answers_later import LATER, LIMITS
@@ -22,7 +23,9 @@ def ours(prediction: str, reference: str) -> bool | None:
     """The library's; None where it refuses the reference."""
     try:
         return math_answer_matches(prediction, reference)
-    except ValueError:
+    except MissingPackage:
+        raise
+    except InputError:
         return None
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from jaxlab.core import InputError
 from jaxlab.training import Plan
 from jaxlab.training.mesh import seed_devices
 from jaxlab.training.workdir import suggest
@@ -23,10 +24,6 @@ KINDS = {
     "str": "text",
     "tuple": "a list a,b,c",
 }
-
-
-class BadInput(Exception):
-    """Something the user gave is wrong; the message is one line."""
 
 
 class Loaded(NamedTuple):
@@ -42,7 +39,7 @@ def load(where: str, overrides: Sequence[str] = ()) -> Loaded:
     """Load `path.py[:variant]` and apply flags `--config.key=value`.
 
     Raises:
-      BadInput: no such file or variant, a key that the config lacks, a value of the wrong type.
+      InputError: no such file or variant, a key that the config lacks, a value of the wrong type.
     """
     path, _, variant = where.partition(":")
     module = load_module(path)
@@ -60,15 +57,15 @@ def load_module(path: str) -> types.ModuleType:
         near = suggest(
             path, [str(p) for p in sorted(pathlib.Path("configs").glob("*/*.py")) if p.name[0] != "_"]
         )
-        raise BadInput(f"no config file {path}{near}")
+        raise InputError(f"no config file {path}{near}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from None
+    except SyntaxError as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
     if not hasattr(module, "get_config"):
-        raise BadInput(f"{path} has no get_config(variant)")
+        raise InputError(f"{path} has no get_config(variant)")
     return module
 
 
@@ -81,7 +78,7 @@ def name_of(path: str) -> str:
 def plan_of(config: ConfigDict) -> Plan:
     """The engine's part of a config; `mesh.seed = 0` stands for as many devices as divide the seeds."""
     if config.seeds < 1:
-        raise BadInput(f"config.seeds is {config.seeds}: at least 1 seed is needed")
+        raise InputError(f"config.seeds is {config.seeds}: at least 1 seed is needed")
     mesh = config.mesh.to_dict()
     if mesh["seed"] == 0:
         mesh["seed"] = seed_devices(config.seeds, others=max(mesh["data"] * mesh["model"], 1))
@@ -105,30 +102,27 @@ def keys_of(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
 
 
 def _get(module: types.ModuleType, path: str, variant: str) -> ConfigDict:
-    try:
-        return module.get_config(variant or None)
-    except (ValueError, KeyError) as error:
-        known = getattr(module, "VARIANTS", ())
-        if variant and variant not in known:
-            raise BadInput(f"{path} has no variant {variant!r}{suggest(variant, list(known))}") from None
-        raise BadInput(f"{path}: {error}") from None
+    known = getattr(module, "VARIANTS", None)
+    if variant and known is not None and variant not in known:
+        raise InputError(f"{path} has no variant {variant!r}; known: {', '.join(known) or 'none'}")
+    return module.get_config(variant or None)
 
 
 def _check_override(flag: str, base: ConfigDict) -> None:
     name, equals, value = flag.removeprefix("--config.").partition("=")
     if not equals:
-        raise BadInput(f"{flag} has no value: write --config.{name}=VALUE")
+        raise InputError(f"{flag} has no value: write --config.{name}=VALUE")
     known = keys_of(base)
     if name not in known:
-        raise BadInput(f"the config has no key {name!r}{suggest(name, list(known))}")
+        raise InputError(f"the config has no key {name!r}{suggest(name, list(known))}")
     wanted = type(known[name]).__name__
     if wanted in ("int", "float"):
         try:
             number = {"int": int, "float": float}[wanted](value)
         except ValueError:
             number = math.nan
-        if math.isnan(number):
-            raise BadInput(f"config.{name} is {value!r}: it must be {KINDS[wanted]}")
+        if not math.isfinite(number):
+            raise InputError(f"config.{name} is {value!r}: it must be {KINDS[wanted]}")
 
 
 def _apply(base: ConfigDict, overrides: Sequence[str]) -> None:
@@ -144,12 +138,16 @@ def _apply(base: ConfigDict, overrides: Sequence[str]) -> None:
             values(argv)
         except (flags.Error, TypeError, ValueError):
             wanted = KINDS.get(type(before).__name__, "of the type it has")
-            raise BadInput(f"config.{name} is {value!r}: it must be {wanted}") from None
+            raise InputError(f"config.{name} is {value!r}: it must be {wanted}") from None
 
 
 def _tuple(name: str, text: str, before: tuple[Any, ...]) -> tuple[Any, ...]:
     """A list as it is typed, `a,b` or `(1, 2)` or `["a", "b"]`, of entries like those that it replaces."""
     kinds = {type(entry) for entry in before}
+    if name == "claims" and text.strip() not in ("", "()"):
+        raise InputError(
+            f"config.claims is {text!r}: claims are written in the config's file; --config.claims=() leaves them out"
+        )
     try:
         found = ast.literal_eval(text) if text.strip() else ()
         entries = tuple(found) if isinstance(found, tuple | list) else (found,)
@@ -164,5 +162,5 @@ def _tuple(name: str, text: str, before: tuple[Any, ...]) -> tuple[Any, ...]:
     if entries is None or (kinds and not {type(entry) for entry in entries} <= kinds | {type(None)}):
         named = {int: "whole numbers", float: "numbers", bool: "True or False", str: "words", tuple: "lists"}
         of = " or ".join(sorted(named.get(kind, kind.__name__) for kind in kinds))
-        raise BadInput(f"config.{name} is {text!r}: it must be {KINDS['tuple']} of {of}")
+        raise InputError(f"config.{name} is {text!r}: it must be {KINDS['tuple']} of {of}")
     return entries

@@ -1,7 +1,8 @@
 """Run a comparison from its config: `python -m experiments.run --config=configs/distillation/pld.py`.
 
-Exit status: 0 done; 1 the disk or the machine failed; 2 something given is wrong; 3 done, but an arm diverged;
-75 asked to stop (SIGTERM, Ctrl-C): saved, and the same command with the same --workdir goes on.
+Exit status: 0 done; 1 code raised, as the traceback says; 2 something given is wrong or missing; 3 done, but an arm
+diverged; 74 the disk or a download failed; 75 asked to stop (SIGTERM, Ctrl-C): saved, and the same command with the
+same --workdir goes on.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import pathlib
 import shlex
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,8 +21,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from experiments._config import BadInput, Loaded, load, load_module, name_of, plan_of
+from experiments._config import Loaded, load, load_module, name_of, plan_of
 from jaxlab import training
+from jaxlab.core import InputError, MachineError
 from jaxlab.training import Experiment, Plan, Workdir, preemption, report
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.dry_run import dry_run
@@ -29,28 +32,30 @@ from jaxlab.training.metrics import read_rows
 from jaxlab.training.provenance import commit
 from jaxlab.training.publish import load_results, publish
 from jaxlab.training.run import PreemptedRun
-from jaxlab.training.workdir import WorkdirError
 
 RUNS = pathlib.Path("runs")
 RESULTS = pathlib.Path("results")
+WRONG_INPUT, DIVERGED, MACHINE_FAILED = 2, 3, 74  # 74 and 75 are EX_IOERR and EX_TEMPFAIL of sysexits.h
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, do what it says, return the exit status."""
+    """Parse the command line, do what it says, return the exit status.
+
+    What the library says of input or machine is one line. All else that is raised goes through, so that Python shows
+    where it comes from and exits with 1.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         args, overrides = _parse(argv)
         if args.list:
-            print(listing())
+            _print(listing())
             return 0
         return _start(args, overrides, argv)
-    except (BadInput, WorkdirError) as error:
-        return _fail(str(error), 2)
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        return _fail(f"{error}; earlier checkpoints are intact, and the same command goes on from them", 1)
+    except (InputError, MachineError) as error:
+        if "--traceback" in argv:
+            traceback.print_exception(error)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return MACHINE_FAILED if isinstance(error, MachineError) else WRONG_INPUT
 
 
 def listing() -> str:
@@ -101,23 +106,24 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         action="store_true",
         help="allow fetching the data sets that the config names (checksummed)",
     )
+    add("--traceback", action="store_true", help="show where in the code an error line comes from")
     args, rest = parser.parse_known_args(argv)
     overrides = [flag for flag in rest if flag.startswith("--config.")]
     unknown = [flag for flag in rest if flag not in overrides]
     if unknown:
         flags = [option for action in parser._actions for option in action.option_strings]
         name = unknown[0].partition("=")[0]
-        raise BadInput(f"unknown argument {unknown[0]!r}{training.workdir.suggest(name, flags)}")
+        raise InputError(f"unknown argument {unknown[0]!r}{training.workdir.suggest(name, flags)}")
     if not args.list and not args.config:
-        raise BadInput("--config=configs/<family>/<paper>.py is missing; --list shows them all")
+        raise InputError("--config=configs/<family>/<paper>.py is missing; --list shows them all")
     if args.resume and args.fresh:
-        raise BadInput("--resume and --fresh contradict each other")
+        raise InputError("--resume and --fresh contradict each other")
     return args, overrides
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        raise BadInput(message)
+        raise InputError(message)
 
 
 def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> int:
@@ -126,19 +132,13 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
         _refuse_unknown_code(commit())
     enable_compilation_cache()
     warnings.showwarning = _warn
-    try:
-        spread_over_cores()
-        initialize_distributed()
-        plan = plan_of(loaded.config)
-        make_mesh(plan.mesh)
-        tasks = _build(loaded.config, args.download)
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-        raise BadInput(str(error)) from None
+    spread_over_cores()
+    initialize_distributed()
+    plan = plan_of(loaded.config)
+    make_mesh(plan.mesh)
+    tasks = _build(loaded.config, args.download)
     if args.dry_run:
-        try:
-            print(dry_run(tasks, plan))
-        except ValueError as error:
-            raise BadInput(str(error)) from None
+        _print(dry_run(tasks, plan))
         return 0
     described = {
         "config": loaded.name,
@@ -153,14 +153,22 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
 def _refuse_unknown_code(found: str | None) -> None:
     """A published result names the commit that anybody can run again."""
     if found is None:
-        raise BadInput("--publish needs a git checkout: a result names the commit it comes from")
+        raise InputError("--publish needs a git checkout: a result names the commit it comes from")
     if found.endswith("-dirty"):
-        raise BadInput("--publish needs a clean tree: commit what has changed, also new files, and run again")
+        raise InputError(
+            "--publish needs a clean tree: commit what has changed, also new files, and run again"
+        )
 
 
 def _build(config: ConfigDict, download: bool) -> Mapping[str, Experiment]:
-    module = importlib.import_module(f"experiments.{config.experiment}")
-    built = module.build(config, download=download)
+    name = f"experiments.{config.experiment}"
+    try:
+        driver = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):  # the driver is there, and lacks something itself
+            raise
+        raise InputError(f"config.experiment is {config.experiment!r}: there is no module {name}") from None
+    built = driver.build(config, download=download)
     return {"": built} if isinstance(built, Experiment) else built
 
 
@@ -169,16 +177,16 @@ def _choose(args: argparse.Namespace, loaded: Loaded, described: dict[str, Any])
     stem = loaded.name.replace("/", "-") + variant
     if args.workdir:
         if args.resume and not (args.workdir / "config.json").exists():
-            raise BadInput(f"nothing to resume in {args.workdir}: no run there yet")
+            raise InputError(f"nothing to resume in {args.workdir}: no run there yet")
         return args.workdir
     if jax.process_count() > 1:
-        raise BadInput("a run of several processes needs a --workdir that all of them see")
+        raise InputError("a run of several processes needs a --workdir that all of them see")
     if args.resume:
         wanted = Workdir(RUNS, described).identity
         for path in sorted(RUNS.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True):
             if Workdir(path.parent, json.loads(path.read_text())).identity == wanted:
                 return path.parent
-        raise BadInput(f"nothing to resume: no run of this config under {RUNS}/")
+        raise InputError(f"nothing to resume: no run of this config under {RUNS}/")
     return RUNS / f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
@@ -204,18 +212,20 @@ def _run(
             words.append(f"--workdir={workdir.path}")
         say(f"{error}. To go on: python -m experiments.run {shlex.join(words)}")
         return preemption.EXIT_CODE
-    except ValueError as error:
-        raise BadInput(str(error)) from None
+    except MachineError as error:
+        raise MachineError(
+            f"{error}; earlier checkpoints are intact, and the same command goes on from them"
+        ) from error
     if main_process:
         _show(result, workdir)
         if args.publish:
             _publish(result, workdir)
-    return 3 if any("diverged" in arm for arm in result["arms"].values()) else 0
+    return DIVERGED if any("diverged" in arm for arm in result["arms"].values()) else 0
 
 
 def _show(result: dict[str, Any], workdir: Workdir) -> None:
-    print(report.markdown(result))
-    print(f"curves: {workdir.path / 'curves.png'}\nresult: {workdir.result}")
+    _print(report.markdown(result))
+    _print(f"curves: {workdir.path / 'curves.png'}\nresult: {workdir.result}")
 
 
 def _publish(result: dict[str, Any], workdir: Workdir) -> None:
@@ -226,7 +236,7 @@ def _publish(result: dict[str, Any], workdir: Workdir) -> None:
         key: value for key, value in workdir.config.items() if key not in ("claims", "config", "variant")
     }
     publish(target, result, read_rows(workdir.metrics), settings=settings)
-    print(f"published: {target}")
+    _print(f"published: {target}")
 
 
 def _warn(
@@ -235,9 +245,12 @@ def _warn(
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _fail(message: str, status: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return status
+def _print(text: str) -> None:
+    """Print, though the reader may have left, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -41,11 +41,11 @@ METHODS = {
     "pixels": {"method": "untrained", "probe_on": "pixels"},
 }  # fmt: skip
 ARMS = {name: {} for name in METHODS}
-RATES = (3e-3, 1e-2, 3e-2)
+RATES = (1e-2, 3e-2, 0.1)
 ALONE = grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3)})
-PROBES = grid({"probe_decay": (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)})
+PROBES = grid({"probe_decay": (0.0, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)})
 GRID = {
-    "bt": grid({"learning_rate": RATES, "off_diagonal_weight": (0.0051, 0.05, 0.5)}),
+    "bt": grid({"learning_rate": RATES, "off_diagonal_weight": (0.0015, 0.0051, 0.015)}),
     "lambda0": ALONE, "labels": ALONE, "random": PROBES, "pixels": PROBES,
 }  # fmt: skip
 BAND = {"relation": "equivalent", "sesoi": 0.02}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from experiments._schedule import cosine_decay
 from jaxlab import data, nets
 from jaxlab.core import InputError, cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
@@ -105,9 +106,7 @@ def make_net(spec: ConfigDict, classes: int) -> Any:
 
 def make_optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     """AdamW with cosine decay over `steps`; `spec` is a config or an arm's settings."""
-    if steps < 1:
-        raise InputError(f"steps is {steps}: an arm needs at least 1")
-    schedule = optax.cosine_decay_schedule(spec.learning_rate, steps)
+    schedule = cosine_decay(spec.learning_rate, steps)
     return optax.adamw(schedule, weight_decay=spec.weight_decay)
 
 

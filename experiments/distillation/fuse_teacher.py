@@ -30,6 +30,7 @@ from experiments.distillation._image_tasks import (
 )
 from jaxlab import data, distillation
 from jaxlab.core import InputError, Learner, cross_entropy, masked_mean
+from jaxlab.core.check import check_least
 from jaxlab.training import Arm, Claim, Experiment
 
 # Where alpha comes from: a constant; one number for all; the geometry of each example; the mean of the latter over
@@ -89,6 +90,7 @@ def _held_out(task: ConfigDict, config: ConfigDict, rows: int) -> int:
 
 def _flip(label: jax.Array, classes: int, task: ConfigDict) -> np.ndarray:
     """The labels that the teacher is taught: a part of them another class, any other alike."""
+    check_least("split_seed", task.data.split_seed, 0)
     rng = np.random.default_rng(task.data.split_seed)
     wrong = rng.random(len(label)) < task.flipped
     other = (np.asarray(label) + rng.integers(1, max(classes, 2), len(label))) % classes

@@ -17,7 +17,9 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from experiments._schedule import cosine_decay
 from jaxlab.core import Computed, InputError, Learner, TrainState, computed, cross_entropy, gradient_learner
+from jaxlab.core.check import check_least
 from jaxlab.distillation import hacking_score, power_law_fit, sequence_kl, token_forward_kl
 from jaxlab.language import Decoder, sample
 from jaxlab.training import Arm, Claim, Experiment
@@ -236,6 +238,7 @@ def _prompts(config: ConfigDict) -> dict[str, np.ndarray]:
         raise InputError(
             f"prompts ask for {sum(counts.values())}: {known} tokens of {vocab} make {have} prompts"
         )
+    check_least("split_seed", config.split_seed, 0)
     order = np.random.default_rng(config.split_seed).permutation(have)
     every = np.stack(np.unravel_index(order, (vocab,) * known), axis=1).astype(np.int32)
     parts = np.split(every, np.cumsum(list(counts.values())))
@@ -259,5 +262,5 @@ def _over_training(split: str, history: Mapping[str, np.ndarray]) -> dict[str, A
 
 def _optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     rate = spec.learning_rate
-    schedule = optax.cosine_decay_schedule(rate, steps) if spec.decay else optax.constant_schedule(rate)
+    schedule = cosine_decay(rate, steps) if spec.decay else optax.constant_schedule(rate)
     return optax.adamw(schedule, weight_decay=spec.weight_decay)

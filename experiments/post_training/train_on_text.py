@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from experiments._schedule import cosine_decay
 from experiments.post_training._objectives import advantage_of, check_loss, loss_of
 from experiments.post_training._text_learning import Examples, examples, imitation, text_evaluation, untouched
 from experiments.post_training._text_policies import TextPolicy, text_policy
@@ -107,7 +108,7 @@ def _prepare(policy: TextPolicy, config: ConfigDict) -> dict[str, Arm]:
     spec = config.pretrain
     if not spec.steps:
         return {}
-    schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
+    schedule = cosine_decay(spec.learning_rate, spec.steps)
     learner = imitation(policy, _start(policy), _optimizer(schedule, spec))
     return {"pretrained": Arm(learner, steps=spec.steps, export=lambda state: state.params)}
 

@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from experiments._schedule import cosine_decay
 from experiments.post_training._imitation import demonstrated, sampled_from_teacher
 from experiments.post_training._objectives import advantage_of, check_loss, loss_of
 from experiments.post_training._pretrained import pretrained
 from jaxlab.core import InputError, Learner
+from jaxlab.core.check import check_least
 from jaxlab.language import Decoder, sample, sharding_rules, tasks
 from jaxlab.language.tasks import Problems, Task
 from jaxlab.post_training import PolicyState, avg_at_n, pass_at_k, rlvr_learner
@@ -87,6 +89,7 @@ def _task(spec: ConfigDict) -> Task:
 
 def _problems(task: Task, key: jax.Array, count: int, levels: tuple[int, int]) -> Problems:
     """Problems whose difficulty is uniform over `levels`, both ends included."""
+    check_least("number of problems", count, 1)
     low, high = levels
     difficulty = jax.random.randint(jax.random.fold_in(key, 1), (count,), low, high + 1)
     return task.sample(jax.random.fold_in(key, 0), count, difficulty=difficulty)
@@ -136,7 +139,7 @@ def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> 
     if "weights" in spec:
         return pretrained(model, spec, sharding_rules(stacked=True))
     draw = lambda key, count: _problems(task, key, count, config.task.pretrain)
-    schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
+    schedule = cosine_decay(spec.learning_rate, spec.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     learner = demonstrated(model, task, spec, draw, optimizer)
     evaluate = _evaluate(model, task, config)

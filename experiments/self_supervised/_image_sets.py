@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from jaxlab import data
 from jaxlab.core import InputError
+from jaxlab.core.check import check_least
 from jaxlab.training import PerSeed
 
 
@@ -55,6 +56,7 @@ def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     for number, name in enumerate(("val", "test"), start=1):
         score = PerSeed(make(number, spec[name]))
         splits[name] = {"train": PerSeed(train), "few": PerSeed(few), "score": score}
+    check_least("data.options.size", options["size"], 1)
     return Sets(splits, count, (options["size"], options["size"], 1))
 
 

@@ -99,7 +99,7 @@ def _images(spec: ConfigDict) -> dict[str, data.Images]:
 def _pooled(images: jax.Array, size: int) -> jax.Array:
     """Means of `size` x `size` pixels: smaller images are cheaper."""
     batch, height, width, channels = images.shape
-    if height % size or width % size:
+    if size < 1 or height % size or width % size:
         raise InputError(f"data.pool is {size}: it must divide the {height} x {width} pixels")
     return images.reshape(batch, height // size, size, width // size, size, channels).mean(axis=(2, 4))
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from experiments._schedule import cosine_decay
 from jaxlab import data, metrics, nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, Queue, TrainState, gradient_learner, masked_mean
@@ -113,7 +114,7 @@ def _loss(config: ConfigDict, arm: Any, params: Any, queues: Any, batch: Any, st
 
 def method(config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
     """Both students under one optimizer; an arm's weights say what they learn from."""
-    schedule = optax.cosine_decay_schedule(arm.learning_rate, config.steps)
+    schedule = cosine_decay(arm.learning_rate, config.steps)
     optimizer = optax.radam(schedule, b1=config.momentum, b2=config.scale_decay)
     empty = lambda: ss.class_queues_init(len(CLASSES), config.memory, config.net.channels[config.maps[-1]])
 

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from experiments._schedule import cosine_decay
 from experiments.semi_supervised._classification_tasks import PERTURBATIONS, TASKS, Task
 from experiments.semi_supervised._few_labels_loss import few_labels_loss
 from experiments.semi_supervised._predictions import answers, predictions
@@ -110,9 +111,7 @@ def _learner(task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: A
         return task.init(params_key), {"labelled": labelled, "thresholds": thresholds}
 
     warm_up = round(arm.warm_up * config.steps)
-    optimizer = optax.adamw(
-        optax.cosine_decay_schedule(arm.learning_rate, config.steps), weight_decay=arm.weight_decay
-    )
+    optimizer = optax.adamw(cosine_decay(arm.learning_rate, config.steps), weight_decay=arm.weight_decay)
     return semi.mean_teacher_learner(
         init, few_labels_loss(task, config, arm, warm_up), optimizer, decay=config.ema_decay, warm_up=warm_up
     )

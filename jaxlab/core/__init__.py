@@ -3,8 +3,8 @@
 from jaxlab.core._cross_correlation import cross_correlation, standardize_batch
 from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, reverse_kl, total_variation
 from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
+from jaxlab.core._errors import InputError, MachineError, MissingFile, MissingPackage
 from jaxlab.core._gradient_learner import TrainState, gradient_learner
-from jaxlab.core._input_error import InputError
 from jaxlab.core._learner import Computed, Learner, computed
 from jaxlab.core._mapped import data_devices, split_rows, vary_alike
 from jaxlab.core._master_weights import MasterWeightsState, master_weights
@@ -32,7 +32,10 @@ __all__ = [
     "EmaState",
     "InputError",
     "Learner",
+    "MachineError",
     "MasterWeightsState",
+    "MissingFile",
+    "MissingPackage",
     "PrototypeBank",
     "Queue",
     "TrainState",

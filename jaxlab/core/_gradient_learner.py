@@ -9,6 +9,7 @@ import optax
 
 from jaxlab.core._learner import Batch, Context, Learner, Metrics
 from jaxlab.core._master_weights import master_weights
+from jaxlab.core.check import as_pair, check_loss
 
 
 class TrainState(NamedTuple):
@@ -65,14 +66,15 @@ def gradient_learner(
     optimizer = master_weights(optimizer)
 
     def begin(key: jax.Array, context: Context) -> TrainState:
-        params, memory = init(key, context)
+        wanted = "(params, memory), with nothing to remember (params, None)"
+        params, memory = as_pair("init", init(key, context), wanted)
         return TrainState(params, optimizer.init(params), memory, jnp.int32(0))
 
     def update(
         state: TrainState, batch: Batch, key: jax.Array, context: Context
     ) -> tuple[TrainState, Metrics]:
         memory, fixed = jax.lax.stop_gradient((state.memory, context))
-        (value, (memory, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
+        (value, (memory, metrics)), grads = jax.value_and_grad(_checked(loss), has_aux=True)(
             state.params, memory, batch, state.step, key, fixed
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -83,3 +85,16 @@ def gradient_learner(
         return TrainState(params, opt_state, memory, step), {"loss": value, **metrics}
 
     return Learner(begin, update)
+
+
+def _checked(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss, with one line for what is no (scalar, (memory, metrics))."""
+    wanted = "(scalar, (memory, metrics)), without metrics (scalar, (memory, {}))"
+
+    def checked(*given: Any) -> Any:
+        value, rest = as_pair("loss", loss(*given), wanted)
+        _, metrics = as_pair("loss", rest, wanted, "(scalar, {})")
+        check_loss("loss", value, metrics)
+        return value, rest
+
+    return checked

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlab.core._input_error import InputError
+from jaxlab.core._errors import InputError
 
 _on = os.environ.get("JAXLAB_DEBUG_CHECKS", "0") not in ("", "0")
 

@@ -4,14 +4,14 @@ Shapes, dtypes and Python numbers are checked at no cost under jit. Values are l
 `jaxlab.core._values`: a traced one is taken on trust, unless `debug_checks` is on.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core._input_error import InputError
+from jaxlab.core._errors import InputError
 from jaxlab.core._values import check_values, concrete
 
 _ROUNDING = 1e-2  # by which probabilities in bfloat16 may leave [0, 1]
@@ -238,3 +238,35 @@ def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:
     """A named option is one of those that exist."""
     if value not in allowed:
         raise InputError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+
+
+def called(x: Any) -> str:
+    """What something is, in a few words: an array by its shape, all else by its type."""
+    if hasattr(x, "shape"):
+        return f"an array {tuple(x.shape)}" if x.shape else "a scalar"
+    name, size = type(x).__name__, f" of {len(x)}" if type(x) in (tuple, list) else ""
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{size}"
+
+
+def as_pair(name: str, given: Any, wanted: str, found: str = "{}") -> tuple[Any, Any]:
+    """What the function `name` returned, which must be two things; `found` is what stands around it."""
+    if type(given) not in (tuple, list) or len(given) != 2:
+        raise InputError(f"{name} returns {found.format(called(given))}: it must return {wanted}")
+    return given[0], given[1]
+
+
+def check_loss(name: str, value: Any, metrics: Any) -> None:
+    """What the function `name` gives to be differentiated is one number, with a dict of metrics."""
+    if np.shape(value):
+        raise InputError(
+            f"{name} returns a loss of the shape {np.shape(value)}: it must be a scalar, such as its mean"
+        )
+    check_metrics(name, metrics)
+
+
+def check_metrics(name: str, metrics: Any) -> None:
+    """Metrics are a dict; what is in it the engine looks at."""
+    if not isinstance(metrics, Mapping):
+        raise InputError(
+            f"{name} returns {called(metrics)} for metrics: it must be a dict of scalars by name"
+        )

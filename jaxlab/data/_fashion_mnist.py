@@ -5,7 +5,7 @@ import os
 import pathlib
 import urllib.request
 
-from jaxlab.core.check import InputError
+from jaxlab.core import InputError, MachineError, MissingFile
 from jaxlab.data._idx import read_idx
 from jaxlab.data._images import Images, from_host
 
@@ -40,7 +40,7 @@ def _fetch(url: str, target: pathlib.Path, sha256: str) -> None:
         with urllib.request.urlopen(url, timeout=60) as response:
             raw = response.read()
     except OSError as error:
-        raise OSError(f"could not download {url}: {error}") from error
+        raise MachineError(f"could not download {url}: {error}") from error
     found = hashlib.sha256(raw).hexdigest()
     if found != sha256:
         raise InputError(f"{url} has SHA-256 {found} instead of {sha256}; nothing was saved")
@@ -63,7 +63,7 @@ def _locate(path: str | os.PathLike[str] | None, split: str, download: bool) -> 
     if path is not None:
         files = _find(pathlib.Path(path), split)
         if len(files) < 2:
-            raise FileNotFoundError(f"{path} lacks {_PREFIX[split]}-images-idx3-ubyte.gz or its labels")
+            raise MissingFile(f"{path} lacks {_PREFIX[split]}-images-idx3-ubyte.gz or its labels")
         return files
     for folder in (_cache(), _DEBIAN):
         if len(files := _find(folder, split)) == 2:
@@ -71,7 +71,7 @@ def _locate(path: str | os.PathLike[str] | None, split: str, download: bool) -> 
     if download:
         _download(_cache())
         return _find(_cache(), split)
-    raise FileNotFoundError(
+    raise MissingFile(
         f"Fashion-MNIST not found: pass path=<folder of its four .gz files>, put them into {_cache()}, "
         "install the Debian package dataset-fashion-mnist, or pass download=True (31 MB)"
     )
@@ -96,9 +96,9 @@ def fashion_mnist(
         `Images` with image `[N, 28, 28, 1]` in [0, 1] and label `[N]` in 0 ... 9.
 
     Raises:
-        FileNotFoundError: no files; the message names the four ways to get them.
+        MissingFile: no files; the message names the four ways to get them.
         ValueError: a split of another name, or a file that is truncated, mislabelled or of the wrong length.
-        OSError: the download failed.
+        MachineError: the download failed.
 
     Reference: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
     Algorithms" (2017).
@@ -108,7 +108,7 @@ def fashion_mnist(
     (10000, 28, 28, 1)
     >>> fashion_mnist("no/such/folder")
     Traceback (most recent call last):
-    FileNotFoundError: no/such/folder lacks train-images-idx3-ubyte.gz or its labels
+    jaxlab.core.MissingFile: no/such/folder lacks train-images-idx3-ubyte.gz or its labels
     """
     if split not in _PREFIX:
         raise InputError(f"split must be one of {tuple(_PREFIX)}, got {split!r}")

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from jaxlab.core.check import InputError
+from jaxlab.core import InputError, MissingFile
 from jaxlab.data._images import Images, check_channels_last, from_host
 
 _NAMES = ("train_image", "train_label", "test_image", "test_label")
@@ -25,7 +25,7 @@ def images_from_npz(path: str | os.PathLike) -> dict[str, Images]:
         `{"train": Images, "test": Images}`.
 
     Raises:
-        FileNotFoundError: no such file.
+        MissingFile: no such file.
         ValueError: one line that says which array is missing or does not fit.
 
     Reference: the file format of `numpy.savez`.
@@ -40,7 +40,7 @@ def images_from_npz(path: str | os.PathLike) -> dict[str, Images]:
     """
     file = pathlib.Path(path)
     if not file.is_file():
-        raise FileNotFoundError(f"no image file {file}: give an .npz with {', '.join(_NAMES)}")
+        raise MissingFile(f"no image file {file}: give an .npz with {', '.join(_NAMES)}")
     try:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in _NAMES if name in arrays}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, check_least
 from jaxlab.data._draw import take
 from jaxlab.data._images import Images
 
@@ -51,6 +51,7 @@ def split(
     labels = np.zeros(n, int) if labels is None else np.asarray(labels)
     if labels.shape != (n,):
         raise InputError(f"labels must have shape ({n},), got {labels.shape}")
+    check_least("seed", seed, 0)
     rng = np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[np.zeros(0, int)] for _ in fractions]
     for value in np.unique(labels):

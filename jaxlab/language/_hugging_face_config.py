@@ -68,7 +68,7 @@ def read_config(file: pathlib.Path) -> Decoder:
             qk_norm=kind == "qwen3",
             tied=_boolean(file, config, "tie_word_embeddings"),
         )
-    except ValueError as error:
+    except InputError as error:
         raise InputError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
 from jaxlab.core.check import InputError
@@ -16,13 +17,15 @@ from jaxlab.language._tensor_names import float_dtype
 
 Adapters = Any
 
+_ALL = "all-linear"
+
 
 def init_lora(
     key: jax.Array,
     model: Decoder,
     *,
     rank: int,
-    targets: Sequence[str] = ("q", "v"),
+    targets: Sequence[str] | str = ("q", "v"),
     dtype: Any = jnp.float32,
 ) -> Adapters:
     """Adapters that change nothing yet: `a` random, `b` zero.
@@ -33,7 +36,7 @@ def init_lora(
       key: randomness.
       model: the shape to adapt.
       rank: columns of `a`, at least 1.
-      targets: which matrices: q, k, v, o, gate, up, down.
+      targets: which matrices: some of q, k, v, o, gate, up, down, or "all-linear", which is all of them.
       dtype: of the adapters.
 
     Returns:
@@ -49,10 +52,9 @@ def init_lora(
     >>> len(adapters), adapters[0]["q"]["a"].shape, adapters[0]["q"]["b"].shape
     (2, (8, 3), (3, 8))
     """
-    if rank < 1:
-        raise InputError(f"rank is {rank}: it must be at least 1")
-    if not targets or len(set(targets)) < len(targets) or not set(targets) <= set(PROJECTIONS):
-        raise InputError(f"targets are {tuple(targets)}: name some of {', '.join(PROJECTIONS)}, each once")
+    if not isinstance(rank, int | np.integer) or rank < 1:
+        raise InputError(f"rank is {rank}: it must be a whole number, at least 1")
+    targets = _named(targets)
     dtype = float_dtype(dtype)
 
     def draw(key: jax.Array, shape: tuple[int, int]) -> dict[str, jax.Array]:
@@ -66,6 +68,18 @@ def init_lora(
         {name: draw(keys[i, j], shape[name]) for j, name in enumerate(targets)}
         for i, shape in enumerate(shapes)
     )
+
+
+def _named(targets: Sequence[str] | str) -> tuple[str, ...]:
+    """The matrices that `targets` stand for; what a command line splits into words is a list of one."""
+    if targets == _ALL or tuple(targets) == (_ALL,):
+        return tuple(PROJECTIONS)
+    known = not isinstance(targets, str) and set(targets) <= set(PROJECTIONS)
+    if not known or not targets or len(set(targets)) < len(targets):
+        raise InputError(
+            f"targets are {targets!r}: they must be a list of some of {', '.join(PROJECTIONS)}, each once, or {_ALL!r}"
+        )
+    return tuple(targets)
 
 
 def attach_lora(params: Mapping[str, Any], adapters: Adapters, *, alpha: float) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def read_rope(
         return base, None
     try:
         return base, _scaling(where, kind, said, context)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(str(error) if str(file) in str(error) else f"{where}: {error}") from None
 
 

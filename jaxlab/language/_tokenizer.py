@@ -175,7 +175,7 @@ class Tokenizer:
 
         Raises:
           ValueError: no template, one that refuses these messages, or an argument that is not for text.
-          ModuleNotFoundError: the package `jinja2` is not installed.
+          MissingPackage: the package `jinja2` is not installed.
         """
         for name in variables:
             if name in _NOT_OF_TEXT:

@@ -34,7 +34,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     Raises:
       ValueError: a file that is missing or damaged, no id that ends a sequence, another kind of tokenizer, or a key
         that asks for what is not done here.
-      ModuleNotFoundError: the package `tokenizers` is not installed.
+      MissingPackage: the package `tokenizers` is not installed.
 
     Reference: the formats of Hugging Face's tokenizers and of GGUF; what transformers makes of them.
 

@@ -9,7 +9,7 @@ import jax
 
 from jaxlab.core.check import InputError
 from jaxlab.nets._conv import Conv, check_images
-from jaxlab.nets._head import Features, classify
+from jaxlab.nets._head import Features, check_sizes, classify
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -62,6 +62,7 @@ class ConvNet(nn.Module, kw_only=True):
     @nn.compact
     def __call__(self, x: jax.Array, return_features: bool = False) -> jax.Array | tuple[jax.Array, Features]:
         check_images(x)
+        check_sizes("channels", self.channels)
         smallest = 2 ** len(self.channels)
         if min(x.shape[1:3]) < smallest:
             raise InputError(f"{len(self.channels)} stages need {smallest}x{smallest} images, got {x.shape}")

@@ -1,13 +1,22 @@
 """What every net ends with: one vector per example, its logits, and the features on request."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
-from jaxlab.core import as_float
+from jaxlab.core import InputError, as_float
 
 Features = tuple[jax.Array, ...]
+
+
+def check_sizes(name: str, sizes: Any) -> None:
+    """One line for widths or counts of layers that are none."""
+    whole = lambda size: isinstance(size, int | np.integer) and size >= 1
+    if not isinstance(sizes, Sequence) or not all(map(whole, sizes)):
+        raise InputError(f"{name} must be a list of whole numbers of at least 1, got {sizes!r}")
 
 
 def classify(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxlab.core import as_float, normalize
 from jaxlab.core.check import InputError
+from jaxlab.nets._head import check_sizes
 
 
 class L2BottleneckHead(nn.Module, kw_only=True):
@@ -54,6 +55,8 @@ class L2BottleneckHead(nn.Module, kw_only=True):
     def __call__(self, x: jax.Array) -> jax.Array:
         if x.ndim != 2:
             raise InputError(f"L2BottleneckHead needs features [B, F], got shape {x.shape}")
+        check_sizes("features", self.features)
+        check_sizes("bottleneck and num_outputs", (self.bottleneck, self.num_outputs))
         x = as_float(x)
         for width in self.features:
             x = nn.gelu(nn.Dense(width, kernel_init=self.kernel_init)(x), approximate=False)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from jaxlab.core.check import InputError
-from jaxlab.nets._head import Features, classify
+from jaxlab.nets._head import Features, check_sizes, classify
 
 
 class Mlp(nn.Module, kw_only=True):
@@ -48,6 +48,7 @@ class Mlp(nn.Module, kw_only=True):
     def __call__(self, x: jax.Array, return_features: bool = False) -> jax.Array | tuple[jax.Array, Features]:
         if x.ndim < 2:
             raise InputError(f"Mlp needs an input [B, ...] of rank two or more, got shape {x.shape}")
+        check_sizes("features", self.features)
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         hidden = [x]
         for width in self.features:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxlab.core.check import InputError
 from jaxlab.nets._conv import Conv, check_images
-from jaxlab.nets._head import Features, classify
+from jaxlab.nets._head import Features, check_sizes, classify
 
 
 class _Norm(nn.Module):
@@ -20,7 +20,7 @@ class _Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        if x.shape[-1] % self.num_groups:
+        if self.num_groups < 1 or x.shape[-1] % self.num_groups:
             raise InputError(f"num_groups={self.num_groups} must divide the channels, got {x.shape[-1]}")
         # E[x^2] - E[x]^2 (flax's default) cancels badly where a map's mean is large beside its spread.
         return nn.GroupNorm(self.num_groups, epsilon=1e-5, dtype=self.dtype, use_fast_variance=False)(x)
@@ -136,7 +136,9 @@ class ResNet(nn.Module, kw_only=True):
         check_images(x)
         if self.shortcut not in ("A", "B"):
             raise InputError(f"shortcut must be 'A' or 'B', got {self.shortcut!r}")
-        if len(self.blocks) != len(self.channels) or min(self.blocks, default=0) < 1:
+        check_sizes("blocks", self.blocks)
+        check_sizes("channels", self.channels)
+        if len(self.blocks) != len(self.channels) or not self.blocks:
             raise InputError(
                 f"blocks and channels must name the same stages, got {self.blocks} and {self.channels}"
             )

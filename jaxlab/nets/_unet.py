@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxlab.core.check import InputError
 from jaxlab.nets._conv import CHECKS, Conv
-from jaxlab.nets._head import Features, classify
+from jaxlab.nets._head import Features, check_sizes, classify
 from jaxlab.nets._resnet import _Norm
 
 
@@ -100,6 +100,7 @@ class UNet(nn.Module, kw_only=True):
         if self.dims not in CHECKS:
             raise InputError(f"dims must be 2 or 3, got {self.dims}")
         CHECKS[self.dims](x)
+        check_sizes("channels", self.channels)
         factor = 2 ** (len(self.channels) - 1)
         if any(n % factor for n in x.shape[1:-1]):
             raise InputError(

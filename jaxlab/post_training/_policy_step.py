@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxlab.core import masked_mean
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, as_pair, check_loss
 from jaxlab.language import Decoder, completion_hidden, output_matrix, sample, token_log_probs
 
 
@@ -142,7 +142,10 @@ def improve(
         rollouts, weight = part
 
         def objective(params: Any) -> tuple[jax.Array, Any]:
-            return loss(score(params, rollouts), rollouts, weight)
+            given = loss(score(params, rollouts), rollouts, weight)
+            value, metrics = as_pair("loss", given, "(scalar, metrics), without metrics (scalar, {})")
+            check_loss("loss", value, metrics)
+            return value, metrics
 
         (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(params)
         updates, opt_state = optimizer.update(grads, opt_state, params)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import Computed, Learner
+from jaxlab.core import Computed, InputError, Learner
+from jaxlab.core.check import called
 from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Export, Stream, Turn
 from jaxlab.training.mesh import Rules
 
@@ -141,6 +142,11 @@ def _made(arm: Arm, experiment: Experiment, settings: Settings) -> Method:
     evaluate, export = arm.evaluate or experiment.evaluate, arm.export
     if isinstance(made, Learner | Computed):
         return Method(made, evaluate, export)
+    if type(made) is not tuple or len(made) != 3:
+        raise InputError(
+            f"an arm's method gives {called(made)}: it must be a Learner, or a function of the settings that gives one "
+            "or (learner, evaluate, export)"
+        )
     learner, own_evaluate, own_export = made
     return Method(learner, own_evaluate or evaluate, own_export or export)
 

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from jaxlab.core import Computed
 from jaxlab.core.check import InputError
 from jaxlab.training._batches import batch_of, check_batches
+from jaxlab.training._contracts import check_state, scalars, updated
 from jaxlab.training._method import Group, Method
 from jaxlab.training._placed import Layout, PlacedData, Split, pad
 from jaxlab.training.experiment import Plan
@@ -322,9 +323,10 @@ class CompiledProgram:
 
         def step(state: Any, index: jax.Array) -> tuple[Any, Any]:
             batch = self._split_rows(batch_of(self.group, train, data_key, index))
-            new, metrics = learner.update(state, batch, jax.random.fold_in(update_key, index), context)
-            _check_state(state, new)
-            return new, {name: _scalar(name, value) for name, value in metrics.items()}
+            key = jax.random.fold_in(update_key, index)
+            new, metrics = updated(learner.update(state, batch, key, context))
+            check_state(state, new)
+            return new, metrics
 
         return jax.lax.scan(step, state, start + jnp.arange(count, dtype=jnp.uint32))
 
@@ -333,13 +335,13 @@ class CompiledProgram:
         key = turn_key(seed, self._salt, step)
         train = split.of_seed(own_data, shared_data)
         new = self.group.turn.fn(state, train, step, key, context)
-        _check_state(state, new)
+        check_state(state, new)
         return new
 
     def _evaluate_one(self, split: Split, state: Any, values: Any, own: Any, shared: Any) -> dict:
         (_, context, own_data), (shared_data, _) = own, shared
-        scores = self._method(values).evaluate(state, split.of_seed(own_data, shared_data), context)
-        return {name: _scalar(name, value) for name, value in scores.items()}
+        evaluate = self._method(values).evaluate
+        return scalars("evaluate", evaluate(state, split.of_seed(own_data, shared_data), context))
 
     def _split_rows(self, batch: Any) -> Any:
         if self.mesh.size == 1:
@@ -399,28 +401,6 @@ def _arrays(tree: Any) -> Any:
     return jax.tree.map(jnp.asarray, tree)
 
 
-def _scalar(name: str, value: Any) -> jax.Array:
-    value = jnp.asarray(value, jnp.float32)
-    if value.shape:
-        raise InputError(f"metric {name!r} has the shape {value.shape}: metrics are scalars")
-    return value
-
-
-def _check_state(state: Any, new: Any) -> None:
-    """An update keeps structure, shapes and dtypes."""
-    describe = lambda tree: {
-        jax.tree_util.keystr(path): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
-    before, after = describe(state), describe(new)
-    for path in sorted(before.keys() | after.keys()):
-        if before.get(path) != after.get(path):
-            raise InputError(
-                f"an update must keep the state's structure, shapes and dtypes: {path or 'the state'} is "
-                f"{before.get(path, 'absent')} before and {after.get(path, 'absent')} after"
-            )
-
-
 class HostProgram:
     """A learner that stays on the host: the same interface, one seed and one step at a time.
 
@@ -470,10 +450,9 @@ class HostProgram:
             rows = []
             for step in range(start, start + count):
                 batch = batch_of(self.group, data, data_key, step)
-                one, metrics = self._method.learner.update(
-                    one, batch, jax.random.fold_in(update_key, step), own
-                )
-                rows.append({name: float(_scalar(name, value)) for name, value in metrics.items()})
+                key = jax.random.fold_in(update_key, step)
+                one, metrics = updated(self._method.learner.update(one, batch, key, own))
+                rows.append({name: float(value) for name, value in metrics.items()})
             states.append(one)
             traces.append(rows)
         trace = {
@@ -494,8 +473,8 @@ class HostProgram:
         rows = []
         for number, one in enumerate(state):
             own, data = self._own(number, context, split)
-            rows.append(self._method.evaluate(one, data, own))
-        return {name: np.asarray([[float(_scalar(name, row[name]))] for row in rows]) for name in rows[0]}
+            rows.append(scalars("evaluate", self._method.evaluate(one, data, own)))
+        return {name: np.asarray([[float(row[name])] for row in rows]) for name in rows[0]}
 
     def export(self, state: list[Any]) -> Any:
         """What a stage leaves, leaves `[S, ...]`."""
@@ -525,13 +504,12 @@ class HostProgram:
         state, reported = self._init(0, context, data["train"]), {}
         if self.group.steps:
             batch = batch_of(self.group, train, data_key, 0)
-            state, reported = self._method.learner.update(
-                state, batch, jax.random.fold_in(update_key, 0), own
-            )
+            key = jax.random.fold_in(update_key, 0)
+            state, reported = updated(self._method.learner.update(state, batch, key, own))
         found = {}
         for name in splits:
             _, split = self._own(0, context, data[name])
-            found[name] = set(self._method.evaluate(state, split, own))
+            found[name] = set(scalars("evaluate", self._method.evaluate(state, split, own)))
         return found | {"train": set(reported)}
 
     def _of_seed(self, context: Any, number: int) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxlab.core.check import InputError
+from jaxlab.core import InputError, MachineError
 from jaxlab.training import _checkpoint_arrays as arrays
 from jaxlab.training import _checkpoint_files as files
 from jaxlab.training._checkpoint_files import Damaged, OtherFormat
@@ -105,7 +105,7 @@ class Checkpoints:
           facts: anything that JSON can hold; NaN and infinities too, and every float comes back exactly.
 
         Raises:
-          OSError: the disk is full or cannot be written, now or when the checkpoint before was written; checkpoints
+          MachineError: the disk is full or cannot be written, now or when the checkpoint before was written; those
             already there are untouched.
         """
         self.close()
@@ -170,7 +170,7 @@ class Checkpoints:
         """Wait for what is being written; more can be saved afterwards.
 
         Raises:
-          OSError: it could not be written.
+          MachineError: it could not be written.
         """
         writing, self._writing = self._writing, None
         if writing:
@@ -209,8 +209,8 @@ class Checkpoints:
                 shutil.rmtree(scratch, ignore_errors=True)
             raise self._failure(step, error) from error
 
-    def _failure(self, step: int, error: OSError) -> OSError:
-        return OSError(
+    def _failure(self, step: int, error: OSError) -> MachineError:
+        return MachineError(
             f"cannot write the checkpoint of step {step} under {self._directory}: {files.line(error)}"
         )
 
@@ -249,7 +249,7 @@ class Checkpoints:
         try:
             found = together(lambda: _read(folder, header, leaves), OSError)
         except OSError as error:
-            raise OSError(f"cannot read the checkpoint {folder}: {files.line(error)}") from error
+            raise MachineError(f"cannot read the checkpoint {folder}: {files.line(error)}") from error
         return Restored(
             jax.tree.unflatten(jax.tree.structure(abstract), found), step, json.loads(header["facts"])
         )

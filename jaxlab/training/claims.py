@@ -102,8 +102,8 @@ class Claim:
         if self.share and (self.floor is None or self.ceiling is None):
             raise self._wrong(f"sesoi is {self.sesoi!r}: a share needs a floor and a ceiling")
 
-    def _wrong(self, what: str) -> ValueError:
-        return ValueError(f"claim {self.text!r}: {what}")
+    def _wrong(self, what: str) -> InputError:
+        return InputError(f"claim {self.text!r}: {what}")
 
     @property
     def sides(self) -> tuple[Term, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxlab.core.check import InputError
 from jaxlab.metrics import performance_profile, stratified_bootstrap, t_interval
+from jaxlab.training._disk import writing
 from jaxlab.training.metrics import Row, series
 
 _COLUMNS = 4
@@ -70,7 +71,8 @@ def plot(
         _forest(_axes(figure, 0.0, below, width, tall, left=max(_LEFT, label)), forest, metric)
         below += tall
     figure.suptitle(title, y=1 - 0.08 / height)
-    canvas.print_png(path)
+    with writing(path):
+        canvas.print_png(path)
 
 
 def plot_rows(rows: Sequence[Row], metrics: Sequence[str] = ()) -> Any:
@@ -236,7 +238,8 @@ def plot_map(
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel(condition)
     axes.set_title(title, fontsize=10)
-    figure.savefig(path, dpi=110)
+    with writing(path):
+        figure.savefig(path, dpi=110)
 
 
 def plot_profiles(path: str | pathlib.Path, scores: Mapping[str, np.ndarray], *, metric: str) -> None:
@@ -264,4 +267,5 @@ def plot_profiles(path: str | pathlib.Path, scores: Mapping[str, np.ndarray], *,
     axes.set_xlabel(metric)
     axes.set_ylabel("share of runs above")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=_legend_columns(len(scores)))
-    figure.savefig(path, dpi=110)
+    with writing(path):
+        figure.savefig(path, dpi=110)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxlab.core import Computed, Learner
 from jaxlab.core.check import InputError
+from jaxlab.training._contracts import check_splits
 from jaxlab.training.claims import Claim, check_claims
 from jaxlab.training.mesh import Rules
 
@@ -110,7 +111,7 @@ class Arm:
     static: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int | np.integer) or self.steps < 0:
+        if not _is_whole(self.steps) or self.steps < 0:
             raise InputError(f"steps is {self.steps}: it must be a whole number, at least 0")
         if not isinstance(self.settings, Mapping):
             raise InputError(f"settings is {self.settings!r}: it must be a dict; steps come after it")
@@ -159,8 +160,7 @@ class Experiment:
     examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
 
     def __post_init__(self) -> None:
-        if "train" not in self.data:
-            raise InputError(f"data has the splits {', '.join(self.data)}: one must be called 'train'")
+        check_splits(self.data)
         if self.draw is not None and self.stream is not None:
             raise InputError("an experiment takes draw or stream, at most one of the two")
         for name in self.along or ():
@@ -206,7 +206,7 @@ class Plan:
     """How the engine runs an experiment.
 
     Attributes:
-      seeds: the seeds, any non-negative integers.
+      seeds: the seeds themselves, any non-negative integers; kept as a tuple.
       log_every: steps per compiled chunk, which is also one line of metrics.jsonl.
       eval_every: steps between evaluations; a multiple of `log_every`, which None means.
       checkpoint_every: steps between checkpoints; likewise.
@@ -226,23 +226,41 @@ class Plan:
     settings_by: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.seeds:
-            raise InputError("seeds is 0: at least 1 seed is needed")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise InputError(f"seeds {list(self.seeds)} repeat: every seed must be different")
-        for seed in self.seeds:
-            if not 0 <= seed < 2**32:
-                raise InputError(f"seed {seed} is out of range: seeds go from 0 to 2**32 - 1")
+        self._check_seeds()
         if self.settings_by is None:
             object.__setattr__(self, "settings_by", self.seeds_by)
         for name in ("seeds_by", "settings_by"):
             if getattr(self, name) not in ("vmap", "map"):
                 raise InputError(f"{name} is {getattr(self, name)!r}: it must be 'vmap' or 'map'")
-        if self.log_every < 1:
-            raise InputError(f"log_every is {self.log_every}: it must be at least 1")
+        if not isinstance(self.mesh, Mapping):
+            raise InputError(f"mesh is {self.mesh!r}: it must be a dict, such as {{'data': 2}}")
+        if not _is_whole(self.log_every) or self.log_every < 1:
+            raise InputError(f"log_every is {self.log_every}: it must be a whole number, at least 1")
         for name in ("eval_every", "checkpoint_every"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, self.log_every)
             value = getattr(self, name)
-            if value < 1 or value % self.log_every:
+            if not _is_whole(value) or value < 1 or value % self.log_every:
                 raise InputError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")
+
+    def _check_seeds(self) -> None:
+        try:
+            seeds = tuple(self.seeds)
+        except TypeError:
+            raise InputError(
+                f"seeds is {self.seeds!r}: it must be the seeds themselves, such as (0, 1) or range(2)"
+            ) from None
+        if not seeds:
+            raise InputError("seeds is empty: at least 1 seed is needed")
+        for seed in seeds:
+            if not _is_whole(seed):
+                raise InputError(f"seed {seed!r} is no whole number")
+            if not 0 <= seed < 2**32:
+                raise InputError(f"seed {seed} is out of range: seeds go from 0 to 2**32 - 1")
+        if len(set(seeds)) != len(seeds):
+            raise InputError(f"seeds {[*map(int, seeds)]} repeat: every seed must be different")
+        object.__setattr__(self, "seeds", tuple(map(int, seeds)))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer)

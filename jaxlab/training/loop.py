@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxlab.core import Computed, Learner
+from jaxlab.core import Computed, Learner, MissingPackage
 from jaxlab.core.check import InputError
+from jaxlab.training._contracts import check_context, check_learner, check_splits
 from jaxlab.training._method import group_of
 from jaxlab.training._placed import PlacedData
 from jaxlab.training._program import make_program
@@ -60,12 +61,12 @@ class Fit(NamedTuple):
         """The rows as a pandas DataFrame, one line per step and seed.
 
         Raises:
-          ImportError: pandas is not installed.
+          MissingPackage: pandas is not installed.
         """
         try:
             import pandas
         except ModuleNotFoundError:
-            raise ImportError("Fit.to_pandas needs pandas: pip install pandas") from None
+            raise MissingPackage("Fit.to_pandas needs pandas: pip install pandas") from None
         lines = []
         for row in self.rows:
             values = {name: value for name, value in row.items() if name != "step"}
@@ -246,6 +247,9 @@ def fit(
       >>> [round(float(x), 3) for x in done.state]
       [3.0, 3.0]
     """
+    check_learner(learner)
+    check_splits(data)
+    check_context(context, len(plan.seeds))
     scored = {} if evaluate is None else {"evaluate": evaluate}
     experiment = Experiment(
         data if evaluate is not None else {"train": data["train"]},

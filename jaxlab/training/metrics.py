@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.core.check import InputError
+from jaxlab.core import MissingPackage
+from jaxlab.training._disk import writing
 
 Row = dict[str, Any]
 
@@ -72,10 +73,11 @@ class MetricLog:
         row = to_json(row)
         self.rows.append(row)
         if self._path:
-            with self._path.open("a") as file:
+            with writing(self._path), self._path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
         if self._boards:
-            self._boards.write(row)
+            with writing(self._boards.directory):
+                self._boards.write(row)
 
     def of(self, arm: str) -> list[Row]:
         """The rows of one arm, by step."""
@@ -94,9 +96,9 @@ class _Boards:
         try:
             import tensorboardX
         except ModuleNotFoundError:
-            raise InputError("--tensorboard needs tensorboardX: pip install tensorboardX") from None
+            raise MissingPackage("--tensorboard needs tensorboardX: pip install tensorboardX") from None
         self._make = tensorboardX.SummaryWriter
-        self._directory = pathlib.Path(directory)
+        self.directory = pathlib.Path(directory)
         self._writers: dict[str, Any] = {}
 
     def write(self, row: Row) -> None:
@@ -110,7 +112,7 @@ class _Boards:
 
     def _writer(self, run: str) -> Any:
         if run not in self._writers:
-            self._writers[run] = self._make(str(self._directory / run))
+            self._writers[run] = self._make(str(self.directory / run))
         return self._writers[run]
 
     def close(self) -> None:
@@ -122,11 +124,12 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     """Replace a file in one motion: a reader, or a kill, meets the old content or the new one, never a part."""
     path = pathlib.Path(path)
     scratch = path.with_name(path.name + ".tmp")
-    with scratch.open("w" if isinstance(content, str) else "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    with writing(path):
+        with scratch.open("w" if isinstance(content, str) else "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
 
 
 def series(rows: list[Row], metric: str) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxlab.metrics import benjamini_hochberg, t_interval
+from jaxlab.training._disk import writing
 from jaxlab.training.metrics import Row, series, to_json, write_atomically
 from jaxlab.training.verdicts import qualified
 
@@ -49,7 +50,8 @@ def publish(
         "earlier_looks": earlier_looks(before, result),
         "settings": settings,
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, json.dumps(to_json(content), indent=1) + "\n")
     write_atomically(
         target.with_suffix(".curves.json"), json.dumps(thin_curves(rows), separators=(",", ":")) + "\n"

@@ -77,7 +77,7 @@ def run(
     Raises:
       PreemptedRun: `stop` said so.
       WorkdirError: other code has trained in the folder.
-      OSError: the folder cannot be written; what was saved stays.
+      MachineError: the folder cannot be written; what was saved stays.
     """
     main = jax.process_index() == 0
     code = workdir.keep_code(sources(), accept=accept_code) if main else []

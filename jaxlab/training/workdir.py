@@ -14,11 +14,12 @@ from typing import IO, Any
 import jax
 import numpy as np
 
+from jaxlab.core import InputError
 from jaxlab.training.code import changed, pack, unpack
 from jaxlab.training.metrics import write_atomically
 
 
-class WorkdirError(Exception):
+class WorkdirError(InputError):
     """A folder that cannot be used; the message is one line that says why and what to do."""
 
 
@@ -68,7 +69,7 @@ class Workdir:
           WorkdirError: it differs in what it computes, and `accept` is False.
         """
         archives = sorted(self.path.glob("code-[0-9]*.zip"))
-        versions = [unpack(path.read_bytes()) for path in archives]
+        versions = [_unpacked(path) for path in archives]
         differing = changed(versions[-1], now) if versions else []
         if differing and not accept:
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
@@ -111,7 +112,7 @@ class Workdir:
             return
         try:
             lock = self._lock(fresh)
-        except WorkdirError:
+        except Exception:
             _all_agree(False, self.path)
             raise
         with lock:
@@ -132,7 +133,7 @@ class Workdir:
             raise WorkdirError(
                 f"another run is using {self.path}: wait for it or give another --workdir"
             ) from None
-        except WorkdirError:
+        except Exception:
             lock.close()
             raise
         return lock
@@ -162,6 +163,13 @@ class Workdir:
             raise WorkdirError(
                 f"{self.path} holds a run of another config ({changes}): give another --workdir, or --fresh"
             )
+
+
+def _unpacked(path: pathlib.Path) -> dict[str, str]:
+    try:
+        return unpack(path.read_bytes())
+    except InputError as error:
+        raise WorkdirError(f"{path} is damaged ({error}): start over with --fresh") from error
 
 
 def _all_agree(fine: bool, path: pathlib.Path) -> None:

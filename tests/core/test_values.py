@@ -7,6 +7,9 @@ import pytest
 
 from jaxlab.core import (
     InputError,
+    MachineError,
+    MissingFile,
+    MissingPackage,
     class_means,
     cosine_ramp_down,
     cross_entropy,
@@ -183,3 +186,14 @@ def test_every_check_of_what_is_given_raises_the_same_error():
     with pytest.raises(InputError, match="must be integers"):
         cross_entropy(np.zeros((1, 2)), np.zeros(1))
     assert issubclass(InputError, ValueError)
+
+
+def test_who_catches_what_python_raises_catches_what_the_library_raises():
+    for ours, caught in (
+        (MissingFile, (InputError, FileNotFoundError)),
+        (MissingPackage, (InputError, ModuleNotFoundError)),
+        (MachineError, (OSError,)),
+    ):
+        assert all(issubclass(ours, kind) for kind in caught)
+        assert str(ours("no file mine.npz")) == "no file mine.npz"
+    assert not issubclass(MachineError, InputError)

@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import pytest
 
+from jaxlab.core import MachineError, MissingFile
 from jaxlab.data import _fashion_mnist as module
 from jaxlab.data import fashion_mnist
 
@@ -98,7 +99,7 @@ def test_home_cache_without_xdg(tmp_path, monkeypatch):
 
 
 def test_nowhere_names_the_four_ways(tmp_path):
-    with pytest.raises(FileNotFoundError) as info:
+    with pytest.raises(MissingFile) as info:
         fashion_mnist()
     message = str(info.value)
     assert "\n" not in message
@@ -111,7 +112,7 @@ def test_a_path_without_the_files_is_an_error_even_when_the_cache_has_them(tmp_p
     _write(_cache(tmp_path))
     _write(tmp_path / "mine")
     (tmp_path / "mine" / "train-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(FileNotFoundError, match="mine lacks train-images-idx3-ubyte.gz or its labels"):
+    with pytest.raises(MissingFile, match="mine lacks train-images-idx3-ubyte.gz or its labels"):
         fashion_mnist(tmp_path / "mine")
 
 
@@ -143,7 +144,9 @@ def test_a_download_with_another_checksum_is_not_saved(tmp_path, monkeypatch):
 
 
 def test_a_failed_download_says_which_file(tmp_path):
-    with pytest.raises(OSError, match=r"could not download file://.*train-images-idx3-ubyte\.gz") as info:
+    with pytest.raises(
+        MachineError, match=r"could not download file://.*train-images-idx3-ubyte\.gz"
+    ) as info:
         fashion_mnist(download=True)
     assert "\n" not in str(info.value)
     assert not list(_cache(tmp_path).iterdir())

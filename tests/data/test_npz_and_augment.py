@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlab.core import MissingFile
 from jaxlab.data import Images, crop_flip, cutout, draw, images_from_npz, random_affine, take
 
 
@@ -48,7 +49,7 @@ def test_what_does_not_fit_is_one_line(tmp_path, changes, message):
 
 
 def test_no_file_and_no_archive(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no image file"):
+    with pytest.raises(MissingFile, match="no image file"):
         images_from_npz(tmp_path / "missing.npz")
     (tmp_path / "text.npz").write_text("not an archive")
     with pytest.raises(ValueError, match="cannot be read as .npz"):
@@ -77,7 +78,8 @@ def test_no_pad_moves_nothing_and_bad_input_is_refused():
 
 def test_channels_that_come_first_are_refused(tmp_path):
     message = (
-        r"\(6, 3, 8, 9\) seems to have its channels first, \[N, C, H, W\]: .*numpy.moveaxis\(images, 1, -1\)"
+        r"(?m)^(\S*: train_image|images?) \(6, 3, 8, 9\) seems to have its channels first, \[N, C, H, W\]: images are "
+        r"\[N, H, W, C\], so transpose them with numpy.moveaxis\(images, 1, -1\)$"
     )
     planes = np.zeros((6, 3, 8, 9), np.uint8)
     with pytest.raises(ValueError, match=message):

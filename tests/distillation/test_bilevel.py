@@ -121,6 +121,19 @@ def test_the_virtual_step_may_have_a_loss_of_its_own():
     np.testing.assert_allclose(own.controller, 0.2, rtol=1e-6)
 
 
+def test_a_lower_loss_without_metrics_says_what_to_write():
+    learner = d.bilevel_learner(
+        lambda key: (jnp.zeros(()), jnp.zeros(())),
+        lambda p, w, batch, context: p**2,
+        None,
+        optax.sgd(1.0),
+        None,
+    )
+    line = r"^lower returns a scalar: it must return \(scalar, metrics\), without metrics \(scalar, \{\}\)"
+    with pytest.raises(ValueError, match=line):
+        learner.update(learner.init(jax.random.key(0), {}), None, jax.random.key(0), {})
+
+
 def test_a_rate_that_is_not_positive_is_named():
     with pytest.raises(ValueError, match="learning_rate must be positive, got 0"):
         d.bilevel_learner(lambda key: ({}, {}), None, None, optax.sgd(1.0), None, learning_rate=0)

@@ -82,7 +82,7 @@ def _run(argv: list[str], env: dict[str, str], said: str) -> None:
     sys.argv[1:] = argv
     try:
         status = run.main()
-    except Exception:
+    except Exception:  # as Python ends
         traceback.print_exc()
         status = 1
     sys.exit(status)

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from experiments import run
-from tests.experiments.command import ROOT, SMOKE
+from jaxlab.core import InputError
+from tests.experiments.command import ROOT, SMOKE, TINY
 
 engine = sys.modules["jaxlab.training.run"]  # the package has a function of that name
 
@@ -23,7 +24,7 @@ def said(capsys, *argv) -> tuple[int, str, str]:
     return status, *capsys.readouterr()
 
 
-CONFIG = f"--config={SMOKE}"
+CONFIG, TINY_CONFIG = f"--config={SMOKE}", f"--config={TINY}"
 MISTAKES = {
     "unknown key": ([CONFIG, "--config.batchsize=3"], "no key 'batchsize'; did you mean batch_size?"),
     "unknown nested key": (
@@ -48,7 +49,8 @@ MISTAKES = {
     "negative seed": ([CONFIG, "--config.first_seed=-1"], "seed -1 is out of range"),
     "unknown variant": (
         ["--config=configs/distillation/pld.py:smok"],
-        "has no variant 'smok'; did you mean smoke?",
+        "error: configs/distillation/pld.py has no variant 'smok'; known: smoke, tune, long, fashion, "
+        "fashion_tune, paper\n",
     ),
     "missing file": (["--config=configs/distillation/pdl.py"], "did you mean configs/distillation/pld.py"),
     "no config": ([], "--config=configs/<family>/<paper>.py is missing"),
@@ -74,6 +76,39 @@ MISTAKES = {
     "unknown source": ([CONFIG, "--config.tasks.digits.data.source=cifar"], "source is 'cifar'"),
     "unknown flag": ([CONFIG, "--publsh"], "unknown argument '--publsh'; did you mean --publish"),
     "contradiction": ([CONFIG, "--resume", "--fresh"], "contradict"),
+    "no such driver": (
+        [CONFIG, "--config.experiment=distillation.train_pupil"],
+        "error: config.experiment is 'distillation.train_pupil': there is no module "
+        "experiments.distillation.train_pupil\n",
+    ),
+    "temperature": (
+        [TINY_CONFIG, "--config.tasks.digits.arms.pld.options.temperature=0"],
+        "error: temperature must be positive, got 0.0\n",
+    ),
+    "widths": (
+        [TINY_CONFIG, "--config.tasks.digits.student.options.features=(8,-1)"],
+        "error: features must be a list of whole numbers of at least 1, got (8, -1)\n",
+    ),
+    "words for widths": (
+        [TINY_CONFIG, "--config.tasks.digits.student.options.features=(8,a)"],
+        "error: config.tasks.digits.student.options.features is '(8,a)': it must be a list a,b,c of whole numbers\n",
+    ),
+    "rows that the mesh does not divide": (
+        [TINY_CONFIG, "--config.batch_size=63", "--config.mesh.data=2"],
+        "error: mesh.data is 2: it must divide the batch, which has 63 rows\n",
+    ),
+    "split": (
+        [TINY_CONFIG, "--config.tasks.digits.data.split_seed=-1"],
+        "error: seed must be at least 0, got -1\n",
+    ),
+    "no number": (
+        [TINY_CONFIG, "--config.tasks.digits.arms.pld.learning_rate=nan"],
+        "error: config.tasks.digits.arms.pld.learning_rate is 'nan': it must be a number\n",
+    ),
+    "claims": (
+        [CONFIG, "--config.claims=foo"],
+        "error: config.claims is 'foo': claims are written in the config's file; --config.claims=() leaves them out\n",
+    ),
     "seeds_by": ([CONFIG, "--config.seeds_by=loop"], "seeds_by is 'loop': it must be 'vmap' or 'map'"),
 }
 
@@ -87,6 +122,7 @@ def test_a_mistake_is_one_line_and_status_2(mistake, capsys, tmp_path):
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert expected in error
+    assert not expected.startswith("error: ") or expected == error
 
 
 def test_nothing_to_resume(capsys, tmp_path, monkeypatch):
@@ -218,7 +254,7 @@ def test_resume_finds_the_newest_run_of_the_config(finished, tmp_path, monkeypat
 
 def test_the_default_workdir_says_config_and_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "RUNS", tmp_path)
-    monkeypatch.setattr(run.training, "run", lambda *a, **k: (_ for _ in ()).throw(ValueError("enough")))
+    monkeypatch.setattr(run.training, "run", lambda *a, **k: (_ for _ in ()).throw(InputError("enough")))
     assert said(capsys, CONFIG)[0] == 2
     assert next(tmp_path.iterdir()).name.startswith("distillation-pld-smoke-20")
 

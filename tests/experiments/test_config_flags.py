@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments._config import BadInput, load
+from experiments._config import load
+from jaxlab.core import InputError
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -59,6 +60,7 @@ def test_a_list_is_what_was_typed(given, flag, value):
 
 def test_two_flags_and_the_rest_stays(given):
     config = given("targets=k", "sizes=5", "steps=4")
+    assert given("claims=()").claims == ()
     assert (config.targets, config.sizes, config.rates, config.steps) == (("k",), (5,), (0.1, 0.2), 4)
 
 
@@ -71,12 +73,17 @@ def test_two_flags_and_the_rest_stays(given):
         ("rates=fast", "config.rates is 'fast': it must be a list a,b,c of numbers"),
         ("rates=nan", "config.rates is 'nan': it must be a list a,b,c of numbers"),
         ("pairs=1,2", "config.pairs is '1,2': it must be a list a,b,c of lists"),
-        ("claims=foo", "config.claims is 'foo': it must be a list a,b,c of"),
+        (
+            "claims=foo",
+            r"config.claims is 'foo': claims are written in the config's file; --config.claims=\(\) leaves",
+        ),
+        ("claims={}", "config.claims is '{}': claims are written"),
+        ("rate=inf", "config.rate is 'inf': it must be a number"),
         ("rate=nan", "config.rate is 'nan': it must be a number"),
         ("steps=2.0", "config.steps is '2.0': it must be a whole number"),
     ],
 )
 def test_what_does_not_fit_is_one_line(given, flag, message):
-    with pytest.raises(BadInput, match=message) as info:
+    with pytest.raises(InputError, match=message) as info:
         given(flag)
     assert "\n" not in str(info.value)

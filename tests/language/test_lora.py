@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlab.core import InputError
 from jaxlab.language import (
     Decoder,
     LowRank,
@@ -293,16 +294,26 @@ def test_adapters_of_another_model_are_refused(tmp_path):
         load_lora(tmp_path, MODEL)
 
 
+@pytest.mark.parametrize("targets", ["all-linear", ("all-linear",)])
+def test_all_linear_is_every_matrix_of_a_layer(targets):
+    adapters = init_lora(jax.random.key(0), MODEL, rank=2, targets=targets)
+    named = init_lora(jax.random.key(0), MODEL, rank=2, targets=("q", "k", "v", "o", "gate", "up", "down"))
+    jax.tree.map(np.testing.assert_array_equal, adapters, named)
+    for adapted, layer in zip(adapters, PARAMS["layers"], strict=True):
+        assert set(adapted) == {name for name, leaf in layer.items() if leaf.ndim == 2}
+
+
 def test_calls_that_cannot_be_are_named():
     init = functools.partial(init_lora, jax.random.key(0), MODEL)
-    with pytest.raises(
-        ValueError, match=re.escape("targets are ('qkv',): name some of q, k, v, o, gate, up, down")
-    ):
-        init(rank=2, targets=("qkv",))
+    allowed = "they must be a list of some of q, k, v, o, gate, up, down, each once, or 'all-linear'"
+    for targets in (("qkv",), ("q_proj",), "q", "all", ()):
+        with pytest.raises(InputError, match=f"^{re.escape(f'targets are {targets!r}: {allowed}')}$"):
+            init(rank=2, targets=targets)
     with pytest.raises(ValueError, match="each once"):
         init(rank=2, targets=("q", "q"))
-    with pytest.raises(ValueError, match="rank is 0: it must be at least 1"):
-        init(rank=0)
+    for rank in (0, 2.5):
+        with pytest.raises(InputError, match=f"^rank is {rank}: it must be a whole number, at least 1$"):
+            init(rank=rank)
     tuned = attach_lora(PARAMS, trained(), alpha=1.0)
     with pytest.raises(ValueError, match="matrix down to adapt is already adapted: call merge_lora first"):
         attach_lora(tuned, trained(), alpha=1.0)

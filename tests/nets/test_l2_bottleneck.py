@@ -61,3 +61,7 @@ def test_a_bottleneck_of_zero_gives_zeros_and_no_nan():
 def test_features_have_two_axes():
     with pytest.raises(ValueError, match=r"needs features \[B, F\], got shape \(2, 4, 4, 1\)"):
         head().init(jax.random.key(0), jnp.zeros((2, 4, 4, 1)))
+    with pytest.raises(
+        ValueError, match="^bottleneck and num_outputs must be a list of whole numbers of at least 1"
+    ):
+        head().clone(bottleneck=0).init(jax.random.key(0), jnp.zeros((2, 4)))

@@ -269,6 +269,27 @@ def test_shortcut_a_subsamples_and_pads():
         (SMALL["mlp"], (4,), r"rank two or more, got shape \(4,\)"),
         (SMALL["convnet"], (2, 8, 8), r"\[B, H, W, C\], got shape \(2, 8, 8\)"),
         (SMALL["convnet"], (2, 8, 3, 1), r"2 stages need 4x4 images, got \(2, 8, 3, 1\)"),
+        (
+            SMALL["mlp"].clone(features=8),
+            (2, 8),
+            "(?m)^features must be a list of whole numbers of at least 1, got 8$",
+        ),
+        (
+            SMALL["mlp"].clone(features=(8, 0)),
+            (2, 8),
+            r"(?m)^features must be a list of whole numbers of at least 1, got \(8, 0\)$",
+        ),
+        (
+            SMALL["convnet"].clone(channels=("a",)),
+            (2, 8, 8, 1),
+            r"(?m)^channels must be a list of whole numbers of at least 1, got \('a',\)$",
+        ),
+        (
+            SMALL["resnet"].clone(blocks=(1.5, 1)),
+            (2, 8, 8, 1),
+            r"(?m)^blocks must be a list of whole numbers of at least 1, got \(1.5, 1\)$",
+        ),
+        (SMALL["resnet"].clone(num_groups=0), (2, 8, 8, 1), "num_groups=0 must divide the channels, got 4"),
         (SMALL["resnet"], (2, 8, 8), r"\[B, H, W, C\]"),
         (SMALL["resnet"].clone(shortcut="C"), (2, 8, 8, 1), "shortcut must be 'A' or 'B', got 'C'"),
         (SMALL["resnet"].clone(blocks=(1,)), (2, 8, 8, 1), "the same stages"),

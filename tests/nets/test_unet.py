@@ -101,6 +101,11 @@ def test_a_layer_for_volumes():
         (NETS["plain"][0], (1, 6, 7, 1), "2 stages need sizes that 2 divides"),
         (NETS["plain"][0], (1, 6, 6), r"images must be \[B, H, W, C\]"),
         (NETS["volume"][0], (1, 6, 6, 1), r"volumes must be \[B, D, H, W, C\]"),
+        (
+            NETS["plain"][0].clone(channels=(4, -2)),
+            (1, 6, 6, 1),
+            r"(?m)^channels must be a list of whole numbers of at least 1, got \(4, -2\)$",
+        ),
         (NETS["plain"][0].clone(dims=4), (1, 6, 6, 1), "dims must be 2 or 3, got 4"),
     ],
 )

@@ -163,6 +163,13 @@ def test_microbatches_change_memory_and_nothing_else(minibatches):
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(*map(jax.tree.leaves, (states[0], state.params))))
 
 
+def test_a_loss_without_metrics_says_what_to_write():
+    learner = _learner(loss=lambda log_probs, rollouts, advantage: log_probs.mean())
+    line = r"^loss returns a scalar: it must return \(scalar, metrics\), without metrics \(scalar, \{\}\)"
+    with pytest.raises(ValueError, match=line):
+        jax.eval_shape(learner.update, learner.init(jax.random.key(9), {}), PROBLEMS, jax.random.key(1), {})
+
+
 @pytest.mark.parametrize("name", ["minibatches", "microbatches"])
 def test_parts_must_divide_the_prompts(name):
     learner = _learner(**{name: 3})

@@ -65,9 +65,12 @@ def test_a_row_left_out_is_left_out_by_its_mask():
 
 def test_values_and_mask_swapped():
     for mode in ("token-mean", "seq-mean-token-mean"):
-        with pytest.raises(ValueError, match="mask must be bool or hold 0 and 1, got 0.5"):
+        line = "^mask must be bool or hold 0 and 1, got 0.5: it is a mask, not weights or values$"
+        with pytest.raises(ValueError, match=line):
             p.aggregate(MASK.astype(np.float32), VALUES, mode=mode)
-        with pytest.raises(ValueError, match="values are booleans: the losses come first"):
+        with pytest.raises(
+            ValueError, match="^values are booleans: the losses come first and the mask second$"
+        ):
             p.aggregate(MASK.astype(bool), VALUES, mode=mode)
     with pytest.raises(ValueError, match="values are booleans"):
         jax.jit(p.aggregate)(MASK.astype(bool), VALUES)

@@ -98,10 +98,13 @@ def test_quality_is_global(on_four_devices):  # noqa: F811
             r"threshold \(2,\) must be a scalar",
         ),
         (lambda: semi.pseudo_label(jnp.ones(()), threshold=0.5), r"probs \(\) must have shape"),
-        (lambda: semi.pseudo_label(STUDENT, threshold=0.5), "probs must be probabilities in .*apply softmax"),
+        (
+            lambda: semi.pseudo_label(STUDENT, threshold=0.5),
+            r"^probs must be probabilities in \[0, 1\], got -?\d+\.?\d*: apply softmax to logits first$",
+        ),
         (
             lambda: semi.pseudo_label(jnp.ones((2, 3)), threshold=95),
-            r"threshold must be in \[0, 1\], got 95",
+            r"^threshold must be in \[0, 1\], got 95$",
         ),
         (
             lambda: semi.pseudo_label(jnp.ones((2, 3)), threshold=np.array([0.9, 95, 0.9])),

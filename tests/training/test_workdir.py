@@ -196,6 +196,10 @@ def test_other_code_is_noticed_in_the_same_folder(tmp_path):
     assert [version["changed"] for version in versions] == [[], ["jaxlab/a.py", "jaxlab/new.py"]]
     assert versions[0] == first
     assert workdir.keep_code(other) == versions
+    (tmp_path / "code-02.zip").write_bytes(b"torn")
+    line = r"code-02.zip is damaged \(not an archive of sources: File is not a zip file\): start over with --fresh$"
+    with pytest.raises(WorkdirError, match=line):
+        workdir.keep_code(other)
 
 
 def test_the_sources_are_those_of_the_library():

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
-from jaxlab.core.check import InputError
+from jaxlab.core import InputError, MissingPackage
 from jaxlab.language.tasks import _worker
 
 _PATIENCE = 2.0
 _MOST = 1 << 20  # more than a pipe holds
 _MARK = "JAXLAB_HELPER"
+_OURS = {"InputError": InputError, "MissingPackage": MissingPackage}
 _IMPORTABLE = "a scorer runs in another process: define it in a module, or install cloudpickle"
 
 
@@ -121,7 +122,7 @@ def _request(kind: str, payload: bytes) -> tuple[str, Any]:
 def ask(kind: str, function: Any, *args: Any) -> Any:
     """What the helper makes of a picklable function: its value ("call"), or the scores it gives ("score").
 
-    An exception in the helper comes back as one of the same built-in type, or as InputError.
+    An exception in the helper comes back as one of the same type, if that is built in or the library's own.
     """
     payload = _dumps((function, *args))
     with _lock:
@@ -131,7 +132,7 @@ def ask(kind: str, function: Any, *args: Any) -> Any:
     message, where = value
     if status == "AttributeError" and "__main__" in message:
         raise InputError(f"{_IMPORTABLE}, got {function!r}")
-    kind = InputError if status == InputError.__name__ else getattr(builtins, status, RuntimeError)
+    kind = _OURS.get(status) or getattr(builtins, status, RuntimeError)
     error = (kind if issubclass(kind, Exception) else RuntimeError)(message)
     error.add_note(f"In the helper process:\n{where}")
     raise error

@@ -4,7 +4,7 @@ import functools
 import importlib.util
 from collections.abc import Sequence
 
-from jaxlab.core.check import InputError
+from jaxlab.core import InputError, MissingPackage
 from jaxlab.language.tasks._answer_finding import candidates, choice
 from jaxlab.language.tasks._answer_matching import same
 from jaxlab.language.tasks._answer_readings import is_words, readings
@@ -41,7 +41,7 @@ def math_answer_matches(prediction: str, reference: str) -> bool:
         True if they are the same answer.
 
     Raises:
-        ModuleNotFoundError: mpmath is not installed.
+        MissingPackage: mpmath is not installed.
         ValueError: the reference cannot be read, so that no answer would be right. `MathAnswers` finds out before
             training begins.
 
@@ -52,7 +52,7 @@ def math_answer_matches(prediction: str, reference: str) -> bool:
     True
     """
     if importlib.util.find_spec("mpmath") is None:
-        raise ModuleNotFoundError('math_answer_matches needs mpmath: pip install "jaxlab[language]"')
+        raise MissingPackage('math_answer_matches needs mpmath: pip install "jaxlab[language]"')
     wanted = _wanted(reference)
     if prediction.strip() == reference.strip():
         return True
@@ -99,7 +99,7 @@ class MathAnswers:
         references: the right answers of the problems, in their order.
 
     Raises:
-        ModuleNotFoundError: mpmath is not installed.
+        MissingPackage: mpmath is not installed.
         ValueError: references that cannot be read: how many, which is the first, and why.
 
     Reference: see `math_answer_matches`.
@@ -115,7 +115,9 @@ class MathAnswers:
         for index, reference in enumerate(self.references):
             try:
                 math_answer_matches("", reference)
-            except ValueError as error:
+            except MissingPackage:
+                raise
+            except InputError as error:
                 faults.append((index, error))
         if faults:
             (index, error), count = faults[0], len(faults)

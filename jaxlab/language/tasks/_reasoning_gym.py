@@ -7,7 +7,7 @@ import importlib.util
 import json
 from typing import Any
 
-from jaxlab.core.check import InputError
+from jaxlab.core import InputError, MissingPackage
 from jaxlab.language.tasks._helper import call_in_helper
 
 
@@ -29,7 +29,7 @@ class ReasoningGym:
         **options: the options of that task; JSON values.
 
     Raises:
-        ModuleNotFoundError: reasoning-gym is not installed.
+        MissingPackage: reasoning-gym is not installed.
         ValueError: an unknown name (the nearest ones are named), or options that the task does not take.
 
     Reference: Stojanovski et al., Reasoning Gym: Reasoning Environments for Reinforcement Learning with Verifiable
@@ -43,7 +43,7 @@ class ReasoningGym:
 
     def __init__(self, name: str, *, size: int, seed: int, **options: Any):
         if importlib.util.find_spec("reasoning_gym") is None:
-            raise ModuleNotFoundError('ReasoningGym needs reasoning-gym: pip install "jaxlab[language]"')
+            raise MissingPackage('ReasoningGym needs reasoning-gym: pip install "jaxlab[language]"')
         self.name, self.size, self.seed, self.options = name, size, seed, options
         self._spec = (name, json.dumps({**options, "size": size, "seed": seed}, sort_keys=True))
         call_in_helper(_check, self._spec)
