@@ -641,7 +641,8 @@ IMPERFECT_TEACHERS = {
 CALLS |= IMPERFECT_TEACHERS
 
 # Types, constants, and what only makes or reads a state that a call above goes through.
-COVERED_BY = {"EmaState", "TrainState", "Learner", "InputError", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init",
+COVERED_BY = {"EmaState", "TrainState", "Learner", "InputError", "MissingFile",
+              "MissingPackage", "MachineError", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init",
               "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
               "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems",
