@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxlab.continual._contracts import number_of_rows
 from jaxlab.core import as_float, masked_log_softmax
-from jaxlab.core.check import InputError, as_integers, check_choice, full_mask
+from jaxlab.core.check import InputError, as_integers, check_choice, check_least, full_mask
 
 KINDS = ("empirical", "weighted", "batch_mean", "exact")
 
@@ -75,9 +75,7 @@ def diag_fisher(
         return jax.tree.map(as_float, jax.grad(log_prob)(params, x, label))
 
     term = {"exact": of_all_classes, "batch_mean": gradient}.get(kind, squares)
-    return _mean_over_batches(
-        term, (inputs, labels), valid, batch_size or rows, squared_means=kind == "batch_mean"
-    )
+    return _mean_over_batches(term, (inputs, labels), valid, batch_size, squared_means=kind == "batch_mean")
 
 
 def mas_importance(
@@ -119,7 +117,7 @@ def mas_importance(
     def term(x: Any) -> Any:
         return jax.tree.map(lambda g: jnp.abs(as_float(g)), jax.grad(length)(params, x))
 
-    return _mean_over_batches(term, (inputs,), valid, batch_size or rows)
+    return _mean_over_batches(term, (inputs,), valid, batch_size)
 
 
 def _labelled(apply, params, inputs, labels, rows: int, where) -> tuple[jax.Array, jax.Array]:
@@ -136,13 +134,17 @@ def _labelled(apply, params, inputs, labels, rows: int, where) -> tuple[jax.Arra
 
 
 def _mean_over_batches(
-    term: Callable[..., Any], examples: Any, valid: jax.Array, batch_size: int, *, squared_means: bool = False
+    term: Callable[..., Any],
+    examples: Any,
+    valid: jax.Array,
+    batch_size: int | None,
+    *,
+    squared_means: bool = False,
 ) -> Any:
     """Mean of `term(*example)` over the valid examples, or over batches the mean of the squared means of each."""
     rows = len(valid)
-    if batch_size < 1 and rows:
-        raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    size = max(batch_size, 1)
+    check_least("batch_size", batch_size, 1)
+    size = max(rows, 1) if batch_size is None else batch_size
     batches = max(-(-rows // size), 1)
     # A row that does not count is zeros: a NaN in it would survive the product with a weight of 0.
     clean = lambda x: jnp.where(valid.reshape(-1, *(1,) * (jnp.ndim(x) - 1)), x, 0)
