@@ -122,11 +122,11 @@ def mas_importance(
 
 def _labelled(apply, params, inputs, labels, rows: int, where) -> tuple[jax.Array, jax.Array]:
     """Labels of `[N]`, and which examples count."""
+    if jnp.shape(labels) != (rows,):
+        raise InputError(f"labels {jnp.shape(labels)} must be [N] for {rows} inputs")
     logits = jax.eval_shape(apply, params, inputs).shape
     if len(logits) != 2 or logits[0] != rows:
         raise InputError(f"apply must give logits [N, C] for {rows} inputs, got {logits}")
-    if jnp.shape(labels) != (rows,):
-        raise InputError(f"labels {jnp.shape(labels)} must be [N] for {rows} inputs")
     meaning = {"where": where, "ignore": "an example to ignore"}
     labels = as_integers("labels", labels, "class indices in [0, C)", logits[1], **meaning)
     valid = full_mask(where, (rows,), "inputs") & (labels >= 0) & (labels < logits[1])

@@ -49,7 +49,7 @@ def gem_project(
     """A gradient that raises the loss on none of the tasks remembered (GEM), batch-level.
 
     Nothing changes while no task disagrees. Otherwise, with margin 0 and hardly any damping, it is the nearest gradient
-    that agrees with all; a margin leans further towards the memory.
+    that agrees with all; a margin leans further towards the memory. No gradient passes.
 
         g + G' v,   v = argmin_{v >= margin} 1/2 v'(G G' + damping I) v + (G g)' v      if some (G g)_k < 0
 
@@ -79,6 +79,7 @@ def gem_project(
     check_alike(
         "a row of memory_grads", jax.tree.map(lambda x: x[0], memory_grads) if tasks else grads, grads
     )
+    grads, memory_grads = jax.lax.stop_gradient((grads, memory_grads))
     flat, restore = ravel_pytree(jax.tree.map(as_float, grads))
     if not tasks:
         return restore(flat)

@@ -213,7 +213,7 @@ def negative_entropy(probs: jax.Array) -> jax.Array:
     """The potential of the KL divergence, per example: with a one-hot first point it is experience replay's.
 
     `bregman(negative_entropy, target, probs)` is KL(target || probs). The other way round is infinite for a one-hot
-    target. A probability below the smallest normal number counts as that.
+    target. In its logarithm a probability below 1e-19 counts as that, so that all derivatives exist.
 
         Phi(p) = sum_c p_c log p_c
 
@@ -229,7 +229,7 @@ def negative_entropy(probs: jax.Array) -> jax.Array:
     -0.6931
     """
     probs = as_float(probs)
-    return jnp.sum(probs * jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)), axis=-1)
+    return jnp.sum(probs * jnp.log(jnp.maximum(probs, 1e-19)), axis=-1)
 
 
 def fisher_quadratic(importance: Any) -> Callable[[Any], jax.Array]:
