@@ -8,6 +8,7 @@ Losses on outputs are per example, penalties on weights one number. What belongs
 from jaxlab.continual._exemplars import herding_order, nearest_class_mean_logits
 from jaxlab.continual._fisher import diag_fisher, mas_importance
 from jaxlab.continual._gradient_projection import agem_project, gem_project
+from jaxlab.continual._learners import projected_learner, si_end_task, si_learner
 from jaxlab.continual._metrics import (
     average_accuracy,
     average_incremental_accuracy,
@@ -55,10 +56,13 @@ __all__ = [
     "lwf_loss",
     "mas_importance",
     "nearest_class_mean_logits",
+    "projected_learner",
     "quadratic_penalty",
     "reservoir_draw",
     "reservoir_init",
     "reservoir_insert",
     "si_anchor",
+    "si_end_task",
+    "si_learner",
     "si_path",
 ]

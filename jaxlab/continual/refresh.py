@@ -4,6 +4,7 @@ The objective is the task's loss, a Bregman divergence between outputs and what 
 and where they were. `bregman` with a potential gives each.
 """
 
+import math
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from jaxlab.core import Learner, as_float, normalize
 from jaxlab.core.check import InputError, check_least, check_positive
 
 _OWN_KEY = zlib.crc32(b"unlearn")
+_LEAST = 1e-15  # a probability whose inverse square is still far from overflow
 
 
 def unlearn(
@@ -213,7 +215,7 @@ def negative_entropy(probs: jax.Array) -> jax.Array:
     """The potential of the KL divergence, per example: with a one-hot first point it is experience replay's.
 
     `bregman(negative_entropy, target, probs)` is KL(target || probs). The other way round is infinite for a one-hot
-    target. In its logarithm a probability below 1e-19 counts as that, so that all derivatives exist.
+    target. In its logarithm a probability below 1e-15 counts as that, so that derivatives do not overflow.
 
         Phi(p) = sum_c p_c log p_c
 
@@ -229,7 +231,8 @@ def negative_entropy(probs: jax.Array) -> jax.Array:
     -0.6931
     """
     probs = as_float(probs)
-    return jnp.sum(probs * jnp.log(jnp.maximum(probs, 1e-19)), axis=-1)
+    small = probs < _LEAST
+    return jnp.sum(probs * jnp.where(small, math.log(_LEAST), jnp.log(jnp.where(small, 1.0, probs))), axis=-1)
 
 
 def fisher_quadratic(importance: Any) -> Callable[[Any], jax.Array]:
