@@ -103,7 +103,7 @@ def mas_importance(
     Raises:
       ValueError: if the leaves of `inputs` differ in N or `where` does not broadcast to it.
 
-    Reference: Aljundi et al., Memory Aware Synapses, 2018, equations 2 and 5.
+    Reference: Aljundi et al., Memory Aware Synapses, 2018.
 
     >>> mas_importance(lambda w, x: x * w, jnp.array([3.0]), jnp.array([[1.0], [2.0]])).tolist()  # 2 w x^2
     [15.0]

@@ -36,7 +36,7 @@ def lwf_loss(
     Raises:
       ValueError: if the shapes differ, `classes` does not broadcast to them, or a static temperature is not positive.
 
-    Reference: Li and Hoiem, Learning without Forgetting, 2016, equation 3.
+    Reference: Li and Hoiem, Learning without Forgetting, 2016.
 
     >>> new, old = jnp.array([0.0, 0.0, 5.0]), jnp.array([2.0, 0.0, 0.0])
     >>> round(lwf_loss(new, old, classes=jnp.array([1, 1, 0])).item(), 4)
@@ -109,7 +109,7 @@ def der_loss(logits: jax.Array, stored_logits: jax.Array, *, where: jax.Array | 
     Raises:
       ValueError: if the shapes differ or `where` does not broadcast to `[...]`.
 
-    Reference: Buzzega et al., Dark Experience for General Continual Learning, 2020, equation 6; mean over classes as in
+    Reference: Buzzega et al., Dark Experience for General Continual Learning, 2020; mean over classes as in
       the authors' code.
 
     >>> der_loss(jnp.array([[1.0, 3.0]]), jnp.array([[1.0, 1.0]])).tolist()
@@ -147,8 +147,7 @@ def er_ace_loss(
     Raises:
       ValueError: if the shapes do not fit, or a known label is C or above.
 
-    Reference: Caccia et al., New Insights on Reducing Abrupt Representation Change in Online Continual Learning, 2022,
-      equation 4.
+    Reference: Caccia et al., New Insights on Reducing Abrupt Representation Change in Online Continual Learning, 2022.
 
     >>> logits = jnp.array([[0.0, 0.0, 9.0], [0.0, 0.0, 9.0]])
     >>> [round(x, 4) for x in er_ace_loss(logits, jnp.array([0, 1])).tolist()]

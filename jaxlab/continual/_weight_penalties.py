@@ -153,7 +153,7 @@ def si_path(path: Any, grads: Any, before: Any, after: Any) -> Any:
     Raises:
       ValueError: if structures or shapes differ.
 
-    Reference: Zenke, Poole, Ganguli, Continual Learning through Synaptic Intelligence, 2017, equation 3.
+    Reference: Zenke, Poole, Ganguli, Continual Learning through Synaptic Intelligence, 2017.
 
     >>> si_path(jnp.zeros(1), jnp.array([2.0]), jnp.array([1.0]), jnp.array([0.5])).tolist()
     [1.0]
@@ -189,8 +189,7 @@ def si_anchor(
     Raises:
       ValueError: if structures or shapes differ, or a static damping is not positive.
 
-    Reference: Zenke, Poole, Ganguli, Continual Learning through Synaptic Intelligence, 2017, equations 4 and 5, there
-      without the half of `quadratic_penalty`.
+    Reference: Zenke, Poole, Ganguli, Continual Learning through Synaptic Intelligence, 2017, there without the half of `quadratic_penalty`.
 
     >>> si_anchor(anchor_init(jnp.zeros(1)), jnp.array([2.0]), jnp.array([8.2]), damping=0.1).importance.tolist()
     [2.0]

@@ -34,8 +34,7 @@ def prototype_pull_loss(
     Raises:
       ValueError: if the shapes do not fit, or a known label is C or above.
 
-    Reference: Asadi et al., Prototype-Sample Relation Distillation: Towards Replay-Free Continual Learning, 2023,
-      equation 3.
+    Reference: Asadi et al., Prototype-Sample Relation Distillation: Towards Replay-Free Continual Learning, 2023.
 
     >>> prototype_pull_loss(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]]), jnp.array([1])).tolist()
     [0.0]
@@ -97,7 +96,7 @@ def relation_distillation_loss(
     Raises:
       ValueError: if the shapes do not fit, the axis is another, or a static temperature is not positive.
 
-    Reference: Asadi et al., Prototype-Sample Relation Distillation, 2023, equations 5 and 6.
+    Reference: Asadi et al., Prototype-Sample Relation Distillation, 2023, and the authors' code.
 
     >>> old = jnp.array([[[1.0, 0.0], [0.0, 1.0]]])
     >>> moved = relation_distillation_loss(jnp.array([[0.0, 0.0]]), old, jnp.array([[jnp.log(3.0), 0.0]]), old)

@@ -54,7 +54,7 @@ def proxy_contrastive_loss(
       ValueError: if the shapes do not fit, a known label is C or above, or a static temperature is not positive.
 
     Reference: Lin et al., PCR: Proxy-based Contrastive Replay for Online Class-Incremental Continual Learning, 2023,
-      equation 8, in the equal form by counts.
+      in the equal form by counts.
 
     >>> proxies = jnp.eye(3)
     >>> loss = proxy_contrastive_loss(proxies[:2], proxies, jnp.array([0, 1]), temperature=1.0)

@@ -181,7 +181,7 @@ def bregman(potential: Callable[[Any], jax.Array], p: Any, q: Any) -> jax.Array:
     Raises:
       ValueError: if structures or shapes differ.
 
-    Reference: Bregman, 1967; Wang et al., A Unified and General Framework for Continual Learning, 2024, equation 3.
+    Reference: Bregman, 1967; Wang et al., A Unified and General Framework for Continual Learning, 2024.
 
     >>> bregman(half_square, jnp.array([[3.0, 1.0]]), jnp.array([[1.0, 1.0]])).tolist()
     [2.0]
@@ -289,7 +289,7 @@ def unified_objective(
     Raises:
       ValueError: if the points of a divergence differ in structure or shape.
 
-    Reference: Wang et al., A Unified and General Framework for Continual Learning, 2024, equation 4 and table 1.
+    Reference: Wang et al., A Unified and General Framework for Continual Learning, 2024, table 1.
 
     >>> unified_objective(jnp.float32(1), weights=(fisher_quadratic(jnp.ones(1)), jnp.ones(1), jnp.zeros(1))).item()
     1.5

@@ -50,7 +50,7 @@ def multi_positive_cross_entropy(
     either = positives | full_mask(negatives, logits.shape, name="negatives")
     logits = jnp.where(either, logits, 0.0)
     if positives_compete:
-        return -masked_mean(masked_log_softmax(logits, where=either), where=positives, axis=-1)
+        return masked_mean(-masked_log_softmax(logits, where=either), where=positives, axis=-1)
     negatives = either & ~positives
     against = masked_logsumexp(logits, where=negatives, axis=-1, keepdims=True)
     alone = jax.nn.softplus(against - logits)
