@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxlab import (
+    continual,
     core,
     data,
     distillation,
@@ -24,6 +25,7 @@ from jaxlab import (
     self_supervised,
     semi_supervised,
 )
+from jaxlab.continual import prototype_relation, proxy_contrast, refresh
 
 # Rows, classes, dtype: each is compiled once per function, then met with many values and masks.
 FORMS = (
@@ -168,6 +170,12 @@ CALLS = {
         a["s"], a["rank"], jax.nn.softmax(a["t"].astype(jnp.float32)), classes=a["where"]
     ),
     "crop_flip": lambda a: data.crop_flip(a["s"][:, :, None, None], jax.random.key(0), pad=2),
+    "multi_positive_cross_entropy": lambda a: [
+        core.multi_positive_cross_entropy(a["s"], a["where"], a["rows"][:, None], positives_compete=compete)
+        for compete in (True, False)
+    ],
+    "nt_xent": lambda a: core.nt_xent(a["s"], a["t"], temperature=0.1, where=a["rows"]),
+    "supcon_loss": lambda a: core.supcon_loss(a["s"], a["labels3"], where=a["rows"]),
 }  # fmt: skip
 FOUNDATIONS = frozenset(CALLS)  # the families below stand on them
 
@@ -640,8 +648,100 @@ IMPERFECT_TEACHERS = {
 }  # fmt: skip
 CALLS |= IMPERFECT_TEACHERS
 
+
+def _memory(a):
+    memory = continual.reservoir_init(6, {"x": jnp.zeros(a["s"].shape[1]), "label": jnp.int32(0)})
+    batch = {"x": a["s"], "label": jnp.asarray(a["labels3"])}
+    for insert in (continual.reservoir_insert, functools.partial(continual.balanced_insert, num_classes=3)):
+        memory = insert(
+            memory, batch, jax.random.key(0), where=a["rows"] & (a["labels3"] >= 0) & (a["labels3"] < 3)
+        )
+    drawn, valid = continual.reservoir_draw(memory, jax.random.key(1), batch_size=3)
+    return jnp.where(valid[:, None], drawn["x"], 0.0)
+
+
+def _linear(w, x):
+    return core.as_float(x) @ core.as_float(w).T
+
+
+def _importance(a):
+    return [
+        continual.diag_fisher(_linear, a["bank"], a["s"], a["labels3"], kind=kind, where=a["rows"])
+        for kind in ("empirical", "weighted", "batch_mean", "exact")
+    ]
+
+
+def _sensitivity(a):
+    scaled = lambda w, x: core.as_float(x) * jnp.sum(core.as_float(w))
+    return continual.mas_importance(scaled, a["bank"], a["s"], where=a["rows"])
+
+
+def _anchored(a):
+    fisher = jnp.abs(core.as_float(a["t"]))
+    anchor = continual.ewc_anchor(continual.anchor_init(a["s"]), a["s"], fisher, separate=True)
+    later = continual.si_anchor(anchor, a["t"], continual.si_path(a["s"], a["t"], a["s"], a["t"]))
+    return [continual.quadratic_penalty(a["t"], kept) for kept in (anchor, later)]
+
+
+SEQUENCES = ("average_accuracy", "average_incremental_accuracy", "backward_transfer", "forgetting_max",
+             "forgetting_mean")  # fmt: skip
+
+
+def _sequence(name):
+    """Of accuracies after each of three tasks."""
+    return lambda a: getattr(continual, name)(core.as_float(a["bank"])[:, :1] * jnp.ones(3))
+
+
+def _proxied(name):
+    return lambda a: getattr(proxy_contrast, name)(a["s"], a["bank"], a["labels3"], where=a["rows"])
+
+
+def _relations(a):
+    bank = a["bank"][None]
+    return [
+        prototype_relation.relation_distillation_loss(a["s"], bank, a["t"], bank, axis=axis, where=a["rows"])
+        for axis in ("class", "sample")
+    ]
+
+
+CONTINUAL = {
+    **{name: _memory for name in ("reservoir_insert", "reservoir_draw", "reservoir_init", "balanced_insert")},
+    **{name: _anchored for name in ("ewc_anchor", "si_anchor", "si_path", "quadratic_penalty", "anchor_init")},
+    **{name: _sequence(name) for name in SEQUENCES},
+    **{name: _proxied(name) for name in ("proxy_contrastive_loss", "all_pairs_contrastive_loss")},
+    "forward_transfer": lambda a: continual.forward_transfer(
+        core.as_float(a["bank"])[:, :1] * jnp.ones(3), jnp.zeros(3)
+    ),
+    "diag_fisher": _importance,
+    "mas_importance": _sensitivity,
+    "agem_project": lambda a: continual.agem_project(a["s"], a["t"]),
+    "gem_project": lambda a: continual.gem_project(a["v"], a["s"].T),
+    "lwf_loss": lambda a: continual.lwf_loss(a["s"], a["t"], classes=a["where"]),
+    "icarl_loss": lambda a: continual.icarl_loss(a["s"], a["y"], a["t"]),
+    "der_loss": lambda a: continual.der_loss(a["s"], a["t"], where=a["rows"]),
+    "er_ace_loss": lambda a: continual.er_ace_loss(a["s"], a["y"], where=a["rows"]),
+    "herding_order": lambda a: jnp.where(a["rows"][:, None], a["s"], 0.0)[
+        continual.herding_order(a["s"], where=a["rows"])
+    ][:2],
+    "nearest_class_mean_logits": lambda a: continual.nearest_class_mean_logits(
+        a["t"], a["s"], a["labels3"], num_classes=3
+    ),
+    "proxy_distillation_loss": lambda a: proxy_contrast.proxy_distillation_loss(
+        a["s"], a["t"], a["y"], where=a["rows"]
+    ),
+    "sample_relation_loss": lambda a: proxy_contrast.sample_relation_loss(a["s"], a["t"], where=a["rows"]),
+    "prototype_pull_loss": lambda a: prototype_relation.prototype_pull_loss(
+        a["s"], a["bank"], a["labels3"], where=a["rows"]
+    ),
+    "relation_distillation_loss": _relations,
+    "unlearn": lambda a: refresh.unlearn(a["s"], a["t"], jnp.abs(core.as_float(a["t"])), jax.random.key(0), size=0.1),
+    "bregman": lambda a: refresh.bregman(refresh.negative_entropy, _soft(a["s"]), _soft(a["t"])),
+}  # fmt: skip
+CALLS |= CONTINUAL
+
 # Types, constants, and what only makes or reads a state that a call above goes through.
-COVERED_BY = {"EmaState", "TrainState", "Learner", "InputError", "MissingFile",
+COVERED_BY = {"Reservoir", "WeightAnchor",
+              "EmaState", "TrainState", "Learner", "InputError", "MissingFile",
               "MissingPackage", "MachineError", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init",
               "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
@@ -670,7 +770,10 @@ NOT_ARRAYS = {
     "bilevel_learner",
     "unrolled_loss",
     "mean_teacher_learner",
+    "projected_learner",
     "rlvr_learner",
+    "si_end_task",
+    "si_learner",
     "text_rlvr_learner",
     "text_problems",
     "completion_texts",
@@ -679,7 +782,7 @@ NOT_ARRAYS = {
 
 
 def test_no_public_function_is_left_out():
-    rooms = (core, distillation, merging, post_training, ranking, self_supervised, semi_supervised)
+    rooms = (continual, core, distillation, merging, post_training, ranking, self_supervised, semi_supervised)
     public = set().union(*(room.__all__ for room in rooms))
     assert public - COVERED_BY - NOT_ARRAYS <= set(CALLS), sorted(
         public - COVERED_BY - NOT_ARRAYS - set(CALLS)
@@ -747,6 +850,7 @@ ENDS_IN = {
     **dict.fromkeys(("class_overlap", "mean_overlap", "dice_score"), ("s", "t")),
     **dict.fromkeys(("confidence_restraint_loss", "disagreement_supervision_loss", "dice_loss"), ("t",)),
     "dual_teacher_loss": ("v",),
+    "herding_order": ("s",),
 }
 
 # A call that spreads a NaN over its row, by a softmax or a product, before a mask can stop it.
@@ -875,5 +979,6 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
                        "random_affine", "cutout", "truncate", "min_max_normalize", "localization_success",
                        "localization_auc", "average_precision", "linear_keep_rate", "clip_coefficients",
                        "initial_coefficients", "position_bias_examination", "click_probability",
-                       "trust_bias_click_probability", "hacking_score", "render_mask", "random_views"}  # fmt: skip
+                       "trust_bias_click_probability", "hacking_score", "render_mask", "random_views",
+                       "forward_transfer", "mas_importance", *SEQUENCES}  # fmt: skip
     assert tried or name in takes_one_array, name

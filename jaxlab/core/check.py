@@ -207,7 +207,9 @@ def full_mask(
     return fitted(as_bool(name, True if where is None else where), shape, name, target)
 
 
-def class_mask(classes: jax.Array | None, shape: tuple[int, ...], target: str = "logits") -> jax.Array:
+def class_mask(
+    classes: jax.Array | None, shape: tuple[int, ...], target: str = "logits", *, name: str = "classes"
+) -> jax.Array:
     """Which classes count, as booleans of exactly `shape` `[..., C]`, that of the array `target`; None keeps all.
 
     `classes` is `[C]`, or has as many axes as the array.
@@ -215,9 +217,9 @@ def class_mask(classes: jax.Array | None, shape: tuple[int, ...], target: str = 
     given = np.shape(classes)
     if len(given) not in (0, 1, len(shape)):
         raise InputError(
-            f"classes has shape {given}: it must be ({shape[-1]},) or that of the {target} {shape}"
+            f"{name} has shape {given}: it must be ({shape[-1]},) or that of the {target} {shape}"
         )
-    return fitted(as_bool("classes", True if classes is None else classes), shape, "classes", target)
+    return fitted(as_bool(name, True if classes is None else classes), shape, name, target)
 
 
 def check_same_shape(form: str, **arrays: Any) -> None:
