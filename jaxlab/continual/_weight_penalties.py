@@ -189,8 +189,8 @@ def si_anchor(
     Raises:
       ValueError: if structures or shapes differ, or a static damping is not positive.
 
-    Reference: Zenke, Poole, Ganguli, Continual Learning through Synaptic Intelligence, 2017, there without the half
-      of `quadratic_penalty`.
+    Reference: Zenke, Poole, Ganguli, Continual Learning through Synaptic Intelligence, 2017, there without the half of
+      `quadratic_penalty`.
 
     >>> si_anchor(anchor_init(jnp.zeros(1)), jnp.array([2.0]), jnp.array([8.2]), damping=0.1).importance.tolist()
     [2.0]
