@@ -99,7 +99,8 @@ def em_step(
     """One step of expectation maximisation (batch-level); components that do not exist stay as they are.
 
         r_ik = softmax_k(log w_k N(x_i; mu_k, Sigma_k));   n_k = sum_i r_ik + 10 eps
-        w_k = n_k / sum n;   mu_k = sum_i r_ik x_i / n_k;   Sigma_k = sum_i r_ik (x_i - mu_k)(x_i - mu_k)^T / n_k + ridge I
+        w_k = n_k / sum n;   mu_k = sum_i r_ik x_i / n_k
+        Sigma_k = sum_i r_ik (x_i - mu_k)(x_i - mu_k)^T / n_k + ridge I
 
     Args:
       mixture: of K components in D dimensions.

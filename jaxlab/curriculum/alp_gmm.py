@@ -319,7 +319,7 @@ def box_progress(rewards: jax.Array, count: jax.Array, *, window: int = 200) -> 
     rewards = as_float(rewards)
     if window < 1 or rewards.ndim == 0 or np.shape(count) != rewards.shape[:-1]:
         raise InputError(
-            f"rewards {rewards.shape} and count {np.shape(count)} must be [..., M] and [...], window {window} at least 1"
+            f"rewards {rewards.shape} and count {np.shape(count)} must be [..., M] and [...], window {window} above 0"
         )
     count = jnp.asarray(count)[..., None]
     used = jnp.minimum(count, window)

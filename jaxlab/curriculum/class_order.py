@@ -46,7 +46,8 @@ def class_distances(
     Reference: Learning to Learn: How to Continuously Teach Humans and Machines, 2023 (cosine; the authors' tables are
     optimal-transport distances).
 
-    >>> class_distances(jnp.array([[3.0, 0.0], [0.0, 4.0]]), jnp.array([0, 1]), num_classes=2, kind="euclidean").tolist()
+    >>> features = jnp.array([[3.0, 0.0], [0.0, 4.0]])
+    >>> class_distances(features, jnp.array([0, 1]), num_classes=2, kind="euclidean").tolist()
     [[0.0, 5.0], [5.0, 0.0]]
     """
     check_choice("kind", kind, DISTANCES)

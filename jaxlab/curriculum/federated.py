@@ -2,10 +2,8 @@
 
     from jaxlab.curriculum import federated
 
-Data are shards of K clients, `{"...": [K, N, ...], "where": [K, N]}`, padded to the largest. `federated_learner` takes
-local steps of all participants of a round side by side; `federated_turn` ends a round (average, scores, the next
-participants) and is the `fn` of the engine's `Turn(every=local steps)`. The batch of a step is the shards themselves:
-`Experiment.stream = lambda train, key, step: train`.
+`federated_learner` takes the local steps of all participants of a round side by side; its turn ends a round (average,
+scores, the next participants) and is the `fn` of an engine's `Turn`. Where data are, see there.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,30 +15,30 @@ import numpy as np
 import optax
 
 from jaxlab.core import Learner, as_float, masked_mean
-from jaxlab.core.check import InputError, check_choice, check_fraction, check_least, check_positive, full_mask
+from jaxlab.core.check import InputError, check_choice, check_fraction, check_least, full_mask
 from jaxlab.curriculum._difficulty import ORDERS, curriculum_order
 from jaxlab.curriculum._pacing import paced_count
 
-SCORES = ("global", "local", "both")
-"""Under which model examples are judged: the server's, the client's last own, or the sum of both losses."""
+SCORES = ("global", "local", "both", "expert")
+"""Whose loss judges examples: the server's, that of the client's last own model, their sum, or an expert's."""
 
 
 class FederatedState(NamedTuple):
     """State of `federated_learner`.
 
     Attributes:
-      server: the global parameters; those that are evaluated.
-      average: the last average of the participants; the server's own unless it has momentum.
+      server: the parameters that rounds begin with.
+      average: the last average of participants, which is evaluated; the server's own unless that has momentum.
       local: `[M, ...]` parameters of the participants of this round.
       opt_state: `[M, ...]`.
-      last: `[K, ...]` the parameters with which each client left its last round.
-      seen: `[K]` bool, whether it took part in any.
-      pool: `[K]` int32 the clients in the order in which the pool is gone through.
+      last: `[K, ...]` the parameters with which each client left its last round; None where nobody asks for them.
+      seen: `[K]` bool, whether a client took part in any round.
+      pool: `[K]` int32 clients in the order in which the pool is gone through.
       pool_size: int32, how many of them are in the pool.
       place: int32, where in the pool the participants begin.
       orders: `[M, N]` int32, each participant's examples from first to last.
-      local_step: int32, steps taken in this round.
-      updates: int32, client updates of all rounds before this one.
+      local_step: int32, steps of this round.
+      updates: int32, how often a client took part so far.
     """
 
     server: Any
@@ -55,6 +53,13 @@ class FederatedState(NamedTuple):
     orders: jax.Array
     local_step: jax.Array
     updates: jax.Array
+
+
+class Federated(NamedTuple):
+    """What `federated_learner` returns: `learner`, and `turn`, the `fn` of the engine's `Turn`."""
+
+    learner: Learner
+    turn: Callable[[FederatedState, Any, jax.Array, jax.Array, Any], FederatedState]
 
 
 def fedavg(server: Any, clients: Any, sizes: jax.Array, *, where: jax.Array | None = None) -> Any:
@@ -181,94 +186,193 @@ def local_steps(sizes: jax.Array, *, batch_size: int, epochs: int = 1) -> jax.Ar
     return jnp.where(sizes > 0, (sizes // batch_size + 1) * epochs, 0).astype(jnp.int32)
 
 
-def dirichlet_partition(
-    labels: np.ndarray, *, num_clients: int, beta: float, seed: int, least: int = 10
-) -> tuple[np.ndarray, np.ndarray]:
-    """Examples dealt out to clients whose classes differ: the smaller beta, the more. On the host.
+def federated_learner(
+    init: Callable[[jax.Array, Any], Any],
+    example_loss: Callable[[Any, Mapping[str, jax.Array]], jax.Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    clients: tuple[int, int],
+    members: int,
+    client_updates: int,
+    batch_size: int = 10,
+    epochs: int = 1,
+    order: str = "easy_first",
+    pace: Mapping[str, Any] | None = None,
+    score: str = "global",
+    client_order: str = "random",
+    client_pace: Mapping[str, Any] | None = None,
+    momentum: float | jax.Array = 0.0,
+) -> Federated:
+    """Federated averaging in which examples and clients come in an order.
 
-        m_k ~ Dirichlet(beta C prior);   client k gets the share m_kc / sum_j m_jc of class c
+    The batch is the data themselves (`stream=lambda train, key, step: train`): a dict of `"row"` `[K, N]` and `"where"`
+    `[K, N]` as in `client_shards`, and arrays over all examples. A step draws uniformly from the part of each
+    participant's order that the pace allows. Clients take `local_steps`, then wait. Nobody takes part before the first
+    turn; turns follow each other by at least the most local steps.
 
     Args:
-      labels: `[N]` integers, at least 0.
-      num_clients: K, at least 1.
-      beta: positive.
-      seed: of the mixtures; same arguments, same parts.
-      least: mixtures are drawn again until every client has as many examples.
+      init: `(key, context) -> params`.
+      example_loss: `(params, batch) -> [B]`, a batch having the arrays' rows.
+      optimizer: of a client; it begins anew in every round.
+      clients: `(K, N)`, static.
+      members: M, how many take part in a round.
+      client_updates: the budget R M of all rounds, for the pace of clients.
+      batch_size, epochs: of local steps.
+      order: in which a client takes its examples, of `ORDERS`.
+      pace: keywords of `paced_count` for examples; linear from 0.2 to all at 0.8, at least 32 by default.
+      score: whose loss is their difficulty, of `SCORES`; "expert" are the parameters `context["expert"]`.
+      client_order: in which clients, by the mean difficulty of their examples, enter the pool.
+      client_pace: keywords of `paced_count` for clients; all from the beginning by default.
+      momentum: of the server, in [0, 1].
 
     Returns:
-      `(rows [K, M] int32, where [K, M] bool)`, padded to the largest client with row 0.
+      Learner and turn. The learner's metrics are `loss`, the mean over participants, and `members`, which still step.
 
     Raises:
-      ValueError: fewer examples than `num_clients * least`, a beta that is not positive, or no such mixtures among a
-        thousand.
+      ValueError: an order, score or size that cannot be.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code ("noniid-labeldir").
+    Reference: When Do Curricula Work in Federated Learning?, 2023; the authors go through each part in shuffled
+    batches, where here batches are drawn with replacement.
 
-    >>> rows, where = dirichlet_partition(np.arange(100) % 2, num_clients=4, beta=0.5, seed=0)
-    >>> sorted(rows[where].tolist()) == list(range(100))
-    True
+    >>> one = federated_learner(lambda key, context: jnp.zeros(()), lambda w, batch: (w - batch["x"]) ** 2,
+    ...                         optax.sgd(0.1), clients=(2, 3), members=1, client_updates=10)
+    >>> one.learner.init(jax.random.key(0), {}).orders.shape
+    (1, 3)
     """
-    labels = _host_labels(labels, num_clients, least)
-    check_positive("beta", beta)
-    classes, counts = np.unique(labels, return_counts=True)
-    rng = np.random.default_rng(seed)
-    for _ in range(1000):
-        mixtures = rng.dirichlet(
-            np.maximum(beta * len(classes) * counts / len(labels), 1e-6), size=num_clients
-        ).T
-        parts: list[list[np.ndarray]] = [[] for _ in range(num_clients)]
-        for label, mixture in zip(classes, mixtures, strict=True):
-            rows = np.flatnonzero(labels == label)
-            share = np.cumsum(mixture) / max(mixture.sum(), 1e-30)
-            for part, piece in zip(parts, np.split(rows, (share * len(rows)).astype(int)[:-1]), strict=True):
-                part.append(piece)
-        dealt = [np.concatenate(part) for part in parts]
-        if min(map(len, dealt)) >= least:
-            return _padded(dealt)
-    raise InputError(
-        f"no mixtures in a thousand gave each of {num_clients} clients {least} examples: a larger beta, or fewer clients"
+    for name, value, allowed in (
+        ("order", order, ORDERS),
+        ("client_order", client_order, ORDERS),
+        ("score", score, SCORES),
+    ):
+        check_choice(name, value, allowed)
+    check_fraction("momentum", momentum)
+    num_clients, num_examples = clients
+    if min(num_clients, num_examples, batch_size) < 1 or not 1 <= members <= num_clients:
+        raise InputError(
+            f"clients {clients} and batch_size {batch_size} must be positive, members {members} in [1, K]"
+        )
+    pace = {"start": 0.2, "full_at": 0.8, "least": 32, **(pace or {})}
+    client_pace = {"start": 1.0, "full_at": 1.0, **(client_pace or {})}
+    local_models = score in ("local", "both")
+
+    def begin(key: jax.Array, context: Any) -> FederatedState:
+        server = init(key, context)
+        local = _copies(server, members)
+        return FederatedState(
+            server,
+            server,
+            local,
+            jax.vmap(optimizer.init)(local),
+            _copies(server, num_clients) if local_models else None,
+            jnp.zeros(num_clients, bool),
+            jnp.arange(num_clients, dtype=jnp.int32),
+            jnp.int32(0),
+            jnp.int32(0),
+            jnp.zeros((members, num_examples), jnp.int32),
+            jnp.int32(0),
+            jnp.int32(0),
+        )
+
+    def update(state: FederatedState, train: Any, key: jax.Array, context: Any) -> tuple[FederatedState, Any]:
+        ids, present = _members(state, members)
+        sizes = jnp.sum(train["where"], 1)[ids]
+        steps = local_steps(sizes, batch_size=batch_size, epochs=epochs)
+        active = present & (state.local_step < steps)
+        count = paced_count(state.local_step, num_steps=steps, size=sizes, **pace)
+        place = jax.random.randint(key, (members, batch_size), 0, jnp.maximum(count, 1)[:, None])
+        row = train["row"][ids[:, None], jnp.take_along_axis(state.orders, place, 1)]
+        loss = lambda params, rows: jnp.mean(example_loss(params, _rows(train, rows)))
+        losses, grads = jax.vmap(jax.value_and_grad(loss))(state.local, row)
+        updates, opt_state = jax.vmap(optimizer.update)(grads, state.opt_state, state.local)
+        moved = (optax.apply_updates(state.local, updates), opt_state)
+        local, opt_state = _where(active, moved, (state.local, state.opt_state))
+        new = state._replace(local=local, opt_state=opt_state, local_step=state.local_step + 1)
+        return new, {
+            "loss": masked_mean(losses, where=active),
+            "members": jnp.sum(active).astype(jnp.float32),
+        }
+
+    def turn(
+        state: FederatedState, train: Any, step: jax.Array, key: jax.Array, context: Any
+    ) -> FederatedState:
+        state = _close_round(state, jnp.sum(train["where"], 1), members, momentum)
+        difficulty = _difficulty(example_loss, score, state, train, context)
+        clients_key, pool_key, order_key = jax.random.split(key, 3)
+        # A new pool once the old one has been gone through: with the scores of now.
+        score_of = masked_mean(difficulty, where=train["where"], axis=1)
+        exist = jnp.any(train["where"], 1)
+        ranked = curriculum_order(score_of, order=client_order, key=clients_key, where=exist)
+        size = paced_count(state.updates, num_steps=client_updates, size=num_clients, **client_pace)
+        size = jnp.minimum(size, jnp.sum(exist)).astype(jnp.int32)
+        outside = jnp.arange(num_clients) >= size
+        pool = ranked[jnp.lexsort((jax.random.uniform(pool_key, (num_clients,)), outside))]
+        through = state.place >= state.pool_size
+        state = state._replace(
+            pool=jnp.where(through, pool, state.pool),
+            pool_size=jnp.where(through, size, state.pool_size),
+            place=jnp.where(through, 0, state.place),
+        )
+        ids, _ = _members(state, members)
+        local = _copies(state.server, members)
+        return state._replace(
+            local=local,
+            opt_state=jax.vmap(optimizer.init)(local),
+            orders=curriculum_order(difficulty[ids], order=order, key=order_key, where=train["where"][ids]),
+            local_step=jnp.int32(0),
+        )
+
+    return Federated(Learner(begin, update), turn)
+
+
+def _members(state: FederatedState, members: int) -> tuple[jax.Array, jax.Array]:
+    """The participants of a round, and which of them there are: the last of a pool may be fewer."""
+    place = state.place + jnp.arange(members)
+    return state.pool[jnp.minimum(place, len(state.pool) - 1)], place < state.pool_size
+
+
+def _close_round(
+    state: FederatedState, sizes: jax.Array, members: int, momentum: float | jax.Array
+) -> FederatedState:
+    """Average, remember what the participants have learned, and go on in the pool."""
+    ids, present = _members(state, members)
+    present &= state.local_step > 0
+    average = fedavg(state.server, state.local, sizes[ids], where=present)
+    slot = jnp.where(present, ids, len(state.pool))
+    keep = lambda last, local: last.at[slot].set(local, mode="drop")
+    return state._replace(
+        server=server_momentum(state.server, average, momentum=momentum),
+        average=average,
+        last=None if state.last is None else jax.tree.map(keep, state.last, state.local),
+        seen=state.seen.at[slot].set(True, mode="drop"),
+        place=jnp.where(state.local_step > 0, state.place + members, state.place),
+        updates=state.updates + jnp.sum(present, dtype=jnp.int32),
     )
 
 
-def difficulty_partition(
-    difficulty: np.ndarray, *, num_clients: int, order: str = "easy_first", seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Examples dealt out in the order of their difficulty, so that clients differ in it. On the host.
-
-    Args:
-      difficulty: `[N]` scores.
-      num_clients: K, in [1, N]; sizes differ by at most one example.
-      order: of `ORDERS`; with "random" the clients are alike.
-      seed: of the random order.
-
-    Returns:
-      `(rows [K, M] int32, where [K, M] bool)`, padded with row 0.
-
-    Raises:
-      ValueError: more clients than examples, or an order that does not exist.
-
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code.
-
-    >>> difficulty_partition(np.array([3.0, 1.0, 2.0, 0.0]), num_clients=2)[0].tolist()
-    [[3, 1], [2, 0]]
-    """
-    difficulty = np.asarray(difficulty)
-    _host_labels(difficulty, num_clients, 1)
-    rows = np.asarray(curriculum_order(difficulty, order=order, key=jax.random.key(seed)))
-    return _padded(np.array_split(rows, num_clients))
+def _difficulty(
+    example_loss: Callable[..., jax.Array], score: str, state: FederatedState, train: Any, context: Any
+) -> jax.Array:
+    """`[K, N]` losses of all examples, one client after another."""
+    under = context["expert"] if score == "expert" else state.server
+    difficulty = jax.lax.map(lambda rows: example_loss(under, _rows(train, rows)), train["row"])
+    if state.last is None:
+        return difficulty
+    own = jax.lax.map(lambda x: example_loss(x[0], _rows(train, x[1])), (state.last, train["row"]))
+    seen = state.seen[:, None]
+    if score == "local":
+        return jnp.where(seen, own, difficulty)
+    return difficulty + jnp.where(seen, own, 0.0)
 
 
-def _host_labels(labels: np.ndarray, num_clients: int, least: int) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or num_clients < 1 or len(labels) < num_clients * max(least, 1):
-        raise InputError(
-            f"{num_clients} clients with {least} examples each need an array [N] of at least as many, got {labels.shape}"
-        )
-    return labels
+def _rows(train: Mapping[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+    return {name: table[rows] for name, table in train.items() if name not in ("row", "where")}
 
 
-def _padded(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    where = np.arange(max(map(len, parts))) < np.array([len(part) for part in parts])[:, None]
-    rows = np.zeros(where.shape, np.int32)
-    rows[where] = np.concatenate(parts)
-    return rows, where
+def _copies(tree: Any, count: int) -> Any:
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), tree)
+
+
+def _where(active: jax.Array, new: Any, old: Any) -> Any:
+    """Leaf by leaf, of the participants that are active the new, of the others the old."""
+    choose = lambda new, old: jnp.where(active.reshape(active.shape + (1,) * (new.ndim - 1)), new, old)
+    return jax.tree.map(choose, new, old)
