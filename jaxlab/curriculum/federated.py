@@ -6,6 +6,7 @@
 scores, the next participants) and is the `fn` of an engine's `Turn`. Where data are, see there.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -239,50 +240,34 @@ def federated_learner(
     >>> one.learner.init(jax.random.key(0), {}).orders.shape
     (1, 3)
     """
-    for name, value, allowed in (
-        ("order", order, ORDERS),
-        ("client_order", client_order, ORDERS),
-        ("score", score, SCORES),
-    ):
-        check_choice(name, value, allowed)
+    check_choice("order", order, ORDERS)
+    check_choice("client_order", client_order, ORDERS)
+    check_choice("score", score, SCORES)
     check_fraction("momentum", momentum)
     num_clients, num_examples = clients
     if min(num_clients, num_examples, batch_size) < 1 or not 1 <= members <= num_clients:
         raise InputError(
             f"clients {clients} and batch_size {batch_size} must be positive, members {members} in [1, K]"
         )
-    pace = {"start": 0.2, "full_at": 0.8, "least": 32, **(pace or {})}
-    client_pace = {"start": 1.0, "full_at": 1.0, **(client_pace or {})}
-    local_models = score in ("local", "both")
+    count = functools.partial(paced_count, **{"start": 0.2, "full_at": 0.8, "least": 32, **(pace or {})})
+    pool_size = {"start": 1.0, "full_at": 1.0, "num_steps": client_updates, **(client_pace or {})}
+    steps = functools.partial(local_steps, batch_size=batch_size, epochs=epochs)
 
     def begin(key: jax.Array, context: Any) -> FederatedState:
-        server = init(key, context)
+        server, zero = init(key, context), jnp.int32(0)
         local = _copies(server, members)
+        last = _copies(server, num_clients) if score in ("local", "both") else None
+        everyone = jnp.arange(num_clients, dtype=jnp.int32)
+        orders = jnp.zeros((members, num_examples), jnp.int32)
+        opt_state, seen = jax.vmap(optimizer.init)(local), jnp.zeros(num_clients, bool)
         return FederatedState(
-            server,
-            server,
-            local,
-            jax.vmap(optimizer.init)(local),
-            _copies(server, num_clients) if local_models else None,
-            jnp.zeros(num_clients, bool),
-            jnp.arange(num_clients, dtype=jnp.int32),
-            jnp.int32(0),
-            jnp.int32(0),
-            jnp.zeros((members, num_examples), jnp.int32),
-            jnp.int32(0),
-            jnp.int32(0),
+            server, server, local, opt_state, last, seen, everyone, zero, zero, orders, zero, zero
         )
 
     def update(state: FederatedState, train: Any, key: jax.Array, context: Any) -> tuple[FederatedState, Any]:
-        ids, present = _members(state, members)
-        sizes = jnp.sum(train["where"], 1)[ids]
-        steps = local_steps(sizes, batch_size=batch_size, epochs=epochs)
-        active = present & (state.local_step < steps)
-        count = paced_count(state.local_step, num_steps=steps, size=sizes, **pace)
-        place = jax.random.randint(key, (members, batch_size), 0, jnp.maximum(count, 1)[:, None])
-        row = train["row"][ids[:, None], jnp.take_along_axis(state.orders, place, 1)]
+        rows, active = _draw(state, train, key, batch_size, count, steps)
         loss = lambda params, rows: jnp.mean(example_loss(params, _rows(train, rows)))
-        losses, grads = jax.vmap(jax.value_and_grad(loss))(state.local, row)
+        losses, grads = jax.vmap(jax.value_and_grad(loss))(state.local, rows)
         updates, opt_state = jax.vmap(optimizer.update)(grads, state.opt_state, state.local)
         moved = (optax.apply_updates(state.local, updates), opt_state)
         local, opt_state = _where(active, moved, (state.local, state.opt_state))
@@ -295,24 +280,11 @@ def federated_learner(
     def turn(
         state: FederatedState, train: Any, step: jax.Array, key: jax.Array, context: Any
     ) -> FederatedState:
-        state = _close_round(state, jnp.sum(train["where"], 1), members, momentum)
+        pool_key, order_key = jax.random.split(key)
+        state = _close_round(state, jnp.sum(train["where"], 1), momentum)
         difficulty = _difficulty(example_loss, score, state, train, context)
-        clients_key, pool_key, order_key = jax.random.split(key, 3)
-        # A new pool once the old one has been gone through: with the scores of now.
-        score_of = masked_mean(difficulty, where=train["where"], axis=1)
-        exist = jnp.any(train["where"], 1)
-        ranked = curriculum_order(score_of, order=client_order, key=clients_key, where=exist)
-        size = paced_count(state.updates, num_steps=client_updates, size=num_clients, **client_pace)
-        size = jnp.minimum(size, jnp.sum(exist)).astype(jnp.int32)
-        outside = jnp.arange(num_clients) >= size
-        pool = ranked[jnp.lexsort((jax.random.uniform(pool_key, (num_clients,)), outside))]
-        through = state.place >= state.pool_size
-        state = state._replace(
-            pool=jnp.where(through, pool, state.pool),
-            pool_size=jnp.where(through, size, state.pool_size),
-            place=jnp.where(through, 0, state.place),
-        )
-        ids, _ = _members(state, members)
+        state = _refill_pool(state, difficulty, train["where"], pool_key, client_order, pool_size)
+        ids, _ = _members(state)
         local = _copies(state.server, members)
         return state._replace(
             local=local,
@@ -324,18 +296,34 @@ def federated_learner(
     return Federated(Learner(begin, update), turn)
 
 
-def _members(state: FederatedState, members: int) -> tuple[jax.Array, jax.Array]:
+def _members(state: FederatedState) -> tuple[jax.Array, jax.Array]:
     """The participants of a round, and which of them there are: the last of a pool may be fewer."""
-    place = state.place + jnp.arange(members)
+    place = state.place + jnp.arange(len(state.orders))
     return state.pool[jnp.minimum(place, len(state.pool) - 1)], place < state.pool_size
 
 
-def _close_round(
-    state: FederatedState, sizes: jax.Array, members: int, momentum: float | jax.Array
-) -> FederatedState:
+def _draw(
+    state: FederatedState,
+    train: Any,
+    key: jax.Array,
+    batch_size: int,
+    count: Callable[..., jax.Array],
+    steps: Callable[..., jax.Array],
+) -> tuple[jax.Array, jax.Array]:
+    """Rows `[M, B]` from the part of each participant's order that the pace allows, and who still takes steps."""
+    ids, present = _members(state)
+    sizes = jnp.sum(train["where"], 1)[ids]
+    allowed = count(state.local_step, num_steps=steps(sizes), size=sizes)
+    place = jax.random.randint(key, (len(ids), batch_size), 0, jnp.maximum(allowed, 1)[:, None])
+    rows = train["row"][ids[:, None], jnp.take_along_axis(state.orders, place, 1)]
+    return rows, present & (state.local_step < steps(sizes))
+
+
+def _close_round(state: FederatedState, sizes: jax.Array, momentum: float | jax.Array) -> FederatedState:
     """Average, remember what the participants have learned, and go on in the pool."""
-    ids, present = _members(state, members)
-    present &= state.local_step > 0
+    ids, present = _members(state)
+    begun = state.local_step > 0
+    present &= begun
     average = fedavg(state.server, state.local, sizes[ids], where=present)
     slot = jnp.where(present, ids, len(state.pool))
     keep = lambda last, local: last.at[slot].set(local, mode="drop")
@@ -344,8 +332,31 @@ def _close_round(
         average=average,
         last=None if state.last is None else jax.tree.map(keep, state.last, state.local),
         seen=state.seen.at[slot].set(True, mode="drop"),
-        place=jnp.where(state.local_step > 0, state.place + members, state.place),
+        place=jnp.where(begun, state.place + len(ids), state.place),
         updates=state.updates + jnp.sum(present, dtype=jnp.int32),
+    )
+
+
+def _refill_pool(
+    state: FederatedState,
+    difficulty: jax.Array,
+    where: jax.Array,
+    key: jax.Array,
+    order: str,
+    pace: Mapping[str, Any],
+) -> FederatedState:
+    """A new pool, in random order, once the old one has been gone through: by the scores and the pace of now."""
+    order_key, shuffle_key = jax.random.split(key)
+    exist, number = jnp.any(where, 1), len(state.pool)
+    mean = masked_mean(difficulty, where=where, axis=1)
+    ranked = curriculum_order(mean, order=order, key=order_key, where=exist)
+    size = jnp.minimum(paced_count(state.updates, size=number, **pace), jnp.sum(exist)).astype(jnp.int32)
+    shuffled = jnp.lexsort((jax.random.uniform(shuffle_key, (number,)), jnp.arange(number) >= size))
+    through = state.place >= state.pool_size
+    return state._replace(
+        pool=jnp.where(through, ranked[shuffled], state.pool),
+        pool_size=jnp.where(through, size, state.pool_size),
+        place=jnp.where(through, 0, state.place),
     )
 
 

@@ -6,8 +6,7 @@ A batch follows from the key of the seed and the step alone, so a stream needs n
     steps = task_steps(stream, batch_size=10)
     Experiment({"train": stream, ...}, stream=functools.partial(task_batch, batch_size=10, steps_per_task=steps), ...)
 
-Three scenarios say what a label is and which outputs compete. The tasks have c classes each (the largest number of any),
-all of them C:
+Three scenarios say what a label is and which outputs compete. A task has up to c classes, all of them together C:
 
     domain    the class within the task, in [0, c);   all c outputs: which task it is stays unknown, and does not matter
     class     the class among all, in [0, C);         all C outputs: which task it is has to be found out
