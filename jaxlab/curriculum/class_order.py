@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core import as_float, class_means, cosine_similarity
+from jaxlab.core import as_float, class_means, normalize
 from jaxlab.core._values import check_values
 from jaxlab.core.check import InputError, as_integers, check_choice
 
@@ -53,7 +53,8 @@ def class_distances(
     check_choice("kind", kind, DISTANCES)
     means, _ = class_means(jax.lax.stop_gradient(features), labels, num_classes=num_classes, where=where)
     if kind == "cosine":
-        apart = 1 - cosine_similarity(means[:, None], means[None])
+        directions = normalize(means)
+        apart = 1 - directions @ directions.T
     else:
         apart = jnp.sqrt(jnp.sum((means[:, None] - means[None]) ** 2, -1))
     # Where a NaN is a mean, the distance to itself shows it no more; those to others do.

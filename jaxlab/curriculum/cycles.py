@@ -26,7 +26,7 @@ from jaxlab.core.check import (
 KINDS = ("easy", "hard", "random")
 """What `easiness_log_probs` may prefer."""
 
-_LONGEST = 10**6
+_LONGEST = 10**5
 
 
 def cycle_shares(
@@ -48,7 +48,7 @@ def cycle_shares(
       float64 `[E]`: one share for each epoch; the last one may exceed the budget. At least one epoch.
 
     Raises:
-      ValueError: shares or a factor out of range, or a schedule of more than a million epochs.
+      ValueError: shares or a factor out of range, or a schedule of more than 100,000 epochs.
 
     Reference: CCL: Cyclical Curriculum Learning, 2022, algorithm 1; `full_first` is the authors' "111cycle".
 

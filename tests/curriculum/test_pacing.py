@@ -1,5 +1,7 @@
 """Paced counts equal the authors', whatever is traced; their ends, bounds and faults."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,19 +16,16 @@ AUTHORS = {"linear": "linear", "quadratic": "quad", "root": "sqrt", "step": "ste
 SETTINGS = ((0.8, 0.2), (0.5, 0.1), (1.0, 1.0))
 
 
+def _count(step, size, **options):
+    return paced_count(step, num_steps=100, size=size, **options)
+
+
 @pytest.mark.parametrize("law", PACING_LAWS)
 def test_the_authors_counts(law, golden):
     steps = golden["in_pace_steps"].astype(np.int32)
     for full_at, start in SETTINGS:
         expected = golden[f"out_pace_{AUTHORS[law]}_{full_at}_{start}"]
-        count = lambda step, size: paced_count(
-            step,
-            law=law,
-            num_steps=100,
-            size=size,
-            start=start,
-            full_at=full_at,  # noqa: B023
-        )
+        count = functools.partial(_count, law=law, start=start, full_at=full_at)
         np.testing.assert_array_equal(count(steps, 500), expected)
         np.testing.assert_array_equal(jax.jit(count, static_argnums=1)(steps, 500), expected)
         np.testing.assert_array_equal(jax.jit(count)(steps, np.full(len(steps), 500)), expected)
