@@ -250,7 +250,7 @@ def component_probs(values: jax.Array, *, where: jax.Array | None = None) -> jax
     >>> component_probs(jnp.array([0.0, 1.0, 3.0])).tolist()
     [0.0, 0.25, 0.75]
     """
-    values = as_float(values)
+    values = jax.lax.stop_gradient(as_float(values))
     counts = full_mask(where, values.shape, "values")
     positive = jnp.where(counts, jnp.maximum(values, 0.0), 0.0)
     total = jnp.sum(positive, -1, keepdims=True)

@@ -66,6 +66,8 @@ class Federated(NamedTuple):
 def fedavg(server: Any, clients: Any, sizes: jax.Array, *, where: jax.Array | None = None) -> Any:
     """The parameters of clients in the mean, weighted by how many examples each has; the server's if there is none.
 
+    Gradients flow into the parameters, not into the sizes.
+
         sum_k n_k w_k / sum_k n_k
 
     Args:
@@ -85,7 +87,7 @@ def fedavg(server: Any, clients: Any, sizes: jax.Array, *, where: jax.Array | No
     >>> fedavg(jnp.zeros(1), jnp.array([[1.0], [4.0]]), jnp.array([2, 1])).tolist()
     [2.0]
     """
-    sizes = as_float(sizes)
+    sizes = jax.lax.stop_gradient(as_float(sizes))
     if sizes.ndim != 1 or jax.tree.structure(server) != jax.tree.structure(clients):
         raise InputError(f"sizes must be [M] and server and clients the same pytree, got {sizes.shape}")
     for one, many in zip(jax.tree.leaves(server), jax.tree.leaves(clients), strict=True):

@@ -24,7 +24,7 @@ def test_the_authors_average_rate_and_pool(golden):
     np.testing.assert_allclose(rates, golden["out_lr"], rtol=1e-6)
     pool = paced_count(np.array([0, 10, 20, 32, 40]), num_steps=40, size=4, start=0.4, full_at=0.8)
     np.testing.assert_array_equal(pool, golden["out_client_pool"])
-    mixed = federated.server_momentum(golden["in_fed_w"][0], golden["in_fed_w"][1], momentum=0.1)
+    mixed = federated.server_momentum(golden["in_w_body.weight"], average["w"], momentum=0.1)
     np.testing.assert_allclose(mixed, golden["out_interp_0_1"], rtol=1e-5, atol=1e-7)
 
 
@@ -167,7 +167,7 @@ def test_it_runs_in_the_engine():
         plan=Plan(seeds=(0, 1), log_every=5),
         evaluate=lambda state, split, context: {"mse": jnp.mean((state.average - split) ** 2)},
     )
-    assert done.rows[0]["train/members"].tolist() == [0.0, 0.0]
+    assert list(done.rows[0]["train/members"]) == [0.0, 0.0]
     errors = done.history["val/mse"]
     assert (errors[-1] < 0.5 * errors[0]).all()
     assert done.state.updates.tolist() == [22, 22]

@@ -53,7 +53,7 @@ def test_every_row_once_a_pass_and_tasks_are_disjoint(passes):
             np.asarray(batches["index"])[at].reshape(-1),
             np.asarray(batches["where"])[at].reshape(-1),
         )
-        own = np.flatnonzero(LABEL // 2 == task)
+        own = np.flatnonzero(task == LABEL // 2)
         seen = rows[where]
         assert len(seen) == passes * len(own)
         orders = seen.reshape(passes, -1)
@@ -222,7 +222,7 @@ def test_a_run_of_twenty_steps_sees_every_row_once():
         plan=Plan(seeds=(0, 1), log_every=10),
     )
     np.testing.assert_array_equal(done.state.memory, np.ones((2, 30)))
-    assert [row["train/task"].tolist() for row in done.rows] == [[0.0, 0.0], [1.0, 1.0]]
+    assert [list(row["train/task"]) for row in done.rows] == [[0.0, 0.0], [1.0, 1.0]]
 
 
 def test_seeds_may_have_orders_of_their_own():
