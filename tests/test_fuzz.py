@@ -653,8 +653,8 @@ CURRICULUM = {
     "select_mixture": lambda a: curriculum.select_mixture(
         jax.random.key(0), a["s"], max_components=3, max_steps=3, where=a["rows"]
     ),
-    "loss_difficulty": lambda a: curriculum.loss_difficulty(a["s"], a["y"], where=a["where"]),
-    "confidence_difficulty": lambda a: curriculum.confidence_difficulty(a["s"], a["y"], where=a["where"]),
+    "loss_difficulty": lambda a: curriculum.loss_difficulty(a["s"], a["y"], classes=a["where"]),
+    "confidence_difficulty": lambda a: curriculum.confidence_difficulty(a["s"], a["y"], classes=a["where"]),
     "transfer_difficulty": lambda a: curriculum.transfer_difficulty(
         a["s"], a["labels3"], num_classes=3, steps=3, where=a["rows"]
     ),

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core import as_float, cross_entropy, masked_softmax
+from jaxlab.core import as_float, masked_log_softmax
 from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, as_labels, check_choice, full_mask
 from jaxlab.metrics import linear_probe
@@ -13,7 +13,7 @@ ORDERS = ("easy_first", "hard_first", "random")
 """The names of the orders that `curriculum_order` knows."""
 
 
-def loss_difficulty(logits: jax.Array, labels: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
+def loss_difficulty(logits: jax.Array, labels: jax.Array, *, classes: jax.Array | None = None) -> jax.Array:
     """The cross-entropy of an example's own label, as a score: no gradient flows.
 
         - log softmax(logits)[label]
@@ -21,13 +21,13 @@ def loss_difficulty(logits: jax.Array, labels: jax.Array, *, where: jax.Array | 
     Args:
       logits: `[..., C]` of the model that judges: the learner itself, an earlier one, or an expert.
       labels: `[...]` integers in [0, C), or negative for an example to ignore.
-      where: `[..., C]` bool or {0, 1}, the classes that exist; None means all.
+      classes: `[..., C]` bool or {0, 1}, the classes that exist; None means all.
 
     Returns:
-      `[...]` float32, at least 0; 0 where the label is ignored.
+      `[...]` float32, at least 0; 0 where the label is ignored, or its class does not exist.
 
     Raises:
-      ValueError: as `core.cross_entropy`.
+      ValueError: labels that do not belong to the logits, or a mask that does not broadcast to them.
 
     Reference: When Do Curricula Work in Federated Learning?, 2023, section 3 (scores G, L and E are this loss under
     the global, the local and an expert model; LG is the sum of two).
@@ -35,11 +35,11 @@ def loss_difficulty(logits: jax.Array, labels: jax.Array, *, where: jax.Array | 
     >>> loss_difficulty(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 0])).round(2).tolist()
     [0.6899999976158142, 0.0]
     """
-    return cross_entropy(jax.lax.stop_gradient(logits), labels, where=where)
+    return -_own_log_prob(logits, labels, classes)
 
 
 def confidence_difficulty(
-    logits: jax.Array, labels: jax.Array, *, where: jax.Array | None = None
+    logits: jax.Array, labels: jax.Array, *, classes: jax.Array | None = None
 ) -> jax.Array:
     """One minus the probability of an example's own label: as the loss, but bounded. No gradient flows.
 
@@ -48,10 +48,10 @@ def confidence_difficulty(
     Args:
       logits: `[..., C]` of the model that judges.
       labels: `[...]` integers in [0, C), or negative for an example to ignore.
-      where: `[..., C]` bool or {0, 1}, the classes that exist; None means all.
+      classes: `[..., C]` bool or {0, 1}, the classes that exist; None means all.
 
     Returns:
-      `[...]` float32 in [0, 1]; 0 where the label is ignored.
+      `[...]` float32 in [0, 1]; 0 where the label is ignored, or its class does not exist.
 
     Raises:
       ValueError: labels that do not belong to the logits, or a mask that does not broadcast to them.
@@ -61,11 +61,17 @@ def confidence_difficulty(
     >>> confidence_difficulty(jnp.zeros((1, 4)), jnp.array([2])).tolist()
     [0.75]
     """
+    return jnp.abs(jnp.expm1(_own_log_prob(logits, labels, classes)))
+
+
+def _own_log_prob(logits: jax.Array, labels: jax.Array, classes: jax.Array | None) -> jax.Array:
+    """The log-probability of each label, at most 0; 0 for what is ignored."""
     logits, labels = jax.lax.stop_gradient(as_float(logits)), as_labels(logits, labels)
-    chosen = (labels[..., None] == jnp.arange(logits.shape[-1])) & full_mask(where, logits.shape)
-    counts = jnp.any(chosen, -1)
-    probs = masked_softmax(jnp.where(counts[..., None], logits, 0.0), where=where)
-    return jnp.where(counts, jnp.clip(1 - jnp.sum(jnp.where(chosen, probs, 0.0), -1), 0, 1), 0.0)
+    exist = full_mask(classes, logits.shape, name="classes")
+    chosen = (labels[..., None] == jnp.arange(logits.shape[-1])) & exist
+    # What is ignored leaves no trace.
+    log_probs = masked_log_softmax(jnp.where(jnp.any(chosen, -1, keepdims=True), logits, 0.0), where=exist)
+    return jnp.minimum(jnp.sum(jnp.where(chosen, log_probs, 0.0), -1), 0.0)
 
 
 def transfer_difficulty(

@@ -87,6 +87,7 @@ def absolute_progress(
     counts = full_mask(where, rewards.shape, "rewards")
     distance = jnp.where(counts, jnp.sum((tasks - task) ** 2, -1), jnp.inf)
     nearest = rewards[jnp.argmin(distance)]
+    nearest = jnp.where(jnp.any(jnp.isnan(distance)), jnp.nan, nearest)  # whichever of them that was
     return jax.lax.stop_gradient(jnp.where(jnp.sum(counts) >= _FEWEST, jnp.abs(reward - nearest), 0.0))
 
 

@@ -36,7 +36,7 @@ def test_by_hand():
     np.testing.assert_allclose(loss_difficulty(LOGITS, LABELS), [-np.log(p), np.log(3), 2e4], rtol=1e-6)
     np.testing.assert_allclose(confidence_difficulty(LOGITS, LABELS), [1 - p, 2 / 3, 1.0], rtol=1e-6)
     two = np.array([[1, 1, 0]] * 3)
-    np.testing.assert_allclose(confidence_difficulty(LOGITS, LABELS, where=two)[1], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(confidence_difficulty(LOGITS, LABELS, classes=two)[1], 0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("score", [loss_difficulty, confidence_difficulty])

@@ -200,7 +200,7 @@ def learner():
     def loss(params, met, batch, step, key, context):
         logits = batch["image"].reshape(len(batch["image"]), -1) @ params["w"] + params["b"]
         value = masked_mean(
-            cross_entropy(logits, batch["label"], where=batch["classes"]), where=batch["where"]
+            cross_entropy(jnp.where(batch["classes"], logits, -jnp.inf), batch["label"]), where=batch["where"]
         )
         return value, (
             met.at[batch["index"]].add(batch["where"]),
