@@ -148,8 +148,7 @@ def permuted_pixels(
     Raises:
         ValueError: as `split_classes`.
 
-    Reference: Goodfellow et al., "An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural
-    Networks" (2013); van de Ven and Tolias, "Three scenarios for continual learning" (2019), permuted MNIST.
+    Reference: van de Ven and Tolias, "Three scenarios for continual learning" (2019), permuted MNIST.
 
     >>> import jax
     >>> from jaxlab.data import digits, permuted_pixels
@@ -186,10 +185,10 @@ def turned_images(
     >>> turned_images(digits(), (0, 45, 90)).size.tolist()
     [1797, 1797, 1797]
     """
-    angles = jnp.asarray(angles, jnp.float32)
-    if angles.ndim != 1:
-        raise InputError(f"angles must be [T], one for each task, got {angles.shape}")
-    return _all_images(images, len(angles), scenario, num_classes)._replace(angle=angles)
+    angle = jnp.asarray(angles, jnp.float32)
+    if angle.ndim != 1:
+        raise InputError(f"angles must be [T], one for each task, got {angle.shape}")
+    return _all_images(images, len(angle), scenario, num_classes)._replace(angle=angle)
 
 
 def _all_images(images: Images, num_tasks: int, scenario: str, num_classes: int | None) -> TaskStream:
@@ -298,15 +297,13 @@ def task_batch(
         passes: static, at least 1.
 
     Returns:
-        A dict of `"image"` `[B, H, W, C]`, `"label"` `[B]` int32, `"classes"` `[outputs]` bool (which outputs compete),
-        `"where"` `[B]` bool (which examples count), `"index"` `[B]` int32 (rows of the set) and `"task"` int32. What
-        does not count has the label -1.
+        A dict of `"image"` `[B, H, W, C]`, `"label"` `[B]` (-1 for what does not count), `"classes"` `[outputs]` bool
+        (which outputs compete), `"where"` `[B]` bool (which examples count), `"index"` `[B]` (rows) and `"task"`.
 
     Raises:
         ValueError: a number below 1.
 
-    Reference: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002), for orders without memory; see
-    `core.permute_index`.
+    Reference: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002), see `core.permute_index`.
 
     >>> import jax
     >>> from jaxlab.data import digits, split_classes, task_batch
