@@ -231,9 +231,8 @@ def _check(images: Images, num_tasks: int, scenario: str, num_classes: int | Non
 
 
 def _is_no_permutation(order: np.ndarray) -> str | None:
-    if (np.sort(order) == np.arange(len(order))).all():
-        return None
-    return f"order must be a permutation of the classes, got {order.tolist()}"
+    wrong = (np.sort(order) != np.arange(len(order))).any()
+    return f"order must be a permutation of the classes, got {order.tolist()}" if wrong else None
 
 
 def _is_without_examples(size: np.ndarray) -> str | None:
