@@ -16,6 +16,7 @@ import pytest
 from jaxlab import (
     continual,
     core,
+    curriculum,
     data,
     distillation,
     merging,
@@ -26,6 +27,7 @@ from jaxlab import (
     semi_supervised,
 )
 from jaxlab.continual import prototype_relation, proxy_contrast, refresh
+from jaxlab.curriculum import alp_gmm, class_order, cycles, federated
 
 # Rows, classes, dtype: each is compiled once per function, then met with many values and masks.
 FORMS = (
@@ -739,6 +741,58 @@ CONTINUAL = {
 }  # fmt: skip
 CALLS |= CONTINUAL
 
+
+def _mixture(a):
+    """Three components around the rows of the bank."""
+    means = core.as_float(a["bank"])
+    wide = jnp.broadcast_to(jnp.eye(means.shape[1]), (3, means.shape[1], means.shape[1]))
+    return curriculum.Mixture(jnp.ones(3) / 3, means, wide, jnp.ones(3, bool))
+
+
+def _of_mixture(name):
+    return lambda a: getattr(curriculum, name)(_mixture(a), a["s"], where=a["rows"])
+
+
+CURRICULUM = {
+    **{name: _of_mixture(name) for name in ("em_step", "mean_log_likelihood", "akaike")},
+    "component_log_probs": lambda a: curriculum.component_log_probs(_mixture(a), a["s"]),
+    "fit_mixture": lambda a: curriculum.fit_mixture(
+        jax.random.key(0), a["s"], 2, max_components=3, max_steps=3, where=a["rows"]
+    ),
+    "select_mixture": lambda a: curriculum.select_mixture(
+        jax.random.key(0), a["s"], max_components=3, max_steps=3, where=a["rows"]
+    ),
+    "loss_difficulty": lambda a: curriculum.loss_difficulty(a["s"], a["y"], classes=a["where"]),
+    "confidence_difficulty": lambda a: curriculum.confidence_difficulty(a["s"], a["y"], classes=a["where"]),
+    "transfer_difficulty": lambda a: curriculum.transfer_difficulty(
+        a["s"], a["labels3"], num_classes=3, steps=3, where=a["rows"]
+    ),
+    "curriculum_order": lambda a: curriculum.curriculum_order(a["s"], where=a["where"]),
+    "gumbel_top_k": lambda a: curriculum.gumbel_top_k(jax.random.key(0), a["s"], 1, where=a["where"]),
+    "arm_log_probs": lambda a: curriculum.arm_log_probs(a["s"], temperature=0.1, where=a["where"]),
+    "arm_rewards": lambda a: curriculum.arm_rewards(a["s"][:, 0], a["labels3"], num_arms=3, where=a["rows"]),
+    "update_arms": lambda a: curriculum.update_arms(
+        a["bank"][:, 0], a["s"][:, 0], a["labels3"], where=a["rows"]
+    ),
+    "paced_count": lambda a: curriculum.paced_count(a["step"], num_steps=50, size=a["index"]),
+    "easiness_log_probs": lambda a: cycles.easiness_log_probs(jnp.abs(a["s"]), where=a["where"]),
+    "fedavg": lambda a: federated.fedavg(
+        core.as_float(a["bank"][0]), a["s"], jnp.abs(a["v"]), where=a["rows"]
+    ),
+    "class_distances": lambda a: class_order.class_distances(
+        a["s"], a["labels3"], num_classes=3, where=a["rows"]
+    ),
+    "component_probs": lambda a: alp_gmm.component_probs(a["s"], where=a["where"]),
+    "absolute_progress": lambda a: alp_gmm.absolute_progress(
+        a["bank"][0],
+        a["bank"][1, 0],
+        jnp.tile(a["s"], (2, 1)),
+        jnp.tile(a["v"], 2),
+        where=jnp.tile(a["rows"], 2),
+    ),
+}
+CALLS |= CURRICULUM
+
 # Types, constants, and what only makes or reads a state that a call above goes through.
 COVERED_BY = {"Reservoir", "WeightAnchor",
               "EmaState", "TrainState", "Learner", "InputError", "MissingFile",
@@ -752,7 +806,7 @@ COVERED_BY = {"Reservoir", "WeightAnchor",
               "curriculum_init", "BoxLevels", "Consensus", "DEFAULT_THRESHOLDS", "DetectionScores",
               "LabelStore", "store_init", "BilevelState", "fusion_controller_init",
               "DlaLosses", "PowerLaw", "Exchange", "MasterWeightsState", "UntilState", "Computed",
-              "BarlowTwinsTerms"}  # fmt: skip
+              "BarlowTwinsTerms", "Mixture", "ORDERS", "PACING_LAWS"}  # fmt: skip
 
 # Learners and their texts take models and problems; tests/post_training/ has their faults one by one. What only says
 # where arrays live changes no number: tests/core/test_mapped.py.
@@ -782,7 +836,17 @@ NOT_ARRAYS = {
 
 
 def test_no_public_function_is_left_out():
-    rooms = (continual, core, distillation, merging, post_training, ranking, self_supervised, semi_supervised)
+    rooms = (
+        continual,
+        core,
+        curriculum,
+        distillation,
+        merging,
+        post_training,
+        ranking,
+        self_supervised,
+        semi_supervised,
+    )
     public = set().union(*(room.__all__ for room in rooms))
     assert public - COVERED_BY - NOT_ARRAYS <= set(CALLS), sorted(
         public - COVERED_BY - NOT_ARRAYS - set(CALLS)
@@ -961,7 +1025,7 @@ def test_nan_behind_a_mask_stays_there(name):
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - {"constant_decay", "ramp_up_decay", "sigmoid_ramp_up",
                                                       "linear_ramp_up", "cosine_ramp_down",
-                                                      "annealed_beta", "warm_up_constant_cosine",
+                                                      "annealed_beta", "warm_up_constant_cosine", "paced_count",
                                                       "sine_ramp_up"}))  # fmt: skip
 def test_shapes_that_do_not_fit_are_one_clear_line(name):
     """A wrong number of rows or classes anywhere never broadcasts quietly."""

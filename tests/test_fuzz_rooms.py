@@ -170,6 +170,46 @@ def test_batches_hold_rows_of_the_data(rows, batch, dtype, kind, seed):
         }
 
 
+@functools.cache
+def _stream_batches(batch_size, passes, steps):
+    draw = functools.partial(data.task_batch, batch_size=batch_size, steps_per_task=steps, passes=passes)
+    return jax.jit(jax.vmap(draw, (None, None, 0)))
+
+
+@pytest.mark.slow
+@examples(10)
+@hypothesis.given(
+    rows=st.integers(0, 8), classes=st.integers(1, 3), tasks=st.integers(0, 4), batch=st.sampled_from((1, 3)),
+    passes=st.sampled_from((1, 2)), scenario=st.sampled_from(data.SCENARIOS), seed=seeds,
+    kind=st.sampled_from(("split", "permuted", "turned")),
+)  # fmt: skip
+def test_task_streams_give_every_row_as_often_as_said(
+    rows, classes, tasks, batch, passes, scenario, seed, kind
+):
+    rng = np.random.default_rng(seed)
+    images = data.Images(
+        jnp.asarray(rng.random((rows, 4, 4, 1)), jnp.float32), rng.integers(0, classes, rows)
+    )
+    make = {
+        "split": lambda: data.split_classes(images, tasks, scenario=scenario, num_classes=classes),
+        "permuted": lambda: data.permuted_pixels(images, tasks, jax.random.key(seed), scenario=scenario),
+        "turned": lambda: data.turned_images(images, 40.0 * np.arange(tasks), scenario=scenario),
+    }[kind]
+    stream = _or_one_line(make)
+    if stream is None:
+        return
+    steps = data.task_steps(stream, batch_size=batch, passes=passes)
+    found = _stream_batches(batch, passes, steps)(stream, jax.random.key(seed), jnp.arange(steps * tasks + 1))
+    where = np.asarray(found["where"])
+    seen = np.bincount(np.asarray(found["index"])[where], minlength=rows)
+    assert (seen == passes * (1 if kind == "split" else tasks)).all()
+    label = np.asarray(found["label"])
+    assert (label[~where] == -1).all()
+    allowed = np.take_along_axis(np.asarray(found["classes"]), np.where(where, label, 0), 1)
+    assert allowed[where].all()
+    assert _finite(found["image"])
+
+
 # language
 
 

@@ -39,11 +39,22 @@ from jaxlab.data._quadrants import (
 )
 from jaxlab.data._ranking_queries import RankingQueries, ranking_queries
 from jaxlab.data._split import split, split_images
+from jaxlab.data._task_stream import (
+    SCENARIOS,
+    TaskStream,
+    permuted_pixels,
+    split_classes,
+    task_batch,
+    task_examples,
+    task_steps,
+    turned_images,
+)
 from jaxlab.data._two_view_retrieval import TwoViews, two_view_pairs
 from jaxlab.data._views import cutout, random_affine, random_views
 
 __all__ = [
     "POINT_CLASSES",
+    "SCENARIOS",
     "SHAPES",
     "TEXTURES",
     "AudioVisualScenes",
@@ -54,6 +65,7 @@ __all__ = [
     "Images",
     "PointScenes",
     "RankingQueries",
+    "TaskStream",
     "TwoViews",
     "action_clips",
     "audio_visual_picture",
@@ -74,6 +86,7 @@ __all__ = [
     "few_labels",
     "image_hierarchy",
     "images_from_npz",
+    "permuted_pixels",
     "picture",
     "point_cloud_picture",
     "point_cloud_scenes",
@@ -86,10 +99,15 @@ __all__ = [
     "reversed_action",
     "shuffle_quadrants",
     "split",
+    "split_classes",
     "split_images",
     "superclass",
     "swing_orders",
     "take",
+    "task_batch",
+    "task_examples",
+    "task_steps",
+    "turned_images",
     "two_view_pairs",
     "unshuffle_indices",
     "unshuffle_quadrants",

@@ -1,0 +1,48 @@
+"""Curricula: how hard examples are, how many of them are used when, and which tasks come next.
+
+Difficulty is larger for what is harder. Scores, orders and draws carry no gradient. What belongs to one paper stands
+in a module of its own:
+
+    from jaxlab.curriculum import alp_gmm, class_order, client_shards, cycles, federated
+"""
+
+from jaxlab.curriculum._bandit import arm_log_probs, arm_rewards, update_arms
+from jaxlab.curriculum._difficulty import (
+    ORDERS,
+    confidence_difficulty,
+    curriculum_order,
+    loss_difficulty,
+    transfer_difficulty,
+)
+from jaxlab.curriculum._mixture import (
+    Mixture,
+    akaike,
+    component_log_probs,
+    em_step,
+    fit_mixture,
+    mean_log_likelihood,
+    select_mixture,
+)
+from jaxlab.curriculum._pacing import PACING_LAWS, paced_count
+from jaxlab.curriculum._weighted_sampling import gumbel_top_k
+
+__all__ = [
+    "ORDERS",
+    "PACING_LAWS",
+    "Mixture",
+    "akaike",
+    "arm_log_probs",
+    "arm_rewards",
+    "component_log_probs",
+    "confidence_difficulty",
+    "curriculum_order",
+    "em_step",
+    "fit_mixture",
+    "gumbel_top_k",
+    "loss_difficulty",
+    "mean_log_likelihood",
+    "paced_count",
+    "select_mixture",
+    "transfer_difficulty",
+    "update_arms",
+]

@@ -1,0 +1,244 @@
+"""Cyclical curriculum: the share of the data goes up and down, and easy examples are drawn more often.
+
+    from jaxlab.curriculum import cycles
+
+Schedules are lists of shares, one for each epoch, made on the host; the sum of a schedule is the budget in passes over
+the whole set. An epoch of share s draws `int(s N)` examples with `gumbel_top_k` by `easiness_log_probs`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.core import as_float, masked_log_softmax
+from jaxlab.core.check import (
+    InputError,
+    check_choice,
+    check_fraction,
+    check_least,
+    check_positive,
+    check_together,
+    full_mask,
+)
+
+KINDS = ("easy", "hard", "random")
+"""What `easiness_log_probs` may prefer."""
+
+_LONGEST = 10**5
+
+
+def cycle_shares(
+    budget: float, *, start: float = 0.25, end: float = 1.0, factor: float = 0.5, full_first: bool = False
+) -> np.ndarray:
+    """Shares of the data that grow from a small one to the whole by a factor, shrink back, and so on.
+
+        s_0 = start;   s <- min(s / factor, end) from the start on and while growing, else max(s factor, start)
+
+    until the sum reaches the budget.
+
+    Args:
+      budget: passes over the whole set, at least 0.
+      start, end: smallest and largest share, in (0, 1], start at most end.
+      factor: in (0, 1).
+      full_first: half of the (whole) budget, rounded down, is spent on full passes before the cycles begin.
+
+    Returns:
+      float64 `[E]`: one share for each epoch; the last one may exceed the budget. At least one epoch.
+
+    Raises:
+      ValueError: shares or a factor out of range, or a schedule of more than 100,000 epochs.
+
+    Reference: CCL: Cyclical Curriculum Learning, 2022, algorithm 1; `full_first` is the authors' "111cycle".
+
+    >>> cycle_shares(4).tolist()
+    [0.25, 0.5, 1.0, 0.5, 0.25, 0.5, 1.0]
+    """
+    _check(budget, start, end, factor)
+    if full_first:
+        passes = int(budget) // 2
+        return np.concatenate(
+            [np.ones(passes), cycle_shares(budget - passes, start=start, end=end, factor=factor)]
+        )
+    # The very operations of the paper's algorithm: its turning points are equalities of floats.
+    shares = [start]
+    before = np.inf
+    total = start
+    while total < budget:
+        share = shares[-1]
+        rises = share == start or (before < share and share != end)
+        before = share
+        shares.append(min(share * (1 / factor), end) if rises else max(share * factor, start))
+        total += shares[-1]
+        _check_length(shares)
+    return np.asarray(shares, np.float64)
+
+
+def sharp_cycle_shares(
+    budget: float, *, start: float = 0.25, end: float = 1.0, factor: float = 0.5
+) -> np.ndarray:
+    """Shares that grow by a factor from a small one to the largest and fall back at once, a saw-tooth.
+
+        s <- start after the largest, else min(s / factor, end)
+
+    Args:
+      budget: passes over the whole set, at least 0.
+      start, end: smallest and largest share, in (0, 1], start at most end.
+      factor: in (0, 1).
+
+    Returns:
+      float64 `[E]`, as `cycle_shares`.
+
+    Raises:
+      ValueError: as `cycle_shares`.
+
+    Reference: CCL: Cyclical Curriculum Learning, 2022, authors' code, strategy "sharp_cycle", in shares instead of
+    rounded counts.
+
+    >>> sharp_cycle_shares(3).tolist()
+    [0.25, 0.5, 1.0, 0.25, 0.5, 1.0]
+    """
+    _check(budget, start, end, factor)
+    return _grown(budget, start, lambda share: start if share >= end else min(share / factor, end), 1)
+
+
+def growing_shares(
+    budget: float, *, start: float = 0.25, factor: float = 0.5, epochs_each: int = 1
+) -> np.ndarray:
+    """Shares that grow by a factor from a small one to the whole and stay there.
+
+        min(start / factor^i, 1), each for `epochs_each` epochs
+
+    Args:
+      budget: passes over the whole set, at least 0.
+      start: the first share, in (0, 1].
+      factor: in (0, 1).
+      epochs_each: epochs of each share, at least 1.
+
+    Returns:
+      float64 `[E]`, until the sum reaches the budget; empty for a budget of 0.
+
+    Raises:
+      ValueError: as `cycle_shares`.
+
+    Reference: CCL: Cyclical Curriculum Learning, 2022, authors' code (lower to bigger).
+
+    >>> growing_shares(2.5).tolist()
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    _check(budget, start, 1.0, factor)
+    return _grown(budget, start, lambda share: share * (1 / factor), epochs_each, high=1.0)
+
+
+def shrinking_shares(
+    budget: float, *, end: float = 0.25, factor: float = 0.5, epochs_each: int = 1
+) -> np.ndarray:
+    """Shares that shrink by a factor from the whole to a small one and stay there.
+
+        max(factor^i, end), each for `epochs_each` epochs
+
+    Args:
+      budget: passes over the whole set, at least 0.
+      end: the last share, in (0, 1].
+      factor: in (0, 1).
+      epochs_each: epochs of each share, at least 1.
+
+    Returns:
+      float64 `[E]`, until the sum reaches the budget; empty for a budget of 0.
+
+    Raises:
+      ValueError: as `cycle_shares`.
+
+    Reference: CCL: Cyclical Curriculum Learning, 2022, authors' code (bigger to lower).
+
+    >>> shrinking_shares(2).tolist()
+    [1.0, 0.5, 0.25, 0.25]
+    """
+    _check(budget, end, 1.0, factor)
+    return _grown(budget, 1.0, lambda share: share * factor, epochs_each, low=end)
+
+
+def _grown(
+    budget: float,
+    share: float,
+    next_share: Callable[[float], float],
+    epochs_each: int,
+    *,
+    low: float = 0.0,
+    high: float = np.inf,
+) -> np.ndarray:
+    check_least("epochs_each", epochs_each, 1)
+    shares: list[float] = []
+    total = 0.0
+    while total < budget:
+        shares += [float(min(max(share, low), high))] * epochs_each
+        total = sum(shares[-epochs_each:], total)
+        share = min(max(next_share(share), low), high)
+        _check_length(shares)
+    return np.asarray(shares, np.float64)
+
+
+def _check(budget: float, start: float, end: float, factor: float) -> None:
+    check_least("budget", budget, 0)
+    for name, value in (("start", start), ("end", end), ("factor", factor)):
+        check_fraction(name, value)
+        check_positive(name, value)
+    check_together("start must be at most end", lambda start, end: start <= end, start=start, end=end)
+    check_together("factor must be below 1", lambda factor: factor < 1, factor=factor)
+    if not np.isfinite(budget):
+        raise InputError(f"budget must be finite, got {budget}")
+
+
+def _check_length(shares: list[float]) -> None:
+    if len(shares) > _LONGEST:
+        raise InputError(f"the schedule has more than {_LONGEST} epochs: a larger start or a smaller budget")
+
+
+def easiness_log_probs(
+    losses: jax.Array,
+    *,
+    kind: str = "easy",
+    decay: float | jax.Array | None = None,
+    floor: float | jax.Array = 1e-7,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """With which probability each example is drawn, by its loss under a model trained before. No gradient flows.
+
+        easy p_i ~ 1 / l_i, or exp(-decay l_i);   hard p_i ~ l_i;   random p_i ~ 1
+
+    Args:
+      losses: `[..., N]`, at least 0.
+      kind: one of `KINDS`.
+      decay: positive, for the exponential form of "easy"; None is the reciprocal.
+      floor: positive; a smaller loss counts as this much, or one example would take all the probability.
+      where: `[..., N]` bool or {0, 1}, the examples that count; None means all.
+
+    Returns:
+      `[..., N]` float32 log-probabilities, for `gumbel_top_k`; `core.MASKED_LOGIT` for what does not count.
+
+    Raises:
+      ValueError: a kind that does not exist, a decay or floor that is not positive, a decay with another kind than
+        "easy", or a mask that does not broadcast.
+
+    Reference: CCL: Cyclical Curriculum Learning, 2022, section 3, and the authors' code. Its exponential replaces
+    zeros by the smallest positive weight; in logarithms there are none.
+
+    >>> jnp.exp(easiness_log_probs(jnp.array([1.0, 3.0]))).tolist()
+    [0.75, 0.25]
+    """
+    check_choice("kind", kind, KINDS)
+    check_positive("floor", floor)
+    losses = jax.lax.stop_gradient(as_float(losses))
+    if losses.ndim == 0:
+        raise InputError("losses must be [..., N], one for each example, got a scalar")
+    if decay is not None:
+        if kind != "easy":
+            raise InputError(f"decay belongs to kind='easy', got {kind!r}")
+        check_positive("decay", decay)
+        logits = -decay * losses
+    else:
+        # Below 0 there is no loss; there the floor holds as well. A NaN passes.
+        log_loss = jnp.log(jnp.where(losses < floor, floor, losses))
+        logits = {"easy": -log_loss, "hard": log_loss, "random": jnp.zeros_like(losses)}[kind]
+    return masked_log_softmax(logits, where=full_mask(where, losses.shape, "losses"))
