@@ -163,6 +163,12 @@ CALLS = {
         a["s"], a["rank"], jax.nn.softmax(a["t"].astype(jnp.float32)), where=a["where"]
     ),
     "crop_flip": lambda a: data.crop_flip(a["s"][:, :, None, None], jax.random.key(0), pad=2),
+    "multi_positive_cross_entropy": lambda a: [
+        core.multi_positive_cross_entropy(a["s"], a["where"], a["rows"][:, None], positives_compete=compete)
+        for compete in (True, False)
+    ],
+    "nt_xent": lambda a: core.nt_xent(a["s"], a["t"], temperature=0.1, where=a["rows"]),
+    "supcon_loss": lambda a: core.supcon_loss(a["s"], a["labels3"], where=a["rows"]),
 }  # fmt: skip
 FOUNDATIONS = frozenset(CALLS)  # the families below stand on them
 
@@ -631,7 +637,7 @@ IMPERFECT_TEACHERS = {
 CALLS |= IMPERFECT_TEACHERS
 
 # Types, constants, and what only makes or reads a state that a call above goes through.
-COVERED_BY = {"EmaState", "TrainState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
+COVERED_BY = {"InputError", "EmaState", "TrainState", "Learner", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init", "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
               "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems",
               "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",

@@ -1,5 +1,6 @@
 """Shared mathematics: used by every family, imports none."""
 
+from jaxlab.core._contrastive import multi_positive_cross_entropy, nt_xent, supcon_loss
 from jaxlab.core._cross_correlation import cross_correlation, standardize_batch
 from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, reverse_kl, total_variation
 from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
@@ -75,7 +76,9 @@ __all__ = [
     "masked_sum",
     "masked_var",
     "master_weights",
+    "multi_positive_cross_entropy",
     "normalize",
+    "nt_xent",
     "pass_rows",
     "pearson",
     "permute_index",
@@ -88,6 +91,7 @@ __all__ = [
     "sigmoid_ramp_up",
     "split_rows",
     "standardize_batch",
+    "supcon_loss",
     "top_k_accuracy",
     "total_variation",
     "until",

@@ -1,6 +1,7 @@
 """What code that is written for the whole batch owes to a mesh."""
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 
@@ -73,3 +74,14 @@ def split_rows(x: jax.Array) -> jax.Array:
     if data_devices(x.shape[0]) == 1:
         return x
     return jax.lax.with_sharding_constraint(x, P("data", *(None,) * (x.ndim - 1)))
+
+
+def gather_rows(x: jax.Array, axis_name: str | tuple[str, ...]) -> jax.Array:
+    """The rows of all devices in device order; gradients go back to the device that a row came from.
+
+    A sum over otherwise empty slots, not all_gather: only of a sum does shard_map know, in all its modes, that it is
+    the same on every device, which a state carried through a scan has to be.
+    """
+    slots = jnp.zeros((jax.lax.axis_size(axis_name), *x.shape), x.dtype)
+    slots = jax.lax.psum(slots.at[jax.lax.axis_index(axis_name)].set(x), axis_name)
+    return slots.reshape(-1, *x.shape[1:])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core._mapped import gather_rows
 from jaxlab.core._reduce import AxisName, as_mask
 from jaxlab.core.check import InputError, as_integers
 
@@ -96,8 +97,8 @@ def queue_push(
     """
     items, labels, valid = _rows(queue, items, labels, where)
     if axis_name is not None:
-        items, labels = _gather(items, axis_name), _gather(labels, axis_name)
-        valid = _gather(valid.astype(jnp.int32), axis_name).astype(bool)
+        items, labels = gather_rows(items, axis_name), gather_rows(labels, axis_name)
+        valid = gather_rows(valid.astype(jnp.int32), axis_name).astype(bool)
     capacity = queue.items.shape[0]
     rank = jnp.cumsum(valid, dtype=jnp.int32) - 1
     pushed = jnp.sum(valid, dtype=jnp.int32)
@@ -110,15 +111,6 @@ def queue_push(
         cursor=(queue.cursor + pushed) % capacity,
         filled=jnp.minimum(queue.filled + pushed, capacity),
     )
-
-
-def _gather(x: jax.Array, axis_name: AxisName) -> jax.Array:
-    """The rows of all devices in device order."""
-    # A sum over otherwise empty slots, not all_gather: only of a sum does shard_map know, in all its modes, that it
-    # is the same on every device, which a queue carried through a scan has to be.
-    slots = jnp.zeros((jax.lax.axis_size(axis_name), *x.shape), x.dtype)
-    slots = jax.lax.psum(slots.at[jax.lax.axis_index(axis_name)].set(x), axis_name)
-    return slots.reshape(-1, *x.shape[1:])
 
 
 def _rows(
