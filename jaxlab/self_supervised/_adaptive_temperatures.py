@@ -181,6 +181,8 @@ def adaptive_multi_head_loss(
     fn = temperature if callable(temperature) else lambda u, v: jnp.broadcast_to(temperature, u.shape[:-1])
     exists = full_mask(where, (rows,), "examples of z1")
     views = [normalize(jnp.where(exists[:, None], as_float(z), 0.0)) for z in (z1, z2)]
+    if not rows:
+        return jnp.zeros(0, views[0].dtype)
     dim = width if dim is None else dim
 
     def likelihood(u: jax.Array, v: jax.Array) -> jax.Array:
@@ -194,7 +196,7 @@ def adaptive_multi_head_loss(
         everyone = jnp.swapaxes(gather_rows(jnp.swapaxes(anchors, 0, 1), axis_name), 0, 1)
         present = gather_rows(present.astype(jnp.int32), axis_name).astype(bool)
         offset = jax.lax.axis_index(axis_name) * 2 * rows
-    own = jnp.arange(2 * rows) % max(rows, 1)
+    own = jnp.arange(2 * rows) % rows
     column = jnp.arange(present.size)
     example = [offset + own, offset + own + rows]
     others = present & ~((column == example[0][:, None]) | (column == example[1][:, None]))
