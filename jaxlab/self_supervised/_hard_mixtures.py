@@ -89,7 +89,7 @@ def hard_mixture_loss(
     straddle = below[:, :, None] & above[:, None, :]
     span = jnp.where(straddle, theirs[None, :] - theirs[:, None], 1.0)
     part = jnp.where(straddle, (theirs[None, :] - goals[:, None])[:, None, :] / span, 0.0)
-    flat = lambda x: x.reshape(rows, -1)
+    flat = lambda x: x.reshape(rows, present.size**2)
     groups = [  # similarity, weight, whether it exists, whether it is a positive
         (real, weigh(gap), others, others & ~different),
         (
@@ -100,7 +100,7 @@ def hard_mixture_loss(
         ),
         (
             flat(part * to_frozen[:, :, None] + (1 - part) * to_frozen[:, None, :]),
-            jnp.ones((rows, straddle[0].size), units.dtype),
+            jnp.ones((rows, present.size**2), units.dtype),
             flat(straddle) & mix_positives,
             flat(straddle) & mix_positives,
         ),

@@ -1,0 +1,56 @@
+"""Tails of Student's t and of F, compiled: relative precision in the far tails, too."""
+
+import jax
+import jax.numpy as jnp
+
+
+def t_two_sided(t: jax.Array, df: jax.Array) -> jax.Array:
+    """Probability of a t at least as far out on either side; 1 without a degree of freedom."""
+    t, df = jnp.broadcast_arrays(t, jnp.asarray(df, t.dtype))
+    some = df > 0
+    df = jnp.where(some, df, 1.0)
+    p = _upper(df, jnp.ones_like(df), jnp.square(t))
+    p = jnp.where(jnp.isinf(t), 0.0, p)
+    return jnp.where(some | jnp.isnan(t), jnp.where(jnp.isnan(t), jnp.nan, p), 1.0)
+
+
+def t_above(t: jax.Array, df: jax.Array) -> jax.Array:
+    """Probability of a larger t; 1 without a degree of freedom, since nothing is shown then."""
+    half = 0.5 * t_two_sided(t, df)
+    return jnp.where(jnp.asarray(df) > 0, jnp.where(t > 0, half, 1.0 - half), 1.0)
+
+
+def f_above(f: jax.Array, between: jax.Array, within: jax.Array) -> jax.Array:
+    """Probability of a larger F; 1 without degrees of freedom."""
+    f, between, within = jnp.broadcast_arrays(f, jnp.asarray(between, f.dtype), jnp.asarray(within, f.dtype))
+    some = (between > 0) & (within > 0)
+    a, b = jnp.where(some, within, 1.0), jnp.where(some, between, 1.0)
+    p = _upper(a, b, b * f)
+    return jnp.where(some, jnp.where(jnp.isinf(f), 0.0, p), 1.0)
+
+
+def _upper(a: jax.Array, b: jax.Array, x: jax.Array) -> jax.Array:
+    """Incomplete beta function of (a / 2, b / 2) at a / (a + x): by its complement unless the tail is far."""
+    tail = jax.scipy.special.betainc(a / 2, b / 2, a / (a + x))
+    near = 1 - jax.scipy.special.betainc(b / 2, a / 2, x / (a + x))
+    return jnp.where(near > 1e-3, near, tail)
+
+
+def t_quantile(probability: jax.Array, df: jax.Array) -> jax.Array:
+    """The t that is exceeded with `1 - probability`, for a probability of at least one half, by bisection."""
+    tail = 2 * (1.0 - jnp.asarray(probability, jnp.float32))
+    df = jnp.asarray(df, jnp.promote_types(jnp.asarray(df).dtype, jnp.float32))
+    # In x = t / sqrt(df + t^2), which lies in [0, 1).
+    low, high = jnp.zeros_like(df + tail), jnp.ones_like(df + tail)
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        t = middle * jnp.sqrt(df / jnp.maximum(1 - middle**2, 1e-30))
+        further = t_two_sided(t, df) > tail
+        return jnp.where(further, middle, low), jnp.where(further, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 40, halve, (low, high))
+    x = (low + high) / 2
+    t = x * jnp.sqrt(jnp.maximum(df, 0.0) / jnp.maximum(1 - x**2, 1e-30))
+    return jnp.where(df > 0, t, jnp.inf)
