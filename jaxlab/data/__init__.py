@@ -7,6 +7,12 @@ key or a seed, so the same call gives the same data on every machine.
 """
 
 from jaxlab.data._action_clips import Clips, action_clips, clip_picture, reversed_action, swing_orders
+from jaxlab.data._answers import (
+    PreferenceAnswers,
+    most_similar_pair,
+    preference_answers,
+    similarity_answers,
+)
 from jaxlab.data._audio_visual import (
     AudioVisualScenes,
     audio_visual_picture,
@@ -21,6 +27,7 @@ from jaxlab.data._event_scenes import EventScenes, class_clicks, event_picture, 
 from jaxlab.data._factor_images import SHAPES, TEXTURES, FactorImages, factor_images
 from jaxlab.data._fashion_mnist import fashion_mnist
 from jaxlab.data._few_labels import few_labels
+from jaxlab.data._grid_robot import RobotPaths, robot_paths
 from jaxlab.data._hierarchy import image_hierarchy, superclass
 from jaxlab.data._images import Images
 from jaxlab.data._npz import images_from_npz
@@ -39,10 +46,13 @@ from jaxlab.data._quadrants import (
 )
 from jaxlab.data._ranking_queries import RankingQueries, ranking_queries
 from jaxlab.data._split import split, split_images
+from jaxlab.data._transformed_copies import CHANNEL_ORDERS, CYCLIC_ORDERS, transformed_copies
 from jaxlab.data._two_view_retrieval import TwoViews, two_view_pairs
 from jaxlab.data._views import cutout, random_affine, random_views
 
 __all__ = [
+    "CHANNEL_ORDERS",
+    "CYCLIC_ORDERS",
     "POINT_CLASSES",
     "SHAPES",
     "TEXTURES",
@@ -53,7 +63,9 @@ __all__ = [
     "FactorImages",
     "Images",
     "PointScenes",
+    "PreferenceAnswers",
     "RankingQueries",
+    "RobotPaths",
     "TwoViews",
     "action_clips",
     "audio_visual_picture",
@@ -74,9 +86,11 @@ __all__ = [
     "few_labels",
     "image_hierarchy",
     "images_from_npz",
+    "most_similar_pair",
     "picture",
     "point_cloud_picture",
     "point_cloud_scenes",
+    "preference_answers",
     "random_affine",
     "random_quadrants",
     "random_views",
@@ -84,12 +98,15 @@ __all__ = [
     "reverse_counts",
     "reverse_events",
     "reversed_action",
+    "robot_paths",
     "shuffle_quadrants",
+    "similarity_answers",
     "split",
     "split_images",
     "superclass",
     "swing_orders",
     "take",
+    "transformed_copies",
     "two_view_pairs",
     "unshuffle_indices",
     "unshuffle_quadrants",

@@ -36,7 +36,7 @@ from jaxlab.self_supervised._mixed_samples import (
 )
 from jaxlab.self_supervised._multi_view import dhel, mv_dhel, mv_infonce, pairwise_nt_xent
 from jaxlab.self_supervised._predicted_views import byol_loss, dino_center_update, dino_loss, simsiam_loss
-from jaxlab.self_supervised._triplets import most_similar_pair, preference_loss, triplet_similarity_loss
+from jaxlab.self_supervised._triplets import preference_loss, triplet_similarity_loss
 from jaxlab.self_supervised._vicreg import VICRegTerms, vicreg_loss
 
 __all__ = [
@@ -59,7 +59,6 @@ __all__ = [
     "lars",
     "mix_samples",
     "mixed_barlow_twins_loss",
-    "most_similar_pair",
     "mv_dhel",
     "mv_infonce",
     "pair_gate",

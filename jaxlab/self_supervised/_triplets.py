@@ -7,8 +7,6 @@ import numpy as np
 from jaxlab.core import as_float
 from jaxlab.core.check import InputError, check_least, check_probabilities, full_mask
 
-_PAIRS = ((0, 1, 2), (0, 2, 1), (1, 2, 0))  # the pair, then the odd one
-
 
 def triplet_similarity_loss(
     alike1: jax.Array,
@@ -58,32 +56,6 @@ def triplet_similarity_loss(
     near = apart(a, b)
     loss = jax.nn.relu(near - apart(a, c) + margin) + jax.nn.relu(near - apart(b, c) + margin)
     return jnp.where(counts, loss, 0.0)
-
-
-def most_similar_pair(features: jax.Array) -> jax.Array:
-    """What a person who sees these features answers: the two of three that are nearest, then the odd one.
-
-    Of equal distances the earlier pair of (0, 1), (0, 2), (1, 2) is taken. No gradient passes.
-
-    Args:
-      features: `[..., 3, D]`; the scale of each decides what "similar" means.
-
-    Returns:
-      `[..., 3]` int32: the pair in order, then the third.
-
-    Raises:
-      ValueError: if there are not three.
-
-    Reference: Bobu et al., SIRL: Similarity-based Implicit Representation Learning, 2023, section 4 (simulated people).
-
-    >>> most_similar_pair(jnp.array([[0.0], [5.0], [1.0]])).tolist()
-    [0, 2, 1]
-    """
-    if np.ndim(features) < 2 or np.shape(features)[-2] != 3:
-        raise InputError(f"features must be [..., 3, D], got {np.shape(features)}")
-    features = as_float(features)
-    sides = [jnp.sum(jnp.square(features[..., i, :] - features[..., j, :]), axis=-1) for i, j, _ in _PAIRS]
-    return jnp.asarray(_PAIRS, jnp.int32)[jnp.argmin(jnp.stack(sides, axis=-1), axis=-1)]
 
 
 def preference_loss(

@@ -277,7 +277,6 @@ Z = VIEWS[0]
          r"single_head_logits \(8, 5\) must be \(4, 2\)"),
         (_call("triplet_similarity_loss", Z, Z, Z[:1]), r"must share a shape \[Q, D\]"),
         (_call("triplet_similarity_loss", Z, Z, Z, margin=-1.0), "margin must be at least 0, got -1.0"),
-        (_call("most_similar_pair", Z), r"features must be \[..., 3, D\], got \(8, 5\)"),
         (_call("preference_loss", Z[0], Z[0], 2 + np.abs(Z[0])), r"preferred must be probabilities of the first"),
         (_call("byol_loss", Z, Z, Z, Z[:2]), r"predictions and targets must share a shape \[N, D\]"),
         (_call("dino_loss", VIEWS[:1], VIEWS[:1], Z[0]), r"must be \[K, N, D\] with K at least 2"),
