@@ -35,7 +35,7 @@ def simulate_graders(
     num_peers: int = 4,
     total: float = 9.0,
     step: float = 0.5,
-    miss_rate: float = 0.1,
+    miss_rate: float = 0.05,
     off_rubric: float = 0.0,
     peer_leniency: float = 0.08,
     peer_noise: float = 0.15,
@@ -51,7 +51,8 @@ def simulate_graders(
       num_peers: M; each has a leniency, a slope and noise of its own, and a grid twice as coarse.
       total: the most that can be had.
       step: grades are multiples of it.
-      miss_rate: how often a detector takes a point for missing, or a missing one for there.
+      miss_rate: how often a detector takes a point for missing, or a missing one for there; at 0.1 it is as far off as
+        the median of the peers.
       off_rubric: share of the instructor's grade that is for what no rubric lists, in [0, 1]: open questions.
       peer_leniency: what peers add on average, as a share of the total.
       peer_noise: standard deviation of a peer's noise, as a share of the total.
@@ -75,8 +76,8 @@ def simulate_graders(
     for name, value in (("total", total), ("step", step), ("peer_noise", peer_noise)):
         check_least(name, value, 0)
     keys = iter(jax.random.split(key, 10))
-    weights = jax.random.dirichlet(next(keys), jnp.full(_POINTS, 2.0))
-    skill = jax.random.beta(next(keys), 4.0, 2.0, (num_answers, 1))
+    weights = jax.nn.softmax(0.7 * jax.random.normal(next(keys), (_POINTS,)))
+    skill = jax.nn.sigmoid(0.8 + 0.9 * jax.random.normal(next(keys), (num_answers, 1)))
     points = jax.random.bernoulli(next(keys), skill, (num_answers, _POINTS))
     extra = jax.random.uniform(next(keys), (num_answers,))
     noise = lambda key, shape, sd: sd * jax.random.normal(key, shape)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 _MANY = 30.0  # degrees of freedom, from which the normal approximation is the better one in float32
 
+
 def t_two_sided(t: jax.Array, df: jax.Array) -> jax.Array:
     """Probability of a t at least as far out on either side; 1 without a degree of freedom."""
     t, df = jnp.broadcast_arrays(t, jnp.asarray(df, t.dtype))
