@@ -608,14 +608,17 @@ def _mixed_views(a):
     return self_supervised.mixed_barlow_twins_loss(a["s"], a["t"], mixed, partner=partner, **options)
 
 
+def _joint_logits(a):
+    """Of two copies, two joint columns per class."""
+    return jnp.repeat(jnp.repeat(core.as_float(a["s"]), 2, axis=0), 2, axis=1)
+
+
 def _joint(a):
-    joint = jnp.concatenate([a["s"], a["t"]], axis=1).repeat(2, axis=0)
-    return self_supervised.self_distilled_loss(joint, a["t"], a["y"], copies=2, where=a["rows"])
+    return self_supervised.self_distilled_loss(_joint_logits(a), a["t"], a["y"], copies=2, where=a["rows"])
 
 
 def _aligned(name):
-    call = getattr(self_supervised, name)
-    return lambda a: call(jnp.concatenate([a["s"], a["t"]], axis=1).repeat(2, axis=0), copies=2)
+    return lambda a: getattr(self_supervised, name)(_joint_logits(a), copies=2)
 
 
 def _views(name):
@@ -638,7 +641,7 @@ VIEWS_AND_ANSWERS = {
     "hard_mixture_loss": _mixtures,
     "self_distilled_loss": _joint,
     "joint_label_loss": lambda a: self_supervised.joint_label_loss(
-        jnp.concatenate([a["s"], a["t"]], axis=1).repeat(2, axis=0), a["y"], copies=2, where=a["rows"]
+        _joint_logits(a), a["y"], copies=2, where=a["rows"]
     ),
     "joint_labels": lambda a: self_supervised.joint_labels(a["y"], copies=3),
     "dhel": lambda a: self_supervised.dhel(a["s"], a["t"], where=a["rows"]),
@@ -654,7 +657,7 @@ VIEWS_AND_ANSWERS = {
         a["s"], a["t"], a["s"][::-1], where=a["rows"]
     ),
     "preference_loss": lambda a: self_supervised.preference_loss(
-        a["s"][:, 0], a["v"], a["t"][:, 0] > 0, where=a["rows"]
+        a["s"][:, 0], a["v"], jax.nn.sigmoid(core.as_float(a["t"])[:, 0]), where=a["rows"]
     ),
     "transformed_copies": lambda a: data.transformed_copies(a["s"][:, :, None, None], turns=(0, 2)),
 }  # fmt: skip
@@ -677,8 +680,8 @@ def _shown(test):
 
 MEASUREMENTS = {
     **{name: _ranked(name) for name in ("spearman", "kendall_tau")},
-    "average_ranks": lambda a: metrics.average_ranks(a["v"], where=a["rows"]),
-    "roc_auc": lambda a: metrics.roc_auc(a["v"], a["index"] > 2, where=a["rows"], undefined=0.5),
+    "average_ranks": lambda a: metrics.average_ranks(a["s"][:, 0], where=a["rows"]),
+    "roc_auc": lambda a: metrics.roc_auc(a["s"][:, 0], a["index"] > 2, where=a["rows"], undefined=0.5),
     "cohen_kappa": lambda a: metrics.cohen_kappa(
         a["labels3"], a["labels3"][::-1], num_classes=3, weights="linear", where=a["rows"], undefined=0.0
     ),
@@ -690,16 +693,16 @@ MEASUREMENTS = {
         for kind in metrics.ICC_KINDS
     ],
     "cronbach_alpha": lambda a: metrics.cronbach_alpha(a["s"], where=a["where"], undefined=0.0),
-    "t_test": lambda a: _shown(metrics.t_test(a["v"], _two(a), where=a["rows"])),
+    "t_test": lambda a: _shown(metrics.t_test(a["s"][:, 0], _two(a), where=a["rows"])),
     "paired_t_test": lambda a: _shown(metrics.paired_t_test(a["v"], a["s"][:, 0], where=a["rows"])),
-    "anova": lambda a: metrics.anova(a["v"], a["index"], num_groups=6, where=a["rows"])[3:],
+    "anova": lambda a: metrics.anova(a["s"][:, 0], a["index"], num_groups=6, where=a["rows"])[3:],
     "linear_regression": lambda a: _shown(metrics.linear_regression(a["s"], a["v"], where=a["rows"])),
     "ancova": lambda a: _shown(metrics.ancova(a["v"], a["s"][:, 0], _two(a), where=a["rows"])),
-    "cohen_d": lambda a: metrics.cohen_d(a["v"], _two(a), where=a["rows"]),
+    "cohen_d": lambda a: metrics.cohen_d(a["s"][:, 0], _two(a), where=a["rows"]),
     "equivalence_p_value": lambda a: metrics.equivalence_p_value(
-        metrics.t_test(a["v"], _two(a), equal_variances=True, where=a["rows"]), 0.5
+        metrics.t_test(a["s"][:, 0], _two(a), equal_variances=True, where=a["rows"]), 0.5
     ),
-    "mann_whitney": lambda a: metrics.mann_whitney(a["v"], _two(a), where=a["rows"]),
+    "mann_whitney": lambda a: metrics.mann_whitney(a["s"][:, 0], _two(a), where=a["rows"]),
     "signed_rank_test": lambda a: metrics.signed_rank_test(a["v"], a["s"][:, 0], where=a["rows"]),
     "correlation_p_value": lambda a: metrics.correlation_p_value(jnp.tanh(core.as_float(a["s"])), 5),
     "correlation_interval": lambda a: metrics.correlation_interval(jnp.tanh(core.as_float(a["s"])), 5),
@@ -1026,5 +1029,8 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
                        "random_affine", "cutout", "truncate", "min_max_normalize", "localization_success",
                        "localization_auc", "average_precision", "linear_keep_rate", "clip_coefficients",
                        "initial_coefficients", "position_bias_examination", "click_probability",
-                       "trust_bias_click_probability", "hacking_score", "render_mask", "random_views"}  # fmt: skip
+                       "trust_bias_click_probability", "hacking_score", "render_mask", "random_views",
+                       "aggregate_logits", "single_logits", "joint_labels", "temperature_penalty",
+                       "transformed_copies", "cohen_kappa", "fleiss_kappa", "correlation_p_value",
+                       "correlation_interval"}  # fmt: skip
     assert tried or name in takes_one_array, name

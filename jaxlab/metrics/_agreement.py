@@ -185,7 +185,7 @@ def intraclass_correlation(
     single, level = kind[-1] == "1", kind[0] == "A"
     below = mean_r + (raters - 1) * error * single
     below = below + level * (raters if single else 1) * (mean_c - mean_e) / some(n)
-    exists = (n > 1) & (raters > 1) & (between + within > 0)
+    exists = (n > 1) & (raters > 1) & ~(between + within <= 0)  # a NaN stays
     return _ratio(0.0, error - mean_r, jnp.where(exists, below, 0.0), undefined)
 
 
