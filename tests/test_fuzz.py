@@ -19,6 +19,7 @@ from jaxlab import (
     curriculum,
     data,
     distillation,
+    education,
     merging,
     metrics,
     post_training,
@@ -576,6 +577,161 @@ REPRESENTATIONS = {
 CALLS |= REPRESENTATIONS
 
 
+def _gate(a):
+    params = self_supervised.pair_gate_init(
+        jax.random.key(0), num_classes=3, dim=a["t"].shape[1], embedding=4, hidden=3
+    )
+    gates = self_supervised.pair_gate(params, a["labels3"], a["labels3"][::-1], where=a["rows"])
+    return self_supervised.gated_cosine(a["s"], a["bank"], gates)
+
+
+def _gated(a):
+    gate = jnp.abs(core.as_float(a["t"])).clip(0, 1)
+    return [
+        self_supervised.gated_positive_loss(
+            a["s"], gate, a["index"], a["index"][::-1], normalize_after=after, where=a["rows"]
+        )
+        for after in (True, False)
+    ]
+
+
+def _adaptive_heads(a):
+    dim = a["t"].shape[1]
+    params = self_supervised.pair_temperature_init(jax.random.key(0), dim=dim, hidden=3, heads=1)
+    by_pair = functools.partial(self_supervised.pair_temperature, params)
+    return [
+        self_supervised.adaptive_multi_head_loss(
+            a["s"][None], a["t"][None], by_pair, against=against, where=a["rows"]
+        )
+        for against in ("hardest", "all")
+    ]
+
+
+def _mixtures(a):
+    rows = len(a["t"])
+    options = {"window": 3.0, "where": a["rows"]}
+    return self_supervised.hard_mixture_loss(a["s"], a["index"] * 1.0, jnp.full((rows, rows), 0.2), **options)
+
+
+def _mixed_views(a):
+    partner, options = jnp.arange(len(a["t"]))[::-1], {"share": 0.3, "where": a["rows"]}
+    mixed = self_supervised.mix_samples(
+        core.as_float(a["s"]), core.as_float(a["t"]), share=0.3, partner=partner
+    )
+    return self_supervised.mixed_barlow_twins_loss(a["s"], a["t"], mixed, partner=partner, **options)
+
+
+def _joint_logits(a):
+    """Of two copies, two joint columns per class."""
+    return jnp.repeat(jnp.repeat(core.as_float(a["s"]), 2, axis=0), 2, axis=1)
+
+
+def _joint(a):
+    return self_supervised.self_distilled_loss(_joint_logits(a), a["t"], a["y"], copies=2, where=a["rows"])
+
+
+def _aligned(name):
+    return lambda a: getattr(self_supervised, name)(_joint_logits(a), copies=2)
+
+
+def _views(name):
+    return lambda a: getattr(self_supervised, name)(jnp.stack([a["s"], a["t"], a["s"]]), where=a["rows"])
+
+
+def _predicted(name):
+    call = getattr(self_supervised, name)
+    return lambda a: call(a["s"], a["t"], a["t"], a["s"], where=a["rows"])
+
+
+VIEWS_AND_ANSWERS = {
+    **{name: _views(name) for name in ("mv_infonce", "mv_dhel", "pairwise_nt_xent")},
+    **{name: _predicted(name) for name in ("byol_loss", "simsiam_loss")},
+    **{name: _adaptive_heads for name in ("adaptive_multi_head_loss", "pair_temperature", "pair_temperature_init")},
+    **{name: _gate for name in ("pair_gate", "pair_gate_init", "gated_cosine")},
+    **{name: _mixed_views for name in ("mix_samples", "mixed_barlow_twins_loss")},
+    **{name: _aligned(name) for name in ("aggregate_logits", "single_logits")},
+    "gated_positive_loss": _gated,
+    "hard_mixture_loss": _mixtures,
+    "self_distilled_loss": _joint,
+    "joint_label_loss": lambda a: self_supervised.joint_label_loss(
+        _joint_logits(a), a["y"], copies=2, where=a["rows"]
+    ),
+    "joint_labels": lambda a: self_supervised.joint_labels(a["y"], copies=3),
+    "dhel": lambda a: self_supervised.dhel(a["s"], a["t"], where=a["rows"]),
+    "temperature_penalty": lambda a: self_supervised.temperature_penalty(_soft(a["s"]) + 1e-3, dim=4),
+    "dino_loss": lambda a: self_supervised.dino_loss(
+        jnp.stack([a["s"], a["t"], a["s"]]), jnp.stack([a["t"], a["s"]]), a["bank"][0], where=a["rows"]
+    ),
+    "dino_center_update": lambda a: self_supervised.dino_center_update(
+        a["bank"][0], jnp.stack([a["s"], a["t"]]), where=a["rows"]
+    ),
+    "vicreg_loss": lambda a: self_supervised.vicreg_loss(a["s"], a["t"], where=a["rows"]),
+    "triplet_similarity_loss": lambda a: self_supervised.triplet_similarity_loss(
+        a["s"], a["t"], a["s"][::-1], where=a["rows"]
+    ),
+    "preference_loss": lambda a: self_supervised.preference_loss(
+        a["s"][:, 0], a["v"], jax.nn.sigmoid(core.as_float(a["t"])[:, 0]), where=a["rows"]
+    ),
+    "transformed_copies": lambda a: data.transformed_copies(a["s"][:, :, None, None], turns=(0, 2)),
+}  # fmt: skip
+CALLS |= VIEWS_AND_ANSWERS
+
+
+def _ranked(name):
+    call = getattr(metrics, name)
+    return lambda a: call(a["s"][:, 0], a["v"], where=a["rows"], undefined=0.0)
+
+
+def _two(a):
+    return jnp.asarray(a["index"]) % 2
+
+
+def _shown(test):
+    """What is finite whatever comes in: a difference where nothing scatters is infinitely many errors away from 0."""
+    return test.estimate, test.p_value
+
+
+MEASUREMENTS = {
+    **{name: _ranked(name) for name in ("spearman", "kendall_tau")},
+    "average_ranks": lambda a: metrics.average_ranks(a["s"][:, 0], where=a["rows"]),
+    "roc_auc": lambda a: metrics.roc_auc(a["s"][:, 0], a["index"] > 2, where=a["rows"], undefined=0.5),
+    "cohen_kappa": lambda a: metrics.cohen_kappa(
+        a["labels3"], a["labels3"][::-1], num_classes=3, weights="linear", where=a["rows"], undefined=0.0
+    ),
+    "fleiss_kappa": lambda a: metrics.fleiss_kappa(
+        a["negatives"], num_classes=6, where=a["rows"][:, None], undefined=0.0
+    ),
+    "intraclass_correlation": lambda a: [
+        metrics.intraclass_correlation(a["s"], kind=kind, where=a["where"], undefined=0.0)
+        for kind in metrics.ICC_KINDS
+    ],
+    "cronbach_alpha": lambda a: metrics.cronbach_alpha(a["s"], where=a["where"], undefined=0.0),
+    "t_test": lambda a: _shown(metrics.t_test(a["s"][:, 0], _two(a), where=a["rows"])),
+    "paired_t_test": lambda a: _shown(metrics.paired_t_test(a["v"], a["s"][:, 0], where=a["rows"])),
+    "anova": lambda a: metrics.anova(a["s"][:, 0], a["index"], num_groups=6, where=a["rows"])[3:],
+    "linear_regression": lambda a: _shown(metrics.linear_regression(a["s"], a["v"], where=a["rows"])),
+    "ancova": lambda a: _shown(metrics.ancova(a["v"], a["s"][:, 0], _two(a), where=a["rows"])),
+    "cohen_d": lambda a: metrics.cohen_d(a["s"][:, 0], _two(a), where=a["rows"]),
+    "equivalence_p_value": lambda a: metrics.equivalence_p_value(
+        metrics.t_test(a["s"][:, 0], _two(a), equal_variances=True, where=a["rows"]), 0.5
+    ),
+    "mann_whitney": lambda a: metrics.mann_whitney(a["s"][:, 0], _two(a), where=a["rows"]),
+    "signed_rank_test": lambda a: metrics.signed_rank_test(a["v"], a["s"][:, 0], where=a["rows"]),
+    "correlation_p_value": lambda a: metrics.correlation_p_value(jnp.tanh(core.as_float(a["s"])), 5),
+    "correlation_interval": lambda a: metrics.correlation_interval(jnp.tanh(core.as_float(a["s"])), 5),
+    "grade_agreement": lambda a: education.grade_agreement(
+        a["v"], a["s"][:, 0], where=a["rows"], undefined=0.0
+    ),
+    "aggregate_peers": lambda a: education.aggregate_peers(a["s"], where=a["where"])[0],
+    "mixed_anova": lambda a: education.mixed_anova(a["v"], a["s"][:, 0], _two(a), where=a["rows"])[3:],
+    "paired_effects": lambda a: education.paired_effects(a["v"], a["s"][:, 0], where=a["rows"]),
+    "bert_score": lambda a: education.bert_score(
+        a["s"][:, None], a["t"][:, None], a["rows"][:, None], a["rows"][:, None]
+    ),
+}
+CALLS |= MEASUREMENTS
+
+
 def _lists(name, room=ranking):
     """Of scores and grades from 0 to 4."""
     return lambda a: getattr(room, name)(a["s"], jnp.clip(core.as_float(a["t"]), 0, 4), where=a["where"])
@@ -803,6 +959,9 @@ COVERED_BY = {"Reservoir", "WeightAnchor",
               "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",
               "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "TeacherMemory",
               "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
+              "LabelAugmentationTerms", "MixedBarlowTwinsTerms", "VICRegTerms", "MeanTest", "VarianceTest",
+              "GradeAgreement", "GradedAnswers", "PairedEffects", "RaterKappas", "Trial", "PreferenceAnswers",
+              "RobotPaths",
               "curriculum_init", "BoxLevels", "Consensus", "DEFAULT_THRESHOLDS", "DetectionScores",
               "LabelStore", "store_init", "BilevelState", "fusion_controller_init",
               "DlaLosses", "PowerLaw", "Exchange", "MasterWeightsState", "UntilState", "Computed",
@@ -1044,5 +1203,8 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
                        "localization_auc", "average_precision", "linear_keep_rate", "clip_coefficients",
                        "initial_coefficients", "position_bias_examination", "click_probability",
                        "trust_bias_click_probability", "hacking_score", "render_mask", "random_views",
-                       "forward_transfer", "mas_importance", *SEQUENCES}  # fmt: skip
+                       "forward_transfer", "mas_importance", *SEQUENCES,
+                       "aggregate_logits", "single_logits", "joint_labels", "temperature_penalty",
+                       "transformed_copies", "cohen_kappa", "fleiss_kappa", "correlation_p_value",
+                       "correlation_interval"}  # fmt: skip
     assert tried or name in takes_one_array, name

@@ -7,6 +7,12 @@ key or a seed, so the same call gives the same data on every machine.
 """
 
 from jaxlab.data._action_clips import Clips, action_clips, clip_picture, reversed_action, swing_orders
+from jaxlab.data._answers import (
+    PreferenceAnswers,
+    most_similar_pair,
+    preference_answers,
+    similarity_answers,
+)
 from jaxlab.data._audio_visual import (
     AudioVisualScenes,
     audio_visual_picture,
@@ -21,6 +27,7 @@ from jaxlab.data._event_scenes import EventScenes, class_clicks, event_picture, 
 from jaxlab.data._factor_images import SHAPES, TEXTURES, FactorImages, factor_images
 from jaxlab.data._fashion_mnist import fashion_mnist
 from jaxlab.data._few_labels import few_labels
+from jaxlab.data._grid_robot import RobotPaths, robot_paths
 from jaxlab.data._hierarchy import image_hierarchy, superclass
 from jaxlab.data._images import Images
 from jaxlab.data._npz import images_from_npz
@@ -49,10 +56,13 @@ from jaxlab.data._task_stream import (
     task_steps,
     turned_images,
 )
+from jaxlab.data._transformed_copies import CHANNEL_ORDERS, CYCLIC_ORDERS, transformed_copies
 from jaxlab.data._two_view_retrieval import TwoViews, two_view_pairs
 from jaxlab.data._views import cutout, random_affine, random_views
 
 __all__ = [
+    "CHANNEL_ORDERS",
+    "CYCLIC_ORDERS",
     "POINT_CLASSES",
     "SCENARIOS",
     "SHAPES",
@@ -64,7 +74,9 @@ __all__ = [
     "FactorImages",
     "Images",
     "PointScenes",
+    "PreferenceAnswers",
     "RankingQueries",
+    "RobotPaths",
     "TaskStream",
     "TwoViews",
     "action_clips",
@@ -86,10 +98,12 @@ __all__ = [
     "few_labels",
     "image_hierarchy",
     "images_from_npz",
+    "most_similar_pair",
     "permuted_pixels",
     "picture",
     "point_cloud_picture",
     "point_cloud_scenes",
+    "preference_answers",
     "random_affine",
     "random_quadrants",
     "random_views",
@@ -97,7 +111,9 @@ __all__ = [
     "reverse_counts",
     "reverse_events",
     "reversed_action",
+    "robot_paths",
     "shuffle_quadrants",
+    "similarity_answers",
     "split",
     "split_classes",
     "split_images",
@@ -107,6 +123,7 @@ __all__ = [
     "task_batch",
     "task_examples",
     "task_steps",
+    "transformed_copies",
     "turned_images",
     "two_view_pairs",
     "unshuffle_indices",

@@ -1,0 +1,129 @@
+"""Contrast for regression: negatives and positives that are mixtures of embeddings, weighted by distance of targets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.core import as_float, masked_log_softmax, masked_mean, normalize
+from jaxlab.core._mapped import gather_rows
+from jaxlab.core.check import InputError, check_choice, check_fraction, check_positive, full_mask
+
+_DISTANCES = {"l1": lambda gap: gap + 1.0, "l2": lambda gap: jnp.square(gap) + 1.0, "none": jnp.ones_like}
+
+
+def hard_mixture_loss(
+    features: jax.Array,
+    targets: jax.Array,
+    share: jax.Array,
+    *,
+    window: float | jax.Array,
+    temperature: float | jax.Array = 0.5,
+    distance: str = "l1",
+    mix_negatives: bool = True,
+    mix_positives: bool = True,
+    where: jax.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """Supervised contrast with mixed pairs (SupReMix), per row against its batch.
+
+    Rows of the same target attract. A mixed negative is the row itself with one of another target; a mixed positive is
+    two rows whose targets lie on either side of the row's, mixed so that their target is the row's. All that stands in
+    the softmax is weighted by how far its target is from the row's. Gradients flow into rows; stopped at mixtures, so
+    that only the row which they are compared with moves. Memory is `[N, N, N]`: 64 rows are 1 MB, 512 are 0.5 GB.
+
+        -mean over x in P_i or M+_i of log( exp(<z_i, x> / T) / sum_y w_iy exp(<z_i, y> / T) ),  w_iy = |t_i - t_y| + 1
+        P_i: z_j, t_j = t_i;   M-_i: a z_i + (1 - a) z_k, t_k != t_i
+        M+_i: b z_j + (1 - b) z_k, t_j < t_i < t_k, b = (t_k - t_i) / (t_k - t_j)
+
+    The sum is over all other rows and both kinds of mixtures. Mixtures are not normalised again.
+
+    Args:
+      features: `[N, D]`, of any length: they are normalised here. Views of an example are rows of the same target.
+      targets: `[N]` numbers; equal ones are the same.
+      share: `[N, N]` in [0, 1], the row's own share a_ik in its mixed negatives, of Beta(2, 8) in the paper.
+      window: a mixed positive's targets are nearer than that; may be traced.
+      temperature: T, a positive scalar; may be traced.
+      distance: "l1" for the weight above, "l2" for (t_i - t_y)^2 + 1, "none" for 1.
+      mix_negatives: whether mixed negatives exist.
+      mix_positives: whether mixed positives exist. Without both and with "none" it is the supervised contrastive loss.
+      where: `[N]` bool or {0, 1}, the rows that exist, as anchors and for others; None means all.
+      axis_name: mapped axis over which the batch is split: the losses are those of the local rows, against the global
+        batch; `share` is then `[N, all N]`.
+
+    Returns:
+      `[N]` nats, float32 (float64 for float64 input), at least 0 but for the rounding; 0 for a row without a positive.
+
+    Raises:
+      ValueError: if the shapes do not fit, or an option is not as above.
+
+    Reference: Mixup Your Own Pairs (SupReMix), 2023, with one common softmax for real and mixed pairs.
+
+    >>> z, t = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), jnp.array([0.0, 0.0, 1.0])
+    >>> options = {"window": 5.0, "temperature": 1.0, "mix_negatives": False, "distance": "none"}
+    >>> [round(v, 4) for v in hard_mixture_loss(z, t, jnp.zeros((3, 3)), **options).tolist()]  # log(1 + 1 / e)
+    [0.3133, 0.3133, 0.0]
+    """
+    _check(features, targets, share, window, temperature, distance, axis_name)
+    rows = np.shape(targets)[0]
+    exists = full_mask(where, (rows,), "rows of features")
+    units = normalize(jnp.where(exists[:, None], as_float(features), 0.0))
+    goals = jnp.where(exists, as_float(targets), 0.0).astype(units.dtype)
+    everyone, theirs, present, offset = units, goals, exists, 0
+    if axis_name is not None:
+        everyone, theirs = (gather_rows(x, axis_name) for x in (units, goals))
+        present = gather_rows(exists.astype(jnp.int32), axis_name).astype(bool)
+        offset = jax.lax.axis_index(axis_name) * rows
+    own = jnp.arange(present.size) == (offset + jnp.arange(rows))[:, None]
+    others = present & exists[:, None] & ~own
+    gap = jnp.abs(goals[:, None] - theirs)
+    weigh = _DISTANCES[distance]
+    real = units @ everyone.T
+    frozen = jax.lax.stop_gradient(everyone)
+    to_frozen = units @ frozen.T  # of a mixture it is the mixture of these: only the anchor moves
+    to_itself = jnp.sum(units * jax.lax.stop_gradient(units), axis=-1, keepdims=True)
+    share = jnp.where(others, as_float(share).astype(units.dtype), 0.0)
+    different = others & (gap != 0)
+    below, above = (
+        (sign & others & (gap < window)) for sign in (theirs < goals[:, None], theirs > goals[:, None])
+    )
+    straddle = below[:, :, None] & above[:, None, :]
+    span = jnp.where(straddle, theirs[None, :] - theirs[:, None], 1.0)
+    part = jnp.where(straddle, (theirs[None, :] - goals[:, None])[:, None, :] / span, 0.0)
+    flat = lambda x: x.reshape(rows, present.size**2)
+    groups = [  # similarity, weight, whether it exists, whether it is a positive
+        (real, weigh(gap), others, others & ~different),
+        (
+            share * to_itself + (1 - share) * to_frozen,
+            weigh((1 - share) * gap),
+            different & mix_negatives,
+            None,
+        ),
+        (
+            flat(part * to_frozen[:, :, None] + (1 - part) * to_frozen[:, None, :]),
+            jnp.ones((rows, present.size**2), units.dtype),
+            flat(straddle) & mix_positives,
+            flat(straddle) & mix_positives,
+        ),
+    ]
+    groups = [(s, w, e, jnp.zeros_like(e) if p is None else p) for s, w, e, p in groups]
+    similarity, weight, exist, positive = (jnp.concatenate(part, axis=1) for part in zip(*groups))
+    # The log-probability of a weighted softmax has the weight in its numerator; the loss has not.
+    log_weight = jnp.log(weight)
+    log_probs = masked_log_softmax(similarity / temperature + log_weight, where=exist) - log_weight
+    return masked_mean(-log_probs, where=positive, axis=1)
+
+
+def _check(features, targets, share, window, temperature, distance, axis_name) -> None:
+    rows = np.shape(targets)
+    if np.ndim(features) != 2 or rows != np.shape(features)[:1]:
+        raise InputError(f"features {np.shape(features)} must be [N, D] and targets {rows} [N]")
+    if (
+        np.shape(share)[:1] != rows
+        or np.ndim(share) != 2
+        or (axis_name is None and np.shape(share)[1:] != rows)
+    ):
+        raise InputError(f"share {np.shape(share)} must be [N, N] for {rows[0]} rows")
+    check_fraction("share", share)
+    check_positive("window", window)
+    check_positive("temperature", temperature)
+    check_choice("distance", distance, tuple(_DISTANCES))
