@@ -39,7 +39,10 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
     _check(config)
     splits = _queries(config)
     kept = {name: split for name, split in splits.items() if name != "test" or config.test}
-    return {name: _experiment(kept, task, config) for name, task in config.tasks.items()}
+    return {
+        name: _experiment(kept, choose(f"task {name}: user", task.user, USERS), task, config)
+        for name, task in config.tasks.items()
+    }
 
 
 def _check(config: ConfigDict) -> None:
@@ -60,8 +63,10 @@ def _queries(config: ConfigDict) -> dict[str, data.RankingQueries]:
     return independent(jax.jit(make, static_argnums=2), spec)
 
 
-def _experiment(splits: dict[str, Any], task: ConfigDict, config: ConfigDict) -> Experiment:
-    users = choose("user", task.user, USERS)(task, splits["train"].grade)
+def _experiment(
+    splits: dict[str, Any], user: Callable[..., Users], task: ConfigDict, config: ConfigDict
+) -> Experiment:
+    users = user(task, splits["train"].grade)
     net = nets.Mlp(features=config.features, num_classes=1, activation=nn.elu)
 
     def draw(train: data.RankingQueries, key: jax.Array) -> dict[str, jax.Array]:
