@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.data import action_clips, reversed_action, swing_orders
+from jaxlab.data import Clips, action_clips, reversed_action, swing_orders
 from jaxlab.data._action_clips import _limb, _reach
 
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -122,6 +122,7 @@ def test_other_sizes():
     clips = make(KEYS[0], 5, num_swings=2, num_frames=4, size=9)
     assert clips.video.shape == (5, 4, 9, 9, 1)
     assert clips.label.max() < 2
+    assert isinstance(clips, Clips)
 
 
 @pytest.mark.parametrize(

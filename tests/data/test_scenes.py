@@ -182,6 +182,11 @@ def test_a_border_cuts_some_objects_when_quadrants_are_shuffled():
     assert 0.05 < np.mean(cut) < 0.5
 
 
+def test_every_class_has_a_name_and_is_seen():
+    classes = np.asarray(_seen().classes)
+    assert np.unique(classes[classes >= 0]).tolist() == list(range(len(data.POINT_CLASSES)))
+
+
 def test_sizes_that_leave_no_room_are_refused():
     with pytest.raises(ValueError, match="even size, more than 4 classes"):
         data.audio_visual_scenes(TASK, TASK, 2, num_classes=4)
