@@ -17,7 +17,7 @@ from configs._comparison import TWO_VALUES, benchmark, comparison, grid
 from configs.distillation import pld
 
 DIGITS, HIERARCHY = pld.BASE["tasks"]["digits"], pld.BASE["tasks"]["hierarchy"]
-STUDENT = {"net": "mlp", "steps": 1000}
+STUDENT = {"kind": "mlp", "steps": 1000}
 BASE = pld.BASE | {
     "paper": "Which distillation loss? All losses on logits, equally tuned",
     "scale": "toy (MLPs of 10 to 32 units; digits, Fashion-MNIST, procedural classes)",
@@ -26,30 +26,30 @@ BASE = pld.BASE | {
     "tasks": {
         "digits": DIGITS | {
             "data": DIGITS["data"] | {"train_examples": 300},
-            "student": STUDENT | {"options": {"features": (10,)}},
+            "student": STUDENT | {"features": (10,)},
         },
-        "hierarchy": HIERARCHY | {"student": STUDENT | {"options": {"features": (32,)}}},
+        "hierarchy": HIERARCHY | {"student": STUDENT | {"features": (32,)}},
         "fashion": {
             "data": {"source": "fashion_mnist", "path": "", "split_seed": 0, "fractions": (5 / 6, 1 / 6, 0.0),
                      "train_examples": 5000},
             "teacher": DIGITS["teacher"],
-            "student": STUDENT | {"options": {"features": (16,)}},
+            "student": STUDENT | {"features": (16,)},
         },
     },
 }  # fmt: skip
 ARM = {"ce_weight": 0.0, "weight": 1.0, "weight_decay": 1e-4, "options": {}}
 METHODS = {
-    "ce": {"loss": "ce"},
-    "smoothing": {"loss": "smoothing"},
-    "kd": {"loss": "kd", "ce_weight": 0.1, "weight": 0.9},
-    "reverse_kl": {"loss": "reverse_kl", "options": {"temperature": 2.0}},
-    "jsd": {"loss": "jsd", "options": {"temperature": 2.0}},
-    "dkd": {"loss": "dkd", "ce_weight": 1.0, "options": {"temperature": 4.0, "alpha": 1.0}},
-    "dist": {"loss": "dist"},
-    "binary_kl": {"loss": "binary_kl", "options": {"temperature": 2.0}},
-    "binary_kl_norm": {"loss": "binary_kl_norm", "options": {"temperature": 2.0}},
-    "listmle": {"loss": "listmle"},
-    "pld": {"loss": "pld"},
+    "ce": {"method": "ce"},
+    "smoothing": {"method": "smoothing"},
+    "kd": {"method": "kd", "ce_weight": 0.1, "weight": 0.9},
+    "reverse_kl": {"method": "reverse_kl", "options": {"temperature": 2.0}},
+    "jsd": {"method": "jsd", "options": {"temperature": 2.0}},
+    "dkd": {"method": "dkd", "ce_weight": 1.0, "options": {"temperature": 4.0, "alpha": 1.0}},
+    "dist": {"method": "dist"},
+    "binary_kl": {"method": "binary_kl", "options": {"temperature": 2.0}},
+    "binary_kl_norm": {"method": "binary_kl_norm", "options": {"temperature": 2.0}},
+    "listmle": {"method": "listmle"},
+    "pld": {"method": "pld"},
 }
 SLOW, FAST = {"learning_rate": 3e-3}, {"learning_rate": 1e-2}
 MOST, HALF = {"ce_weight": 0.1, "weight": 0.9}, {"ce_weight": 0.5, "weight": 0.5}
@@ -125,6 +125,6 @@ CLAIMS = (
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("digits",), "arms": ("smoothing", "kd", "reverse_kl", "jsd"), "tasks.digits.student.steps": 20,
-           "tasks.digits.teacher.options": {"features": (16,)}, "tasks.digits.teacher.steps": 20},
+           "tasks.digits.teacher.features": (16,), "tasks.digits.teacher.steps": 20},
     tune={"minutes": 15.0, "seeds": 3}, long=("tasks.*.student.steps",),
 )  # fmt: skip

@@ -17,7 +17,7 @@ CIFAR-100, ResNet-56 to ResNet-20, 240 epochs of batches of 64, SGD 0.05 with st
 
 from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, secondary
 
-MLP = {"net": "mlp", "options": {"features": (256, 256)}, "learning_rate": 1e-3, "weight_decay": 1e-4}
+MLP = {"kind": "mlp", "features": (256, 256), "learning_rate": 1e-3, "weight_decay": 1e-4}
 BASE = {
     "experiment": "distillation.train_student",
     "paper": "DHKD: Dual-Head Knowledge Distillation (2024, arXiv 2411.08937)",
@@ -28,26 +28,26 @@ BASE = {
         "digits": {
             "data": {"source": "digits", "split_seed": 0, "train_examples": 300},
             "teacher": MLP | {"steps": 600},
-            "student": {"net": "mlp", "options": {"features": (16,)}, "steps": 1000},
+            "student": {"kind": "mlp", "features": (16,), "steps": 1000},
         },
         "hierarchy": {
             "data": {"source": "hierarchy", "split_seed": 0, "train": 4000, "val": 2000, "test": 4000,
                      "superclasses": 5, "classes_per_superclass": 4, "size": 12, "difficulty": 0.5},
             "teacher": MLP | {"steps": 1500},
-            "student": {"net": "mlp", "options": {"features": (32,)}, "steps": 1000},
+            "student": {"kind": "mlp", "features": (32,), "steps": 1000},
         },
     },
 }  # fmt: skip
-ARM = {"objective": "logits", "heads": 1, "head_features": (), "align": False, "ce_weight": 0.0, "weight": 1.0,
+ARM = {"heads": 1, "head_features": (), "align": False, "ce_weight": 0.0, "weight": 1.0,
        "weight_decay": 1e-4}  # fmt: skip
-BOTH = {"objective": "dual_head", "loss": "binary_kl_norm", "ce_weight": 1.0, "options": {"temperature": 2.0}}
+BOTH = {"method": "dual_head", "loss": "binary_kl_norm", "ce_weight": 1.0, "options": {"temperature": 2.0}}
 METHODS = {
-    "ce": {"loss": "ce", "options": {}},
-    "binary": {"loss": "binary_kl_norm", "options": {"temperature": 2.0}},
+    "ce": {"method": "ce", "options": {}},
+    "binary": {"method": "binary_kl_norm", "options": {"temperature": 2.0}},
     "one_head": BOTH,
     "two_heads": BOTH | {"heads": 2},
     "aligned": BOTH | {"heads": 2, "align": True},
-    "kd": {"loss": "kd", "options": {"temperature": 4.0}},
+    "kd": {"method": "kd", "options": {"temperature": 4.0}},
 }
 ARMS = {
     "digits": {
@@ -91,7 +91,7 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("digits",), "arms": ("binary", "one_head", "two_heads", "aligned"), "batch_size": 16,
            "log_every": 3, "eval_every": 6, "checkpoint_every": 6, "tasks.digits.teacher.steps": 6,
-           "tasks.digits.teacher.options": {"features": (16,)}, "tasks.digits.student.steps": 6,
-           "tasks.digits.student.options": {"features": (8,)}},
+           "tasks.digits.teacher.features": (16,), "tasks.digits.student.steps": 6,
+           "tasks.digits.student.features": (8,)},
     tune={"minutes": 5.0, "seeds": 6}, long=("tasks.*.student.steps",),
 )  # fmt: skip

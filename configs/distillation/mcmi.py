@@ -25,7 +25,7 @@ TASK = {
              "superclasses": 5, "classes_per_superclass": 4, "size": 8, "difficulty": 0.5},
     "images_per_class": 0,  # that the student sees; 0 for all
     "omit_class": False,  # keep one class from the student, which one depends on the seed
-    "teacher": {"net": "mlp", "options": {"features": (128, 128)}, "steps": 1000, "learning_rate": 3e-3,
+    "teacher": {"kind": "mlp", "features": (128, 128), "steps": 1000, "learning_rate": 3e-3,
                 "weight_decay": 1e-4},
     "finetune": {"steps": 300, "learning_rate": 3e-3, "weight_decay": 1e-4},
     # Weights of what is added to the likelihood, and how slowly the centroids follow.
@@ -36,7 +36,7 @@ TASK = {
         "lambda_25": PLAIN | {"mcmi": 0.25},
         "entropy_15": PLAIN | {"entropy": 0.15},
     },
-    "student": {"net": "mlp", "options": {"features": (64,)}, "steps": 800},
+    "student": {"kind": "mlp", "features": (64,), "steps": 800},
 }  # fmt: skip
 BASE = {
     "experiment": "distillation.finetune_teacher",
@@ -83,8 +83,8 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("omitted",), "arms": ("lambda_0", "lambda_15", "matched"), "batch_size": 8,
            "tasks.omitted.data": {"source": "digits", "split_seed": 0, "train_examples": 200},
-           "tasks.omitted.images_per_class": 4, "tasks.omitted.teacher.options": {"features": (8,)},
-           "tasks.omitted.student.options": {"features": (4,)}, "tasks.omitted.teacher.steps": 10,
+           "tasks.omitted.images_per_class": 4, "tasks.omitted.teacher.features": (8,),
+           "tasks.omitted.student.features": (4,), "tasks.omitted.teacher.steps": 10,
            "tasks.omitted.finetune.steps": 10, "tasks.omitted.student.steps": 10},
     tune={"minutes": 5.0}, long=("tasks.*.student.steps",),
 )  # fmt: skip

@@ -20,10 +20,10 @@ from configs._comparison import ablation, comparison, grid, headline, premise
 TASK = {
     "data": {"source": "hierarchy", "split_seed": 0, "train": 4000, "val": 2000, "test": 4000,
              "superclasses": 5, "classes_per_superclass": 4, "size": 12, "difficulty": 0.5},
-    "teacher": {"net": "mlp", "options": {"features": (256, 64)}, "steps": 1500, "learning_rate": 3e-3,
+    "teacher": {"kind": "mlp", "features": (256, 64), "steps": 1500, "learning_rate": 3e-3,
                 "weight_decay": 1e-4},
 }  # fmt: skip
-STUDENT = {"net": "mlp", "steps": 1000}
+STUDENT = {"kind": "mlp", "steps": 1000}
 BASE = {
     "experiment": "distillation.train_student",
     "paper": "ND: Improving Knowledge Distillation via Regularizing Feature Norm and Direction (2023, "
@@ -32,12 +32,12 @@ BASE = {
     "batch_size": 64,
     "augment": "none",  # "crop_flip" shifts by up to four pixels and mirrors
     "tasks": {
-        "same_width": TASK | {"student": STUDENT | {"options": {"features": (64,)}}},
-        "narrow": TASK | {"student": STUDENT | {"options": {"features": (32,)}}},
+        "same_width": TASK | {"student": STUDENT | {"features": (64,)}},
+        "narrow": TASK | {"student": STUDENT | {"features": (32,)}},
     },
 }
 ARM = {
-    "objective": "features",
+    "method": "features",
     "loss": "kd",
     "options": {"temperature": 4.0},
     "feature_loss": "none",
@@ -93,8 +93,8 @@ get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("narrow",), "arms": ("kd", "kd_norm", "kd_nd"), "batch_size": 16, "log_every": 3,
            "eval_every": 6, "checkpoint_every": 6, "tasks.narrow.data.train": 100, "tasks.narrow.data.val": 20,
-           "tasks.narrow.data.test": 20, "tasks.narrow.teacher.options": {"features": (16,)},
-           "tasks.narrow.teacher.steps": 6, "tasks.narrow.student.options": {"features": (8,)},
+           "tasks.narrow.data.test": 20, "tasks.narrow.teacher.features": (16,),
+           "tasks.narrow.teacher.steps": 6, "tasks.narrow.student.features": (8,),
            "tasks.narrow.student.steps": 6},
     tune={"minutes": 5.0, "seeds": 6}, long=("tasks.*.student.steps",),
 )  # fmt: skip

@@ -18,7 +18,7 @@ crops of 224 pixels, kernel 13, sigma 6, batches of 256, SGD 0.1 and 0.01, 90 + 
 
 from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, secondary
 
-BEFORE = {"masks": "released", "schedule": "restart", "learning_rate": 0.03, "finetune_rate": 0.03}
+BEFORE = {"method": "released", "schedule": "restart", "learning_rate": 0.03, "finetune_rate": 0.03}
 BASE = {
     "experiment": "distillation.train_masked",
     "paper": "Policy Gradient-Driven Noise Mask (2024, arXiv 2406.14568)",
@@ -38,11 +38,11 @@ BASE = {
     "mask": {"grid": 4, "kernel": 3, "sigma": 1.0, "base_decay": 0.9, "update_decay": 0.99},
     "bases": BEFORE,  # the run that the arm `bases` has them from: `released`, as below
 }  # fmt: skip
-ARM = {"masks": "none", "schedule": "restart", "finetune_rate": 0.01}
+ARM = {"method": "none", "schedule": "restart", "finetune_rate": 0.01}
 METHODS = {
     "clean": {"schedule": "single"},
     "clean_restart": {},
-    **{name: {"masks": name} for name in ("uniform", "bases", "released", "reinforce")},
+    **{name: {"method": name} for name in ("uniform", "bases", "released", "reinforce")},
 }
 ARMS = {
     "clean": {"learning_rate": 0.03},

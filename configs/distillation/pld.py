@@ -13,7 +13,7 @@ paper's section 5.1 on CIFAR-100, images of the user's (`--config.tasks.cifar100
 
 from configs._comparison import TUNE, TWO_VALUES, comparison, grid, headline, premise, secondary
 
-MLP = {"net": "mlp", "options": {"features": (256, 256)}, "learning_rate": 1e-3, "weight_decay": 1e-4}
+MLP = {"kind": "mlp", "features": (256, 256), "learning_rate": 1e-3, "weight_decay": 1e-4}
 
 BASE = {
     "experiment": "distillation.train_student",
@@ -27,19 +27,19 @@ BASE = {
         "digits": {
             "data": {"source": "digits", "split_seed": 0},
             "teacher": MLP | {"steps": 900},
-            "student": {"net": "mlp", "options": {"features": (8,)}, "steps": 1500},
+            "student": {"kind": "mlp", "features": (8,), "steps": 1500},
         },
         "hierarchy": {
             "data": {"source": "hierarchy", "split_seed": 0, "train": 4000, "val": 2000, "test": 5000,
                      "superclasses": 5, "classes_per_superclass": 4, "size": 12, "difficulty": 0.5},
             "teacher": MLP | {"steps": 1500},
-            "student": {"net": "mlp", "options": {"features": (16,)}, "steps": 1500},
+            "student": {"kind": "mlp", "features": (16,), "steps": 1500},
         },
     },
 }  # fmt: skip
 ARM = {"ce_weight": 0.0, "weight": 1.0, "learning_rate": 1e-3, "weight_decay": 1e-4, "options": {}}
-METHODS = {name: {"loss": name} for name in ("ce", "kd", "dist", "listmle", "pld")} | {
-    "dkd": {"loss": "dkd", "ce_weight": 1.0, "options": {"alpha": 1.0}},
+METHODS = {name: {"method": name} for name in ("ce", "kd", "dist", "listmle", "pld")} | {
+    "dkd": {"method": "dkd", "ce_weight": 1.0, "options": {"alpha": 1.0}},
 }
 ARMS = {
     "digits": {
@@ -90,7 +90,7 @@ FASHION = {
                 "fractions": (5 / 6, 1 / 6, 0.0),
             },
             "teacher": MLP | {"steps": 3000},
-            "student": {"net": "mlp", "options": {"features": (16,)}, "steps": 3000},
+            "student": {"kind": "mlp", "features": (16,), "steps": 3000},
             "arms": ARMS["digits"],
         },
     },
@@ -101,9 +101,9 @@ PAPER = {
     "tasks": {
         "cifar100": {
             "data": {"source": "npz", "path": "", "split_seed": 0, "val_fraction": 0.1},
-            "teacher": {"net": "resnet", "options": {"blocks": (9, 9, 9)}, "steps": 97_656, "learning_rate": 1e-3,
+            "teacher": {"kind": "resnet", "features": (9, 9, 9), "steps": 97_656, "learning_rate": 1e-3,
                         "weight_decay": 0.5},
-            "student": {"net": "resnet", "options": {"blocks": (3, 3, 3)}, "steps": 97_656},
+            "student": {"kind": "resnet", "features": (3, 3, 3), "steps": 97_656},
             "arms": {
                 "ce": {},
                 "kd": {"ce_weight": 0.1, "weight": 0.9, "options": {"temperature": 4.0}},
@@ -120,7 +120,7 @@ PAPER = {
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("digits",), "tasks.digits.student.steps": 20, "tasks.digits.teacher.steps": 20,
-           "tasks.digits.teacher.options": {"features": (16,)}},
+           "tasks.digits.teacher.features": (16,)},
     tune={"minutes": 12.0}, long=("tasks.*.student.steps",),
     variants={"fashion": FASHION, "fashion_tune": FASHION | TUNE | {"grid": GRID, "minutes": 20.0}, "paper": PAPER},
 )  # fmt: skip

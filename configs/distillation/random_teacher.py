@@ -38,16 +38,16 @@ BASE = {
               "chunk": 0},  # images at a time, 0 for all
     "landscape": {"images": 256, "points": 21, "line": ("near", "between", "far"), "plane": ("near", "far")},
 }  # fmt: skip
-ARM = {"learn": "distill", "alpha": 1e-10, "inputs": "images", "probe": "features", "learning_rate": 1e-3,
+ARM = {"method": "distill", "alpha": 1e-10, "inputs": "images", "probe": "features", "learning_rate": 1e-3,
        "probe_decay": 1e-3}  # fmt: skip
 METHODS = {
     "near": {},
     "between": {"alpha": 0.3},
     "far": {"alpha": 1.0},
     "near_noise": {"inputs": "noise"},
-    "labels": {"learn": "labels", "alpha": 1.0},
-    "teacher": {"learn": "nothing"},
-    "pixels": {"learn": "nothing", "probe": "pixels"},
+    "labels": {"method": "labels", "alpha": 1.0},
+    "teacher": {"method": "untrained", "alpha": 0.0},
+    "pixels": {"method": "untrained", "alpha": 0.0, "probe": "pixels"},
 }
 ARMS = {
     "near": {"learning_rate": 1e-3},

@@ -44,7 +44,7 @@ BASE = {
     "student": TRAINED | {"shape": NARROW, "steps": 400},
 }
 ARM = {
-    "source": "offline",
+    "method": "offline",
     "prompts": 60,
     "generations": 1,
     "learning_rate": 2e-3,
@@ -52,14 +52,14 @@ ARM = {
     "weight_decay": 0.0,
 }
 ARMS = {
-    "start": {"source": "none"},
+    "start": {"method": "start"},
     "offline": {},
     "fewer_2": {"prompts": 30, "generations": 2},
     "fewer_5": {"prompts": 12, "generations": 5},
     "more_5": {"generations": 5},
-    "online_teacher": {"source": "teacher"},
-    "online_student": {"source": "student"},
-    "mixed": {"source": "mixed"},
+    "online_teacher": {"method": "online_teacher"},
+    "online_student": {"method": "online_student"},
+    "mixed": {"method": "mixed"},
 }
 GRID = {name: grid({"learning_rate": (1e-3, 2e-3)}) for name in ARMS if name != "start"}
 HACKING = {"metric": "hacking", "sesoi": 0.02}

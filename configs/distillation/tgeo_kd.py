@@ -21,7 +21,7 @@ from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline
 
 TASK = {
     "flipped": 0.2,
-    "teacher": {"net": "mlp", "options": {"features": (128, 128)}, "steps": 600, "learning_rate": 3e-3,
+    "teacher": {"kind": "mlp", "features": (128, 128), "steps": 600, "learning_rate": 3e-3,
                 "weight_decay": 1e-4},
 }  # fmt: skip
 BASE = {
@@ -37,19 +37,19 @@ BASE = {
             "data": {"source": "hierarchy", "split_seed": 0, "train": 2000, "val": 2000, "test": 4000,
                      "superclasses": 5, "classes_per_superclass": 4, "size": 8, "difficulty": 0.5},
             "held_out": 0.1,
-            "student": {"net": "mlp", "options": {"features": (32,)}, "steps": 1000},
+            "student": {"kind": "mlp", "features": (32,), "steps": 1000},
         },
     },
 }  # fmt: skip
-ARM = {"ratio": "fixed", "learned": False, "alpha": 0.0, "temperature": 1.5, "learning_rate": 1e-2,
+ARM = {"method": "fixed", "learned": False, "alpha": 0.0, "temperature": 1.5, "learning_rate": 1e-2,
        "weight_decay": 1e-4, "controller_rate": 1e-2}  # fmt: skip
 METHODS = {
     "ce": {},
     "fixed": {},
-    "random": {"ratio": "each"},
-    "one": {"ratio": "one", "learned": True},
-    "mean_of_each": {"ratio": "mean_of_each", "learned": True},
-    "tgeo": {"ratio": "each", "learned": True},
+    "random": {"method": "each"},
+    "one": {"method": "one", "learned": True},
+    "mean_of_each": {"method": "mean_of_each", "learned": True},
+    "tgeo": {"method": "each", "learned": True},
 }
 SETTINGS = {
     "ce": {"learning_rate": 1e-2, "weight_decay": 1e-4},
@@ -83,13 +83,13 @@ CLAIMS = (
 DIGITS = TASK | {
     "data": {"source": "digits", "split_seed": 0, "train_examples": 400},
     "held_out": 0.15,
-    "student": {"net": "mlp", "options": {"features": (8,)}, "steps": 1000},
+    "student": {"kind": "mlp", "features": (8,), "steps": 1000},
     "arms": SETTINGS,
 }
 SMALL = {
     "data": {"source": "digits", "split_seed": 0, "train_examples": 200},
-    "teacher": TASK["teacher"] | {"options": {"features": (16,)}, "steps": 10},
-    "student": {"net": "mlp", "options": {"features": (4,)}, "steps": 10},
+    "teacher": TASK["teacher"] | {"features": (16,), "steps": 10},
+    "student": {"kind": "mlp", "features": (4,), "steps": 10},
 }
 
 get_config, VARIANTS = comparison(

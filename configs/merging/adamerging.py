@@ -41,25 +41,25 @@ BASE = {
 ARM = {
     "vectors": "plain",
     "keep": 0.2,  # share of entries that TIES keeps of each task
-    "learn": "nothing",
+    "method": "given",
     "per": "all",
     "inputs": "disjoint",  # "transductive" learns from the inputs that it is scored on
     "coefficient": 0.3,  # given, or where learning begins
     "learning_rate": 1e-2,
 }
-LAYER_WISE = {"learn": "entropy", "per": "layer"}
+LAYER_WISE = {"method": "entropy", "per": "layer"}
 METHODS = {
     "pretrained": {"coefficient": 0.0},
     "individual": {"vectors": "individual"},
     "task_arithmetic": {},
-    "global_labels": {"learn": "search"},
+    "global_labels": {"method": "search"},
     "ties": {"vectors": "ties_sum"},
-    "ties_labels": {"vectors": "ties_sum", "learn": "search"},
-    "task_wise": {"learn": "entropy", "per": "task"},
+    "ties_labels": {"vectors": "ties_sum", "method": "search"},
+    "task_wise": {"method": "entropy", "per": "task"},
     "layer_wise": LAYER_WISE,
     "layer_wise_pp": LAYER_WISE | {"vectors": "ties"},
     "layer_wise_transductive": LAYER_WISE | {"inputs": "transductive"},
-    "layer_wise_labels": {"learn": "labels", "per": "layer"},
+    "layer_wise_labels": {"method": "labels", "per": "layer"},
 }
 # The first four have no setting: the two ends of the scale, and the rivals that one number makes.
 SAME = {name: {} for name in ("pretrained", "individual", "task_arithmetic", "global_labels")} | {

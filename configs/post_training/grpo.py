@@ -55,7 +55,7 @@ ARM = {
     "dynamic_sampling": False,
     "minibatches": 4,
     "passes": 1,
-    "imitate_teacher": False,
+    "method": "rl",
     "max_grad_norm": 1.0,
 }
 DAPO = {"clip_high": 0.28, "aggregation": "token-mean", "dynamic_sampling": True, "overlong_buffer": 2}

@@ -61,7 +61,7 @@ ARM = {
     "dynamic_sampling": False,
     "minibatches": 1,
     "passes": 1,
-    "imitate_teacher": False,
+    "method": "rl",
     "learning_rate": 3e-4,
     "max_grad_norm": 1.0,
 }
@@ -77,7 +77,7 @@ TEACHER = {
 METHODS = {
     "grpo": {},
     "kd_rkl": {"advantage": "none", "teacher": TEACHER},
-    "sft_teacher": {"imitate_teacher": True},
+    "sft_teacher": {"method": "sft"},
     "kdrl": {"teacher": TEACHER},
     "kdrl_annealed": {"teacher": TEACHER},
     "kdrl_masked": {"teacher": TEACHER | {"keep": "response"}},

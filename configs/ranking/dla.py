@@ -39,14 +39,7 @@ BASE = {
     },
 }  # fmt: skip
 ARM = {"learning_rate": 0.05, "max_weight": 100.0, "propensity_rate": 0.3}
-METHODS = {
-    "initial": {"weights": "initial"},
-    "naive": {"weights": "none"},
-    "ipw_true": {"weights": "true"},
-    "ipw_wrong": {"weights": "wrong"},
-    "dla": {"weights": "dual"},
-    "labels": {"weights": "labels"},
-}
+METHODS = {name: {"method": name} for name in ("initial", "naive", "ipw_true", "ipw_wrong", "dla", "labels")}
 ARMS = {
     "initial": {},
     "naive": {"learning_rate": 0.2},

@@ -51,15 +51,15 @@ BASE = {
 }  # fmt: skip
 ARM = {"nets": ("a", "b"), "contrast": 0.03, "weight": 1.0, "threshold": 0.5, "min_agreement": 0.6}
 METHODS = {
-    "supervised": {"rule": "none", "contrast": None},  # None: without the match of frame and sound
-    "contrastive": {"rule": "none"},
-    "mean_teacher": {"nets": ("a",), "rule": "confidence"},
-    "mean_teacher_wide": {"nets": ("wide",), "rule": "confidence"},
-    "union_all": {"rule": "union_all"},
-    "union": {"rule": "union"},
-    "filter_only": {"rule": "own"},
-    "dmt": {"rule": "intersection"},
-    "ceiling": {"rule": "truth"},
+    "supervised": {"method": "none", "contrast": None},  # None: without the match of frame and sound
+    "contrastive": {"method": "none"},
+    "mean_teacher": {"nets": ("a",), "method": "confidence"},
+    "mean_teacher_wide": {"nets": ("wide",), "method": "confidence"},
+    "union_all": {"method": "union_all"},
+    "union": {"method": "union"},
+    "filter_only": {"method": "own"},
+    "dmt": {"method": "intersection"},
+    "ceiling": {"method": "truth"},
 }
 ARMS = {
     "supervised": {"learning_rate": 1.2e-2},

@@ -41,10 +41,10 @@ BASE = {
     "pool": 512,  # boxes that they are measured on, the last ones
     "store": 12,  # labels of the high level that a scene can hold
 }  # fmt: skip
-ARM = {"pseudo": "dual", "threshold": 0.99, "removal": True, "shuffle": True}
-FIXED = {"pseudo": "fixed", "removal": False}
+ARM = {"method": "dual", "threshold": 0.99, "removal": True, "shuffle": True}
+FIXED = {"method": "fixed", "removal": False}
 METHODS = {
-    "supervised": {"pseudo": "none", "removal": False, "shuffle": False},
+    "supervised": {"method": "none", "removal": False, "shuffle": False},
     "fixed_30": FIXED | {"threshold": 0.3},
     "fixed_50": FIXED | {"threshold": 0.5},
     "fixed_70": FIXED | {"threshold": 0.7},
@@ -52,7 +52,7 @@ METHODS = {
     "no_removal": {"removal": False},
     "no_shuffle": {"shuffle": False},
     "hssda": {},
-    "ceiling": {"pseudo": "truth", "removal": False, "shuffle": False},
+    "ceiling": {"method": "truth", "removal": False, "shuffle": False},
 }
 SLOW, FAST = {"learning_rate": 8e-3}, {"learning_rate": 1.6e-2}
 ARMS = dict.fromkeys(METHODS, FAST) | {"fixed_70": SLOW, "no_shuffle": SLOW}

@@ -44,7 +44,7 @@ ARM = {
     "labels": "few",
     "strong_labels": False,  # whether the labelled examples are seen in strong views
     "teacher": "self",
-    "target": "none",
+    "method": "none",
     "threshold": 0.0,
     "threshold_decay": 0.99,
     "student_view": "strong",
@@ -61,12 +61,12 @@ ARM = {
 }
 METHODS = {
     "supervised": {},
-    "pseudo_label": {"target": "fixed", "student_view": "weak", "ramp": "linear", "warm_up": 0.1},
-    "pi_model": {"target": "mse", "ramp": "sigmoid"},
-    "mean_teacher": {"target": "mse", "ramp": "sigmoid", "teacher": "ema"},
-    "fixmatch": {"target": "fixed", "threshold": 0.95},
-    "flexmatch": {"target": "curriculum", "threshold": 0.95},
-    "freematch": {"target": "adaptive"},
+    "pseudo_label": {"method": "fixed", "student_view": "weak", "ramp": "linear", "warm_up": 0.1},
+    "pi_model": {"method": "mse", "ramp": "sigmoid"},
+    "mean_teacher": {"method": "mse", "ramp": "sigmoid", "teacher": "ema"},
+    "fixmatch": {"method": "fixed", "threshold": 0.95},
+    "flexmatch": {"method": "curriculum", "threshold": 0.95},
+    "freematch": {"method": "adaptive"},
     "all_labels": {"labels": "all"},
 }
 ARMS = {

@@ -47,7 +47,7 @@ ARM = {
     "labels": "few",
     "strong_labels": False,  # whether the labelled examples are seen in strong views
     "teacher": "ema",
-    "target": "regulated",
+    "method": "regulated",
     "threshold": 0.95,
     "threshold_decay": 0.99,
     "student_view": "strong",
@@ -63,15 +63,15 @@ ARM = {
     "weight_decay": 1e-2,
 }
 METHODS = {
-    "supervised": {"target": "none", "mix_weight": None},
-    "fixmatch": {"teacher": "self", "target": "fixed", "perturb": "none", "passes": 1, "mix_weight": None,
+    "supervised": {"method": "none", "mix_weight": None},
+    "fixmatch": {"teacher": "self", "method": "fixed", "perturb": "none", "passes": 1, "mix_weight": None,
                  "weight": 1.0, "ramp": "none", "warm_up": 0.0},
     "no_perturbation": {"perturb": "none"},
     "full_shuffle": {"perturb": "shuffle"},
     "full_reverse": {"perturb": "reverse"},
-    "hard_threshold": {"target": "fixed"},
+    "hard_threshold": {"method": "fixed"},
     "sefar": {},
-    "all_labels": {"labels": "all", "target": "none", "mix_weight": None},
+    "all_labels": {"labels": "all", "method": "none", "mix_weight": None},
 }  # fmt: skip
 ARMS = {
     "supervised": {"strong_labels": True, "learning_rate": 3e-3},

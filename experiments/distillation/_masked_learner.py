@@ -20,9 +20,6 @@ from jaxlab.distillation import (
 )
 from jaxlab.metrics import accuracy
 
-MASKS = ("none", "uniform", "bases", "released", "reinforce")
-WITH_POLICY = ("released", "reinforce")
-
 
 class Proposal(NamedTuple):
     """What a batch's masks are drawn with: log-concentrations `[B, G]`, and the heads that the bases follow."""
@@ -32,14 +29,37 @@ class Proposal(NamedTuple):
     heads: dict[str, jax.Array]
 
 
+class Masks(NamedTuple):
+    """A way to choose masks.
+
+    Attributes:
+      propose: `(policy, params, bases, image, decay) -> Proposal`; None multiplies the images with nothing.
+      loss: `(log_prob, cross-entropy of each image) -> scalar` of classifier and policy at once; None: no policy.
+      bases: the stage that left the bases; None draws them.
+      shown: whether its masks are worth a picture.
+    """
+
+    propose: Callable[..., Proposal] | None = None
+    loss: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    bases: str | None = None
+    shown: bool = False
+
+
 def masked_learner(
-    classifier: Any, policy: Any, init: Callable, config: ConfigDict, masked_steps: int, settings: Any
+    masks: Masks,
+    classifier: Any,
+    policy: Any,
+    init: Callable,
+    config: ConfigDict,
+    masked_steps: int,
+    settings: Any,
 ) -> Learner:
     """Masks during the first `masked_steps` steps, none after them; the policy is dropped with the masks.
 
     The memory holds the log-concentrations that all images share.
 
     Args:
+      masks: how they are chosen.
       classifier: a net for images.
       policy: a net for images with two outputs per cell of the grid.
       init: `key -> {"classifier": params, "policy": params}`.
@@ -47,25 +67,25 @@ def masked_learner(
       masked_steps: at most `config.steps`.
       settings: of one of its arms.
     """
-    kind, cells = settings.masks, config.mask.grid**2
+    cells = config.mask.grid**2
 
     def begin(key: jax.Array, context: Any) -> tuple[Any, dict[str, jax.Array]]:
         params_key, *keys = jax.random.split(key, 3)
         drawn = {name: jax.random.uniform(k, (1, cells)) for name, k in zip(("alpha", "beta"), keys)}
-        return init(params_key), context["learned_bases"] if kind == "bases" else drawn
+        return init(params_key), drawn if masks.bases is None else context[masks.bases]
 
     def loss(params: Any, bases: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         masked, image, metrics = step < masked_steps, batch["image"], {}
-        if kind != "none":
-            found = propose(policy, params["policy"], bases, image, config.mask.base_decay, kind)
+        if masks.propose:
+            found = masks.propose(policy, params["policy"], bases, image, config.mask.base_decay)
             mask = sample_mask(key, found.log_alpha, found.log_beta)
             image = jnp.where(masked, image * _render(mask, config, image.shape[1]), image)
         logits = classifier.apply(params["classifier"], image)
         each = cross_entropy(logits, batch["label"])
         value = each.mean()
-        if kind in WITH_POLICY:
+        if masks.loss:
             log_prob = beta_log_prob(mask, found.log_alpha, found.log_beta)
-            value = jnp.where(masked, _policy_loss(kind, log_prob, each), value)
+            value = jnp.where(masked, masks.loss(log_prob, each), value)
             metrics = _watch(log_prob, found, batch)
             follow = lambda old, head: update_base(old, head, decay=config.mask.update_decay)
             moved = jax.tree.map(follow, bases, found.heads)
@@ -76,29 +96,43 @@ def masked_learner(
     return gradient_learner(begin, loss, _optimizer(config, settings, masked_steps))
 
 
-def propose(
-    policy: Any, params: Any, bases: dict[str, jax.Array], image: jax.Array, decay: float, masks: str
+def _by_policy(
+    policy: Any, params: Any, bases: dict[str, jax.Array], image: jax.Array, decay: float
 ) -> Proposal:
-    """The concentrations of every image's mask; without a policy the same for all images."""
-    if masks in WITH_POLICY:
-        alpha, beta = jnp.split(policy.apply(params, image), 2, axis=-1)
-        heads = {"alpha": alpha, "beta": beta}
-        return Proposal(
-            mix_base(bases["alpha"], alpha, decay=decay), mix_base(bases["beta"], beta, decay=decay), heads
-        )
+    """The concentrations of every image's mask."""
+    alpha, beta = jnp.split(policy.apply(params, image), 2, axis=-1)
+    mixed = mix_base(bases["alpha"], alpha, decay=decay), mix_base(bases["beta"], beta, decay=decay)
+    return Proposal(*mixed, {"alpha": alpha, "beta": beta})
+
+
+def _same(policy: Any, params: Any, bases: dict[str, jax.Array], image: jax.Array, decay: float) -> Proposal:
+    """The bases themselves, for all images."""
     same = {name: jnp.broadcast_to(base, (len(image), base.shape[-1])) for name, base in bases.items()}
-    if masks == "uniform":
-        same = jax.tree.map(jnp.zeros_like, same)
     return Proposal(same["alpha"], same["beta"], same)
 
 
-def _policy_loss(masks: str, log_prob: jax.Array, each: jax.Array) -> jax.Array:
-    """Classifier and policy at once; the baseline of an image is the mean reward of the others."""
-    if masks == "released":
-        return released_mask_loss(log_prob, each)
+def _uniform(
+    policy: Any, params: Any, bases: dict[str, jax.Array], image: jax.Array, decay: float
+) -> Proposal:
+    """Masks that are uniform in [0, 1]."""
+    return _same(policy, params, jax.tree.map(jnp.zeros_like, bases), image, decay)
+
+
+def _reinforce(log_prob: jax.Array, each: jax.Array) -> jax.Array:
+    """The baseline of an image is the mean reward of the others."""
     reward = -each
     others = (reward.sum() - reward) / max(len(reward) - 1, 1)
     return each.mean() + reinforce_mask_loss(log_prob, reward, baseline=others).mean()
+
+
+METHODS: dict[str, Masks] = {
+    "none": Masks(),
+    "uniform": Masks(_uniform),
+    "bases": Masks(_same, bases="learned_bases", shown=True),
+    "released": Masks(_by_policy, released_mask_loss, shown=True),
+    "reinforce": Masks(_by_policy, _reinforce, shown=True),
+}
+SCHEDULES = ("single", "restart")
 
 
 def _watch(log_prob: jax.Array, found: Proposal, batch: Any) -> dict[str, jax.Array]:

@@ -8,26 +8,24 @@ nothing: they are what there is to beat; `labels` trains the same encoder on the
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from experiments.distillation._image_tasks import Evaluate, count_classes, load_splits
+from experiments.distillation._classifiers import Evaluate
+from experiments.distillation._landscape import landscape
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.chunks import in_chunks
+from experiments.parts.images import Splits, count_classes, load_images
 from jaxlab import data, distillation, nets
 from jaxlab.core import InputError, Learner, TrainState, cross_entropy, forward_kl, gradient_learner
 from jaxlab.metrics import accuracy, knn_probe, linear_probe
-from jaxlab.training import Arm, Claim, Experiment
-
-CHOICES = {
-    "learn": ("distill", "labels", "nothing"),
-    "inputs": ("images", "noise"),
-    "probe": ("features", "pixels"),
-}
+from jaxlab.training import Claim, Experiment
 
 
 class Net(NamedTuple):
@@ -63,39 +61,31 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       config: see that file for the keys.
       download: allow data sets to be fetched.
     """
-    splits = load_splits(config.data, download)
+    splits = load_images(config.data, download)
     _check(config, splits)
     pixels = splits["train"].image
     net = _make_net(config.net, count_classes(splits), float(pixels.mean()), float(pixels.std()))
-    method = functools.partial(_student, net, config.probe, splits["train"])
+    methods = {
+        name: functools.partial(make, net, config.probe, splits["train"]) for name, make in METHODS.items()
+    }
     probed = jax.tree.map(lambda x: x[: config.probe.train_examples], splits["train"])
     names = ("val", "test") if config.test else ("val",)
     return Experiment(
         data={"train": splits["train"]} | {name: {"fit": probed, "score": splits[name]} for name in names},
         draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
-        arms={
-            name: Arm(method, arm.to_dict(), 0 if arm.learn == "nothing" else config.steps)
-            for name, arm in config.arms.items()
-        },
+        arms=make_arms(config.arms, methods, config.steps, steps_of={"untrained": 0}),
         claims=tuple(Claim(**claim) for claim in config.claims),
-        examples=_landscape(net, config.landscape),
+        examples=landscape(net.outputs, config.landscape),
     )
 
 
-def _check(config: ConfigDict, splits: Mapping[str, data.Images]) -> None:
-    if config.steps < 1:
-        raise InputError(f"steps is {config.steps}: it must be at least 1")
+def _check(config: ConfigDict, splits: Splits) -> None:
+    check_counts(config, "steps")
     most = len(splits["train"].label)
-    for name, value in (
-        ("batch_size", config.batch_size),
-        ("probe.train_examples", config.probe.train_examples),
-    ):
-        if not 1 <= value <= most:
-            raise InputError(f"{name} is {value}: it must be between 1 and the {most} training images")
+    check_between("batch_size", config.batch_size, most, "training images")
+    check_between("probe.train_examples", config.probe.train_examples, most, "training images")
+    check_arms(config.arms, {"inputs": ("images", "noise"), "probe": ("features", "pixels")})
     for name, arm in config.arms.items():
-        for key, allowed in CHOICES.items():
-            if arm[key] not in allowed:
-                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
         if not 0 <= arm.alpha <= 1:
             raise InputError(f"arm {name}: alpha is {arm.alpha}: it must be in [0, 1]")
 
@@ -116,41 +106,50 @@ def _make_net(spec: ConfigDict, classes: int, mean: float, spread: float) -> Net
 
 
 def _student(
-    net: Net, probe: ConfigDict, train: data.Images, settings: Any
+    lesson: Callable, net: Net, probe: ConfigDict, train: data.Images, settings: Any
 ) -> tuple[Learner, Evaluate, None]:
     """The encoder, begun `alpha` away from its teacher; the teacher is drawn with it and rests in the memory."""
 
     def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
         both = jax.vmap(lambda one: net.init(one, train.image[:1]))(jax.random.split(key))
         teacher, fresh = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
-        if settings.learn == "nothing":
-            return teacher, teacher
         return distillation.local_init(teacher, fresh, alpha=settings.alpha), teacher
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
-        image, label = batch["image"], batch["label"]
-        if settings.learn == "labels":
-            logits, _ = net.features(params, image)
-            return cross_entropy(logits, label).mean(), (memory, {"accuracy": accuracy(logits, label)})
-        if settings.inputs == "noise":
-            image = net.mean + net.spread * jax.random.normal(key, image.shape, image.dtype)
-        student, teacher = net.outputs(params, image), net.outputs(memory, image)
-        value = distillation.soft_cross_entropy(student, teacher).mean()
-        return value, (memory, {"kl": forward_kl(student, teacher).mean()})
+        value, metrics = lesson(net, settings, params, memory, batch, key)
+        return value, (memory, metrics)
 
     learner = gradient_learner(init, loss, optax.adamw(settings.learning_rate, weight_decay=0.0))
     return learner, _evaluate(net, probe, settings), None
+
+
+def _distill(net: Net, settings: Any, params: Any, teacher: Any, batch: Any, key: Any) -> tuple[Any, dict]:
+    """What the teacher says, of the images or of noise."""
+    image = batch["image"]
+    if settings.inputs == "noise":
+        image = net.mean + net.spread * jax.random.normal(key, image.shape, image.dtype)
+    outputs, goals = net.outputs(params, image), net.outputs(teacher, image)
+    value = distillation.soft_cross_entropy(outputs, goals).mean()
+    return value, {"kl": forward_kl(outputs, goals).mean()}
+
+
+def _label(net: Net, settings: Any, params: Any, teacher: Any, batch: Any, key: Any) -> tuple[Any, dict]:
+    logits, _ = net.features(params, batch["image"])
+    return cross_entropy(logits, batch["label"]).mean(), {"accuracy": accuracy(logits, batch["label"])}
+
+
+METHODS: dict[str, Callable] = {
+    "distill": functools.partial(_student, _distill),
+    "labels": functools.partial(_student, _label),
+    "untrained": functools.partial(_student, _label),  # in no step: as it begins
+}
 
 
 def _evaluate(net: Net, probe: ConfigDict, settings: Any) -> Evaluate:
     def read(params: Any, image: jax.Array) -> jax.Array:
         if settings.probe == "pixels":
             return image.reshape(len(image), -1)
-        if 0 < probe.chunk < len(image):
-            return jax.lax.map(
-                lambda one: net.features(params, one[None])[1][0], image, batch_size=probe.chunk
-            )
-        return net.features(params, image)[1]
+        return in_chunks(lambda part: net.features(params, part)[1], image, probe.chunk)
 
     def evaluate(state: TrainState, split: Any, context: Any) -> dict[str, jax.Array]:
         fit, score, teacher = split["fit"], split["score"], state.memory
@@ -170,49 +169,3 @@ def _evaluate(net: Net, probe: ConfigDict, settings: Any) -> Evaluate:
         }
 
     return evaluate
-
-
-def _landscape(net: Net, spec: ConfigDict) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-    """`Experiment.examples`: the loss from the teacher to each student, and over a plane through three points."""
-
-    def draw(states: Mapping[str, Any], splits: Mapping[str, Any]) -> Any:
-        from matplotlib.figure import Figure
-
-        image = splits["val"]["score"].image[: spec.images]
-        figure = Figure(figsize=(11, 4.5), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        lines = jax.jit(
-            lambda teacher, student, at: distillation.line_losses(excess(teacher), teacher, student, at)
-        )
-        excess = lambda teacher: (
-            lambda params: forward_kl(net.outputs(params, image), net.outputs(teacher, image)).mean()
-        )
-        at = np.linspace(-0.5, 1.5, spec.points)
-        moved = {name: state for name, state in states.items() if name in spec.line}
-        for name, state in moved.items():
-            left.plot(at, lines(state.memory, state.params, at), label=name)
-        left.set(
-            xlabel="from the teacher (0) to the student (1)",
-            ylabel="KL(teacher || student), nats",
-            yscale="log",
-        )
-        if moved:
-            left.legend()
-        if set(spec.plane) <= set(states):
-            _plane(right, excess, *(states[name] for name in spec.plane), spec)
-        return figure
-
-    return draw
-
-
-def _plane(axes: Any, excess: Callable, near: TrainState, far: TrainState, spec: ConfigDict) -> None:
-    """Where the teacher is (0, 0), the first student (1, 0) and the second (0, 1)."""
-    at = np.linspace(-0.5, 1.5, spec.points)
-    plane = jax.jit(lambda t, *others: distillation.plane_losses(excess(t), t, *others, at, at))
-    height = np.log10(np.maximum(plane(near.memory, near.params, far.params), 1e-12))
-    drawn = axes.contourf(at, at, height, levels=20, cmap="viridis")
-    axes.figure.colorbar(drawn, ax=axes, label="log10 KL")
-    for place, name in (((0, 0), "teacher"), ((1, 0), spec.plane[0]), ((0, 1), spec.plane[1])):
-        axes.plot(*place, "wo", markersize=4)
-        axes.annotate(name, place, color="white", xytext=(4, 4), textcoords="offset points")
-    axes.set(xlabel=f"towards {spec.plane[0]}", ylabel=f"towards {spec.plane[1]}")

@@ -16,18 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.distillation._answers import answers
-from experiments.distillation._image_tasks import (
+from experiments.distillation._classifiers import (
     Evaluate,
+    Task,
+    answers,
     batches,
-    count_classes,
     evaluate_logits,
     initial_params,
-    load_splits,
-    make_net,
-    make_optimizer,
+    make_task,
+    reported,
+    scores,
     teacher_arm,
 )
+from experiments.parts.checks import check_arms, check_between
+from experiments.parts.images import load_images
+from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
 from jaxlab.core import InputError, Learner, cross_entropy, entropy, gradient_learner, masked_mean
 from jaxlab.metrics import accuracy
@@ -41,34 +44,31 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
       config: see configs/distillation/mcmi.py for the keys.
       download: allow data sets to be fetched.
     """
-    return {name: _experiment(name, task, config, download) for name, task in config.tasks.items()}
+    return {name: _experiment(name, spec, config, download) for name, spec in config.tasks.items()}
 
 
-def _experiment(name: str, task: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
-    splits = load_splits(task.data, download)
-    _check(task, splits)
-    if not config.test:
-        del splits["test"]
-    classes = count_classes(splits)
-    teacher, student = make_net(task.teacher, classes), make_net(task.student, classes)
-    lessons = lambda params: answers(teacher, params, splits["train"].image)
+def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
+    splits = reported(load_images(spec.data, download), config)
+    task = make_task(spec, splits)
+    _check(spec, task)
+    lessons = lambda params: answers(task.teacher, params, splits["train"].image)
     first = dataclasses.replace(
-        teacher_arm(teacher, task.teacher, splits),
+        teacher_arm(task.teacher, spec.teacher, splits),
         export=lambda state: {"params": state.params, "logits": lessons(state.params)},
     )
     tuned = Arm(
-        _finetune(teacher, task, splits),
-        steps=task.finetune.steps,
-        evaluate=_evaluate_teachers(teacher, tuple(task.teachers)),
+        _finetune(task.teacher, spec, splits),
+        steps=spec.finetune.steps,
+        evaluate=_evaluate_teachers(task.teacher, tuple(spec.teachers)),
         export=lambda state: jax.lax.map(lessons, state.params),
     )
-    method = functools.partial(_student, student, classes, task, config, splits)
+    method = functools.partial(_student, task, spec, config)
     return Experiment(
         data=splits,
         draw=batches(config, splits),
         prepare={"teacher": first, "finetuned": tuned},
-        arms={name: Arm(method, arm.to_dict(), task.student.steps) for name, arm in task.arms.items()},
-        evaluate=_evaluate(student, task),
+        arms={arm: Arm(method, own.to_dict(), task.steps) for arm, own in spec.arms.items()},
+        evaluate=_evaluate(task.student, spec),
         claims=_claims(config, name),
     )
 
@@ -79,35 +79,30 @@ def _claims(config: ConfigDict, task: str) -> tuple[Claim, ...]:
     return tuple(Claim(**{key: value for key, value in claim.items() if key != "tasks"}) for claim in own)
 
 
-def _check(task: ConfigDict, splits: dict[str, data.Images]) -> None:
-    known = ("none", "plain", *task.teachers)
-    for name, arm in task.arms.items():
-        if arm.teacher not in known:
-            raise InputError(f"arm {name}: teacher is {arm.teacher!r}: it must be one of {', '.join(known)}")
-        if arm.match not in ("", *task.teachers) or (arm.match and arm.teacher == "none"):
+def _check(spec: ConfigDict, task: Task) -> None:
+    check_arms(spec.arms, {"teacher": ("none", "plain", *spec.teachers)})
+    for name, arm in spec.arms.items():
+        if arm.match not in ("", *spec.teachers) or (arm.match and arm.teacher == "none"):
             raise InputError(
                 f"arm {name}: match is {arm.match!r}: it must be empty or, with a teacher, one of "
-                f"{', '.join(task.teachers)}"
+                f"{', '.join(spec.teachers)}"
             )
-    if task.images_per_class < 0:
-        raise InputError(
-            f"images_per_class is {task.images_per_class}: it must be at least 0, which takes all"
-        )
-    rarest = np.bincount(np.asarray(splits["train"].label), minlength=count_classes(splits)).min()
-    if rarest < task.images_per_class:
-        raise InputError(f"images_per_class is {task.images_per_class}: the rarest class has {rarest} images")
+    rarest = np.bincount(np.asarray(task.splits["train"].label), minlength=task.classes).min()
+    check_between(
+        "images_per_class", spec.images_per_class, int(rarest), "images of the rarest class", least=0
+    )
 
 
-def _finetune(net: Any, task: ConfigDict, splits: dict[str, data.Images]) -> Learner:
+def _finetune(net: Any, spec: ConfigDict, splits: dict[str, data.Images]) -> Learner:
     """All copies at once, each with its own weights and, in the memory, its own centroids."""
-    column = lambda key: jnp.array([copy[key] for copy in task.teachers.values()])
+    column = lambda key: jnp.array([copy[key] for copy in spec.teachers.values()])
     weights, bonuses, decays = column("mcmi"), column("entropy"), column("decay")
 
     def init(key: jax.Array, context: Any) -> tuple[Any, jax.Array]:
         first = context["teacher"]
         centroids = distillation.class_centroids(jax.nn.softmax(first["logits"]), splits["train"].label)
         one = first["params"], centroids
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(task.teachers), *jnp.shape(x))), one)
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(spec.teachers), *jnp.shape(x))), one)
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         image, label = batch["image"], batch["label"]
@@ -122,7 +117,7 @@ def _finetune(net: Any, task: ConfigDict, splits: dict[str, data.Images]) -> Lea
         values, centroids = jax.vmap(one)(params, memory, weights, bonuses, decays)
         return values.sum(), (centroids, {"loss": values.mean()})
 
-    return gradient_learner(init, loss, make_optimizer(task.finetune, task.finetune.steps))
+    return gradient_learner(init, loss, adamw(spec.finetune, spec.finetune.steps))
 
 
 def _evaluate_teachers(net: Any, names: tuple[str, ...]) -> Evaluate:
@@ -131,26 +126,20 @@ def _evaluate_teachers(net: Any, names: tuple[str, ...]) -> Evaluate:
     def one(params: Any, split: data.Images) -> dict[str, jax.Array]:
         logits = answers(net, params, split.image)
         centroids = distillation.class_centroids(jax.nn.softmax(logits), split.label)
-        return {
-            "accuracy": jnp.mean(logits.argmax(-1) == split.label),
-            "nll": cross_entropy(logits, split.label).mean(),
-            "entropy": entropy(logits).mean(),
-            "cmi": distillation.cmi_terms(logits, split.label, centroids).mean(),
-        }
+        cmi = distillation.cmi_terms(logits, split.label, centroids).mean()
+        return scores(logits, split.label) | {"entropy": entropy(logits).mean(), "cmi": cmi}
 
     def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
-        scores = jax.lax.map(lambda params: one(params, split), state.params)
-        return {f"{name}_{key}": value[n] for key, value in scores.items() for n, name in enumerate(names)}
+        found = jax.lax.map(lambda params: one(params, split), state.params)
+        return {f"{name}_{key}": value[n] for key, value in found.items() for n, name in enumerate(names)}
 
     return evaluate
 
 
-def _student(
-    net: Any, classes: int, task: ConfigDict, config: ConfigDict, splits: Any, settings: Any
-) -> Learner:
+def _student(task: Task, spec: ConfigDict, config: ConfigDict, settings: Any) -> Learner:
     """What depends on the seed, the class that is kept from it and the rows of its few images, is in the memory."""
-    train, few, names = splits["train"], task.images_per_class, tuple(task.teachers)
-    begin = initial_params(net, splits)
+    train, few, names = task.splits["train"], spec.images_per_class, tuple(spec.teachers)
+    net, begin = task.student, initial_params(task.student, task.splits)
 
     def answers_of(teacher: str, context: Any) -> jax.Array:
         """Logits `[N, C]` on all training images."""
@@ -161,14 +150,14 @@ def _student(
 
     def init(key: jax.Array, context: Any) -> tuple[Any, dict[str, jax.Array]]:
         image_key, class_key = jax.random.split(jax.random.fold_in(key, 1))
-        omitted = jax.random.randint(class_key, (), 0, classes) if task.omit_class else jnp.int32(-1)
+        omitted = jax.random.randint(class_key, (), 0, task.classes) if spec.omit_class else jnp.int32(-1)
         memory = {"omitted": omitted, "temperature": jnp.float32(1.0)}
         if settings.match:
             own, other = (answers_of(name, context) for name in (settings.teacher, settings.match))
             memory["temperature"] = distillation.matching_temperature(own, other)
         if few:
-            chosen = data.few_labels(image_key, train.label, num_classes=classes, per_class=few)
-            memory["row"] = jnp.flatnonzero(chosen, size=classes * few)
+            chosen = data.few_labels(image_key, train.label, num_classes=task.classes, per_class=few)
+            memory["row"] = jnp.flatnonzero(chosen, size=task.classes * few)
         return begin(key), memory
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
@@ -187,21 +176,18 @@ def _student(
         }
         return masked_mean(value, where=shown), (memory, metrics)
 
-    return gradient_learner(init, loss, make_optimizer(settings, task.student.steps))
+    return gradient_learner(init, loss, adamw(settings, task.steps))
 
 
-def _evaluate(net: Any, task: ConfigDict) -> Evaluate:
+def _evaluate(net: Any, spec: ConfigDict) -> Evaluate:
     """Accuracy and likelihood; where a class was kept from the student, its recall and that of the others."""
-    scores = evaluate_logits(net)
 
     def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
-        if not task.omit_class:
-            return scores(state, split, context)
+        if not spec.omit_class:
+            return evaluate_logits(net)(state, split, context)
         logits, omitted = answers(net, state.params, split.image), split.label == state.memory["omitted"]
         right = logits.argmax(-1) == split.label
-        return {
-            "accuracy": right.mean(),
-            "nll": cross_entropy(logits, split.label).mean(),
+        return scores(logits, split.label) | {
             "omitted_recall": masked_mean(right, where=omitted),
             "shown_accuracy": masked_mean(right, where=~omitted),
         }

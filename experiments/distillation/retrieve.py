@@ -14,14 +14,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.distillation._image_tasks import make_optimizer
+from experiments.distillation._classifiers import reported
+from experiments.parts.checks import check_arms, check_between
+from experiments.parts.optimizers import adamw
+from experiments.parts.splits import independent
 from jaxlab import data, nets
-from jaxlab.core import InputError, Learner, computed, cross_entropy, gradient_learner
+from jaxlab.core import Learner, computed, cross_entropy, gradient_learner
 from jaxlab.distillation import dcd_loss, scores_of, select_hard
 from jaxlab.metrics import recall_at_k
 from jaxlab.training import Arm, Claim, Experiment
-
-NEGATIVES = ("random", "hard")
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -32,12 +33,9 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       download: unused, nothing is fetched.
     """
     _check(config)
-    splits = _splits(config.data)
-    if not config.test:
-        del splits["test"]
     method = functools.partial(_student, config)
     return Experiment(
-        data=splits,
+        data=reported(_splits(config.data), config),
         draw=_candidates(config),
         prepare={"teacher": _teacher(config), "scores": _scores(config)},
         arms={name: Arm(method, arm.to_dict(), config.student.steps) for name, arm in config.arms.items()},
@@ -46,32 +44,16 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 
 def _check(config: ConfigDict) -> None:
-    sizes = config.data
-    if not 2 <= sizes.student_pairs <= sizes.train:
-        raise InputError(
-            f"data.student_pairs is {sizes.student_pairs}: it must be between 2 and data.train, {sizes.train}"
-        )
-    if not 1 <= config.num_negatives < config.candidates:
-        raise InputError(
-            f"num_negatives is {config.num_negatives}: it must be between 1 and one less than candidates, "
-            f"{config.candidates}"
-        )
-    if not config.arms:
-        raise InputError("arms is empty: name at least one")
-    for name, arm in config.arms.items():
-        if arm.negatives not in NEGATIVES:
-            raise InputError(
-                f"arm {name}: negatives is {arm.negatives!r}: it must be one of {', '.join(NEGATIVES)}"
-            )
+    check_between(
+        "data.student_pairs", config.data.student_pairs, config.data.train, "of data.train", least=2
+    )
+    check_between("num_negatives", config.num_negatives, config.candidates - 1, "false candidates")
+    check_arms(config.arms, {"negatives": NEGATIVES})
 
 
 def _splits(spec: ConfigDict) -> dict[str, data.TwoViews]:
     """One draw of the two views; the splits are independent pairs."""
-    task = jax.random.key(spec.split_seed)
-    make = lambda name, number: data.two_view_pairs(
-        task, jax.random.fold_in(task, number), spec[name], **spec.views.to_dict()
-    )
-    return {name: make(name, number) for number, name in enumerate(("train", "val", "test"), start=1)}
+    return independent(lambda *drawn: data.two_view_pairs(*drawn, **spec.views.to_dict()), spec)
 
 
 def _candidates(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
@@ -110,7 +92,7 @@ def _teacher(config: ConfigDict) -> Arm:
             "judge": judge.init(keys[2], fused),
         }, None
 
-    learner = gradient_learner(init, loss, make_optimizer(spec, spec.steps))
+    learner = gradient_learner(init, loss, adamw(spec, spec.steps))
     evaluate = _evaluate(functools.partial(_cross, spec))
     return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
@@ -141,22 +123,24 @@ def _student(config: ConfigDict, settings: Any) -> tuple[Learner, Callable, None
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         few = batch["few"]
         wise = context["scores"][few["row"][:, None], few["column"]]
-        hard, released = settings.negatives == "hard", settings.authors_code
-        index = select_hard(wise, num_negatives=kept - 1) if hard else jnp.broadcast_to(
-            jnp.arange(kept), (len(wise), kept)
-        )  # fmt: skip
+        index, released = NEGATIVES[settings.negatives](wise, kept), settings.authors_code
         text = jnp.take_along_axis(few["text"], index[..., None], axis=1)
         compare = lambda one, many: _compare(spec, params, one[None], many)[0]
-        scores, soft = (
-            jax.vmap(compare)(few["image"], text),
-            scores_of(wise, index, authors_code=released),
-        )
+        scores = jax.vmap(compare)(few["image"], text)
+        soft = scores_of(wise, index, authors_code=released)
         value = dcd_loss(scores, soft, alpha=settings.alpha, dynamic=settings.dynamic, authors_code=released)
         first = (soft.argmax(-1) == 0).mean()
         return value, (memory, {"accuracy": (scores.argmax(-1) == 0).mean(), "teacher_accuracy": first})
 
-    learner = gradient_learner(init, loss, make_optimizer(settings, spec.steps))
+    learner = gradient_learner(init, loss, adamw(settings, spec.steps))
     return learner, _evaluate(functools.partial(_compare, spec)), None
+
+
+# Which candidates are scored, from the teacher's scores; the match is the first of them.
+NEGATIVES: dict[str, Callable[[jax.Array, int], jax.Array]] = {
+    "random": lambda wise, kept: jnp.broadcast_to(jnp.arange(kept), (len(wise), kept)),
+    "hard": lambda wise, kept: select_hard(wise, num_negatives=kept - 1),
+}
 
 
 def _tower(spec: ConfigDict) -> nets.Mlp:

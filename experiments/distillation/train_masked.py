@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.distillation._image_tasks import count_classes, load_splits
-from experiments.distillation._masked_learner import MASKS, WITH_POLICY, masked_learner, propose
+from experiments.distillation._masked_learner import METHODS, SCHEDULES, masked_learner
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.images import count_classes, load_images
 from jaxlab import data, nets
 from jaxlab.core import InputError, cross_entropy
 from jaxlab.metrics import accuracy
 from jaxlab.training import Arm, Claim, Experiment
-
-CHOICES = {"masks": MASKS, "schedule": ("single", "restart")}
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -32,7 +32,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       config: see that file for the keys.
       download: allow data sets to be fetched.
     """
-    images = load_splits(config.data, download)
+    images = load_images(config.data, download)
     splits = {
         name: two_modalities(
             jax.random.fold_in(jax.random.key(config.data.split_seed), number), images[name], config.texture
@@ -50,16 +50,21 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         first, second = jax.random.split(key)
         return {"classifier": classifier.init(first, example), "policy": policy.init(second, example)}
 
-    method = functools.partial(masked_learner, classifier, policy, init, config, masked_steps)
+    methods = {
+        name: functools.partial(masked_learner, masks, classifier, policy, init, config, masked_steps)
+        for name, masks in METHODS.items()
+    }
     bases = Arm(
-        method, config.bases.to_dict(), max(masked_steps, 1), export=lambda state: state.memory,
-        evaluate=lambda state, split, context: {},
+        methods[config.bases.method], config.bases.to_dict(), max(masked_steps, 1),
+        export=lambda state: state.memory, evaluate=lambda state, split, context: {},
     )  # fmt: skip
     return Experiment(
         data=splits,
         draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
-        prepare={"learned_bases": bases} if any(arm.masks == "bases" for arm in config.arms.values()) else {},
-        arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
+        prepare={
+            name: bases for name in {METHODS[arm.method].bases for arm in config.arms.values()} - {None}
+        },
+        arms=make_arms(config.arms, methods, config.steps),
         evaluate=_evaluate(classifier),
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=_mean_masks(policy, config),
@@ -81,22 +86,14 @@ def two_modalities(key: jax.Array, images: data.Images, strength: float) -> dict
 
 
 def _check(config: ConfigDict, rows: int) -> None:
-    if config.steps < 1 or not 0 <= config.masked_fraction <= 1:
-        raise InputError(
-            f"steps is {config.steps} and masked_fraction {config.masked_fraction}: at least 1, and in [0, 1]"
-        )
-    if not 1 <= config.batch_size <= rows:
-        raise InputError(
-            f"batch_size is {config.batch_size}: it must be between 1 and the {rows} training images"
-        )
-    if not 0 <= config.texture <= 1:
-        raise InputError(f"texture is {config.texture}: it must be in [0, 1]")
+    check_counts(config, "steps")
+    check_between("batch_size", config.batch_size, rows, "training images")
+    check_arms(config.arms, {"method": METHODS, "schedule": SCHEDULES})
+    for name in ("masked_fraction", "texture"):
+        if not 0 <= config[name] <= 1:
+            raise InputError(f"{name} is {config[name]}: it must be in [0, 1]")
     if config.mask.grid < 1:
         raise InputError(f"mask.grid is {config.mask.grid}: it must be at least 1")
-    for name, arm in config.arms.items():
-        for key, allowed in CHOICES.items():
-            if arm[key] not in allowed:
-                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
 
 
 def _evaluate(classifier: Any) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
@@ -122,20 +119,13 @@ def _mean_masks(policy: Any, config: ConfigDict) -> Callable[[Mapping[str, Any],
         from matplotlib.figure import Figure
 
         val, grid = splits["val"], config.mask.grid
-        kinds = {name: config.arms[name].masks for name in states}
-        shown = [name for name, masks in kinds.items() if masks in (*WITH_POLICY, "bases")]
+        kinds = {name: METHODS[config.arms[name].method] for name in states}
+        shown = [name for name, masks in kinds.items() if masks.shown]
         figure = Figure(figsize=(5, 2.5 * max(len(shown), 1)), layout="constrained")
         panels = figure.subplots(max(len(shown), 1), 2, squeeze=False)
         for name, row in zip(shown, panels):
-            state = states[name]
-            found = propose(
-                policy,
-                state.params["policy"],
-                state.memory,
-                val["image"],
-                config.mask.base_decay,
-                kinds[name],
-            )
+            params, bases = states[name].params["policy"], states[name].memory
+            found = kinds[name].propose(policy, params, bases, val["image"], config.mask.base_decay)
             mean = np.asarray(jax.nn.sigmoid(found.log_alpha - found.log_beta))
             for number, (modality, axes) in enumerate(zip(("inverted", "textured"), row)):
                 own = mean[np.asarray(val["modality"]) == number].mean(axis=0).reshape(grid, grid)

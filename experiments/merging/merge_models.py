@@ -25,6 +25,8 @@ from experiments.merging._image_domains import (
     make_domains,
     pretraining,
 )
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms, check_counts
 from jaxlab import merging
 from jaxlab.core import Computed, InputError, Learner, computed, cross_entropy, entropy, gradient_learner
 from jaxlab.training import Arm, Claim, Experiment
@@ -39,7 +41,6 @@ VECTORS: dict[str, Callable] = {
 }
 CHOICES = {
     "vectors": tuple(VECTORS),
-    "learn": ("nothing", "search", "entropy", "labels"),
     "per": ("all", "task", "layer"),
     "inputs": ("disjoint", "transductive"),
 }
@@ -68,7 +69,7 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
     methods = {
         name: functools.partial(method, domains, config.log_classes) for name, method in METHODS.items()
     }
-    steps = {"nothing": 0, "search": config.search_steps, "entropy": config.steps, "labels": config.steps}
+    steps_of = {"given": 0, "search": config.search_steps}
     return Experiment(
         data={name: domains.splits[name] for name in names} | {"train": train},
         draw=draw_views(domains, config.batch_size),
@@ -77,30 +78,27 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
             "fine_tuning": fine_tuning(domains, config.finetune),
             "vectors": Arm(_vectors(spec.arms)),
         },
-        arms={
-            name: Arm(methods[arm.learn], arm.to_dict(), steps[arm.learn], static=("keep",))
-            for name, arm in spec.arms.items()
-        },
+        arms=make_arms(spec.arms, methods, config.steps, steps_of=steps_of, static=("keep",)),
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
 
 def _check(config: ConfigDict) -> None:
-    for name in ("steps", "search_steps", "batch_size"):
-        if config[name] < 1:
-            raise InputError(f"{name} is {config[name]}: it must be at least 1")
-    every = [(name, arm) for spec in config.tasks.values() for name, arm in spec.arms.items()]
-    for name, arm in every:
-        for key, allowed in CHOICES.items():
-            if arm[key] not in allowed:
-                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
-        if (arm.per == "all") != (arm.learn in ("nothing", "search")):
-            raise InputError(
-                f"arm {name}: per is {arm.per!r} and learn is {arm.learn!r}: one coefficient for all is given or "
-                "searched, several are learned"
-            )
-        if arm.learn == "search" and arm.inputs != "disjoint":
-            raise InputError(f"arm {name}: a search reads labels, its inputs must be disjoint")
+    check_counts(config, "steps", "search_steps", "batch_size")
+    for spec in config.tasks.values():
+        check_arms(spec.arms, CHOICES | {"method": METHODS})
+        for name, arm in spec.arms.items():
+            _check_method(name, arm)
+
+
+def _check_method(name: str, arm: ConfigDict) -> None:
+    if (arm.per == "all") != (arm.method in ("given", "search")):
+        raise InputError(
+            f"arm {name}: per is {arm.per!r} and method is {arm.method!r}: one coefficient for all is given or "
+            "searched, several are learned"
+        )
+    if arm.method == "search" and arm.inputs != "disjoint":
+        raise InputError(f"arm {name}: a search reads labels, its inputs must be disjoint")
 
 
 def _one(vector: Any) -> Any:
@@ -155,8 +153,10 @@ def _searched(domains: Domains, log_classes: bool, settings: Any) -> tuple[Learn
     return learner, evaluate_models(domains, chosen), None
 
 
-def _learned(domains: Domains, log_classes: bool, settings: Any) -> tuple[Learner, Callable, None]:
-    """Coefficients that follow a gradient: of entropy without labels, or of cross-entropy with them."""
+def _learned(
+    judge: Callable, domains: Domains, log_classes: bool, settings: Any
+) -> tuple[Learner, Callable, None]:
+    """Coefficients that follow the gradient of `judge(logits, label)`."""
     count = 1 if settings.vectors in ("ties_sum", "ties_mean") else len(domains.names)
     model = lambda raw, context: _merged(settings, context, merging.clip_coefficients(raw))
 
@@ -167,9 +167,7 @@ def _learned(domains: Domains, log_classes: bool, settings: Any) -> tuple[Learne
     def loss(raw: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         image, label = batch[settings.inputs]["image"], batch[settings.inputs]["label"]
         logits = domains.logits(model(raw, context), image)
-        value = merging.adamerging_loss(logits)
-        if settings.learn == "labels":
-            value = cross_entropy(logits, label).mean(1).sum()
+        value = judge(logits, label)
         metrics = {f"{settings.inputs}_entropy": entropy(logits).mean(), **_coefficient_metrics(raw)}
         return value, (memory, metrics | (_predicted(logits) if log_classes else {}))
 
@@ -177,7 +175,12 @@ def _learned(domains: Domains, log_classes: bool, settings: Any) -> tuple[Learne
     return learner, evaluate_models(domains, lambda state, context: model(state.params, context)), None
 
 
-METHODS = {"nothing": _given, "search": _searched, "entropy": _learned, "labels": _learned}
+METHODS: dict[str, Callable] = {
+    "given": _given,
+    "search": _searched,
+    "entropy": functools.partial(_learned, lambda logits, label: merging.adamerging_loss(logits)),
+    "labels": functools.partial(_learned, lambda logits, label: cross_entropy(logits, label).mean(1).sum()),
+}
 
 
 def _coefficient_metrics(raw: Any) -> dict[str, jax.Array]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments.parts.checks import choose
 from jaxlab import post_training as pt
 from jaxlab.core import InputError, masked_mean
 from jaxlab.post_training import Rollouts
@@ -30,7 +31,7 @@ RATIOS: dict[str, Callable] = {
 
 def advantage_of(arm: Any, max_length: int) -> Callable[[Rollouts], jax.Array]:
     """The advantage `[B]` or `[B, N]`, from rewards that may carry a penalty for length."""
-    estimate = _choose("advantage", arm.advantage, ADVANTAGES)
+    estimate = choose("advantage", arm.advantage, ADVANTAGES)
 
     def advantage(rollouts: Rollouts) -> jax.Array:
         rewards = rollouts.rewards
@@ -50,7 +51,7 @@ def advantage_of(arm: Any, max_length: int) -> Callable[[Rollouts], jax.Array]:
 
 def loss_of(arm: Any) -> Callable:
     """The loss of log-probabilities: a surrogate, and beta times the divergence from a teacher if there is one."""
-    ratio_of = _choose("ratio", arm.ratio, RATIOS)
+    ratio_of = choose("ratio", arm.ratio, RATIOS)
     beta_of = _beta(arm.teacher) if "teacher" in arm else None
 
     def loss(log_probs: jax.Array, r: Rollouts, advantage: jax.Array) -> tuple[jax.Array, dict]:
@@ -93,9 +94,3 @@ def _beta(teacher: Any) -> Callable[[jax.Array], jax.Array]:
     return functools.partial(
         pt.annealed_beta, initial=teacher.beta, minimum=teacher.beta_minimum, decrement=teacher.beta_decrement
     )
-
-
-def _choose(key: str, name: str, options: dict[str, Callable]) -> Callable:
-    if name not in options:
-        raise InputError(f"{key} is {name!r}: it must be one of {', '.join(options)}")
-    return options[name]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.parts.checks import check_name, choose
 from jaxlab.core import InputError
 from jaxlab.language.tasks import ReasoningGym
 
@@ -82,10 +83,8 @@ SOURCES: dict[str, Callable] = {
 
 def text_task(spec: ConfigDict, *, test: bool) -> TextTask:
     """The task of a config: each different question once, shuffled by `split_seed`, then cut into splits."""
-    for key, options in (("source", SOURCES), ("answer", ANSWERS)):
-        if spec[key] not in options:
-            raise InputError(f"task.{key} is {spec[key]!r}: it must be one of {', '.join(options)}")
-    source = SOURCES[spec.source](spec)
+    check_name("task.answer", spec.answer, ANSWERS)
+    source = choose("task.source", spec.source, SOURCES)(spec)
     first: dict[str, int] = {}
     pairs = [source[index] for index in range(len(source))]
     for index, (question, _) in enumerate(pairs):

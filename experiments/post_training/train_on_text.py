@@ -12,10 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
-from experiments._schedule import cosine_decay
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms, check_counts
+from experiments.parts.optimizers import clipped_adam, cosine_decay
 from experiments.post_training._objectives import advantage_of, check_loss, loss_of
 from experiments.post_training._text_learning import Examples, examples, imitation, text_evaluation, untouched
 from experiments.post_training._text_policies import TextPolicy, text_policy
@@ -24,8 +25,6 @@ from jaxlab import data
 from jaxlab.core import Computed, InputError, Learner
 from jaxlab.post_training import text_rlvr_learner
 from jaxlab.training import Arm, Claim, Experiment
-
-METHODS = ("rl", "sft", "none")
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -37,20 +36,18 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     """
     _check(config)
     task = text_task(config.task, test=config.test)
-    _check_answers(task, config)
+    if config.pretrain.steps:
+        _check_answers(task, config)
     policy = text_policy(config, task)
     splits = examples(policy, task, max_new_tokens=config.max_new_tokens)
-    method = functools.partial(_learner, policy, task, config)
+    methods = {name: functools.partial(make, policy, task, config) for name, make in METHODS.items()}
     for arm in config.arms.values():
-        method(arm)  # settings that make no sense are found now
+        methods[arm.method](arm)  # settings that make no sense are found now
     return Experiment(
         data=splits,
         draw=_draw(config.prompts),
         prepare=_prepare(policy, config),
-        arms={
-            name: Arm(method, arm.to_dict(), 0 if arm.method == "none" else config.steps)
-            for name, arm in config.arms.items()
-        },
+        arms=make_arms(config.arms, methods, config.steps, steps_of={"none": 0}),
         evaluate=text_evaluation(
             policy,
             task.scorer,
@@ -63,14 +60,8 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 
 def _check(config: ConfigDict) -> None:
-    for name in ("prompts", "group_size", "steps", "max_new_tokens"):
-        if config[name] < 1:
-            raise InputError(f"{name} is {config[name]}: it must be at least 1")
-    for name, arm in config.arms.items():
-        if arm.method not in METHODS:
-            raise InputError(f"arms.{name}.method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
-        if arm.method == "rl":
-            check_loss(arm)
+    check_counts(config, "prompts", "group_size", "steps", "max_new_tokens")
+    check_arms(config.arms, {"method": METHODS})
     for axis, size in config.mesh.items():
         if size != 1:
             raise InputError(
@@ -79,8 +70,8 @@ def _check(config: ConfigDict) -> None:
 
 
 def _check_answers(task: TextTask, config: ConfigDict) -> None:
-    imitates = config.pretrain.steps > 0 or any(arm.method == "sft" for arm in config.arms.values())
-    if imitates and None in task.answers.values():
+    """There are right answers to imitate."""
+    if None in task.answers.values():
         raise InputError(
             f"{config.task.name} has questions with many right answers: there is none to imitate, use rl"
         )
@@ -109,32 +100,35 @@ def _prepare(policy: TextPolicy, config: ConfigDict) -> dict[str, Arm]:
     if not spec.steps:
         return {}
     schedule = cosine_decay(spec.learning_rate, spec.steps)
-    learner = imitation(policy, _start(policy), _optimizer(schedule, spec))
+    learner = imitation(policy, _start(policy), clipped_adam(schedule, spec.max_grad_norm))
     return {"pretrained": Arm(learner, steps=spec.steps, export=lambda state: state.params)}
 
 
-def _optimizer(rate: Any, spec: ConfigDict) -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(spec.max_grad_norm), optax.adam(rate))
+def _untouched(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: Any) -> Computed:
+    """What there is to beat."""
+    return untouched(_start(policy))
 
 
-def _learner(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: Any) -> Learner | Computed:
-    start = _start(policy)
-    if arm.method == "none":
-        return untouched(start)
-    optimizer = _optimizer(arm.learning_rate, arm)
-    if arm.method == "sft":
-        return imitation(policy, start, optimizer)
+def _imitating(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: Any) -> Learner:
+    """Maximum likelihood of the right answers."""
+    _check_answers(task, config)
+    return imitation(policy, _start(policy), clipped_adam(arm.learning_rate, arm.max_grad_norm))
+
+
+def _rewarded(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: Any) -> Learner:
+    """Samples that the scorer pays for."""
+    check_loss(arm)
     return text_rlvr_learner(
         policy.model,
         policy.tokenizer,
-        init=start,
+        init=_start(policy),
         scorer=task.scorer,
         seconds=config.task.seconds,
         base=policy.base,
         attach=policy.attach,
         advantage=advantage_of(arm, config.max_new_tokens),
         loss=loss_of(arm),
-        optimizer=optimizer,
+        optimizer=clipped_adam(arm.learning_rate, arm.max_grad_norm),
         group_size=config.group_size,
         max_new_tokens=config.max_new_tokens,
         temperature=config.temperature,
@@ -142,3 +136,10 @@ def _learner(policy: TextPolicy, task: TextTask, config: ConfigDict, arm: Any) -
         passes=arm.passes,
         microbatches=config.get("microbatches", 1),
     )
+
+
+METHODS: dict[str, Callable[..., Learner | Computed]] = {
+    "rl": _rewarded,
+    "sft": _imitating,
+    "none": _untouched,
+}

@@ -12,30 +12,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
-from experiments._schedule import cosine_decay
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms, check_counts
+from experiments.parts.optimizers import clipped_adam, cosine_decay
 from experiments.post_training._imitation import demonstrated, sampled_from_teacher
 from experiments.post_training._objectives import advantage_of, check_loss, loss_of
+from experiments.post_training._policy_tasks import (
+    EOS,
+    draw_problems,
+    longest_answer,
+    make_task,
+    problem_splits,
+)
 from experiments.post_training._pretrained import pretrained
 from jaxlab.core import InputError, Learner
-from jaxlab.core.check import check_least
-from jaxlab.language import Decoder, sample, sharding_rules, tasks
+from jaxlab.language import Decoder, sample, sharding_rules
 from jaxlab.language.tasks import Problems, Task
 from jaxlab.post_training import PolicyState, avg_at_n, pass_at_k, rlvr_learner
 from jaxlab.training import Arm, Claim, Experiment
-
-TASKS: dict[str, Callable[..., Task]] = {
-    "addition": tasks.addition,
-    "chain": tasks.chain,
-    "countdown": tasks.countdown,
-    "multiplication": tasks.multiplication,
-    "parity": tasks.parity,
-    "sorting": tasks.sorting,
-}
-
-EOS = 2
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -46,81 +42,41 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       download: unused, nothing is fetched.
     """
     _check(config)
-    task = _task(config.task)
+    task = make_task(config.task)
     student = _model(config.student, task, config)
     teacher = _model(config.teacher, task, config) if "teacher" in config else None
     stages = {"student": _stage(student, task, config, config.student)}
     if teacher:
         stages["teacher"] = _stage(teacher, task, config, config.teacher)
-    method = functools.partial(_learner, student, teacher, task, config)
+    methods = {
+        name: functools.partial(make, student, teacher, task, config) for name, make in METHODS.items()
+    }
     for arm in config.arms.values():
-        method(arm)  # settings that make no sense are found now
+        methods[arm.method](arm)  # settings that make no sense are found now
     return Experiment(
-        data=_splits(task, config),
-        draw=lambda train, key: _problems(task, key, config.prompts, config.task.train),
+        data=problem_splits(task, config),
+        draw=lambda train, key: draw_problems(task, key, config.prompts, config.task.train),
         prepare=stages,
-        arms={
-            name: Arm(method, arm.to_dict(), config.steps, sharding=_rules(config))
-            for name, arm in config.arms.items()
-        },
+        arms=make_arms(config.arms, methods, config.steps, sharding=_rules(config)),
         evaluate=_evaluate(student, task, config),
         claims=tuple(Claim(**claim) for claim in config.claims),
     )
 
 
 def _check(config: ConfigDict) -> None:
-    for name in ("prompts", "group_size", "steps", "eval_samples"):
-        if config[name] < 1:
-            raise InputError(f"{name} is {config[name]}: it must be at least 1")
+    check_counts(config, "prompts", "group_size", "steps", "eval_samples")
+    check_arms(config.arms, {"method": METHODS})
     for name, arm in config.arms.items():
-        if ("teacher" in arm or arm.imitate_teacher) and "teacher" not in config:
+        if "teacher" in arm and "teacher" not in config:
             raise InputError(
                 f"arm {name} has a teacher and the config has none: add one under the key teacher"
             )
         check_loss(arm)
 
 
-def _task(spec: ConfigDict) -> Task:
-    if spec.name not in TASKS:
-        raise InputError(f"task.name is {spec.name!r}: it must be one of {', '.join(TASKS)}")
-    levels = (*spec.train, *spec.pretrain, *spec.harder)
-    return TASKS[spec.name]((min(levels), max(levels)))
-
-
-def _problems(task: Task, key: jax.Array, count: int, levels: tuple[int, int]) -> Problems:
-    """Problems whose difficulty is uniform over `levels`, both ends included."""
-    check_least("number of problems", count, 1)
-    low, high = levels
-    difficulty = jax.random.randint(jax.random.fold_in(key, 1), (count,), low, high + 1)
-    return task.sample(jax.random.fold_in(key, 0), count, difficulty=difficulty)
-
-
-def _splits(task: Task, config: ConfigDict) -> dict[str, Any]:
-    """Training problems are drawn afresh; the others are drawn once, from a key of their own."""
-    key, counts = jax.random.key(config.task.split_seed), config.task
-    make = jax.jit(lambda key, count, levels: _problems(task, key, count, levels), static_argnums=(1, 2))
-    splits = {
-        "train": jnp.zeros((1,)),
-        "val": make(jax.random.fold_in(key, 1), counts.val, tuple(counts.train)),
-    }
-    if config.test:
-        splits["test"] = make(jax.random.fold_in(key, 2), counts.test, tuple(counts.train))
-        splits["test_harder"] = make(jax.random.fold_in(key, 3), counts.test, tuple(counts.harder))
-    return splits
-
-
-def _new_tokens(task: Task, config: ConfigDict) -> int:
-    longest = config.max_new_tokens or task.completion_length
-    if longest < task.completion_length:
-        raise InputError(
-            f"max_new_tokens is {longest}: the longest right answer has {task.completion_length}"
-        )
-    return longest
-
-
 def _model(spec: ConfigDict, task: Task, config: ConfigDict) -> Decoder:
     shape = {
-        "context": task.prompt_length + _new_tokens(task, config),
+        "context": task.prompt_length + longest_answer(task, config),
         "vocab_size": task.tokenizer.vocab_size,
     }
     shape |= spec.shape.to_dict()
@@ -138,36 +94,53 @@ def _rules(config: ConfigDict) -> tuple:
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:
     if "weights" in spec:
         return pretrained(model, spec, sharding_rules(stacked=True))
-    draw = lambda key, count: _problems(task, key, count, config.task.pretrain)
+    draw = lambda key, count: draw_problems(task, key, count, config.task.pretrain)
     schedule = cosine_decay(spec.learning_rate, spec.steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-    learner = demonstrated(model, task, spec, draw, optimizer)
+    learner = demonstrated(model, task, spec, draw, clipped_adam(schedule, 1.0))
     evaluate = _evaluate(model, task, config)
     return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
 
 
-def _learner(student: Decoder, teacher: Decoder | None, task: Task, config: ConfigDict, arm: Any) -> Learner:
-    of_student, of_teacher = lambda context: context["student"], lambda context: context["teacher"]
-    longest = _new_tokens(task, config)
-    optimizer = optax.chain(optax.clip_by_global_norm(arm.max_grad_norm), optax.adam(arm.learning_rate))
-    shared = {"policy": of_student, "optimizer": optimizer, "max_new_tokens": longest, "eos": EOS}
-    if arm.imitate_teacher:
-        return sampled_from_teacher(
-            student, teacher, teacher_params=of_teacher, num_samples=config.group_size, **shared
-        )
+_of_student, _of_teacher = lambda context: context["student"], lambda context: context["teacher"]
+
+
+def _shared(task: Task, config: ConfigDict, arm: Any) -> dict[str, Any]:
+    """What all learners take."""
+    optimizer = clipped_adam(arm.learning_rate, arm.max_grad_norm)
+    longest = longest_answer(task, config)
+    return {"policy": _of_student, "optimizer": optimizer, "max_new_tokens": longest, "eos": EOS}
+
+
+def _imitating(
+    student: Decoder, teacher: Decoder | None, task: Task, config: ConfigDict, arm: Any
+) -> Learner:
+    """Maximum likelihood of the teacher's samples."""
+    if teacher is None:
+        raise InputError("method is 'sft' and the config has no teacher: add one under the key teacher")
+    shared = _shared(task, config, arm)
+    return sampled_from_teacher(
+        student, teacher, teacher_params=_of_teacher, num_samples=config.group_size, **shared
+    )
+
+
+def _rewarded(student: Decoder, teacher: Decoder | None, task: Task, config: ConfigDict, arm: Any) -> Learner:
+    """The student's own samples, paid by the verifier, with or without a teacher."""
     return rlvr_learner(
         student,
         verify=task.verify,
-        advantage=advantage_of(arm, longest),
+        advantage=advantage_of(arm, longest_answer(task, config)),
         loss=loss_of(arm),
         group_size=config.group_size,
-        teacher=(teacher, of_teacher) if "teacher" in arm else None,
+        teacher=(teacher, _of_teacher) if "teacher" in arm else None,
         minibatches=arm.minibatches,
         passes=arm.passes,
         microbatches=config.get("microbatches", 1),
         segment=config.get("segment", 32),
-        **shared,
+        **_shared(task, config, arm),
     )
+
+
+METHODS: dict[str, Callable[..., Learner]] = {"rl": _rewarded, "sft": _imitating}
 
 
 def _evaluate(
@@ -183,7 +156,7 @@ def _evaluate(
         rows = split.prompts.shape[0]
         out = sample(
             model, state.params, split.prompts, split.prompt_mask, jax.random.key(0), num_samples=count,
-            max_new_tokens=_new_tokens(task, config), eos=EOS, stop_early=False, segment=config.get("segment", 32),
+            max_new_tokens=longest_answer(task, config), eos=EOS, stop_early=False, segment=config.get("segment", 32),
         )  # fmt: skip
         problems = jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), split)
         correct = task.verify(problems, out.tokens, out.mask).reshape(rows, count)

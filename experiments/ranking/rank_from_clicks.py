@@ -7,7 +7,7 @@ floor is the initial ranker itself, the ceiling a net that learns from the true 
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,29 +15,18 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms, check_counts, choose
+from experiments.parts.splits import independent
+from experiments.ranking._users import USERS, Users
 from jaxlab import data, metrics, nets, ranking
 from jaxlab.core import Computed, InputError, Learner, computed, gradient_learner
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Claim, Experiment
 
 Evaluate = Callable[[Any, data.RankingQueries, Any], dict[str, jax.Array]]
 Method = tuple[Learner | Computed, Evaluate, None]
 
-USERS = ("position", "cascade", "trust")
 CUTOFFS = (1, 3, 10)
-
-
-class Users(NamedTuple):
-    """How one kind of user clicks.
-
-    Attributes:
-      sample: `(key, grades [B, L]) -> clicks [B, L]`.
-      examination: `[L]`, how often each position is looked at; of the cascade the mean over training lists.
-      wrong: `[L]`, the curve that the arm with wrong propensities believes in.
-    """
-
-    sample: Callable[[jax.Array, jax.Array], jax.Array]
-    examination: jax.Array
-    wrong: jax.Array
 
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
@@ -50,75 +39,46 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
     _check(config)
     splits = _queries(config)
     kept = {name: split for name, split in splits.items() if name != "test" or config.test}
-    return {name: _experiment(kept, task, config) for name, task in config.tasks.items()}
+    return {
+        name: _experiment(kept, choose(f"task {name}: user", task.user, USERS), task, config)
+        for name, task in config.tasks.items()
+    }
 
 
 def _check(config: ConfigDict) -> None:
-    for name in ("steps", "batch_size"):
-        if config[name] < 1:
-            raise InputError(f"{name} is {config[name]}: it must be at least 1")
-    for name, task in config.tasks.items():
-        if task.user not in USERS:
-            raise InputError(f"task {name}: user is {task.user!r}: it must be one of {', '.join(USERS)}")
+    check_counts(config, "steps", "batch_size")
+    check_arms(config.arms, {"method": METHODS})
     for name, arm in config.arms.items():
-        if arm.weights not in METHODS:
-            raise InputError(
-                f"arm {name}: weights is {arm.weights!r}: it must be one of {', '.join(METHODS)}"
-            )
         if arm.max_weight < 1:
             raise InputError(f"arm {name}: max_weight is {arm.max_weight}: it must be at least 1")
 
 
 def _queries(config: ConfigDict) -> dict[str, data.RankingQueries]:
     """The task is one draw of directions; the splits are independent queries of it."""
-    spec, task = config.data, jax.random.key(config.data.split_seed)
-    make = jax.jit(
-        lambda key, count: data.ranking_queries(
-            task, key, count, num_documents=spec.documents, num_features=spec.features,
-            initial_quality=spec.initial_quality, noise=spec.noise,
-        ),
-        static_argnums=1,
+    spec = config.data
+    make = lambda task, key, count: data.ranking_queries(
+        task, key, count, num_documents=spec.documents, num_features=spec.features,
+        initial_quality=spec.initial_quality, noise=spec.noise,
     )  # fmt: skip
-    return {
-        name: make(jax.random.fold_in(task, number), spec[name])
-        for number, name in enumerate(("train", "val", "test"), start=1)
-    }
+    return independent(jax.jit(make, static_argnums=2), spec)
 
 
-def _experiment(splits: dict[str, Any], task: ConfigDict, config: ConfigDict) -> Experiment:
-    users = _users(task, splits["train"].grade)
+def _experiment(
+    splits: dict[str, Any], user: Callable[..., Users], task: ConfigDict, config: ConfigDict
+) -> Experiment:
+    users = user(task, splits["train"].grade)
     net = nets.Mlp(features=config.features, num_classes=1, activation=nn.elu)
 
     def draw(train: data.RankingQueries, key: jax.Array) -> dict[str, jax.Array]:
         batch = data.draw(train, key, batch_size=config.batch_size)
         return batch | {"click": users.sample(jax.random.fold_in(key, 1), batch["grade"])}
 
-    methods = {name: functools.partial(METHODS[name], net, users, config) for name in METHODS}
+    methods = {name: functools.partial(make, net, users, config) for name, make in METHODS.items()}
     return Experiment(
         data=splits,
         draw=draw,
-        arms={
-            name: Arm(methods[arm.weights], arm.to_dict(), 0 if arm.weights == "initial" else config.steps)
-            for name, arm in config.arms.items()
-        },
+        arms=make_arms(config.arms, methods, config.steps, steps_of={"initial": 0}),
         claims=tuple(Claim(**claim) for claim in config.claims),
-    )
-
-
-def _users(task: ConfigDict, grades: jax.Array) -> Users:
-    length = grades.shape[-1]
-    wrong = ranking.position_bias_examination(length, eta=task.wrong_eta)
-    seems = lambda grade: ranking.click_probability(grade, noise=task.noise)
-    if task.user == "cascade":
-        going_on = {"after_click": task.after_click, "after_skip": task.after_skip}
-        sample = lambda key, grade: ranking.sample_cascade_clicks(key, seems(grade), **going_on)
-        return Users(sample, ranking.cascade_examination(seems(grades), **going_on).mean(0), wrong)
-    examination = ranking.position_bias_examination(length, eta=task.eta)
-    clicked = seems
-    if task.user == "trust":
-        clicked = lambda grade: ranking.trust_bias_click_probability(seems(grade), trust=task.trust)
-    return Users(
-        lambda key, grade: ranking.sample_clicks(key, clicked(grade), examination), examination, wrong
     )
 
 
@@ -130,9 +90,10 @@ def _initial(net: nets.Mlp, users: Users, config: ConfigDict, settings: Any) -> 
     return computed(lambda key, context, train: jnp.zeros(())), _evaluate(as_shown, None, users), None
 
 
-def _trained(net: nets.Mlp, users: Users, config: ConfigDict, settings: Any) -> Method:
-    """A ranker beside a model of what users look at."""
-    curve, own = CURVES.get(settings.weights), LOSSES.get(settings.weights, _from_clicks)
+def _trained(
+    curve: Callable | None, lesson: Callable, net: nets.Mlp, users: Users, config: ConfigDict, settings: Any
+) -> Method:
+    """A ranker beside a model of what users look at; `curve` is what the arm believes of that, if anything."""
     rank = lambda params, features: _scores(net, params["ranker"], features)
 
     def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
@@ -141,7 +102,7 @@ def _trained(net: nets.Mlp, users: Users, config: ConfigDict, settings: Any) -> 
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         scores = rank(params, batch["features"])
-        value, metrics = own(scores, params["propensity"], batch, users, settings)
+        value, metrics = lesson(scores, params["propensity"], batch, users, settings)
         return value, (memory, metrics)
 
     # One optimizer for each of the two models, both as old as the training.
@@ -155,9 +116,10 @@ def _trained(net: nets.Mlp, users: Users, config: ConfigDict, settings: Any) -> 
     return gradient_learner(init, loss, optimizer), _evaluate(score, known, users), None
 
 
-def _from_clicks(scores: Any, propensity: Any, batch: Any, users: Users, settings: Any) -> tuple[Any, dict]:
-    curve = CURVES[settings.weights](propensity, users)
-    weights = ranking.relative_weights(curve, max_weight=settings.max_weight)
+def _from_clicks(
+    curve: Callable, scores: Any, propensity: Any, batch: Any, users: Users, settings: Any
+) -> tuple[Any, dict]:
+    weights = ranking.relative_weights(curve(propensity, users), max_weight=settings.max_weight)
     return ranking.weighted_list_loss(scores, batch["click"], weights=weights), {}
 
 
@@ -172,15 +134,21 @@ def _from_grades(scores: Any, propensity: Any, batch: Any, users: Users, setting
     return ranking.weighted_list_loss(scores, jnp.exp2(batch["grade"].astype(jnp.float32)) - 1), {}
 
 
-# What users look at, as `[L]` logits, for the arms that have an idea of it.
+# What users look at, as `[L]` logits, for the arms that weigh clicks by it.
 CURVES: dict[str, Callable] = {
-    "none": lambda propensity, users: jnp.zeros_like(users.examination),
-    "true": lambda propensity, users: jnp.log(users.examination),
-    "wrong": lambda propensity, users: jnp.log(users.wrong),
-    "dual": lambda propensity, users: propensity,
+    "naive": lambda propensity, users: jnp.zeros_like(users.examination),
+    "ipw_true": lambda propensity, users: jnp.log(users.examination),
+    "ipw_wrong": lambda propensity, users: jnp.log(users.wrong),
 }
-LOSSES: dict[str, Callable] = {"dual": _dual, "labels": _from_grades}
-METHODS = {**dict.fromkeys((*CURVES, "labels"), _trained), "initial": _initial}
+METHODS: dict[str, Callable[..., Method]] = {
+    "initial": _initial,
+    **{
+        name: functools.partial(_trained, curve, functools.partial(_from_clicks, curve))
+        for name, curve in CURVES.items()
+    },
+    "dla": functools.partial(_trained, lambda propensity, users: propensity, _dual),
+    "labels": functools.partial(_trained, None, _from_grades),
+}
 
 
 def _scores(net: nets.Mlp, params: Any, features: jax.Array) -> jax.Array:

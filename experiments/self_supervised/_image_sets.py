@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments.parts.checks import check_between, check_name, choose
+from experiments.parts.images import Splits, load_files, pooled
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.core.check import check_least
@@ -30,17 +32,14 @@ class Sets(NamedTuple):
 
 def load_sets(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     """The task that `spec` names."""
-    if spec.source not in SOURCES:
-        raise InputError(f"data.source is {spec.source!r}: it must be one of {', '.join(SOURCES)}")
-    return SOURCES[spec.source](spec, labels_per_class, download)
+    return choose("data.source", spec.source, SOURCES)(spec, labels_per_class, download)
 
 
 def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     """Procedural images: every seed has a draw of all splits."""
     options = spec.options.to_dict()
     classes = {"shape": len(options["shapes"]), "texture": len(options["textures"])}
-    if spec.label not in classes:
-        raise InputError(f"data.label is {spec.label!r}: it must be one of {', '.join(classes)}")
+    check_name("data.label", spec.label, classes)
 
     def make(number: int, count: int) -> Callable[[jax.Array], data.Images]:
         def images(key: jax.Array) -> data.Images:
@@ -60,23 +59,23 @@ def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     return Sets(splits, count, (options["size"], options["size"], 1))
 
 
-def _fashion_mnist(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
-    """Fashion-MNIST at 14 x 14 pixels, in a frame of one."""
-    path, small = spec.path or None, lambda images: data.Images(_framed_halves(images.image), images.label)
-    file = small(data.fashion_mnist(path, split="train", download=download))
-    return _of_files(file, small(data.fashion_mnist(path, split="test")), spec, labels_per_class)
+def _framed(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
+    """At half the pixels a side, in a black frame of one: an even number of pixels, twice over."""
+    frame = ((0, 0), (1, 1), (1, 1), (0, 0))
+    small = lambda images: data.Images(jnp.pad(pooled(images.image, 2), frame), images.label)
+    return _of_files(
+        {name: small(file) for name, file in load_files(spec, download).items()}, spec, labels_per_class
+    )
 
 
-def _npz(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
-    """Images of the user's."""
-    own = data.images_from_npz(spec.path)
-    return _of_files(own["train"], own["test"], spec, labels_per_class)
+def _as_they_are(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
+    return _of_files(load_files(spec, download), spec, labels_per_class)
 
 
-def _of_files(file: data.Images, test: data.Images, spec: ConfigDict, labels_per_class: int) -> Sets:
+def _of_files(files: Splits, spec: ConfigDict, labels_per_class: int) -> Sets:
     """A quarter of the training file is for searches (`part` "tuning"), the rest for comparisons ("rest")."""
-    if spec.part not in ("tuning", "rest"):
-        raise InputError(f"data.part is {spec.part!r}: it must be tuning or rest")
+    check_name("data.part", spec.part, ("tuning", "rest"))
+    file, test = files["train"], files["test"]
     tuning, rest = data.split(
         len(file.label), seed=spec.split_seed, fractions=(0.25, 0.75), labels=file.label
     )
@@ -95,8 +94,8 @@ def _of_files(file: data.Images, test: data.Images, spec: ConfigDict, labels_per
 
 SOURCES: dict[str, Callable[[ConfigDict, int, bool], Sets]] = {
     "factors": _factors,
-    "fashion_mnist": _fashion_mnist,
-    "npz": _npz,
+    "fashion_mnist": _framed,
+    "npz": _as_they_are,
 }
 
 
@@ -107,14 +106,4 @@ def _few(key: jax.Array, label: jax.Array, num_classes: int, per_class: int) -> 
 
 
 def _check_few(labels_per_class: int, rarest: int) -> None:
-    if not 1 <= labels_per_class <= rarest:
-        raise InputError(
-            f"labels_per_class is {labels_per_class}: it must be between 1 and the {rarest} images of the rarest class"
-        )
-
-
-def _framed_halves(images: jax.Array) -> jax.Array:
-    """Means of 2 x 2 pixels, and a black frame: an even number of pixels, twice over."""
-    batch, height, width, channels = images.shape
-    halves = images.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
-    return jnp.pad(halves, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    check_between("labels_per_class", labels_per_class, rarest, "images of the rarest class")

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from experiments.parts.checks import choose
+from experiments.parts.chunks import in_chunks
 from jaxlab import nets
-from jaxlab.core import InputError, Learner, cross_entropy, gradient_learner, standardize_batch
+from jaxlab.core import Learner, cross_entropy, gradient_learner, standardize_batch
 from jaxlab.metrics import accuracy, effective_rank, knn_probe, linear_probe
 from jaxlab.self_supervised import barlow_twins_loss, lars
 
@@ -96,6 +98,7 @@ METHODS: dict[str, Callable[[Task, Any], Method]] = {
     "labels": labels,
     "untrained": untrained,
 }
+UNTRAINED = ("untrained",)  # methods that take no step
 
 
 def _learned(task: Task, settings: Any, loss: Callable) -> Learner:
@@ -118,13 +121,16 @@ def _optimizer(settings: Any, warm_up: float) -> optax.GradientTransformation:
     steps = max(settings.steps, 1)
     shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, round(warm_up * steps), steps, end_value=1e-3)
     rate = lambda step: settings.learning_rate * shape(step)
-    if settings.optimizer == "lars":  # biases have 0.0048 of the base rate where weights have 0.2
-        return lars(
-            rate, vector_learning_rate=lambda step: 0.024 * rate(step), weight_decay=settings.weight_decay
-        )
-    if settings.optimizer == "adamw":
-        return optax.adamw(rate, weight_decay=settings.weight_decay)
-    raise InputError(f"optimizer is {settings.optimizer!r}: it must be adamw or lars")
+    return choose("optimizer", settings.optimizer, OPTIMIZERS)(rate, settings.weight_decay)
+
+
+# From a rate by step and a weight decay; LARS has 0.0048 of the base rate for biases where weights have 0.2.
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adamw": lambda rate, decay: optax.adamw(rate, weight_decay=decay),
+    "lars": lambda rate, decay: lars(
+        rate, vector_learning_rate=lambda step: 0.024 * rate(step), weight_decay=decay
+    ),
+}
 
 
 def _evaluate(task: Task, settings: Any) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
@@ -133,7 +139,7 @@ def _evaluate(task: Task, settings: Any) -> Callable[[Any, Any, Any], dict[str, 
     def read(params: Any, images: jax.Array) -> jax.Array:
         if settings.probe_on == "pixels":
             return images.reshape(len(images), -1)
-        return jax.lax.map(lambda image: task.features(params, image[None])[1][0], images, batch_size=500)
+        return in_chunks(lambda part: task.features(params, part)[1], images)
 
     def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
         train, score = split["train"], split["score"]

@@ -15,17 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.parts.checks import check_arms, check_between
+from experiments.parts.nets import make_net
 from experiments.self_supervised._image_sets import Sets, load_sets
-from experiments.self_supervised._methods import METHODS, Task
-from jaxlab import data, nets
+from experiments.self_supervised._methods import METHODS, OPTIMIZERS, UNTRAINED, Task
+from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import Arm, Claim, Experiment
-
-NETS: dict[str, Callable[[ConfigDict, int], Any]] = {
-    "convnet": lambda spec, classes: nets.ConvNet(channels=tuple(spec.features), num_classes=classes),
-    "resnet": lambda spec, classes: nets.ResNet(blocks=tuple(spec.features), num_classes=classes),
-    "mlp": lambda spec, classes: nets.Mlp(features=tuple(spec.features), num_classes=classes),
-}
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -48,24 +44,16 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 
 def _check(config: ConfigDict) -> None:
-    if config.net.kind not in NETS:
-        raise InputError(f"net.kind is {config.net.kind!r}: it must be one of {', '.join(NETS)}")
     if not 0 <= config.warm_up <= 1:
         raise InputError(f"warm_up is {config.warm_up}: a share of the steps, it must be in [0, 1]")
+    check_arms(config.arms, {"method": METHODS, "optimizer": OPTIMIZERS, "probe_on": ("features", "pixels")})
     for name, arm in config.arms.items():
-        if arm.method not in METHODS:
-            raise InputError(f"arm {name}: method is {arm.method!r}: it must be one of {', '.join(METHODS)}")
-        if arm.probe_on not in ("features", "pixels"):
-            raise InputError(f"arm {name}: probe_on is {arm.probe_on!r}: it must be features or pixels")
-        if not 1 <= arm.batch_size <= config.examples:
-            raise InputError(
-                f"arm {name}: batch_size is {arm.batch_size}: it must be between 1 and the {config.examples} examples"
-            )
+        check_between(f"arm {name}: batch_size", arm.batch_size, config.examples, "examples")
 
 
 def _task(config: ConfigDict, sets: Sets) -> Task:
     return Task(
-        encoder=NETS[config.net.kind](config.net, sets.num_classes),
+        encoder=make_net(config.net, sets.num_classes),
         hidden=tuple(config.net.projector),
         image=jnp.zeros((1, *sets.shape)),
         mean=config.data.mean,
@@ -81,7 +69,7 @@ def _arm(
     config: ConfigDict, methods: Mapping[str, Callable], draws: Callable, settings: dict[str, Any]
 ) -> Arm:
     """As many steps as show it all examples once; the settings know the number, for their schedule."""
-    steps = 0 if settings["method"] == "untrained" else config.examples // settings["batch_size"]
+    steps = 0 if settings["method"] in UNTRAINED else config.examples // settings["batch_size"]
     return Arm(
         methods[settings["method"]], settings | {"steps": steps}, steps, draw=draws(settings["batch_size"])
     )

@@ -5,11 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from experiments._schedule import cosine_decay
+from experiments.parts.chunks import in_chunks
+from experiments.parts.optimizers import cosine_decay
+from experiments.parts.splits import cut
 from jaxlab import data, metrics, nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, Queue, TrainState, gradient_learner, masked_mean
@@ -25,13 +26,6 @@ def splits(task: ConfigDict) -> dict[str, EventScenes]:
         jax.random.key(task.data_seed)
     )
     return cut(made, sizes)
-
-
-def cut(examples: Any, sizes: dict[str, int]) -> dict[str, Any]:
-    """The first rows for the first name, the next for the second, and so on."""
-    ends = np.cumsum([0, *sizes.values()])
-    part = lambda n: jax.tree.map(lambda x: x[ends[n] : ends[n + 1]], examples)
-    return {name: part(n) for n, name in enumerate(sizes)}
 
 
 def draw(config: ConfigDict) -> Callable[[EventScenes, jax.Array], dict[str, jax.Array]]:
@@ -106,7 +100,7 @@ def _loss(config: ConfigDict, arm: Any, params: Any, queues: Any, batch: Any, st
         dual_weight=weight(arm.dual_weight),
         prototype_weight=weight(arm.prototype_weight),
         distillation_weight=weight(arm.distillation_weight),
-        started=(step >= config.start * config.steps).astype(jnp.float32),
+        started=jnp.float32(step >= config.start * config.steps),
         exchanged=arm.exchanged,
         authors_code=arm.authors_code,
     )
@@ -148,7 +142,7 @@ def _metrics(config: ConfigDict, old: tuple, terms: ss.EvWsssTerms, new: tuple, 
 
 def _logits(config: ConfigDict, params: Any, student: int, x: jax.Array) -> jax.Array:
     own = jax.tree.map(lambda leaf: leaf[student], params)["net"]
-    return jax.lax.map(lambda image: _net(config).apply(own, image[None])[0], x, batch_size=64)
+    return in_chunks(lambda images: _net(config).apply(own, images), x, 64)
 
 
 def _evaluate(config: ConfigDict, arm: Any) -> Callable[[TrainState, EventScenes, Any], dict[str, jax.Array]]:
@@ -171,9 +165,11 @@ def panels(config: ConfigDict, ends: dict[str, TrainState], splits: dict[str, Ev
     rows = jax.tree.map(lambda x: x[:5], splits["train"])
     teacher = config.shown if config.shown in ends else next(iter(ends))
     logits = {name: _logits(config, state.params, 0, _squash(rows.forward)) for name, state in ends.items()}
-    present = ss.classes_in_labels(rows.label, num_classes=len(CLASSES), where=rows.clicked)
-    probs = ss.class_filtered_probs(jax.nn.softmax(jax.nn.relu(logits[teacher])), present)
-    pseudo = ss.pseudo_label(probs, threshold=config.arms[teacher].threshold)
+    # What the other student learns from.
+    judged = jax.jit(
+        lambda state: _loss(config, config.arms[teacher], state.params, state.memory, rows._asdict(), 0)[1]
+    )
+    pseudo = judged(ends[teacher]).pseudo_a
     return [
         ("events before", "change", rows.forward.sum(-1)),
         ("after, reversed", "change", rows.backward.sum(-1)),

@@ -7,22 +7,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.semi_supervised._localizers import Localizer, strong_view, sure_consensus
-from experiments.semi_supervised._optimizer import adamw
+from experiments.parts.optimizers import clipped_adamw
+from experiments.semi_supervised._localization_rules import Rule
+from experiments.semi_supervised._localizers import Localizer, strong_view
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, masked_mean
 from jaxlab.metrics import consensus_iou
-
-# What becomes of the teachers' maps: which sample is accepted, and the pseudo-label of each student.
-RULES = {
-    "none": "no pseudo-labels",
-    "confidence": "one teacher's mask, where it is sure",
-    "intersection": "what both teachers mark, where they agree: the method",
-    "union": "what either teacher marks, where they agree",
-    "union_all": "what either teacher marks, always",
-    "own": "each student its own teacher's mask, where both agree",
-    "truth": "the true boxes: the ceiling",
-}
 
 
 def rows_of(config: ConfigDict, batch: Mapping[str, jax.Array]) -> tuple[list[dict], dict]:
@@ -32,39 +22,22 @@ def rows_of(config: ConfigDict, batch: Mapping[str, jax.Array]) -> tuple[list[di
     return [part(0, size), part(size, 2 * size)], part(2 * size, None)
 
 
-def pseudo_maps(maps: list[jax.Array], truth: jax.Array, arm: Any) -> tuple[ss.Consensus, list[jax.Array]]:
-    """The teachers' verdict by the arm's rule, and the pseudo-label of each student."""
-    rule, threshold, least = arm.rule, arm.threshold, arm.min_agreement
-    if rule == "truth":
-        both = ss.teacher_consensus(truth, truth, threshold=0.5, min_agreement=0.0)
-        return both, [truth] * len(maps)
-    if len(maps) == 1:
-        both = sure_consensus(maps[0], threshold=threshold, min_confidence=least)
-        return both, [both.union]
-    both = ss.teacher_consensus(
-        *maps, threshold=threshold, min_agreement=0.0 if rule == "union_all" else least
-    )
-    if rule == "own":
-        return both, [(m >= threshold).astype(m.dtype) for m in maps]
-    return both, [both.union if rule.startswith("union") else both.intersection] * len(maps)
-
-
 def overlap_with(masks: jax.Array, truth: jax.Array) -> jax.Array:
     """IoU `[B]` of maps cut at one half with the true boxes."""
     return consensus_iou(masks, truth, threshold=0.5)
 
 
-def localization_learner(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Learner:
-    """One arm: its nets, its rule, its numbers; students begin at the warm-up, teachers follow them."""
-    uses_unlabelled = arm.rule != "none" or arm.contrast is not None
+def localization_learner(rule: Rule, nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Learner:
+    """One arm: its rule, its nets, its numbers; students begin at the warm-up, teachers follow them."""
+    uses_unlabelled = rule.taught or arm.contrast is not None
 
     def loss(params, teacher, memory, batch, step, key, context):
         metrics, (_, unlabelled) = {}, rows_of(config, batch)
         accepted = jnp.zeros(config.unlabelled_batch, bool)
         pseudo = [jnp.zeros_like(unlabelled["truth"])] * len(arm.nets)
-        if arm.rule != "none":
+        if rule.taught:
             maps = [nets[n].apply(teacher[n], unlabelled["image"], unlabelled["audio"])[0] for n in arm.nets]
-            both, pseudo = pseudo_maps(maps, unlabelled["truth"], arm)
+            both, pseudo = rule.judge(maps, unlabelled["truth"], arm)
             accepted = both.accepted
             overlap = jnp.mean(jnp.stack([overlap_with(p, unlabelled["truth"]) for p in pseudo]), axis=0)
             area = jnp.mean(jnp.stack(pseudo), axis=(0, 2, 3)) / unlabelled["truth"].mean((1, 2))
@@ -94,6 +67,6 @@ def localization_learner(nets: Mapping[str, Localizer], config: ConfigDict, arm:
     return ss.mean_teacher_learner(
         lambda key, context: ({name: context["warm_up"][name] for name in arm.nets}, None),
         loss,
-        adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay),
+        clipped_adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay),
         decay=config.ema_decay,
     )

@@ -13,25 +13,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
-from experiments._schedule import cosine_decay
-from experiments.semi_supervised._classification_tasks import PERTURBATIONS, TASKS, Task
-from experiments.semi_supervised._few_labels_loss import few_labels_loss
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms, check_between, check_counts, choose
+from experiments.parts.chunks import in_chunks
+from experiments.parts.images import SOURCES
+from experiments.parts.optimizers import adamw
+from experiments.semi_supervised._classification_tasks import Task, image_task
+from experiments.semi_supervised._clip_task import PERTURBATIONS, clip_task
+from experiments.semi_supervised._few_labels_loss import METHODS, RAMPS, Method, few_labels_loss
 from experiments.semi_supervised._predictions import answers, predictions
 from jaxlab import data
 from jaxlab import semi_supervised as semi
 from jaxlab.core import InputError, Learner
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Claim, Experiment
 
+TASKS: dict[str, Callable[[ConfigDict, bool], Task]] = {
+    **dict.fromkeys(SOURCES, image_task),
+    "clips": clip_task,
+}
 CHOICES = {
     "labels": ("few", "all"),
     "teacher": ("ema", "self"),
-    "target": ("none", "mse", "fixed", "curriculum", "adaptive", "regulated"),
+    "method": METHODS,
     "student_view": ("weak", "strong"),
     "perturb": PERTURBATIONS,
-    "ramp": ("none", "sigmoid", "linear", "sine"),
+    "ramp": RAMPS,
 }
 
 
@@ -40,20 +48,20 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
     Args:
       config: see those two for the keys.
-      download: unused, nothing is fetched.
+      download: allow data sets to be fetched.
     """
     _check(config)
-    task = TASKS[config.data.source](config)
-    method = functools.partial(_learner, task, config, _label_pool(task, config))
+    task = choose("data.source", config.data.source, TASKS)(config, download)
+    pool = _label_pool(task, config)
+    methods = {
+        name: functools.partial(_learner, method, task, config, pool) for name, method in METHODS.items()
+    }
     for arm in config.arms.values():
-        method(arm)  # settings that contradict each other are found now
+        methods[arm.method](arm)  # settings that contradict each other are found now
     return Experiment(
         data={name: split for name, split in task.splits.items() if name != "test" or config.test},
         draw=lambda train, key: data.draw(train, key, batch_size=config.unlabelled_batch),
-        arms={
-            name: Arm(method, arm.to_dict(), config.steps, static=("warm_up",))
-            for name, arm in config.arms.items()
-        },
+        arms=make_arms(config.arms, methods, config.steps, static=("warm_up",)),
         evaluate=_evaluate(task, config.eval_chunk),
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=predictions(task),
@@ -61,15 +69,9 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 
 def _check(config: ConfigDict) -> None:
-    if config.data.source not in TASKS:
-        raise InputError(f"data.source is {config.data.source!r}: it must be one of {', '.join(TASKS)}")
-    for name in ("steps", "labels_per_class", "labelled_batch", "unlabelled_batch"):
-        if config[name] < 1:
-            raise InputError(f"{name} is {config[name]}: it must be at least 1")
+    check_counts(config, "steps", "labels_per_class", "labelled_batch", "unlabelled_batch")
+    check_arms(config.arms, CHOICES)
     for name, arm in config.arms.items():
-        for key, allowed in CHOICES.items():
-            if arm[key] not in allowed:
-                raise InputError(f"arm {name}: {key} is {arm[key]!r}: it must be one of {', '.join(allowed)}")
         if arm.labels == "all" and config.labelled_batch > config.unlabelled_batch:
             raise InputError(
                 f"arm {name}: labelled_batch is {config.labelled_batch}: with all labels it is a part of the "
@@ -81,10 +83,9 @@ def _label_pool(task: Task, config: ConfigDict) -> dict[str, np.ndarray]:
     """Examples that seeds choose their labels from: a part of the set, as it becomes a constant of the program."""
     train = task.splits["train"]
     counts = np.bincount(train["label"], minlength=task.num_classes)
-    if counts.min() < config.labels_per_class:
-        raise InputError(
-            f"labels_per_class is {config.labels_per_class}: the rarest class has {counts.min()} examples"
-        )
+    check_between(
+        "labels_per_class", config.labels_per_class, int(counts.min()), "examples of the rarest class"
+    )
     kept = data.few_labels(
         jax.random.key(config.data.split_seed),
         train["label"],
@@ -94,7 +95,9 @@ def _label_pool(task: Task, config: ConfigDict) -> dict[str, np.ndarray]:
     return jax.tree.map(np.asarray, data.take(train, np.flatnonzero(kept)))
 
 
-def _learner(task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: Any) -> Learner:
+def _learner(
+    method: Method, task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: Any
+) -> Learner:
     if arm.mix_weight is not None and task.mix is None:
         raise InputError(f"mix_weight is {arm.mix_weight}: images are not mixed, it must be None")
 
@@ -103,18 +106,14 @@ def _learner(task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: A
     def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
         params_key, label_key = jax.random.split(key)
         chosen = data.few_labels(label_key, pool["label"], num_classes=classes, per_class=count)
-        labelled, thresholds = data.take(pool, jnp.flatnonzero(chosen, size=classes * count)), {}
-        if arm.target == "curriculum":
-            thresholds = semi.curriculum_init(len(task.splits["train"]["label"]))
-        elif arm.target == "adaptive":
-            thresholds = semi.adaptive_init(classes)
+        labelled = data.take(pool, jnp.flatnonzero(chosen, size=classes * count))
+        thresholds = method.thresholds(len(task.splits["train"]["label"]), classes)
         return task.init(params_key), {"labelled": labelled, "thresholds": thresholds}
 
     warm_up = round(arm.warm_up * config.steps)
-    optimizer = optax.adamw(cosine_decay(arm.learning_rate, config.steps), weight_decay=arm.weight_decay)
-    return semi.mean_teacher_learner(
-        init, few_labels_loss(task, config, arm, warm_up), optimizer, decay=config.ema_decay, warm_up=warm_up
-    )
+    loss = few_labels_loss(method, task, config, arm, warm_up)
+    optimizer = adamw(arm, config.steps)
+    return semi.mean_teacher_learner(init, loss, optimizer, decay=config.ema_decay, warm_up=warm_up)
 
 
 def _evaluate(task: Task, chunk: int) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
@@ -123,11 +122,7 @@ def _evaluate(task: Task, chunk: int) -> Callable[[Any, Any, Any], dict[str, jax
 
     def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
         inputs, label = split["input"], split["label"]
-        if 0 < chunk < len(label):
-            one = lambda one: jax.tree.map(lambda x: x[0], predict(state, one[None]))
-            guess, own_guess = jax.lax.map(one, inputs, batch_size=chunk)
-        else:
-            guess, own_guess = predict(state, inputs)
+        guess, own_guess = in_chunks(lambda part: predict(state, part), inputs, chunk)
         own, right = label[:, None] == jnp.arange(task.num_classes), guess == label
         recall = (own & right[:, None]).sum(0) / jnp.maximum(own.sum(0), 1)
         return {

@@ -5,99 +5,76 @@ it, student and teacher alike, and sees the same batches.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.semi_supervised._detector import Detector, Labels, detection_loss, grid
-from experiments.semi_supervised._hierarchical_learner import (
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms
+from experiments.parts.optimizers import clipped_adamw
+from experiments.parts.splits import draw_both, few_labelled
+from experiments.semi_supervised._box_labels import METHODS
+from experiments.semi_supervised._box_teacher import (
     Scenes,
-    hierarchical_learner,
     identity,
     measure,
-    predict,
     right,
     student_view,
     teach,
     truth_of,
 )
-from experiments.semi_supervised._optimizer import adamw
+from experiments.semi_supervised._detection_picture import draw_examples
+from experiments.semi_supervised._detector import Detector, Labels, detection_loss, grid
+from experiments.semi_supervised._hierarchical_learner import hierarchical_learner
 from jaxlab import data
 from jaxlab import semi_supervised as ss
 from jaxlab.core import InputError, gradient_learner, masked_mean
-from jaxlab.data._point_clouds import draw_boxes, draw_points
 from jaxlab.metrics import mean_average_precision
 from jaxlab.training import Arm, Claim, Experiment
 
-PSEUDO = ("none", "fixed", "dual", "truth")
 
-
-def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
-    """One experiment.
+def build(config: ConfigDict, *, download: bool = False) -> Experiment:
+    """The comparison that configs/semi_supervised/hssda.py describes.
 
     Args:
-      config: see configs/semi_supervised/hssda.py for the keys.
+      config: see that file for the keys.
       download: nothing here is fetched.
     """
-    del download
-    for name, arm in config.arms.items():
-        if arm.pseudo not in PSEUDO:
-            raise InputError(f"pseudo of {name} is {arm.pseudo!r}: it must be one of {', '.join(PSEUDO)}")
-    if not 1 <= config.data.labelled < config.data.train:
-        raise InputError(
-            f"data.labelled is {config.data.labelled}: it must be between 1 and {config.data.train - 1}"
-        )
+    check_arms(config.arms, {"method": METHODS})
     if config.cells % 4:
         raise InputError(
             f"cells is {config.cells}: it must be a multiple of 4, whole quadrants at half resolution"
         )
-    splits, net = _splits(config), Detector(tuple(config.net.channels), config.net.head)
+    net = Detector(tuple(config.net.channels), config.net.head)
     scenes = Scenes(config.data.size, config.cells, config.detections)
-    method = functools.partial(hierarchical_learner, net, scenes, config)
-    return {
-        "": Experiment(
-            data=splits,
-            draw=_draw(config),
-            prepare={"burn_in": _burn_in(net, scenes, config)},
-            arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
-            evaluate=_evaluate(net, scenes),
-            claims=tuple(Claim(**claim) for claim in config.claims),
-            examples=lambda states, splits: _examples(states, splits, net, scenes, config),
-        )
+    methods = {
+        name: functools.partial(hierarchical_learner, label, net, scenes, config)
+        for name, label in METHODS.items()
     }
+    return Experiment(
+        data=_splits(config),
+        draw=lambda train, key: draw_both(
+            train, jax.random.split(key), labelled=config.labelled_batch, unlabelled=config.unlabelled_batch
+        ),
+        prepare={"burn_in": _burn_in(net, scenes, config)},
+        arms=make_arms(config.arms, methods, config.steps),
+        evaluate=_evaluate(net, scenes),
+        claims=tuple(Claim(**claim) for claim in config.claims),
+        examples=lambda states, splits: draw_examples(states, splits, net, scenes, config),
+    )
 
 
 def _splits(config: ConfigDict) -> dict[str, Any]:
     spec = config.data
-    make = lambda key: data.point_cloud_scenes(
-        key, spec.train + spec.val + spec.test, size=spec.size, class_shares=tuple(spec.class_shares), aligned=True,
+    make = lambda key, count: data.point_cloud_scenes(
+        key, count, size=spec.size, class_shares=tuple(spec.class_shares), aligned=True,
         difficulty=spec.difficulty, num_clusters=spec.num_clusters, num_clutter=spec.num_clutter,
     )  # fmt: skip
-    every = jax.jit(make)(jax.random.key(spec.task_seed))
-    part = lambda start, count: jax.tree.map(lambda x: x[start : start + count], every)
-    splits = {
-        "train": {
-            "labelled": part(0, spec.labelled),
-            "unlabelled": part(spec.labelled, spec.train - spec.labelled),
-        },
-        "val": part(spec.train, spec.val),
-    }
-    return splits | ({"test": part(spec.train + spec.val, spec.test)} if config.test else {})
-
-
-def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
-    def draw(train: Any, key: jax.Array) -> dict[str, Any]:
-        first, second = jax.random.split(key)
-        return {
-            "labelled": data.draw(train["labelled"], first, batch_size=config.labelled_batch),
-            "unlabelled": data.draw(train["unlabelled"], second, batch_size=config.unlabelled_batch),
-        }
-
-    return draw
+    splits = few_labelled(make, jax.random.key(spec.task_seed), spec)
+    return {name: split for name, split in splits.items() if name != "test" or config.test}
 
 
 def _burn_in(net: Detector, scenes: Scenes, config: ConfigDict) -> Arm:
@@ -112,7 +89,9 @@ def _burn_in(net: Detector, scenes: Scenes, config: ConfigDict) -> Arm:
         return detection_loss(maps, labels, size=scenes.size), (memory, {})
 
     init = lambda key, context: (net.init(key, jnp.zeros(shape), identity(1)), None)
-    optimizer = adamw(config.burn_in.learning_rate, config.burn_in.steps, weight_decay=config.weight_decay)
+    optimizer = clipped_adamw(
+        config.burn_in.learning_rate, config.burn_in.steps, weight_decay=config.weight_decay
+    )
     learner = gradient_learner(init, loss, optimizer)
     return Arm(
         learner,
@@ -149,55 +128,3 @@ def _evaluate(net: Detector, scenes: Scenes) -> Callable[[Any, data.PointScenes,
         return metrics
 
     return evaluate
-
-
-def _examples(
-    states: Mapping[str, Any], splits: Mapping[str, Any], net: Detector, scenes: Scenes, config: ConfigDict
-) -> Any:
-    """Points, pseudo-labels by level, what the student sees, prediction and truth of four unlabelled scenes."""
-    from matplotlib.figure import Figure
-
-    name = config.shown if config.shown in states else next(iter(states))
-    arm, memory = config.arms[name], states[name].memory
-    picked = jax.tree.map(lambda x: x[:4], splits["train"]["unlabelled"])
-    params, points, exists = memory.teacher.value, picked.points, picked.exists
-    found, measures = measure(net, params, points, exists, jax.random.key(0), scenes)
-    rows = np.arange(len(points))
-    boxes, classes = memory.store.boxes[rows], memory.store.classes[rows]
-    stored = Labels(boxes, classes, jnp.ones(classes.shape))
-    levels = teach(found, measures, points, exists, stored, memory.thresholds).levels
-    doubtful = levels.removed & (levels.level == 0) & arm.removal
-    gone = jnp.any(ss.points_in_boxes(points, found.boxes) & doubtful[:, None, :], axis=-1)
-    permutation = data.random_quadrants(jax.random.key(1), len(points), shuffled=arm.shuffle)
-    moved, seen = data.shuffle_quadrants(
-        points,
-        permutation,
-        x_range=(0, scenes.size),
-        y_range=(-scenes.size / 2, scenes.size / 2),
-        where=exists & ~gone,
-    )
-    final = predict(net, params, points, exists, scenes)
-    sure = final.exists & (final.score > 0.3)
-    titles = ("points, no label given", f"labels of {name}: stored, middle (dashed), low (dotted)",
-              "student's view: removed, shuffled", "prediction", "truth")  # fmt: skip
-    figure = Figure(figsize=(3 * len(titles), 3 * len(points)), layout="constrained")
-    for row in range(len(points)):
-        shown = [np.asarray(points[row])[np.asarray(exists[row])]] * len(titles)
-        shown[2] = np.asarray(moved[row])[np.asarray(seen[row])]
-        axes = [
-            figure.add_subplot(len(points), len(titles), row * len(titles) + n + 1)
-            for n in range(len(titles))
-        ]
-        for n, title in enumerate(titles):
-            draw_points(axes[n], shown[n])
-            axes[n].set_title(title if row == 0 else "", fontsize=7)
-        draw_boxes(axes[1], np.asarray(stored.boxes[row]), np.asarray(stored.classes[row]))
-        for level, style in ((2, "-"), (1, "--"), (0, ":")):
-            keep = np.asarray((levels.level[row] == level) & (measures[row, :, 0] >= 0.1))
-            draw_boxes(
-                axes[1], np.asarray(found.boxes[row])[keep], np.asarray(found.classes[row])[keep], style=style
-            )
-        keep = np.asarray(sure[row])
-        draw_boxes(axes[3], np.asarray(final.boxes[row])[keep], np.asarray(final.classes[row])[keep])
-        draw_boxes(axes[4], np.asarray(picked.boxes[row]), np.asarray(picked.classes[row]))
-    return figure

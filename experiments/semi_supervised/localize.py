@@ -14,89 +14,73 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.semi_supervised._localization_learner import (
-    RULES,
-    localization_learner,
-    overlap_with,
-    pseudo_maps,
-    rows_of,
-)
+from experiments.parts.arms import make_arms
+from experiments.parts.checks import check_arms
+from experiments.parts.optimizers import clipped_adamw
+from experiments.parts.pictures import draw_scene
+from experiments.parts.splits import draw_both, few_labelled
+from experiments.semi_supervised._localization_learner import localization_learner, overlap_with, rows_of
+from experiments.semi_supervised._localization_rules import METHODS, Rule
 from experiments.semi_supervised._localizers import Localizer, mirrored, strong_view
-from experiments.semi_supervised._optimizer import adamw
 from jaxlab import data, metrics
 from jaxlab import semi_supervised as ss
 from jaxlab.core import InputError, Learner, gradient_learner, masked_mean
-from jaxlab.data._audio_visual import draw_scene
 from jaxlab.training import Arm, Claim, Experiment
 
 
-def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
-    """One experiment.
+def build(config: ConfigDict, *, download: bool = False) -> Experiment:
+    """The comparison that configs/semi_supervised/dual_mean_teacher.py describes.
 
     Args:
-      config: see configs/semi_supervised/dual_mean_teacher.py for the keys.
+      config: see that file for the keys.
       download: nothing here is fetched.
     """
-    del download
     _check(config)
     splits = _splits(config)
     nets = {name: Localizer(**spec.to_dict()) for name, spec in config.nets.items()}
-    method = functools.partial(_method, nets, config)
-    return {
-        "": Experiment(
-            data=splits,
-            draw=_draw(config),
-            prepare={"warm_up": _warm_up(nets, config, splits)},
-            arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
-            claims=tuple(Claim(**claim) for claim in config.claims),
-            examples=lambda states, splits: _examples(states, splits, nets, config),
-        )
-    }
+    methods = {name: functools.partial(_method, rule, nets, config) for name, rule in METHODS.items()}
+    return Experiment(
+        data=splits,
+        draw=_draw(config),
+        prepare={"warm_up": _warm_up(nets, config, splits)},
+        arms=make_arms(config.arms, methods, config.steps),
+        claims=tuple(Claim(**claim) for claim in config.claims),
+        examples=lambda states, splits: _examples(states, splits, nets, config),
+    )
 
 
 def _check(config: ConfigDict) -> None:
+    check_arms(config.arms, {"method": METHODS})
     for name, arm in config.arms.items():
-        if arm.rule not in RULES:
-            raise InputError(f"rule of {name} is {arm.rule!r}: it must be one of {', '.join(RULES)}")
-        unknown = set(arm.nets) - set(config.nets)
-        if unknown or not 1 <= len(arm.nets) <= 2:
+        if set(arm.nets) - set(config.nets) or not 1 <= len(arm.nets) <= 2:
             raise InputError(
-                f"nets of {name} are {arm.nets}: they must be one or two of {', '.join(config.nets)}"
+                f"arm {name}: nets are {arm.nets}: they must be one or two of {', '.join(config.nets)}"
             )
-        if len(arm.nets) == 1 and arm.rule in ("intersection", "union", "union_all", "own"):
-            raise InputError(f"rule of {name} is {arm.rule!r}: it needs two nets, got {arm.nets}")
-    if not 1 <= config.data.labelled < config.data.train:
-        raise InputError(
-            f"data.labelled is {config.data.labelled}: it must be between 1 and {config.data.train - 1}"
-        )
+        needed = METHODS[arm.method].nets
+        if len(arm.nets) not in needed:
+            raise InputError(
+                f"arm {name}: method is {arm.method!r}: it needs {needed[0]} nets, got {arm.nets}"
+            )
 
 
 def _splits(config: ConfigDict) -> dict[str, Any]:
     spec, task = config.data, jax.random.key(config.data.task_seed)
-    make = lambda key: data.audio_visual_scenes(
-        task, key, spec.train + spec.val + spec.test, num_classes=spec.num_classes, size=spec.size,
-        audio_dim=spec.audio_dim, difficulty=spec.difficulty,
+    make = lambda key, count: data.audio_visual_scenes(
+        task, key, count, num_classes=spec.num_classes, size=spec.size, audio_dim=spec.audio_dim,
+        difficulty=spec.difficulty,
     )  # fmt: skip
-    every = jax.jit(make)(jax.random.fold_in(task, 1))
-    part = lambda start, count: jax.tree.map(lambda x: x[start : start + count], every)
-    splits = {
-        "train": {
-            "labelled": part(0, spec.labelled),
-            "unlabelled": part(spec.labelled, spec.train - spec.labelled),
-        },
-        "val": part(spec.train, spec.val),
-    }
-    return splits | ({"test": part(spec.train + spec.val, spec.test)} if config.test else {})
+    splits = few_labelled(make, jax.random.fold_in(task, 1), spec)
+    return {name: split for name, split in splits.items() if name != "test" or config.test}
 
 
 def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
     """One stack of views: labelled rows for the first net of an arm, others for the second, unlabelled rows."""
 
     def draw(train: Any, key: jax.Array) -> dict[str, Any]:
-        first, second, flip = jax.random.split(key, 3)
-        labelled = data.draw(train["labelled"], first, batch_size=2 * config.labelled_batch)
-        unlabelled = data.draw(train["unlabelled"], second, batch_size=config.unlabelled_batch)
-        return mirrored(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), labelled, unlabelled), flip)
+        *keys, flip = jax.random.split(key, 3)
+        sizes = {"labelled": 2 * config.labelled_batch, "unlabelled": config.unlabelled_batch}
+        parts = draw_both(train, keys, **sizes)
+        return mirrored(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *parts.values()), flip)
 
     return draw
 
@@ -118,16 +102,20 @@ def _warm_up(nets: Mapping[str, Localizer], config: ConfigDict, splits: Any) -> 
             total += ss.pixel_cross_entropy(maps, labelled["truth"]).mean()
         return total / len(nets), (memory, {})
 
-    optimizer = adamw(config.warm_up.learning_rate, config.warm_up.steps, weight_decay=config.weight_decay)
+    optimizer = clipped_adamw(
+        config.warm_up.learning_rate, config.warm_up.steps, weight_decay=config.weight_decay
+    )
     learner = gradient_learner(init, loss, optimizer)
     return Arm(learner, steps=config.warm_up.steps, export=lambda state: state.params)
 
 
-def _method(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
-    return localization_learner(nets, config, arm), _evaluate(nets, config, arm), None
+def _method(
+    rule: Rule, nets: Mapping[str, Localizer], config: ConfigDict, arm: Any
+) -> tuple[Learner, Callable, None]:
+    return localization_learner(rule, nets, config, arm), _evaluate(rule, nets, config, arm), None
 
 
-def _evaluate(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Callable:
+def _evaluate(rule: Rule, nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Callable:
     """The mean of the teachers' maps on weak views, and how good pseudo-labels would be there."""
 
     def evaluate(state: Any, split: data.AudioVisualScenes, context: Any) -> dict[str, jax.Array]:
@@ -136,7 +124,7 @@ def _evaluate(nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Ca
         maps = [nets[n].apply(teacher[n], split.image, split.audio)[0] for n in arm.nets]
         overlap = overlap_with(sum(maps) / len(maps), truth)
         small = truth.sum((1, 2)) < config.small_area
-        both, pseudo = pseudo_maps(maps, truth, arm)
+        both, pseudo = rule.judge(maps, truth, arm)
         quality = jnp.mean(jnp.stack([overlap_with(p, truth) for p in pseudo]), axis=0)
         # At equal coverage: the half of the samples that the arm's own rule trusts most.
         half = jnp.argsort(-both.agreement, stable=True)[: len(truth) // 2]
@@ -165,7 +153,7 @@ def _examples(
     truth = ss.box_map(scenes.boxes[:, 0], height=config.data.size, width=config.data.size)
     teacher = states[name].memory.teacher.value
     maps = [nets[n].apply(teacher[n], scenes.image, scenes.audio)[0] for n in arm.nets]
-    both, pseudo = pseudo_maps(maps, truth, arm)
+    both, pseudo = METHODS[arm.method].judge(maps, truth, arm)
     columns = {f"teacher {n}": m for n, m in zip(arm.nets, maps)}
     columns |= {"pseudo-label": pseudo[0], f"prediction ({name})": sum(maps) / len(maps), "truth": truth}
     figure = Figure(figsize=(1.7 * (len(columns) + 1), 1.7 * len(truth)), layout="constrained")

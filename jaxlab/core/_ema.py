@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core._reduce import as_float
-from jaxlab.core.check import InputError, check_decay
+from jaxlab.core.check import check_decay, check_same_tree
 
 Params = Any
 Decay = float | jax.Array | Callable[[jax.Array], jax.Array]
@@ -100,7 +100,7 @@ def ema_update(state: EmaState, params: Params, decay: Decay) -> EmaState:
     >>> ema_update(ema_init(jnp.zeros(())), jnp.ones(()), 0.75).value.item()
     0.25
     """
-    _check_same_tree(state.value, params)
+    check_same_tree("params", params, "average", state.value)
     check_decay(decay)
     decay = jnp.asarray(decay(state.count) if callable(decay) else decay)
 
@@ -147,7 +147,7 @@ def ema_value(state: EmaState, *, like: Params | None = None) -> Params:
     value = jax.tree.map(read, state.value)
     if like is None:
         return value
-    _check_same_tree(value, like)
+    check_same_tree("params", like, "average", value)
     cast = lambda leaf, model: leaf.astype(jnp.result_type(model)) if _is_averaged(leaf) else leaf
     return jax.tree.map(cast, value, like)
 
@@ -201,13 +201,3 @@ def ramp_up_decay(decay: float) -> Callable[[jax.Array], jax.Array]:
     """
     check_decay(decay)
     return lambda step: jnp.minimum(1.0 - 1.0 / (as_float(step) + 1.0), decay)
-
-
-def _check_same_tree(average: Params, params: Params) -> None:
-    have, got = jax.tree.structure(average), jax.tree.structure(params)
-    if have != got:
-        raise InputError(f"params must have the structure of the average, {have}, got {got}")
-    for (path, old), new in zip(jax.tree.leaves_with_path(average), jax.tree.leaves(params)):
-        if np.shape(old) != np.shape(new):
-            name = jax.tree_util.keystr(path) or "the only leaf"
-            raise InputError(f"{name} must have the average's shape {np.shape(old)}, got {np.shape(new)}")

@@ -159,6 +159,22 @@ def check_probabilities(name: str, probs: Any, *, where: Any = True, meaning: st
     check_values(find, probs, where)
 
 
+def check_structure(name: str, tree: Any, target: str, like: Any) -> None:
+    """A pytree has the structure of another, the `target`."""
+    have, got = jax.tree.structure(like), jax.tree.structure(tree)
+    if have != got:
+        raise InputError(f"{name} must have the structure of the {target}, {have}, got {got}")
+
+
+def check_same_tree(name: str, tree: Any, target: str, like: Any) -> None:
+    """A pytree has the structure of another, and its leaves their shapes."""
+    check_structure(name, tree, target, like)
+    for (path, old), new in zip(jax.tree.leaves_with_path(like), jax.tree.leaves(tree)):
+        if np.shape(old) != np.shape(new):
+            leaf = jax.tree_util.keystr(path) or "the only leaf"
+            raise InputError(f"{leaf} must have the {target}'s shape {np.shape(old)}, got {np.shape(new)}")
+
+
 def as_bool(name: str, x: Any) -> jax.Array:
     """A mask as booleans; known numbers in it are 0 or 1."""
 

@@ -6,7 +6,7 @@ axis. A batch is a flat dict: the fields of the set, plus `"index"` `[B]`, the r
 key or a seed, so the same call gives the same data on every machine.
 """
 
-from jaxlab.data._action_clips import Clips, action_clips, clip_picture, reversed_action, swing_orders
+from jaxlab.data._action_clips import Clips, action_clips, reversed_action, swing_orders
 from jaxlab.data._answers import (
     PreferenceAnswers,
     most_similar_pair,
@@ -15,15 +15,14 @@ from jaxlab.data._answers import (
 )
 from jaxlab.data._audio_visual import (
     AudioVisualScenes,
-    audio_visual_picture,
     audio_visual_scenes,
 )
 from jaxlab.data._augment import crop_flip
-from jaxlab.data._blob_volumes import BlobVolumes, blob_volumes, volume_picture, volume_slices
+from jaxlab.data._blob_volumes import BlobVolumes, blob_volumes, volume_slices
 from jaxlab.data._digits import digits
 from jaxlab.data._draw import draw, take
 from jaxlab.data._event_camera import camera_events, count_voxels, reverse_counts, reverse_events, voxel_grid
-from jaxlab.data._event_scenes import EventScenes, class_clicks, event_picture, event_scenes
+from jaxlab.data._event_scenes import EventScenes, class_clicks, event_scenes
 from jaxlab.data._factor_images import SHAPES, TEXTURES, FactorImages, factor_images
 from jaxlab.data._fashion_mnist import fashion_mnist
 from jaxlab.data._few_labels import few_labels
@@ -31,11 +30,9 @@ from jaxlab.data._grid_robot import RobotPaths, robot_paths
 from jaxlab.data._hierarchy import image_hierarchy, superclass
 from jaxlab.data._images import Images
 from jaxlab.data._npz import images_from_npz
-from jaxlab.data._picture import picture
 from jaxlab.data._point_clouds import (
     POINT_CLASSES,
     PointScenes,
-    point_cloud_picture,
     point_cloud_scenes,
 )
 from jaxlab.data._quadrants import (
@@ -80,18 +77,15 @@ __all__ = [
     "TaskStream",
     "TwoViews",
     "action_clips",
-    "audio_visual_picture",
     "audio_visual_scenes",
     "blob_volumes",
     "camera_events",
     "class_clicks",
-    "clip_picture",
     "count_voxels",
     "crop_flip",
     "cutout",
     "digits",
     "draw",
-    "event_picture",
     "event_scenes",
     "factor_images",
     "fashion_mnist",
@@ -100,8 +94,6 @@ __all__ = [
     "images_from_npz",
     "most_similar_pair",
     "permuted_pixels",
-    "picture",
-    "point_cloud_picture",
     "point_cloud_scenes",
     "preference_answers",
     "random_affine",
@@ -128,7 +120,6 @@ __all__ = [
     "two_view_pairs",
     "unshuffle_indices",
     "unshuffle_quadrants",
-    "volume_picture",
     "volume_slices",
     "voxel_grid",
 ]

@@ -6,7 +6,6 @@ order is the class. Every swing looks the same forwards and backwards.
 
 import itertools
 import math
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -202,52 +201,3 @@ def action_clips(
     video = video + difficulty * _drifter(keys[6], num_clips, num_frames, size)
     video = video + 0.25 * difficulty * jax.random.normal(keys[7], video.shape, jnp.float32)
     return Clips(jnp.clip(video, 0, 1)[..., None], label)
-
-
-def clip_picture(
-    clips: Clips,
-    path: str | os.PathLike[str] | None = None,
-    *,
-    rows: int = 6,
-    titles: list[str] | None = None,
-) -> Any:
-    """Draw clips as film strips, one under another, for people to look at.
-
-    Args:
-        clips: at least one clip, with 1 or 3 channels.
-        path: PNG file to write; None writes nothing.
-        rows: clips at most.
-        titles: what to write beside each clip; None writes the labels.
-
-    Returns:
-        The `matplotlib.figure.Figure`, which a notebook shows.
-
-    Raises:
-        ValueError: no clips, or channels that are neither 1 nor 3.
-
-    Reference: Hunter, "Matplotlib: A 2D Graphics Environment" (2007).
-
-    >>> import jax
-    >>> from jaxlab.data import action_clips, clip_picture
-    >>> len(clip_picture(action_clips(jax.random.key(0), 3), rows=2).axes)
-    2
-    """
-    from matplotlib.figure import Figure
-
-    count = min(len(clips.video), rows)
-    shown = np.asarray(clips.video[:count])
-    if count == 0 or shown.shape[-1] not in (1, 3):
-        raise InputError(f"clip_picture needs clips [N, T, H, W, 1 or 3], got {clips.video.shape}")
-    titles = [str(label) for label in np.asarray(clips.label[:count])] if titles is None else titles
-    frames = shown.shape[1]
-    figure = Figure(figsize=(0.6 * frames + 1, 0.75 * count), layout="constrained")
-    strips = np.pad(shown, ((0, 0), (0, 0), (0, 0), (0, 1), (0, 0)), constant_values=1.0)
-    for row, title in enumerate(titles[:count]):
-        axes = figure.add_subplot(count, 1, row + 1)
-        strip = np.concatenate(list(strips[row]), axis=1)
-        axes.imshow(strip.squeeze(-1) if strip.shape[-1] == 1 else strip, cmap="gray", vmin=0, vmax=1)
-        axes.set_ylabel(title, fontsize=8, rotation=0, ha="right", va="center")
-        axes.set(xticks=[], yticks=[])
-    if path is not None:
-        figure.savefig(path, format="png", dpi=120)
-    return figure

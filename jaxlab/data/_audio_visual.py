@@ -1,7 +1,6 @@
 """Procedural scenes with sound: one object of several is heard, and a model has to say where it is."""
 
 import math
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -168,70 +167,3 @@ def audio_visual_scenes(
         )
 
     return jax.vmap(one)(jax.random.split(sample_key, num_examples))
-
-
-def audio_visual_picture(
-    scenes: AudioVisualScenes,
-    path: str | os.PathLike[str] | None = None,
-    *,
-    maps: Any = None,
-    columns: int = 8,
-    rows: int = 3,
-) -> Any:
-    """Draw the first frames for people to look at: the sounding object in a full box, silent ones in dotted boxes.
-
-    Args:
-        scenes: at least one.
-        path: PNG file to write; None writes nothing.
-        maps: `[N, H, W]` in [0, 1], drawn over the frames; None draws none.
-        columns: frames in a row.
-        rows: rows at most.
-
-    Returns:
-        The `matplotlib.figure.Figure`.
-
-    Raises:
-        ValueError: no scenes.
-
-    Reference: Hunter, "Matplotlib: A 2D Graphics Environment" (2007).
-
-    >>> import jax
-    >>> from jaxlab.data import audio_visual_picture, audio_visual_scenes
-    >>> figure = audio_visual_picture(audio_visual_scenes(jax.random.key(0), jax.random.key(1), 3))
-    >>> len(figure.axes)
-    3
-    """
-    from matplotlib.figure import Figure
-
-    count = min(len(scenes.image), columns * rows)
-    if count == 0:
-        raise InputError("audio_visual_picture needs at least one scene, got 0")
-    columns = min(columns, count)
-    height = math.ceil(count / columns)
-    figure = Figure(figsize=(1.3 * columns, 1.45 * height), layout="constrained")
-    for n in range(count):
-        axes = figure.add_subplot(height, columns, n + 1)
-        draw_scene(axes, *(np.asarray(field[n]) for field in (scenes.image, scenes.boxes, scenes.classes)))
-        if maps is not None:
-            axes.imshow(np.asarray(maps[n]), cmap="hot", vmin=0, vmax=1, alpha=0.5)
-        axes.set_title(f"class {int(scenes.classes[n, 0])}", fontsize=7, pad=2)
-    if path is not None:
-        figure.savefig(path, format="png", dpi=120)
-    return figure
-
-
-def draw_scene(axes: Any, image: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> None:
-    """One frame with its boxes on matplotlib's axes."""
-    from matplotlib.patches import Rectangle
-
-    axes.imshow(image, vmin=0, vmax=1)
-    for place, (box, label) in enumerate(zip(boxes, classes)):
-        if label >= 0:
-            y0, x0, y1, x1 = box
-            style = (
-                {"linestyle": "-", "linewidth": 1.6} if place == 0 else {"linestyle": ":", "linewidth": 0.8}
-            )
-            axes.add_patch(
-                Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor="white", **style)
-            )
-    axes.set_axis_off()

@@ -1,7 +1,6 @@
 """Volumes with rows of touching blobs, blurred at their boundaries: what makes teeth in a scan hard."""
 
-import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -199,55 +198,3 @@ def volume_slices(volumes: BlobVolumes, *, index: int | None = None) -> BlobVolu
             raise InputError(f"index is {index}: the last axis has {count} slices")
         return jax.tree.map(lambda x: x[:, :, :, index], volumes)
     return jax.tree.map(lambda x: jnp.moveaxis(x, 3, 1).reshape(-1, *x.shape[1:3], *x.shape[4:]), volumes)
-
-
-def volume_picture(
-    volumes: BlobVolumes, path: str | os.PathLike[str] | None = None, *, columns: int = 6
-) -> Any:
-    """Draw the first volumes, one in a column: image, blobs, and the voxels near boundaries; the middle slice of 3-D.
-
-    Args:
-        volumes: at least one, of two or three spatial axes.
-        path: PNG file to write; None writes nothing.
-        columns: volumes at most.
-
-    Returns:
-        The `matplotlib.figure.Figure`, which a notebook shows.
-
-    Raises:
-        ValueError: no volumes.
-
-    Reference: Hunter, "Matplotlib: A 2D Graphics Environment" (2007).
-
-    >>> import numpy as np
-    >>> from jaxlab.data import BlobVolumes, volume_picture
-    >>> plane = np.zeros((2, 8, 8), int)
-    >>> len(volume_picture(BlobVolumes(np.zeros((2, 8, 8, 1)), plane, plane, plane > 0)).axes)
-    6
-    """
-    from matplotlib.figure import Figure
-
-    count = min(len(volumes.label), columns)
-    if count == 0:
-        raise InputError("volume_picture needs at least one volume, got 0")
-    if np.ndim(volumes.label) == 4:
-        volumes = volume_slices(jax.tree.map(lambda x: x[:count], volumes), index=volumes.label.shape[3] // 2)
-    rows = ("image", "blobs", "near boundaries")
-    figure = Figure(figsize=(1.5 * count, 4.8), layout="constrained")
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for column in range(count):
-        grid[0, column].imshow(np.asarray(volumes.image[column])[..., 0], cmap="gray", vmin=0, vmax=1)
-        grid[1, column].imshow(
-            volumes.instance[column], cmap="tab10", vmin=0, vmax=9, interpolation="nearest"
-        )
-        grid[2, column].imshow(
-            volumes.ambiguous[column], cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-        )
-        for row, name in enumerate(rows):
-            grid[row, column].set_xticks([])
-            grid[row, column].set_yticks([])
-            if column == 0:
-                grid[row, 0].set_ylabel(name, fontsize=8)
-    if path is not None:
-        figure.savefig(path, format="png", dpi=120)
-    return figure

@@ -1,6 +1,5 @@
 """Moving textured shapes before an event camera, with the class of every pixel and one click per class."""
 
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -251,54 +250,3 @@ def _stray(key: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
     """Events that mean nothing: as many brighter as darker."""
     drawn = jax.random.uniform(key, shape, jnp.float32)
     return (drawn < rate / 2).astype(jnp.int32) - (drawn > 1 - rate / 2).astype(jnp.int32)
-
-
-def event_picture(
-    scenes: EventScenes, path: str | os.PathLike[str] | None = None, *, columns: int = 6
-) -> Any:
-    """Draw the first scenes, one in a column: intensity, both streams, the labels with the clicks on them.
-
-    Args:
-        scenes: at least one.
-        path: PNG file to write; None writes nothing.
-        columns: scenes at most.
-
-    Returns:
-        The `matplotlib.figure.Figure`, which a notebook shows.
-
-    Raises:
-        ValueError: no scenes.
-
-    Reference: Hunter, "Matplotlib: A 2D Graphics Environment" (2007).
-
-    >>> import numpy as np
-    >>> from jaxlab.data import EventScenes, event_picture
-    >>> grid, plane = np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8), int)
-    >>> len(event_picture(EventScenes(grid, grid, plane, plane > 0, plane)).axes)
-    8
-    """
-    from matplotlib.figure import Figure
-
-    count = min(len(scenes.label), columns)
-    if count == 0:
-        raise InputError("event_picture needs at least one scene, got 0")
-    rows = ("intensity", "events before", "after, reversed", "classes, clicks")
-    figure = Figure(figsize=(1.5 * count, 6.4), layout="constrained")
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for column in range(count):
-        grid[0, column].imshow(scenes.intensity[column], cmap="gray", vmin=0, vmax=1)
-        for row, stream in ((1, scenes.forward), (2, scenes.backward)):
-            total = np.asarray(stream[column]).sum(-1)
-            limit = max(np.abs(total).max(), 1.0)
-            grid[row, column].imshow(total, cmap="coolwarm", vmin=-limit, vmax=limit)
-        grid[3, column].imshow(scenes.label[column], cmap="tab10", vmin=0, vmax=9, interpolation="nearest")
-        y, x = np.nonzero(np.asarray(scenes.clicked[column]))
-        grid[3, column].scatter(x, y, s=14, c="white", edgecolors="black")
-        for row, name in enumerate(rows):
-            grid[row, column].set_xticks([])
-            grid[row, column].set_yticks([])
-            if column == 0:
-                grid[row, 0].set_ylabel(name, fontsize=8)
-    if path is not None:
-        figure.savefig(path, format="png", dpi=120)
-    return figure

@@ -1,7 +1,5 @@
 """Procedural scenes of points seen from above: boxes of three unequal classes among clutter."""
 
-import math
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -167,68 +165,3 @@ def point_cloud_scenes(
         )
 
     return jax.vmap(one)(jax.random.split(key, num_examples))
-
-
-def point_cloud_picture(
-    scenes: PointScenes, path: str | os.PathLike[str] | None = None, *, columns: int = 4, rows: int = 2
-) -> Any:
-    """Draw the first scenes from above for people to look at, points by their height, boxes by their class.
-
-    Args:
-        scenes: at least one.
-        path: PNG file to write; None writes nothing.
-        columns: scenes in a row.
-        rows: rows at most.
-
-    Returns:
-        The `matplotlib.figure.Figure`.
-
-    Raises:
-        ValueError: no scenes.
-
-    Reference: Hunter, "Matplotlib: A 2D Graphics Environment" (2007).
-
-    >>> import jax
-    >>> from jaxlab.data import point_cloud_picture, point_cloud_scenes
-    >>> figure = point_cloud_picture(point_cloud_scenes(jax.random.key(0), 2))
-    >>> len(figure.axes)
-    2
-    """
-    from matplotlib.figure import Figure
-
-    count = min(len(scenes.points), columns * rows)
-    if count == 0:
-        raise InputError("point_cloud_picture needs at least one scene, got 0")
-    columns = min(columns, count)
-    height = math.ceil(count / columns)
-    figure = Figure(figsize=(3.2 * columns, 3.2 * height), layout="constrained")
-    for n in range(count):
-        axes = figure.add_subplot(height, columns, n + 1)
-        draw_points(axes, np.asarray(scenes.points[n])[np.asarray(scenes.exists[n])])
-        draw_boxes(axes, np.asarray(scenes.boxes[n]), np.asarray(scenes.classes[n]))
-    if path is not None:
-        figure.savefig(path, format="png", dpi=120)
-    return figure
-
-
-def draw_points(axes: Any, points: np.ndarray) -> None:
-    """Points `[P, 4]` on matplotlib's axes."""
-    axes.scatter(points[:, 0], points[:, 1], c=points[:, 2], s=2, cmap="viridis", vmin=0, vmax=1)
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def draw_boxes(
-    axes: Any, boxes: np.ndarray, classes: np.ndarray, *, style: str = "-", alpha: float = 1.0
-) -> None:
-    """Boxes `[M, 4 or 5]` on matplotlib's axes; class -1 is none."""
-    colours = ("tab:red", "tab:blue", "tab:orange")
-    for box, label in zip(boxes, classes):
-        if label < 0:
-            continue
-        heading = box[4] if len(box) == 5 else 0.0
-        signs = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1], [1, 1]]) / 2
-        turn = np.array([[np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]])
-        corners = box[:2] + (signs * box[2:4]) @ turn
-        axes.plot(*corners.T, style, color=colours[label % 3], linewidth=1.2, alpha=alpha)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_sum
-from jaxlab.core.check import InputError, check_positive, check_same_logits, class_mask
+from jaxlab.core.check import InputError, check_positive, check_same_logits, check_same_tree, class_mask
 
 _LOG_2 = 0.6931471805599453
 
@@ -155,7 +155,7 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
     >>> align_gradients(jnp.array([1.0, 0.0]), jnp.array([-2.0, 3.0])).tolist()
     [0.0, 3.0]
     """
-    _check_same_tree(reference, gradient)
+    check_same_tree("gradient", gradient, "reference", reference)
     leaves = [as_float(r) for r in jax.tree.leaves(reference)]
     # The square of a tiny gradient would vanish, that of a huge one overflow: only the direction of r is needed.
     peak = jnp.max(jnp.stack([jnp.max(jnp.abs(r), initial=0.0) for r in leaves])) if leaves else 1.0
@@ -170,19 +170,6 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
         return aligned.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else aligned
 
     return jax.tree.map(project, gradient, unit)
-
-
-def _check_same_tree(reference: Any, gradient: Any) -> None:
-    if jax.tree.structure(reference) != jax.tree.structure(gradient):
-        raise InputError(
-            f"reference {jax.tree.structure(reference)} and gradient {jax.tree.structure(gradient)} must have the "
-            "same structure"
-        )
-    for r, g in zip(jax.tree.leaves(reference), jax.tree.leaves(gradient)):
-        if np.shape(r) != np.shape(g):
-            raise InputError(
-                f"reference {np.shape(r)} and gradient {np.shape(g)} must have the same shapes, leaf by leaf"
-            )
 
 
 def dual_head_apply(

@@ -8,15 +8,6 @@ import numpy as np
 from jaxlab.core.check import InputError
 
 
-def check_structures(first: Any, second: Any, first_name: str, second_name: str) -> None:
-    """Two pytrees of parameters have the same leaves."""
-    a, b = jax.tree.structure(first), jax.tree.structure(second)
-    if a != b:
-        raise InputError(
-            f"{first_name} and {second_name} must be pytrees of the same structure, got {a} and {b}"
-        )
-
-
 def stack_size(task_vectors: Any) -> int:
     """K, the leading axis that every leaf shares, at least 1."""
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(task_vectors)]

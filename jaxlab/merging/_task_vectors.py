@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core.check import InputError
-from jaxlab.merging._contracts import check_structures, stack_size
+from jaxlab.core.check import InputError, check_structure
+from jaxlab.merging._contracts import stack_size
 
 
 def task_vector(fine_tuned: Any, pretrained: Any) -> Any:
@@ -33,7 +33,7 @@ def task_vector(fine_tuned: Any, pretrained: Any) -> Any:
     >>> task_vector({"w": jnp.array([3.0, 1.0])}, {"w": jnp.array([1.0, 1.0])})["w"].tolist()
     [2.0, 0.0]
     """
-    check_structures(fine_tuned, pretrained, "fine_tuned", "pretrained")
+    check_structure("fine_tuned", fine_tuned, "pretrained model", pretrained)
 
     def subtract(tuned: jax.Array, start: jax.Array) -> jax.Array:
         if np.shape(start) not in (np.shape(tuned), np.shape(tuned)[1:]):
@@ -72,11 +72,11 @@ def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
     >>> merge(start, taus, 0.5)["w"].tolist(), merge(start, taus, jnp.array([1.0, 0.25]))["w"].tolist()
     ([0.5, 1.0], [1.0, 0.5])
     """
-    check_structures(pretrained, task_vectors, "pretrained", "task_vectors")
+    check_structure("task_vectors", task_vectors, "pretrained model", pretrained)
     count = stack_size(task_vectors)
     if jax.tree.structure(coefficients) == jax.tree.structure(0):
         coefficients = jax.tree.map(lambda _: coefficients, pretrained)
-    check_structures(pretrained, coefficients, "pretrained", "coefficients")
+    check_structure("coefficients", coefficients, "pretrained model", pretrained)
 
     def add(start: jax.Array, taus: jax.Array, weights: jax.Array) -> jax.Array:
         start, weights = jnp.asarray(start), as_float(weights)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.data import Clips, action_clips, clip_picture, reversed_action, swing_orders
+from jaxlab.data import Clips, action_clips, reversed_action, swing_orders
 from jaxlab.data._action_clips import _limb, _reach
 
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -118,15 +118,11 @@ def test_a_quick_burst_leaves_the_rest_still():
     assert (moving((0.3, 0.3)) > 0.02).mean() < 0.5 < (moving((1.0, 1.0)) > 0.02).mean()
 
 
-def test_other_sizes_and_a_picture(tmp_path):
+def test_other_sizes():
     clips = make(KEYS[0], 5, num_swings=2, num_frames=4, size=9)
     assert clips.video.shape == (5, 4, 9, 9, 1)
     assert clips.label.max() < 2
-    figure = clip_picture(clips, tmp_path / "clips.png", rows=3, titles=["a", "b", "c"])
-    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "b", "c"]
-    assert (tmp_path / "clips.png").stat().st_size > 500
-    with pytest.raises(ValueError, match="clip_picture needs clips"):
-        clip_picture(Clips(clips.video[:0], clips.label[:0]))
+    assert isinstance(clips, Clips)
 
 
 @pytest.mark.parametrize(

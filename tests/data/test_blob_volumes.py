@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlab import data
 from jaxlab.data import BlobVolumes, blob_volumes, volume_slices
 
 make = jax.jit(functools.partial(blob_volumes, size=(24, 24, 12)), static_argnums=1)
@@ -86,15 +85,6 @@ def test_determined_by_the_key(volumes):
     again = make(jax.random.key(0), 30)
     jax.tree.map(np.testing.assert_array_equal, volumes, jax.tree.map(np.asarray, again))
     assert np.abs(volumes.image - make(jax.random.key(1), 30).image).max() > 0.1
-
-
-def test_a_picture(tmp_path, volumes):
-    figure = data.volume_picture(volumes, tmp_path / "volumes.png", columns=2)
-    assert len(figure.axes) == 6
-    assert (tmp_path / "volumes.png").read_bytes().startswith(b"\x89PNG\r\n")
-    np.testing.assert_array_equal(figure.axes[2].images[0].get_array(), volumes.instance[0, :, :, 6])
-    with pytest.raises(ValueError, match="at least one volume"):
-        data.volume_picture(jax.tree.map(lambda x: x[:0], volumes))
 
 
 @pytest.mark.parametrize(

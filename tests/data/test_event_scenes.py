@@ -74,17 +74,6 @@ def test_determined_by_the_key_and_growing_with_it(scenes):
     assert np.abs(scenes.intensity - other.intensity).max() > 0.1
 
 
-def test_a_picture_of_streams_and_clicks(tmp_path, scenes):
-    figure = data.event_picture(scenes, tmp_path / "scenes.png", columns=3)
-    assert len(figure.axes) == 12
-    assert (tmp_path / "scenes.png").read_bytes().startswith(b"\x89PNG\r\n")
-    np.testing.assert_array_equal(figure.axes[9].images[0].get_array(), scenes.label[0])
-    dots = figure.axes[9].collections[0].get_offsets()
-    assert len(dots) == scenes.clicked[0].sum()
-    with pytest.raises(ValueError, match="at least one scene"):
-        data.event_picture(jax.tree.map(lambda x: x[:0], scenes))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

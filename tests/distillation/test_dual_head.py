@@ -172,9 +172,9 @@ def test_alignment_removes_conflict_and_nothing_else():
 
 
 def test_alignment_checks_its_trees():
-    with pytest.raises(ValueError, match="must have the same structure"):
+    with pytest.raises(ValueError, match="gradient must have the structure of the reference"):
         align_gradients({"a": jnp.zeros(2)}, {"b": jnp.zeros(2)})
-    with pytest.raises(ValueError, match=r"reference \(2,\) and gradient \(3,\)"):
+    with pytest.raises(ValueError, match=r"must have the reference's shape \(2,\), got \(3,\)"):
         align_gradients(jnp.zeros(2), jnp.zeros(3))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments._config import load
-from experiments.distillation import hack_teacher, retrieve, talk
+from experiments.distillation import _sequences, hack_teacher, retrieve, talk
 from jaxlab.distillation import sequence_kl
 from tests.experiments.arms import make_all, method, programs
 from tests.experiments.command import changed, finish
@@ -50,8 +50,8 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
     [
         (HACKING, {"steps": 0}, "steps is 0"),
         (HACKING, {"prompts__val": 30}, "prompts ask for 47: 3 tokens of 3 make 27 prompts"),
-        (HACKING, {"teacher__examples": 9}, "teacher.examples is 9: it must be between 1 and .* 8"),
-        (HACKING, {"arms__offline__source": "oracle"}, "arm offline: source is 'oracle'"),
+        (HACKING, {"teacher__examples": 9}, "teacher.examples is 9: it must be between 1 and the 8 examples"),
+        (HACKING, {"arms__offline__method": "oracle"}, "arm offline: method is 'oracle'"),
         (HACKING, {"arms__offline__prompts": 7}, "arm offline: prompts is 7"),
         (HACKING, {"arms__offline__generations": 0}, "arm offline: generations is 0"),
         (TALKING, {"few": 0}, "few is 0: it must be between 1 and the"),
@@ -61,7 +61,7 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
         (
             DCD,
             {"num_negatives": 8},
-            "num_negatives is 8: it must be between 1 and one less than candidates, 8",
+            "num_negatives is 8: it must be between 1 and the 7 false candidates",
         ),
         (DCD, {"data__student_pairs": 33}, "data.student_pairs is 33"),
         (DCD, {"arms__alone__negatives": "easy"}, "arm alone: negatives is 'easy'"),
@@ -78,16 +78,16 @@ def test_the_tree_of_a_decoder_is_what_it_says_of_whole_sequences():
     task = hack_teacher._Task(config)
     params = task.student.init(jax.random.key(0))
     prompt = jnp.array([0, 2, 1])
-    tree = jax.jit(lambda params: task._tree(task.student, params, prompt))(params)
+    tree = jax.jit(lambda params: _sequences.tree_logits(task.student, params, prompt, 3))(params)
     assert tree.shape == (1 + 3 + 9, 3)
     # After the tokens 2, 0: node 0 * 3 + 2 + 1 = 3, then 3 * 3 + 0 + 1 = 10.
-    logits = task._logits(task.student, params, prompt[None], jnp.array([[2, 0, 1]]))[0]
+    logits = _sequences.answer_logits(task.student, params, prompt[None], jnp.array([[2, 0, 1]]))[0]
     np.testing.assert_allclose(tree[jnp.array([0, 3, 10])], logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(sequence_kl(tree, tree), 0.0, atol=1e-6)
 
 
 def test_prompts_of_the_splits_are_disjoint():
-    prompts = hack_teacher._prompts(load(HACKING).config)
+    prompts = hack_teacher._Task(load(HACKING).config).prompts
     rows = [tuple(row) for part in prompts.values() for row in part]
     assert len(rows) == len(set(rows))
 

@@ -60,11 +60,11 @@ def test_the_smoke_run_reports_every_arm(smoke):
         (distill_random_teacher, RANDOM, {"arms__near__inputs": "music"}, "arm near: inputs is 'music'"),
         (distill_random_teacher, RANDOM, {"arms__near__alpha": 2.0}, "arm near: alpha is 2.0"),
         (train_masked, MASK, {"steps": 0}, "steps is 0"),
-        (train_masked, MASK, {"masked_fraction": 1.5}, "masked_fraction 1.5"),
+        (train_masked, MASK, {"masked_fraction": 1.5}, "masked_fraction is 1.5"),
         (train_masked, MASK, {"batch_size": 999}, "batch_size is 999: it must be between 1 and the 300"),
         (train_masked, MASK, {"texture": 2.0}, "texture is 2.0"),
         (train_masked, MASK, {"mask__grid": 0}, "mask.grid is 0"),
-        (train_masked, MASK, {"arms__uniform__masks": "holes"}, "arm uniform: masks is 'holes'"),
+        (train_masked, MASK, {"arms__uniform__method": "holes"}, "arm uniform: method is 'holes'"),
         (train_masked, MASK, {"arms__uniform__schedule": "none"}, "arm uniform: schedule is 'none'"),
     ],
 )

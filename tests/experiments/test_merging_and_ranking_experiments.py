@@ -67,7 +67,7 @@ def test_entropy_is_logged_under_the_name_of_its_inputs(smoke):
         (
             ADAMERGING,
             {"tasks__overlapping__arms__ties_labels__per": "layer"},
-            "arm ties_labels: per is 'layer' and learn is 'search'",
+            "arm ties_labels: per is 'layer' and method is 'search'",
         ),
         (
             ADAMERGING,
@@ -76,7 +76,7 @@ def test_entropy_is_logged_under_the_name_of_its_inputs(smoke):
         ),
         (DLA, {"batch_size": 0}, "batch_size is 0"),
         (DLA, {"tasks__eta1__user": "bot"}, "task eta1: user is 'bot': it must be one of position"),
-        (DLA, {"arms__dla__weights": "guess"}, "arm dla: weights is 'guess'"),
+        (DLA, {"arms__dla__method": "guess"}, "arm dla: method is 'guess'"),
         (DLA, {"arms__dla__max_weight": 0.5}, "arm dla: max_weight is 0.5"),
         (DLA, {"data__initial_quality": 2.0}, r"initial_quality must be in \[0, 1\]"),
     ],

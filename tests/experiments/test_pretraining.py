@@ -165,18 +165,21 @@ def test_searches_and_comparisons_on_files_share_no_image(tmp_path):
             {"labels_per_class": 0},
             "labels_per_class is 0: it must be between 1 and the 4 images of the rarest class",
         ),
-        ({"net__kind": "unet"}, "net.kind is 'unet': it must be one of convnet, resnet, mlp"),
+        ({"net__kind": "unet"}, "net.kind is 'unet': it must be one of mlp, convnet, resnet"),
         ({"warm_up": 2.0}, r"warm_up is 2.0: a share of the steps, it must be in \[0, 1\]"),
         (
             {"arms__bt__method": "byol"},
             "arm bt: method is 'byol': it must be one of barlow_twins, labels, untrained",
         ),
-        ({"arms__bt__probe_on": "logits"}, "arm bt: probe_on is 'logits': it must be features or pixels"),
+        (
+            {"arms__bt__probe_on": "logits"},
+            "arm bt: probe_on is 'logits': it must be one of features, pixels",
+        ),
         (
             {"arms__bt__batch_size": 999},
             "arm bt: batch_size is 999: it must be between 1 and the 320 examples",
         ),
-        ({"arms__bt__optimizer": "sgd"}, "optimizer is 'sgd': it must be adamw or lars"),
+        ({"arms__bt__optimizer": "sgd"}, "optimizer is 'sgd': it must be one of adamw, lars"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(changes, message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments._config import load
-from experiments.semi_supervised import _detector, _hierarchical_learner, detect, localize
+from experiments.semi_supervised import _box_labels, _box_teacher, _detector, detect, localize
 from jaxlab import semi_supervised as ss
 from tests.experiments.command import changed, finish
 
@@ -50,13 +50,18 @@ def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
         (
             localize,
             LOCALIZE,
-            {"arms__dmt__rule": "vote"},
-            "rule of dmt is 'vote': it must be one of none, conf",
+            {"arms__dmt__method": "vote"},
+            "arm dmt: method is 'vote': it must be one of none, conf",
         ),
         (localize, LOCALIZE, {"arms__dmt__nets": ("a", "c")}, "they must be one or two of a, b, wide"),
-        (localize, LOCALIZE, {"arms__dmt__nets": ("a",)}, "rule of dmt is 'intersection': it needs two nets"),
+        (
+            localize,
+            LOCALIZE,
+            {"arms__dmt__nets": ("a",)},
+            "arm dmt: method is 'intersection': it needs 2 nets",
+        ),
         (localize, LOCALIZE, {"data__labelled": 40}, "data.labelled is 40: it must be between 1 and 39"),
-        (detect, DETECT, {"arms__hssda__pseudo": "soft"}, "pseudo of hssda is 'soft': it must be one of"),
+        (detect, DETECT, {"arms__hssda__method": "soft"}, "arm hssda: method is 'soft': it must be one of"),
         (detect, DETECT, {"data__labelled": 0}, "data.labelled is 0: it must be between 1 and 15"),
         (detect, DETECT, {"cells": 30}, "cells is 30: it must be a multiple of 4"),
     ],
@@ -131,11 +136,9 @@ def test_levels_use_the_labels_that_a_scene_has():
     points = jnp.concatenate([jnp.tile(boxes[..., :2], (1, 5, 1)), jnp.zeros((1, 15, 2))], axis=-1)
     stored = _detector.Labels(boxes[:, :1], jnp.zeros((1, 1), int), jnp.ones((1, 1)))
     thresholds = jnp.broadcast_to(jnp.array([0.5, 0.3]), (3, 3, 2))
-    levels = _hierarchical_learner.teach(
-        found, measures, points, jnp.ones((1, 15), bool), stored, thresholds
-    ).levels
+    levels = _box_teacher.teach(found, measures, points, jnp.ones((1, 15), bool), stored, thresholds).levels
     assert levels.level.tolist() == [[-1, 2, 0]]
-    gone = _hierarchical_learner._removed(points, boxes, levels.removed, stored)
+    gone = _box_labels._removed(points, boxes, levels.removed, stored)
     assert gone.tolist() == [[False, False, True] * 5]
 
 

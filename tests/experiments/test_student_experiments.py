@@ -10,7 +10,7 @@ import pytest
 
 from experiments import run
 from experiments._config import load
-from experiments.distillation import train_student
+from experiments.distillation import _classifiers, train_student
 from tests.experiments.arms import make_all, method, programs, start, untrained
 from tests.experiments.command import ROOT
 
@@ -99,7 +99,7 @@ def test_every_arm_starts_from_the_same_student(path):
 def test_the_class_means_are_those_of_the_teachers_vectors():
     context, experiment = _context(ND), _experiment(ND)
     config = load(f"{ND}:smoke").config
-    task = train_student._task(config.tasks.narrow, experiment.data)
+    task = _classifiers.make_task(config.tasks.narrow, experiment.data)
     train = experiment.data["train"]
     vectors = task.teacher.apply(context["teacher"], train.image, return_features=True)[1][-1]
     for label in range(3):
@@ -148,7 +148,7 @@ def test_alignment_changes_the_step_only_where_the_gradients_disagree():
 def test_one_head_with_two_gradients_steps_as_the_sum_of_the_losses():
     weights = {"weight": 0.5, "ce_weight": 1.0}
     begun, apart, _ = _stepped(DHKD, "one_head", **weights)
-    same, together, _ = _stepped(DHKD, "one_head", objective="logits", **weights)
+    same, together, _ = _stepped(DHKD, "one_head", method="binary_kl_norm", **weights)
     jax.tree.map(np.testing.assert_array_equal, same, begun["net"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), together, apart["net"])
 
@@ -156,7 +156,12 @@ def test_one_head_with_two_gradients_steps_as_the_sum_of_the_losses():
 @pytest.mark.parametrize(
     ("path", "arm", "changes", "message"),
     [
-        (DHKD, "one_head", {"objective": "triple"}, "objective is 'triple': it must be one of logits"),
+        (
+            DHKD,
+            "one_head",
+            {"method": "triple"},
+            "arm one_head: method is 'triple': it must be one of ce, kd",
+        ),
         (DHKD, "one_head", {"heads": 3}, "heads is 3: it must be 1 or 2"),
         (DHKD, "one_head", {"loss": "kl"}, "loss is 'kl': it must be one of ce, kd"),
         (ND, "kd_nd", {"feature_loss": "hint"}, "feature_loss is 'hint': it must be one of none, direction"),

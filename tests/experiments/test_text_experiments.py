@@ -124,7 +124,7 @@ MISTAKES = {
     ),
     "chat": ("--config.prompt.chat=true", "only a model with a chat template"),
     "model": ("--config.model.source=torch", "model.source is 'torch': it must be characters or gguf"),
-    "method": ("--config.arms.grpo.method=dpo", "arms.grpo.method is 'dpo': it must be one of rl, sft, none"),
+    "method": ("--config.arms.grpo.method=dpo", "arm grpo: method is 'dpo': it must be one of rl, sft, none"),
     "advantage": ("--config.arms.grpo.advantage=gae", "advantage is 'gae': it must be one of grpo"),
     "steps": ("--config.steps=0", "steps is 0: it must be at least 1"),
     "room": ("--config.max_new_tokens=14", "context of 16 leaves 2 beside 14 new tokens"),

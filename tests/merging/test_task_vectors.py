@@ -129,7 +129,10 @@ def test_learning_coefficients_by_entropy_finds_the_task_vector_that_makes_predi
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: task_vector({"w": 1.0}, {"b": 1.0}), "fine_tuned and pretrained must be pytrees"),
+        (
+            lambda: task_vector({"w": 1.0}, {"b": 1.0}),
+            "fine_tuned must have the structure of the pretrained model",
+        ),
         (lambda: task_vector(jnp.zeros((2, 3)), jnp.zeros(2)), r"fine_tuned \(2, 3\) must be"),
         (
             lambda: merge(jnp.zeros(2), jnp.zeros((3, 2)), jnp.zeros(2)),
@@ -138,7 +141,7 @@ def test_learning_coefficients_by_entropy_finds_the_task_vector_that_makes_predi
         (lambda: merge(jnp.zeros(3), jnp.zeros((3, 2)), 0.3), r"task_vectors \(3, 2\) must be \[K"),
         (
             lambda: merge({"w": jnp.zeros(2)}, {"w": jnp.zeros((3, 2))}, {"b": 0.3}),
-            "pretrained and coefficients",
+            "coefficients must have the structure of the pretrained model",
         ),
         (lambda: merge({"w": 0.0, "b": 0.0}, {"w": jnp.zeros(3), "b": jnp.zeros(2)}, 0.3), "the same K"),
         (lambda: adamerging_loss(jnp.zeros((2, 3))), r"logits \(2, 3\) must be \[K, B, C\]"),

@@ -1,0 +1,63 @@
+"""Problems with a verifier that compiles: the task by name, its splits, and how long an answer may be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from experiments.parts.checks import choose
+from jaxlab.core import InputError
+from jaxlab.core.check import check_least
+from jaxlab.language import tasks
+from jaxlab.language.tasks import Problems, Task
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "addition": tasks.addition,
+    "chain": tasks.chain,
+    "countdown": tasks.countdown,
+    "multiplication": tasks.multiplication,
+    "parity": tasks.parity,
+    "sorting": tasks.sorting,
+}
+
+EOS = 2
+
+
+def make_task(spec: ConfigDict) -> Task:
+    """The task that `spec` names, of all difficulties that it speaks of."""
+    levels = (*spec.train, *spec.pretrain, *spec.harder)
+    return choose("task.name", spec.name, TASKS)((min(levels), max(levels)))
+
+
+def draw_problems(task: Task, key: jax.Array, count: int, levels: tuple[int, int]) -> Problems:
+    """Problems whose difficulty is uniform over `levels`, both ends included."""
+    check_least("number of problems", count, 1)
+    low, high = levels
+    difficulty = jax.random.randint(jax.random.fold_in(key, 1), (count,), low, high + 1)
+    return task.sample(jax.random.fold_in(key, 0), count, difficulty=difficulty)
+
+
+def problem_splits(task: Task, config: ConfigDict) -> dict[str, Any]:
+    """Training problems are drawn afresh; the others are drawn once, from a key of their own."""
+    key, counts = jax.random.key(config.task.split_seed), config.task
+    make = jax.jit(lambda key, count, levels: draw_problems(task, key, count, levels), static_argnums=(1, 2))
+    splits = {
+        "train": jnp.zeros((1,)),
+        "val": make(jax.random.fold_in(key, 1), counts.val, tuple(counts.train)),
+    }
+    if config.test:
+        splits["test"] = make(jax.random.fold_in(key, 2), counts.test, tuple(counts.train))
+        splits["test_harder"] = make(jax.random.fold_in(key, 3), counts.test, tuple(counts.harder))
+    return splits
+
+
+def longest_answer(task: Task, config: ConfigDict) -> int:
+    """How many tokens a completion may have."""
+    longest = config.max_new_tokens or task.completion_length
+    if longest < task.completion_length:
+        raise InputError(
+            f"max_new_tokens is {longest}: the longest right answer has {task.completion_length}"
+        )
+    return longest
