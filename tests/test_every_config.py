@@ -137,7 +137,11 @@ def scores_of(name, search):
     found = collections.defaultdict(lambda: collections.defaultdict(dict))
     for called, own in RESULTS[f"{name}-{search}"]["arms"].items():
         task, arm, n = re.fullmatch(r"(?:(.*)/)?(.*)[_-](\d+)", called).groups()
-        scores = sign * np.array(own["metrics"][judge.removeprefix("-")])
+        seeds = len(RESULTS[f"{name}-{search}"]["seeds"])
+        nothing = np.full(seeds, -sign * np.inf)  # of a setting that diverged
+        scores = sign * np.array(
+            own["metrics"].get(judge.removeprefix("-"), nothing if "diverged" in own else None)
+        )
         for place in {task or "", ""}:
             found[place][arm].setdefault(int(n), []).append(scores)
     stacked = lambda arms: {

@@ -40,7 +40,17 @@ METHODS = {
     "d512": {"width": 512}, "labels": {"method": "labels"}, "random": {"method": "untrained"},
     "pixels": {"method": "untrained", "probe_on": "pixels"},
 }  # fmt: skip
-ARMS = {name: {} for name in METHODS}
+ARMS = {
+    **{name: {"learning_rate": 3e-2, "off_diagonal_weight": 0.015} for name in ("bt", "batch32", "d32", "d512")},
+    "lambda0": {"learning_rate": 1e-2, "weight_decay": 1e-3},
+    "labels": {"learning_rate": 3e-2, "weight_decay": 1e-5},
+    "random": {"probe_decay": 10.0}, "pixels": {"probe_decay": 10.0},
+}  # fmt: skip
+EDGES = {
+    "bt": "0.05 and 0.5 were tried before, with rates from 3e-3 to 3e-2: 0.573 and 0.437 at most",
+    "lambda0": "3e-3 was tried before: 0.445 at most; a larger decay was not",
+    "labels": "no two decays differ by more than 0.004 at this rate",
+}
 RATES = (1e-2, 3e-2, 0.1)
 ALONE = grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3)})
 PROBES = grid({"probe_decay": (0.0, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)})

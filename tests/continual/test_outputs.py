@@ -58,7 +58,9 @@ def test_absent_classes_do_not_compete():
     spoiled[4] = np.nan
     np.testing.assert_array_equal(c.er_ace_loss(spoiled, LABELS), got)
     with_future = c.er_ace_loss(Z, LABELS, future=np.array([0, 1, 0, 0]))
-    np.testing.assert_allclose(with_future, cross_entropy(Z, LABELS, where=np.array([1, 1, 0, 1])), rtol=1e-5)
+    np.testing.assert_allclose(
+        with_future, cross_entropy(Z, LABELS, classes=np.array([1, 1, 0, 1])), rtol=1e-5
+    )
     masked = c.er_ace_loss(Z, LABELS, where=np.array([1, 0, 0, 1, 1]))  # only class 0 is left
     assert np.abs(masked).max() == 0
 

@@ -113,7 +113,7 @@ def test_the_contrast_of_the_authors_is_scaled_by_its_base():
         (lambda: relation_distillation_loss(H, P, OLD_H, OLD_P, axis="batch"), "axis must be one of"),
         (
             lambda: relation_distillation_loss(H, P, OLD_H, OLD_P, classes=np.ones(4)),
-            r"classes \(4,\) must broadcast",
+            r"classes has shape \(4,\): it must have the 2 axes",
         ),
         (
             lambda: relation_distillation_loss(H, P, OLD_H, OLD_P, temperature=0.0),
