@@ -136,7 +136,7 @@ def joint_label_loss(
     rows, classes = _sizes(joint_logits, copies)
     labels, counts = _class_labels(labels, rows, classes, where)
     each = jnp.repeat(counts, copies)[:, None]
-    losses = cross_entropy(joint_logits, joint_labels(labels, copies=copies), where=each)
+    losses = cross_entropy(joint_logits, joint_labels(labels, copies=copies), classes=each)
     return masked_mean(losses.reshape(rows, copies), axis=1)
 
 
@@ -187,8 +187,8 @@ def self_distilled_loss(
     teacher, student = teacher / temperature, as_float(single_head_logits) / temperature
     terms = LabelAugmentationTerms(
         joint_label_loss(joint_logits, labels, copies=copies, where=where),
-        cross_entropy(single_head_logits, labels, where=counts[:, None]),
-        temperature**2 * forward_kl(student, teacher, where=counts[:, None]),
+        cross_entropy(single_head_logits, labels, classes=counts[:, None]),
+        temperature**2 * forward_kl(student, teacher, classes=counts[:, None]),
     )
     return terms.joint + terms.single + distillation_weight * terms.distillation, terms
 

@@ -144,7 +144,7 @@ def test_one_and_four_devices_agree(assert_global, name):
         ),
         (
             lambda: multi_positive_cross_entropy(X, WHERE, X > 0),
-            r"positives \(6,\) must broadcast to the logits",
+            r"positives has shape \(6,\): it must have the 2 axes of the logits",
         ),
         (lambda: multi_positive_cross_entropy(X, X, X > 0), "positives must be bool or hold 0 and 1"),
     ],

@@ -69,10 +69,13 @@ MISTAKES = {
     "zero devices": ([CONFIG, "--config.mesh.data=0"], "mesh.data is 0"),
     "rhythm": ([CONFIG, "--config.eval_every=7"], "eval_every is 7: it must be a multiple of log_every, 5"),
     "unknown loss": (
-        [CONFIG, "--config.tasks.digits.arms.kd.loss=kl"],
-        "loss is 'kl': it must be one of ce, kd",
+        [CONFIG, "--config.tasks.digits.arms.kd.method=kl"],
+        "method is 'kl': it must be one of ce, kd",
     ),
-    "unknown net": ([CONFIG, "--config.tasks.digits.student.net=vit"], "net is 'vit': it must be one of mlp"),
+    "unknown net": (
+        [CONFIG, "--config.tasks.digits.student.kind=vit"],
+        "net.kind is 'vit': it must be one of mlp",
+    ),
     "unknown source": ([CONFIG, "--config.tasks.digits.data.source=cifar"], "source is 'cifar'"),
     "unknown flag": ([CONFIG, "--publsh"], "unknown argument '--publsh'; did you mean --publish"),
     "contradiction": ([CONFIG, "--resume", "--fresh"], "contradict"),
@@ -86,12 +89,12 @@ MISTAKES = {
         "error: temperature must be positive, got 0.0\n",
     ),
     "widths": (
-        [TINY_CONFIG, "--config.tasks.digits.student.options.features=(8,-1)"],
+        [TINY_CONFIG, "--config.tasks.digits.student.features=(8,-1)"],
         "error: features must be a list of whole numbers of at least 1, got (8, -1)\n",
     ),
     "words for widths": (
-        [TINY_CONFIG, "--config.tasks.digits.student.options.features=(8,a)"],
-        "error: config.tasks.digits.student.options.features is '(8,a)': it must be a list a,b,c of whole numbers\n",
+        [TINY_CONFIG, "--config.tasks.digits.student.features=(8,a)"],
+        "error: config.tasks.digits.student.features is '(8,a)': it must be a list a,b,c of whole numbers\n",
     ),
     "rows that the mesh does not divide": (
         [TINY_CONFIG, "--config.batch_size=63", "--config.mesh.data=2"],
@@ -184,7 +187,7 @@ def test_publish_writes_the_result_its_settings_and_its_curves(finished):
     result = json.loads((finished / "run" / "result.json").read_text())
     assert published.items() >= result.items()
     assert (published["commit"], published["scale"][:3]) == ("a" * 40, "toy")
-    assert published["settings"]["tasks"]["digits"]["arms"]["kd"]["loss"] == "kd"
+    assert published["settings"]["tasks"]["digits"]["arms"]["kd"]["method"] == "kd"
     assert [claim["verdict"] for claim in published["claims"]] == ["none"] * 3
     curves = json.loads((finished / "results" / "distillation" / "pld-smoke.curves.json").read_text())
     assert curves.keys() >= published["arms"].keys()

@@ -195,7 +195,7 @@ def test_every_variant_reads_and_others_are_refused(path, capsys):
     for variant in load(path).module.VARIANTS:
         assert load(f"{path}:{variant}").config.experiment == "post_training.train_on_text"
     assert run.main([f"--config={path}:smok"]) == 2
-    assert "has no variant 'smok'; did you mean smoke?" in capsys.readouterr().err
+    assert "has no variant 'smok'; known: smoke" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_fleiss_by_its_own_example():
     np.testing.assert_allclose(fleiss_kappa(alone, num_classes=5), 0.20993, rtol=1e-4)
     masked = np.concatenate([shuffled, RNG.integers(0, 5, (10, 3)).astype(np.int32)], axis=1)
     np.testing.assert_allclose(
-        fleiss_kappa(masked, num_classes=5, where=np.arange(17) < 14), 0.20993, rtol=1e-4
+        fleiss_kappa(masked, num_classes=5, where=(np.arange(17) < 14)[None]), 0.20993, rtol=1e-4
     )
 
 
@@ -164,7 +164,7 @@ UNDEFINED = {
     "icc of one target": functools.partial(intraclass_correlation, np.arange(4.0)[None]),
     "icc of equal scores": functools.partial(intraclass_correlation, np.full((4, 3), 7.0)),
     "icc without a complete row": functools.partial(
-        intraclass_correlation, np.ones((3, 2)), where=np.array([1, 0])
+        intraclass_correlation, np.ones((3, 2)), where=np.array([[1, 0]])
     ),
     "alpha of one item": functools.partial(cronbach_alpha, np.arange(4.0)[:, None]),
     "alpha of equal answers": functools.partial(cronbach_alpha, np.full((4, 3), 7.0)),
@@ -219,7 +219,7 @@ def test_what_changes_nothing():
         (lambda: fleiss_kappa(X[0], num_classes=5), r"ratings must be \[N, R\], got \(40,\)"),
         (lambda: intraclass_correlation(X[0] * 1.0), r"scores must be \[N, K\], got \(40,\)"),
         (lambda: intraclass_correlation(X * 1.0, kind="2,1"), "kind must be one of"),
-        (lambda: cronbach_alpha(X * 1.0, where=np.ones(3)), r"where \(3,\) must broadcast to the items \(6, 40\)"),
+        (lambda: cronbach_alpha(X * 1.0, where=np.ones(3)), r"where has shape \(3,\): it must have the 2 axes"),
         (lambda: spearman(X[0], Y[0][:2]), r"\(40,\) and \(2,\) must both be \[N\]"),
         (lambda: roc_auc(X[0] * 1.0, X[0]), "labels must be bool or hold 0 and 1"),
         (lambda: average_ranks(X), r"x must be \[N\], got \(6, 40\)"),
