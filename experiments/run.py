@@ -146,8 +146,13 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
         **json.loads(loaded.config.to_json_best_effort()),
     }
     workdir = Workdir(_choose(args, loaded, described), described)
-    with workdir.opened(fresh=args.fresh):
-        return _run(args, loaded, tasks, plan, workdir, argv)
+    try:
+        with workdir.opened(fresh=args.fresh):
+            return _run(args, loaded, tasks, plan, workdir, argv)
+    except MachineError as error:
+        raise MachineError(
+            f"{error}; earlier checkpoints are intact, and the same command goes on from them"
+        ) from error
 
 
 def _refuse_unknown_code(found: str | None) -> None:
@@ -212,10 +217,6 @@ def _run(
             words.append(f"--workdir={workdir.path}")
         say(f"{error}. To go on: python -m experiments.run {shlex.join(words)}")
         return preemption.EXIT_CODE
-    except MachineError as error:
-        raise MachineError(
-            f"{error}; earlier checkpoints are intact, and the same command goes on from them"
-        ) from error
     if main_process:
         _show(result, workdir)
         if args.publish:
