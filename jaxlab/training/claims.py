@@ -235,4 +235,7 @@ def described(claim: Claim) -> dict[str, Any]:
     said = {field.name: getattr(claim, field.name) for field in dataclasses.fields(claim)}
     said["metric"] = claim.unit
     always = ("name", "text", "kind", "relation", "rule")
-    return {key: value for key, value in said.items() if key in always or value not in (False, None, "", ())}
+    unsaid = lambda value: (
+        value is False or value in (None, "", ())
+    )  # 0 is a number that one may compare with
+    return {key: value for key, value in said.items() if key in always or not unsaid(value)}
