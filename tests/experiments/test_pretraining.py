@@ -74,14 +74,15 @@ def test_the_smoke_run_reports_every_arm(tmp_path, monkeypatch):
 def test_the_loss_falls_the_term_decorrelates_and_both_views_are_used():
     first, last, metrics = _steps("bt")
     assert metrics["loss"][-1] < 0.8 * metrics["loss"][0]
+    weight = load(f"{PATH}:smoke").config.arms.bt.off_diagonal_weight
+    assert weight > 0
     np.testing.assert_allclose(
-        metrics["loss"], metrics["invariance"] + 0.05 * metrics["redundancy"], rtol=1e-5
+        metrics["loss"], metrics["invariance"] + weight * metrics["redundancy"], rtol=1e-5
     )
     *_, without = _steps("lambda0")
     assert metrics["redundancy"][-1] < without["redundancy"][-1]
     assert without["invariance"][-1] < metrics["invariance"][-1]
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), first.params, last.params)
-    assert min(moved["projector"]["params"]["classifier"].values()) >= 0
     assert moved["projector"]["params"]["classifier"]["kernel"] > 0
     # The encoder's own classifier reads labels, which nobody showed it.
     assert moved["encoder"]["params"]["classifier"]["bias"] == 0
