@@ -27,8 +27,8 @@ from jaxlab import (
     self_supervised,
     semi_supervised,
 )
-from jaxlab.continual import prototype_relation, proxy_contrast, refresh
-from jaxlab.curriculum import alp_gmm, class_order, cycles, federated
+from jaxlab.continual import class_order, prototype_relation, proxy_contrast, refresh
+from jaxlab.curriculum import alp_gmm, cycles, federated
 
 # Rows, classes, dtype: each is compiled once per function, then met with many values and masks.
 FORMS = (
