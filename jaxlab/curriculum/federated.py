@@ -246,25 +246,14 @@ def federated_learner(
     check_choice("client_order", client_order, ORDERS)
     check_choice("score", score, SCORES)
     check_fraction("momentum", momentum)
-    num_clients, num_examples = clients
-    if min(num_clients, num_examples, batch_size) < 1 or not 1 <= members <= num_clients:
-        raise InputError(
-            f"clients {clients} and batch_size {batch_size} must be positive, members {members} in [1, K]"
-        )
+    _check_sizes(clients, members, batch_size)
     count = functools.partial(paced_count, **{"start": 0.2, "full_at": 0.8, "least": 32, **(pace or {})})
     pool_size = {"start": 1.0, "full_at": 1.0, "num_steps": client_updates, **(client_pace or {})}
     steps = functools.partial(local_steps, batch_size=batch_size, epochs=epochs)
 
     def begin(key: jax.Array, context: Any) -> FederatedState:
-        server, zero = init(key, context), jnp.int32(0)
-        local = _copies(server, members)
-        last = _copies(server, num_clients) if score in ("local", "both") else None
-        everyone = jnp.arange(num_clients, dtype=jnp.int32)
-        orders = jnp.zeros((members, num_examples), jnp.int32)
-        opt_state, seen = jax.vmap(optimizer.init)(local), jnp.zeros(num_clients, bool)
-        return FederatedState(
-            server, server, local, opt_state, last, seen, everyone, zero, zero, orders, zero, zero
-        )
+        remembers = score in ("local", "both")
+        return _begin(init(key, context), optimizer, clients, members, remembers=remembers)
 
     def update(state: FederatedState, train: Any, key: jax.Array, context: Any) -> tuple[FederatedState, Any]:
         rows, active = _draw(state, train, key, batch_size, count, steps)
@@ -296,6 +285,39 @@ def federated_learner(
         )
 
     return Federated(Learner(begin, update), turn)
+
+
+def _check_sizes(clients: tuple[int, int], members: int, batch_size: int) -> None:
+    if min(*clients, batch_size) < 1 or not 1 <= members <= clients[0]:
+        raise InputError(
+            f"clients {clients} and batch_size {batch_size} must be positive, members {members} in [1, K]"
+        )
+
+
+def _begin(
+    server: Any,
+    optimizer: optax.GradientTransformation,
+    clients: tuple[int, int],
+    members: int,
+    *,
+    remembers: bool,
+) -> FederatedState:
+    """The state before the first turn, in which nobody takes part."""
+    zero, local = jnp.int32(0), _copies(server, members)
+    return FederatedState(
+        server=server,
+        average=server,
+        local=local,
+        opt_state=jax.vmap(optimizer.init)(local),
+        last=_copies(server, clients[0]) if remembers else None,
+        seen=jnp.zeros(clients[0], bool),
+        pool=jnp.arange(clients[0], dtype=jnp.int32),
+        pool_size=zero,
+        place=zero,
+        orders=jnp.zeros((members, clients[1]), jnp.int32),
+        local_step=zero,
+        updates=zero,
+    )
 
 
 def _members(state: FederatedState) -> tuple[jax.Array, jax.Array]:

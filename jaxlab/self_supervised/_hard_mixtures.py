@@ -83,34 +83,32 @@ def hard_mixture_loss(
     to_itself = jnp.sum(units * jax.lax.stop_gradient(units), axis=-1, keepdims=True)
     share = jnp.where(others, as_float(share).astype(units.dtype), 0.0)
     different = others & (gap != 0)
-    below, above = (
-        (sign & others & (gap < window)) for sign in (theirs < goals[:, None], theirs > goals[:, None])
-    )
-    straddle = below[:, :, None] & above[:, None, :]
-    span = jnp.where(straddle, theirs[None, :] - theirs[:, None], 1.0)
-    part = jnp.where(straddle, (theirs[None, :] - goals[:, None])[:, None, :] / span, 0.0)
-    flat = lambda x: x.reshape(rows, present.size**2)
-    groups = [  # similarity, weight, whether it exists, whether it is a positive
+    mixed_negative = share * to_itself + (1 - share) * to_frozen
+    mixed_positive, straddle = _mixed_positives(goals, theirs, others & (gap < window), to_frozen)
+    straddle &= mix_positives
+    groups = (  # similarity, weight, whether it exists, whether it is a positive
         (real, weigh(gap), others, others & ~different),
-        (
-            share * to_itself + (1 - share) * to_frozen,
-            weigh((1 - share) * gap),
-            different & mix_negatives,
-            None,
-        ),
-        (
-            flat(part * to_frozen[:, :, None] + (1 - part) * to_frozen[:, None, :]),
-            jnp.ones((rows, present.size**2), units.dtype),
-            flat(straddle) & mix_positives,
-            flat(straddle) & mix_positives,
-        ),
-    ]
-    groups = [(s, w, e, jnp.zeros_like(e) if p is None else p) for s, w, e, p in groups]
+        (mixed_negative, weigh((1 - share) * gap), different & mix_negatives, jnp.zeros_like(different)),
+        (mixed_positive, jnp.ones_like(mixed_positive), straddle, straddle),
+    )
     similarity, weight, exist, positive = (jnp.concatenate(part, axis=1) for part in zip(*groups))
     # The log-probability of a weighted softmax has the weight in its numerator; the loss has not.
     log_weight = jnp.log(weight)
     log_probs = masked_log_softmax(similarity / temperature + log_weight, where=exist) - log_weight
     return masked_mean(-log_probs, where=positive, axis=1)
+
+
+def _mixed_positives(
+    goals: jax.Array, theirs: jax.Array, near: jax.Array, similarity: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Similarities `[N, M^2]` of rows to mixtures of two others, whose targets straddle theirs, and which there are."""
+    below, above = near & (theirs < goals[:, None]), near & (theirs > goals[:, None])
+    straddle = below[:, :, None] & above[:, None, :]
+    span = jnp.where(straddle, theirs[None, :] - theirs[:, None], 1.0)
+    part = jnp.where(straddle, (theirs[None, :] - goals[:, None])[:, None, :] / span, 0.0)
+    mixed = part * similarity[:, :, None] + (1 - part) * similarity[:, None, :]
+    flat = lambda x: x.reshape(len(goals), theirs.size**2)
+    return flat(mixed), flat(straddle)
 
 
 def _check(features, targets, share, window, temperature, distance, axis_name) -> None:
