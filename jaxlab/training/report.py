@@ -211,7 +211,7 @@ def table(rows: list[list[str]]) -> list[str]:
 
 
 def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The README's table: the headlines of every published result; a dagger where the code is not known.
+    """The README's table, a row a paper: its first headline, the verdicts of all of them, and a link to its page.
 
     Args:
       results: from `publish.load_results`.
@@ -219,12 +219,12 @@ def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [["paper", "scale", "headline", "effect", "95 % interval", "verdict", "minutes"]]
     for name, result in results.items():
         paper, scale, minutes = _paper(name, result), result.get("scale", ""), f"{result['wall_s'] / 60:.1f}"
-        for claim in result["claims"]:
-            if claim["kind"] == "headline":
-                word = claim["verdict"] + (", fragile" if claim["fragile"] else "")
-                found = [claim["text"], _number(claim["effect"]), _span(claim["ci95"]), word]
-                rows.append([paper, scale, *found, minutes])
-                paper = scale = minutes = ""  # said once, above the other headlines of the paper
+        headlines = [claim for claim in result["claims"] if claim["kind"] == "headline"]
+        if headlines:
+            words = [claim["verdict"] + (", fragile" if claim["fragile"] else "") for claim in headlines]
+            first = headlines[0]
+            found = [first["text"], _number(first["effect"]), _span(first["ci95"]), "; ".join(words)]
+            rows.append([f"[{paper}](results/{name}.md)", scale, *found, minutes])
     return "\n".join(table(rows))
 
 
