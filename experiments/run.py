@@ -21,7 +21,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from experiments._config import Loaded, load, load_module, name_of, plan_of
+from experiments._config import Loaded, load, plan_of
+from experiments._listing import listing
 from jaxlab import training
 from jaxlab.core import InputError, MachineError
 from jaxlab.training import Experiment, Plan, Workdir, preemption, report
@@ -30,7 +31,7 @@ from jaxlab.training.dry_run import dry_run
 from jaxlab.training.mesh import initialize_distributed, make_mesh, spread_over_cores
 from jaxlab.training.metrics import read_rows
 from jaxlab.training.provenance import commit
-from jaxlab.training.publish import load_results, publish
+from jaxlab.training.publish import publish
 from jaxlab.training.run import PreemptedRun
 
 RUNS = pathlib.Path("runs")
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args, overrides = _parse(argv)
         if args.list:
-            _print(listing())
+            _print(listing("" if args.list is True else args.list))
             return 0
         return _start(args, overrides, argv)
     except (InputError, MachineError) as error:
@@ -56,23 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return MACHINE_FAILED if isinstance(error, MachineError) else WRONG_INPUT
-
-
-def listing() -> str:
-    """A table of all configs: paper, claims, expected minutes, last published verdicts."""
-    published = load_results(RESULTS) if RESULTS.is_dir() else {}
-    lines = []
-    for path in sorted(pathlib.Path("configs").glob("[!_]*/[!_]*.py")):
-        module = load_module(str(path))
-        config = module.get_config(None)
-        lines.append(f"{path}  (about {config.minutes:g} min)\n    {config.paper}")
-        claims = published.get(name_of(str(path)), {}).get("claims", [])
-        found = [(claim["kind"], claim["text"], report.verdict(claim)) for claim in claims]
-        said = [
-            (claim.get("kind", "headline"), claim["text"], "not published yet") for claim in config.claims
-        ]
-        lines += [f"    - {kind}: {text}: {verdict}" for kind, text, verdict in found or said]
-    return "\n".join(lines) or "no configs here: run this from the folder that holds configs/"
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -99,7 +83,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         help="write the result and its curves to results/<family>/<paper>.json; asks for a clean commit",
     )
     add("--dry_run", action="store_true", help="print arms, steps, parameters and memory; train nothing")
-    add("--list", action="store_true", help="all papers: claims, expected minutes, last verdicts")
+    add("--list", nargs="?", const=True, metavar="PAPER", help="all papers, a line each, or all of one")
     add("--tensorboard", action="store_true", help="also write TensorBoard files to <workdir>/tensorboard")
     add(
         "--download",

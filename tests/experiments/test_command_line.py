@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -156,8 +157,19 @@ def test_list_names_paper_claims_and_verdicts(capsys):
     assert status == 0
     for path in pathlib.Path("configs").glob("[!_]*/[!_]*.py"):
         assert str(path) in out
+    assert len(out.splitlines()) == len(list(pathlib.Path("configs").glob("[!_]*/[!_]*.py")))
+    (line,) = [line for line in out.splitlines() if "/mean_teacher.py" in line]
+    assert re.search(r" [\d.]+ min  \w[\w ]*, \w[\w ]*; fashion: \w", line)
+
+
+def test_list_tells_all_of_one_paper(capsys):
+    status, out, _ = said(capsys, "--list=pld")
+    assert status == 0
     assert "arXiv 2506.12542" in out
+    assert "variants: smoke, " in out
     assert "pld beats kd" in out
+    assert said(capsys, "--list", "distillation/pld")[1] == out
+    assert said(capsys, "--list=plt")[0::2] == (2, "error: there is no paper 'plt'; did you mean pld?\n")
 
 
 def test_dry_run_trains_nothing(capsys, tmp_path):
