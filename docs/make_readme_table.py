@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlab.training.publish import completed, load_results
+from jaxlab.training.publish import APART, completed, load_results
 from jaxlab.training.report import all_claims_table, filled, summary_table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -50,6 +50,7 @@ def files(root: pathlib.Path) -> dict[pathlib.Path, str]:
         root / "results" / f"{name}.json": json.dumps(found, indent=1) + "\n"
         for name, found in results.items()
     }
+    results = {name: found for name, found in results.items() if found["variant"] not in APART}
     wanted[readme] = updated(readme.read_text(), summary_table(results))
     wanted[root / "results" / "README.md"] = PAGE + all_claims_table(results) + "\n"
     wanted[root / "results" / "FOUND.md"] = FOUND + "\n".join(found(root, results))

@@ -7,7 +7,7 @@ from typing import Any
 from experiments._config import load_module, name_of
 from jaxlab.core import InputError
 from jaxlab.training import report
-from jaxlab.training.publish import completed, load_results
+from jaxlab.training.publish import APART, completed, load_results
 from jaxlab.training.workdir import suggest
 
 RESULTS = pathlib.Path("results")
@@ -50,9 +50,11 @@ def _line(name: str, path: pathlib.Path, published: Mapping[str, Mapping[str, An
 
 
 def _variants(name: str, published: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The published results of a config by variant, the default's under ""."""
-    own = {key: result for key, result in published.items() if result["config"] == name}
-    ordered = sorted(own.values(), key=lambda result: result["variant"] != "default")
+    """The published results of a config that stand by themselves, by variant, the default's under ""."""
+    own = [
+        result for result in published.values() if result["config"] == name and result["variant"] not in APART
+    ]
+    ordered = sorted(own, key=lambda result: result["variant"] != "default")
     return {"" if result["variant"] == "default" else result["variant"]: result for result in ordered}
 
 

@@ -17,7 +17,7 @@ FORMAT = 2  # of a published result: claims with kinds and the verdicts of `trai
 MOST_POINTS = 50
 MOST_BYTES = 60_000
 
-_APART = ("long", "map", "tune", "smoke")  # variants that bring no headline of their own
+APART = ("long", "map", "tune", "smoke")  # variants that bring no headline of their own
 
 
 def load_results(directory: str | pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -155,7 +155,7 @@ def completed(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     finished = {}
     for name, result in results.items():
         long = results.get(f"{name}-long")
-        if result["claims"] and result["variant"] not in _APART:
+        if result["claims"] and result["variant"] not in APART:
             claims = qualified(
                 result["claims"],
                 long=long and long["claims"],
@@ -168,7 +168,7 @@ def completed(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
         claim
         for result in finished.values()
         for claim in result["claims"]
-        if claim["kind"] == "headline" and claim["p"] is not None and result["variant"] not in _APART
+        if claim["kind"] == "headline" and claim["p"] is not None and result["variant"] not in APART
     ]
     headlines = [claim for claim in headlines if claim["verdict"] not in ("none", "withdrawn")]
     for claim, adjusted in zip(headlines, benjamini_hochberg(np.array([claim["p"] for claim in headlines]))):

@@ -290,7 +290,7 @@ def filled(text: str, result: Mapping[str, Any]) -> str:
     """A text written by people with its numbers put in, so that they cannot drift from the result.
 
     `{claim:NAME}` becomes effect, interval and verdict, of a withdrawn claim the word alone; `{claim:NAME:KEY}` is one
-    number or word of the claim, and `{arm:NAME:METRIC}` the mean over seeds. A number that is missing, as those of an
+    number or word of the claim, `{claim:NAME:long}` effect, interval and verdict at four times the steps, and `{arm:NAME:METRIC}` the mean over seeds. A number that is missing, as those of an
     arm that diverged, is a dash.
 
     Args:
@@ -311,7 +311,7 @@ def _value(match: re.Match, result: Mapping[str, Any]) -> str:
         claim = next(claim for claim in result["claims"] if claim["name"] == name)
         if key is None:
             return _said(claim)
-        value = claim[key]
+        value = _said(claim[key] | {"verdict": claim[key]["by_interval"]}) if key == "long" else claim[key]
         return value if isinstance(value, str) else "–" if value is None else f"{value:.3g}"
     except (KeyError, StopIteration, TypeError):
         raise InputError(f"{match.group()} names nothing in the result of {result['config']}") from None

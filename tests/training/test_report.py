@@ -176,6 +176,14 @@ def test_texts_take_their_numbers_from_the_result():
         with pytest.raises(ValueError, match=re.escape(f"{wrong} names nothing in the result of x/y")):
             report.filled(wrong, result())
     assert report.filled("{braces} stay", result()) == "{braces} stay"
+    longer = result()
+    longer["claims"][0]["long"] = {
+        "effect": 0.2,
+        "ci95": [0.1, 0.3],
+        "by_interval": "supported",
+        "n_seeds": 8,
+    }
+    assert report.filled("{claim:t/a_over_b:long}", longer) == "+0.200 [+0.100, +0.300], supported"
 
 
 def test_texts_show_no_number_that_is_missing_or_withdrawn():
