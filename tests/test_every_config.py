@@ -256,7 +256,9 @@ def test_a_page_takes_its_numbers_from_its_result_and_none_that_is_withdrawn(nam
     nothing = dict.fromkeys(("effect", "ci95", "p")) | {"verdict": "none", "why": "an arm diverged"}
     stopped = {name: {"metrics": {}, "diverged": {}} for part in ("arms", "prepare") for name in result[part]}
     broken = result | {
-        "claims": [claim | nothing for claim in result["claims"]],
+        "claims": [
+            claim | nothing | {"long": nothing | {"by_interval": "none"}} for claim in result["claims"]
+        ],
         "arms": stopped,
         "prepare": {},
     }

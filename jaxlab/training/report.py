@@ -290,8 +290,8 @@ def filled(text: str, result: Mapping[str, Any]) -> str:
     """A text written by people with its numbers put in, so that they cannot drift from the result.
 
     `{claim:NAME}` becomes effect, interval and verdict, of a withdrawn claim the word alone; `{claim:NAME:KEY}` is one
-    number or word of the claim, `{claim:NAME:long}` effect, interval and verdict at four times the steps, and `{arm:NAME:METRIC}` the mean over seeds. A number that is missing, as those of an
-    arm that diverged, is a dash.
+    number or word of the claim, `{claim:NAME:long}` effect, interval and verdict at four times the steps, and
+    `{arm:NAME:METRIC}` the mean over seeds. A number that is missing, as those of an arm that diverged, is a dash.
 
     Args:
       text: with placeholders.
