@@ -49,7 +49,7 @@ TWO_VALUES = "two values were tried, so that the best of them is at an edge"
 def comparison(
     base: Settings, arms: Settings, grid: Grid | None, claims: Sequence[Settings], *, metric: str, smoke: Settings,
     arm: Settings | None = None, methods: Settings | None = None, tune: Settings | None = None,
-    long: Sequence[str] = (), map: tuple[str, str, Sequence[Any]] | None = None, variants: Settings | None = None,
+    long: Sequence[str] = (), map: tuple[str, str, Any] | None = None, variants: Settings | None = None,
 ) -> tuple[Callable[..., ConfigDict], tuple[str, ...]]:  # fmt: skip
     """The function `get_config` of a config, and the names of its variants.
 
@@ -58,7 +58,8 @@ def comparison(
       metric: of the claims that name no other.
       smoke, tune: changes that make a run of seconds, after SMOKE; changes of the search, after TUNE.
       long: keys of the steps of the arms, which `:long` takes four times.
-      map: `(condition, "tasks.<name>.<key>", values)`: `:map` has the task once for each value.
+      map: `(condition, "tasks.<name>.<key>", values)`: `:map` has the task once for each value; a dict has the numbers
+        that stand for values that are none.
       variants: changes by name.
     """
     known = {"smoke": SMOKE | smoke}
@@ -181,9 +182,10 @@ def _search(config: dict[str, Any], key: str, grid: Grid) -> None:
         arms |= tried
 
 
-def _map(config: dict[str, Any], key: str, condition: tuple[str, str, Sequence[Any]]) -> None:
+def _map(config: dict[str, Any], key: str, condition: tuple[str, str, Any]) -> None:
     """A task for every value of one of its keys, and what `report.map_points` asks for."""
     words, (_, task, own), values = condition[0], condition[1].split(".", 2), condition[2]
-    points = {f"{task}_{n}": value for n, value in enumerate(values)}
-    config["tasks"] = {name: _with(config["tasks"][task], {own: value}) for name, value in points.items()}
+    values = values if isinstance(values, Mapping) else {value: value for value in values}
+    points = {f"{task}_{n}": number for n, number in enumerate(values)}
+    config["tasks"] = {name: _with(config["tasks"][task], {own: values[n]}) for name, n in points.items()}
     config["map"] = {"condition": words, "values": points}

@@ -205,7 +205,10 @@ def fits_together(config):
 
 
 PAPERS = {
-    "distillation/pld": ("tasks.cifar100.data.path", {}),
+    "distillation/pld": (
+        "tasks.cifar100.data.path",
+        {"tasks.cifar100.data.train": 300, "tasks.cifar100.data.val": 60},
+    ),
     "distillation/random_teacher": ("data.path", {"probe.train_examples": 500}),
     "self_supervised/barlow_twins": ("data.path", {"data.train": 300, "data.val": 60}),
 }

@@ -21,7 +21,7 @@ from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline
 
 PLAIN = {"mcmi": 0.0, "entropy": 0.0, "decay": 0.98}
 TASK = {
-    "data": {"source": "hierarchy", "split_seed": 0, "train": 2000, "val": 2000, "test": 4000,
+    "data": {"source": "hierarchy", "train": 2000, "val": 2000, "test": 4000,
              "superclasses": 5, "classes_per_superclass": 4, "size": 8, "difficulty": 0.5},
     "images_per_class": 0,  # that the student sees; 0 for all
     "omit_class": False,  # keep one class from the student, which one depends on the seed
@@ -82,7 +82,7 @@ CLAIMS = (
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke={"tasks": ("omitted",), "arms": ("lambda_0", "lambda_15", "matched"), "batch_size": 8,
-           "tasks.omitted.data": {"source": "digits", "split_seed": 0, "train_examples": 200},
+           "tasks.omitted.data": {"source": "digits", "part": "rest", "train": 200, "val": 40, "test": 40},
            "tasks.omitted.images_per_class": 4, "tasks.omitted.teacher.features": (8,),
            "tasks.omitted.student.features": (4,), "tasks.omitted.teacher.steps": 10,
            "tasks.omitted.finetune.steps": 10, "tasks.omitted.student.steps": 10},

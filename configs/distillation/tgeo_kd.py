@@ -34,7 +34,7 @@ BASE = {
     "controller": (32, 16),  # widths
     "tasks": {
         "hierarchy": TASK | {
-            "data": {"source": "hierarchy", "split_seed": 0, "train": 2000, "val": 2000, "test": 4000,
+            "data": {"source": "hierarchy", "train": 2000, "val": 2000, "test": 4000,
                      "superclasses": 5, "classes_per_superclass": 4, "size": 8, "difficulty": 0.5},
             "held_out": 0.1,
             "student": {"kind": "mlp", "features": (32,), "steps": 1000},
@@ -81,13 +81,13 @@ CLAIMS = (
             name="trust_gap"),
 )  # fmt: skip
 DIGITS = TASK | {
-    "data": {"source": "digits", "split_seed": 0, "train_examples": 400},
+    "data": {"source": "digits", "part": "rest", "train": 400, "val": 300, "test": 600},
     "held_out": 0.15,
     "student": {"kind": "mlp", "features": (8,), "steps": 1000},
     "arms": SETTINGS,
 }
 SMALL = {
-    "data": {"source": "digits", "split_seed": 0, "train_examples": 200},
+    "data": {"source": "digits", "part": "rest", "train": 200, "val": 40, "test": 40},
     "teacher": TASK["teacher"] | {"features": (16,), "steps": 10},
     "student": {"kind": "mlp", "features": (4,), "steps": 10},
 }

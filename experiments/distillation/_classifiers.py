@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_between, check_name
 from experiments.parts.chunks import in_chunks
-from experiments.parts.images import Splits, count_classes
+from experiments.parts.images import SeededImages
 from experiments.parts.nets import make_net
 from experiments.parts.optimizers import adamw
 from jaxlab import data
@@ -21,30 +21,28 @@ Evaluate = Callable[[Any, data.Images, Any], dict[str, jax.Array]]
 
 
 class Task(NamedTuple):
-    """What the arms of a task share: both nets, the steps of a student, the number of classes, the images."""
+    """What the arms of a task share: both nets, the steps of a student, the images."""
 
     student: Any
     teacher: Any
     steps: int
-    classes: int
-    splits: Splits
+    images: SeededImages
 
 
-def make_task(spec: ConfigDict, splits: Splits) -> Task:
+def make_task(spec: ConfigDict, images: SeededImages) -> Task:
     """The nets that `spec` names for these images."""
-    classes = count_classes(splits)
-    student, teacher = make_net(spec.student, classes), make_net(spec.teacher, classes)
-    return Task(student, teacher, spec.student.steps, classes, splits)
+    student, teacher = (make_net(own, images.num_classes) for own in (spec.student, spec.teacher))
+    return Task(student, teacher, spec.student.steps, images)
 
 
-def reported(splits: Splits, config: ConfigDict) -> Splits:
+def reported(splits: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
     """The splits of a run: without the test images where the config keeps them out."""
     return {name: split for name, split in splits.items() if name != "test" or config.test}
 
 
-def batches(config: ConfigDict, splits: Splits) -> Callable[[Any, jax.Array], Any]:
+def batches(config: ConfigDict, images: SeededImages) -> Callable[[Any, jax.Array], Any]:
     """Random batches of the training images; teacher and student see the same view of an image."""
-    check_between("batch_size", config.batch_size, len(splits["train"].label), "training images")
+    check_between("batch_size", config.batch_size, images.rows, "training images")
     check_name("augment", config.augment, ("none", "crop_flip"))
 
     def draw(train: data.Images, key: jax.Array) -> dict[str, jax.Array]:
@@ -56,16 +54,15 @@ def batches(config: ConfigDict, splits: Splits) -> Callable[[Any, jax.Array], An
     return draw
 
 
-def initial_params(net: Any, splits: Splits) -> Callable[[jax.Array], Any]:
+def initial_params(net: Any, images: SeededImages) -> Callable[[jax.Array], Any]:
     """`key -> params` of a net that reads these images."""
-    example = jax.tree.map(lambda x: x[:1], splits["train"].image)
-    return lambda key: net.init(key, example)
+    return lambda key: net.init(key, images.example)
 
 
-def teacher_arm(net: Any, spec: ConfigDict, splits: Splits) -> Arm:
+def teacher_arm(net: Any, spec: ConfigDict, images: SeededImages) -> Arm:
     """Trains a teacher on the labels; what later stages get is its parameters."""
 
-    begin = initial_params(net, splits)
+    begin = initial_params(net, images)
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         logits = net.apply(params, batch["image"])

@@ -26,12 +26,12 @@ def dual_head_student(task: Task, settings: Any) -> tuple[Learner, Evaluate, Non
     if settings.heads not in (1, 2):
         raise InputError(f"heads is {settings.heads}: it must be 1 or 2")
     hyper, distill = settings.get("options", {}), choose("loss", settings.loss, LOSSES)
-    head = nets.Mlp(features=tuple(settings.head_features), num_classes=task.classes)
+    head = nets.Mlp(features=tuple(settings.head_features), num_classes=task.images.num_classes)
     apply = _two_heads(task.student, head) if settings.heads == 2 else _one_head(task.student)
-    optimizer, image = adamw(settings, task.steps), task.splits["train"].image[:1]
+    optimizer, image = adamw(settings, task.steps), task.images.example
 
     def init(key: jax.Array, context: Any) -> TrainState:
-        params = {"net": initial_params(task.student, task.splits)(key)}
+        params = {"net": initial_params(task.student, task.images)(key)}
         if settings.heads == 2:
             read = task.student.apply(params["net"], image, return_features=True)[1][-1]
             params["head"] = head.init(jax.random.fold_in(key, 1), read)

@@ -36,9 +36,9 @@ def feature_student(task: Task, settings: Any) -> tuple[Learner, Evaluate, None]
     warm_up = _warm_up(settings.warm_up, task.steps)
 
     def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
-        params = {"net": initial_params(net, task.splits)(key)}
+        params = {"net": initial_params(net, task.images)(key)}
         if projector:
-            own = _vectors(net, params["net"], task.splits["train"].image[:1])
+            own = _vectors(net, params["net"], task.images.example)
             params["projector"] = projector.init(jax.random.fold_in(key, 1), own)
         return params, None
 
@@ -69,7 +69,7 @@ def class_means_arm(task: Task) -> Arm:
 
     def means(key: jax.Array, context: Any, train: data.Images) -> jax.Array:
         found = vectors(context["teacher"], train.image)
-        return class_means(found, train.label, num_classes=task.classes)[0]
+        return class_means(found, train.label, num_classes=task.images.num_classes)[0]
 
     def evaluate(means: jax.Array, split: data.Images, context: Any) -> dict[str, jax.Array]:
         found = vectors(context["teacher"], split.image)
@@ -87,7 +87,7 @@ def _warm_up(fraction: float | jax.Array, steps: int) -> float | jax.Array:
 
 def _projector(task: Task) -> Any:
     """A linear map to the width of the teacher's vector; None where the student's has it."""
-    image = task.splits["train"].image[:1]
+    image = task.images.example
     width = lambda net: jax.eval_shape(
         lambda: _vectors(net, net.init(jax.random.key(0), image), image)
     ).shape[-1]

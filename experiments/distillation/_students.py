@@ -33,7 +33,7 @@ def logits_student(name: str, task: Task, settings: Any) -> Student:
         value += settings.ce_weight * cross_entropy(logits, label).mean()
         return value, (memory, {"accuracy": accuracy(logits, label), **watch(soft, label, **hyper)})
 
-    begin = initial_params(net, task.splits)
+    begin = initial_params(net, task.images)
     learner = gradient_learner(lambda key, context: (begin(key), None), loss, adamw(settings, task.steps))
     return learner, evaluate_logits(net), None
 

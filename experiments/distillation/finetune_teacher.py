@@ -7,13 +7,12 @@ begin alike and see the same images in the same order; which few images, and whi
 the seed.
 """
 
-import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import (
@@ -28,13 +27,19 @@ from experiments.distillation._classifiers import (
     scores,
     teacher_arm,
 )
+from experiments.distillation._finetuned_teachers import (
+    evaluate_teachers,
+    finetune,
+    finetuned_lessons,
+    lessons,
+)
 from experiments.parts.checks import check_arms, check_between
-from experiments.parts.images import load_images
+from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
-from jaxlab.core import InputError, Learner, cross_entropy, entropy, gradient_learner, masked_mean
+from jaxlab.core import InputError, Learner, computed, cross_entropy, entropy, gradient_learner, masked_mean
 from jaxlab.metrics import accuracy
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Claim, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
@@ -48,28 +53,30 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 
 
 def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
-    splits = reported(load_images(spec.data, download), config)
-    task = make_task(spec, splits)
-    _check(spec, task)
-    lessons = lambda params: answers(task.teacher, params, splits["train"].image)
-    first = dataclasses.replace(
-        teacher_arm(task.teacher, spec.teacher, splits),
-        export=lambda state: {"params": state.params, "logits": lessons(state.params)},
-    )
+    images = seeded_images(spec.data, download)
+    task = make_task(spec, images)
+    _check(spec, images)
     tuned = Arm(
-        _finetune(task.teacher, spec, splits),
+        finetune(task, spec),
         steps=spec.finetune.steps,
-        evaluate=_evaluate_teachers(task.teacher, tuple(spec.teachers)),
-        export=lambda state: jax.lax.map(lessons, state.params),
+        evaluate=evaluate_teachers(task.teacher, tuple(spec.teachers)),
+        export=lambda state: state.params,
     )
-    method = functools.partial(_student, task, spec, config)
+    method = functools.partial(_student, task, spec)
+    splits, unmeasured = reported(images.splits, config), lambda state, split, context: {}
     return Experiment(
-        data=splits,
-        draw=batches(config, splits),
-        prepare={"teacher": first, "finetuned": tuned},
+        data=splits | {"train": {"images": splits["train"], "few": _few(images, spec.images_per_class)}},
+        draw=_draw(config, images, spec.images_per_class),
+        prepare={
+            "teacher": teacher_arm(task.teacher, spec.teacher, images),
+            "lessons": Arm(computed(lessons(task.teacher)), evaluate=unmeasured),
+            "finetuned": tuned,
+            "finetuned_lessons": Arm(computed(finetuned_lessons(task.teacher)), evaluate=unmeasured),
+        },
         arms={arm: Arm(method, own.to_dict(), task.steps) for arm, own in spec.arms.items()},
         evaluate=_evaluate(task.student, spec),
         claims=_claims(config, name),
+        resplit=images.resplit,
     )
 
 
@@ -79,7 +86,34 @@ def _claims(config: ConfigDict, task: str) -> tuple[Claim, ...]:
     return tuple(Claim(**{key: value for key, value in claim.items() if key != "tasks"}) for claim in own)
 
 
-def _check(spec: ConfigDict, task: Task) -> None:
+def _few(images: SeededImages, per_class: int) -> PerSeed:
+    """The rows of a seed's few training images, none where its students see all."""
+
+    def rows(key: jax.Array) -> jax.Array:
+        if not per_class:
+            return jnp.zeros(0, jnp.int32)
+        label, count = images.splits["train"].make(key).label, images.num_classes
+        chosen = data.few_labels(jax.random.fold_in(key, 1), label, num_classes=count, per_class=per_class)
+        return jnp.flatnonzero(chosen, size=count * per_class)
+
+    return PerSeed(rows)
+
+
+def _draw(config: ConfigDict, images: SeededImages, per_class: int) -> Callable[[Any, jax.Array], Any]:
+    """Batches of all images, for teachers, and of those that students see; `index` is the row of an image."""
+    random = batches(config, images)
+
+    def draw(train: Any, key: jax.Array) -> dict[str, Any]:
+        batch = random(train["images"], key)
+        if not per_class:
+            return batch | {"shown": batch}
+        row = data.draw({"row": train["few"]}, key, batch_size=config.batch_size)["row"]
+        return batch | {"shown": data.take(train["images"], row)._asdict() | {"index": row}}
+
+    return draw
+
+
+def _check(spec: ConfigDict, images: SeededImages) -> None:
     check_arms(spec.arms, {"teacher": ("none", "plain", *spec.teachers)})
     for name, arm in spec.arms.items():
         if arm.match not in ("", *spec.teachers) or (arm.match and arm.teacher == "none"):
@@ -87,83 +121,35 @@ def _check(spec: ConfigDict, task: Task) -> None:
                 f"arm {name}: match is {arm.match!r}: it must be empty or, with a teacher, one of "
                 f"{', '.join(spec.teachers)}"
             )
-    rarest = np.bincount(np.asarray(task.splits["train"].label), minlength=task.classes).min()
-    check_between(
-        "images_per_class", spec.images_per_class, int(rarest), "images of the rarest class", least=0
-    )
+    # Classes are as often as each other to within one, or drawn: half of an even share is there in any draw.
+    most = images.rows // (2 * images.num_classes)
+    check_between("images_per_class", spec.images_per_class, most, "half of an even share", least=0)
 
 
-def _finetune(net: Any, spec: ConfigDict, splits: dict[str, data.Images]) -> Learner:
-    """All copies at once, each with its own weights and, in the memory, its own centroids."""
-    column = lambda key: jnp.array([copy[key] for copy in spec.teachers.values()])
-    weights, bonuses, decays = column("mcmi"), column("entropy"), column("decay")
-
-    def init(key: jax.Array, context: Any) -> tuple[Any, jax.Array]:
-        first = context["teacher"]
-        centroids = distillation.class_centroids(jax.nn.softmax(first["logits"]), splits["train"].label)
-        one = first["params"], centroids
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(spec.teachers), *jnp.shape(x))), one)
-
-    def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
-        image, label = batch["image"], batch["label"]
-
-        def one(own: Any, centroids: jax.Array, weight: Any, bonus: Any, decay: Any) -> tuple[Any, Any]:
-            logits = net.apply(own, image)
-            value = distillation.mcmi_loss(logits, label, centroids, weight=weight) - bonus * entropy(logits)
-            probs = jax.nn.softmax(logits)
-            moved = distillation.ema_centroids(centroids, probs, label, decay=decay, min_count=1)
-            return value.mean(), moved
-
-        values, centroids = jax.vmap(one)(params, memory, weights, bonuses, decays)
-        return values.sum(), (centroids, {"loss": values.mean()})
-
-    return gradient_learner(init, loss, adamw(spec.finetune, spec.finetune.steps))
-
-
-def _evaluate_teachers(net: Any, names: tuple[str, ...]) -> Evaluate:
-    """Of every copy: accuracy, likelihood, mean entropy, and conditional information about these very images."""
-
-    def one(params: Any, split: data.Images) -> dict[str, jax.Array]:
-        logits = answers(net, params, split.image)
-        centroids = distillation.class_centroids(jax.nn.softmax(logits), split.label)
-        cmi = distillation.cmi_terms(logits, split.label, centroids).mean()
-        return scores(logits, split.label) | {"entropy": entropy(logits).mean(), "cmi": cmi}
-
-    def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
-        found = jax.lax.map(lambda params: one(params, split), state.params)
-        return {f"{name}_{key}": value[n] for key, value in found.items() for n, name in enumerate(names)}
-
-    return evaluate
-
-
-def _student(task: Task, spec: ConfigDict, config: ConfigDict, settings: Any) -> Learner:
-    """What depends on the seed, the class that is kept from it and the rows of its few images, is in the memory."""
-    train, few, names = task.splits["train"], spec.images_per_class, tuple(spec.teachers)
-    net, begin = task.student, initial_params(task.student, task.splits)
+def _student(task: Task, spec: ConfigDict, settings: Any) -> Learner:
+    """The class that is kept from a seed's student, and the temperature of its teacher, are in the memory."""
+    net, names = task.student, tuple(spec.teachers)
+    begin = initial_params(net, task.images)
 
     def answers_of(teacher: str, context: Any) -> jax.Array:
         """Logits `[N, C]` on all training images."""
-        plain = context["teacher"]["logits"]
+        plain = context["lessons"]["logits"]
         if teacher == "none":
             return jnp.zeros_like(plain)
-        return plain if teacher == "plain" else context["finetuned"][names.index(teacher)]
+        return plain if teacher == "plain" else context["finetuned_lessons"][names.index(teacher)]
 
     def init(key: jax.Array, context: Any) -> tuple[Any, dict[str, jax.Array]]:
-        image_key, class_key = jax.random.split(jax.random.fold_in(key, 1))
-        omitted = jax.random.randint(class_key, (), 0, task.classes) if spec.omit_class else jnp.int32(-1)
+        count = task.images.num_classes
+        chosen = jax.random.randint(jax.random.fold_in(key, 1), (), 0, count)
+        omitted = chosen if spec.omit_class else jnp.int32(-1)
         memory = {"omitted": omitted, "temperature": jnp.float32(1.0)}
         if settings.match:
             own, other = (answers_of(name, context) for name in (settings.teacher, settings.match))
             memory["temperature"] = distillation.matching_temperature(own, other)
-        if few:
-            chosen = data.few_labels(image_key, train.label, num_classes=task.classes, per_class=few)
-            memory["row"] = jnp.flatnonzero(chosen, size=task.classes * few)
         return begin(key), memory
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
-        if few:
-            row = data.draw({"row": memory["row"]}, key, batch_size=config.batch_size)["row"]
-            batch = data.take(train, row)._asdict() | {"index": row}
+        batch = batch["shown"]
         lesson = answers_of(settings.teacher, context)[batch["index"]] / memory["temperature"]
         logits, label = net.apply(params, batch["image"]), batch["label"]
         value = settings.ce_weight * cross_entropy(logits, label)

@@ -3,8 +3,8 @@
 The teacher is trained on labels of which a part was flipped, so it is wrong where one knows it; students see the clean
 labels. An arm's loss is `alpha * T^2 KL + (1 - alpha) * cross-entropy`, and the arms differ in where alpha comes from.
 Where it is learned, it is judged by the student's loss after one step on images that were cut from the training
-images; the student of such an arm trains on the rest, that of any other arm on all of them, so what the judging costs
-is paid by the arms that need it. Validation and test images play no part in either.
+images; the students of all arms train on the rest, as many images for each. Validation and test images play no part in
+either.
 """
 
 import dataclasses
@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -31,12 +30,11 @@ from experiments.distillation._classifiers import (
 from experiments.distillation._fusion_ratios import METHODS, Ratio
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_between
-from experiments.parts.images import load_images
+from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
-from jaxlab.core import InputError, Learner, cross_entropy, masked_mean
-from jaxlab.core.check import check_least
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.core import InputError, Learner, computed, cross_entropy, masked_mean
+from jaxlab.training import Arm, Claim, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
@@ -50,20 +48,32 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 
 
 def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
-    splits = load_images(spec.data, download)
-    task, rows = make_task(spec, splits), len(splits["train"].label)
-    held = _held_out(spec, config, rows)
-    draw = _draw(config, rows, held)
-    seen = jax.tree.map(lambda x: x[: rows - held], splits["train"])
-    train = splits["train"]._asdict() | {"taught": _flip(splits["train"].label, task.classes, spec)}
+    images = seeded_images(spec.data, download)
+    task, held = make_task(spec, images), _held_out(spec, config, images.rows)
+    draw = _draw(config, images.rows, held)
     methods = {name: functools.partial(_student, ratio, task, config) for name, ratio in METHODS.items()}
     return Experiment(
-        data=reported({"seen": seen} | splits | {"train": train}, config),
+        data=reported(_splits(images, spec.flipped, images.rows - held), config),
         draw=draw,
-        prepare={"teacher": _teacher(task, spec.teacher, draw)},
+        prepare={"teacher": _teacher(task, spec.teacher, draw), "lessons": Arm(computed(_lessons(task)))},
         arms=make_arms(spec.arms, methods, task.steps),
         claims=tuple(Claim(**claim) for claim in config.claims),
+        resplit=images.resplit,
     )
+
+
+def _splits(images: SeededImages, flipped: float, seen: int) -> dict[str, Any]:
+    """The images; "train" also has the labels that the teacher is taught, "seen" is what students train on."""
+    train = images.splits["train"].make
+
+    def taught(key: jax.Array) -> dict[str, jax.Array]:
+        own = train(key)
+        return own._asdict() | {
+            "taught": _flip(jax.random.fold_in(key, 1), own.label, images.num_classes, flipped)
+        }
+
+    first = lambda key: jax.tree.map(lambda x: x[:seen], train(key))
+    return {"seen": PerSeed(first)} | images.splits | {"train": PerSeed(taught)}
 
 
 def _held_out(spec: ConfigDict, config: ConfigDict, rows: int) -> int:
@@ -79,17 +89,16 @@ def _held_out(spec: ConfigDict, config: ConfigDict, rows: int) -> int:
     return held
 
 
-def _flip(label: jax.Array, classes: int, spec: ConfigDict) -> np.ndarray:
+def _flip(key: jax.Array, label: jax.Array, classes: int, share: float) -> jax.Array:
     """The labels that the teacher is taught: a part of them another class, any other alike."""
-    check_least("data.split_seed", spec.data.split_seed, 0)
-    rng = np.random.default_rng(spec.data.split_seed)
-    wrong = rng.random(len(label)) < spec.flipped
-    other = (np.asarray(label) + rng.integers(1, max(classes, 2), len(label))) % classes
-    return np.where(wrong, other, label).astype(np.int32)
+    which_key, step_key = jax.random.split(key)
+    wrong = jax.random.bernoulli(which_key, share, label.shape)
+    step = jax.random.randint(step_key, label.shape, 1, max(classes, 2))
+    return jnp.where(wrong, (label + step) % classes, label)
 
 
 def _draw(config: ConfigDict, rows: int, held: int) -> Callable[[Any, jax.Array], dict[str, Any]]:
-    """Batches of all training images, of those that a led student keeps, and of those that judge it."""
+    """Batches of all training images, of those that students see, and of those that judge them."""
 
     def part(train: Any, key: jax.Array, begin: int, end: int, size: int) -> dict[str, jax.Array]:
         index = jax.random.randint(key, (size,), begin, end)
@@ -106,32 +115,36 @@ def _draw(config: ConfigDict, rows: int, held: int) -> Callable[[Any, jax.Array]
 
 
 def _teacher(task: Task, spec: ConfigDict, draw: Callable) -> Arm:
-    """Trained on flipped labels; the students get its parameters, its answers and their class means."""
-    train = task.splits["train"]
+    """Trained on flipped labels."""
 
     def taught(train: Any, key: jax.Array) -> dict[str, Any]:
         batch = draw(train, key)["all"]
         return {**batch, "label": batch["taught"]}
 
-    def export(state: Any) -> dict[str, Any]:
-        logits = answers(task.teacher, state.params, train.image)
-        means = distillation.class_mean_teacher(jax.nn.softmax(logits), train.label)
-        return {"params": state.params, "logits": logits, "class_means": means}
+    return dataclasses.replace(teacher_arm(task.teacher, spec, task.images), draw=taught)
 
-    return dataclasses.replace(teacher_arm(task.teacher, spec, task.splits), draw=taught, export=export)
+
+def _lessons(task: Task) -> Callable[[jax.Array, Any, Any], dict[str, jax.Array]]:
+    """What the teacher says of all training images, and its class means."""
+
+    def lessons(key: jax.Array, context: Any, train: Any) -> dict[str, jax.Array]:
+        logits = answers(task.teacher, context["teacher"], train["image"])
+        means = distillation.class_mean_teacher(jax.nn.softmax(logits), train["label"])
+        return {"logits": logits, "class_means": means}
+
+    return lessons
 
 
 def _student(ratio: Ratio, task: Task, config: ConfigDict, settings: Any) -> tuple[Learner, Evaluate, None]:
-    net, begin = task.student, initial_params(task.student, task.splits)
-    batch_of = "lower" if settings.learned else "all"
+    net, begin = task.student, initial_params(task.student, task.images)
 
     def init(key: jax.Array) -> tuple[Any, Any]:
-        return begin(key), ratio.init(jax.random.fold_in(key, 1), task.classes, config)
+        return begin(key), ratio.init(jax.random.fold_in(key, 1), task.images.num_classes, config)
 
     def loss(
         averaged: bool, params: Any, controller: Any, batches: Any, context: Any
     ) -> tuple[jax.Array, dict]:
-        batch, known = batches[batch_of], context["teacher"]
+        batch, known = batches["lower"], context["lessons"]
         logits, soft = net.apply(params, batch["image"]), known["logits"][batch["index"]]
         alpha = ratio.alpha(controller, settings, logits, soft, batch["label"], known["class_means"])
         used = jnp.broadcast_to(alpha.mean(), alpha.shape) if averaged else alpha
@@ -168,10 +181,10 @@ def _evaluate(task: Task, ratio: Ratio, settings: Any) -> Evaluate:
     """Accuracy and negative log-likelihood of the student, and what the teacher's share is on these images."""
 
     def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:
-        known = context["teacher"]
+        means = context["lessons"]["class_means"]
         logits = answers(task.student, state.params, split.image)
-        soft = answers(task.teacher, known["params"], split.image)
-        alpha = ratio.alpha(state.controller, settings, logits, soft, split.label, known["class_means"])
+        soft = answers(task.teacher, context["teacher"], split.image)
+        alpha = ratio.alpha(state.controller, settings, logits, soft, split.label, means)
         return scores(logits, split.label) | {
             "teacher_accuracy": jnp.mean(soft.argmax(-1) == split.label),
             **_trust(alpha, soft, split.label),

@@ -1,10 +1,10 @@
 """Train small students from a larger teacher: one arm per distillation loss, on one or several image tasks.
 
-A task gives a data set, a teacher and a student. The teacher is trained once per seed on the labels and then frozen;
-every arm trains the same student, from the same initial parameters, on the same batches in the same order. An arm's
-`method` says what it learns from (see `_students.py`): the name of a loss on logits is `ce_weight * cross-entropy +
-weight * loss`; "dual_head" keeps the two apart; "features" adds a loss on what the classifier reads. Every arm has its
-own learning rate.
+A task gives a data set, of which every seed has its own draw, a teacher and a student. The teacher is trained once per
+seed on the labels and then frozen; every arm trains the same student, from the same initial parameters, on the same
+batches in the same order. An arm's `method` says what it learns from (see `_students.py`): the name of a loss on logits
+is `ce_weight * cross-entropy + weight * loss`; "dual_head" keeps the two apart; "features" adds a loss on what the
+classifier reads. Every arm has its own learning rate.
 """
 
 import functools
@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from experiments.distillation._classifiers import batches, make_task, reported, teacher_arm
 from experiments.distillation._students import METHODS, STAGES
 from experiments.parts.arms import make_arms
-from experiments.parts.images import load_images
+from experiments.parts.history import late_change
+from experiments.parts.images import seeded_images
 from jaxlab.training import Claim, Experiment
 
 
@@ -29,16 +30,18 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 
 
 def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
-    splits = reported(load_images(spec.data, download), config)
-    task = make_task(spec, splits)
+    images = seeded_images(spec.data, download)
+    task = make_task(spec, images)
     methods = {name: functools.partial(student, task) for name, student in METHODS.items()}
-    stages = {"teacher": teacher_arm(task.teacher, spec.teacher, splits)}
+    stages = {"teacher": teacher_arm(task.teacher, spec.teacher, images)}
     for arm in spec.arms.values():
         stages |= {name: make(task) for name, make in STAGES.get(arm.method, {}).items()}
     return Experiment(
-        data=splits,
-        draw=batches(config, splits),
+        data=reported(images.splits, config),
+        draw=batches(config, images),
         prepare=stages,
         arms=make_arms(spec.arms, methods, task.steps),
         claims=tuple(Claim(**claim) for claim in config.claims),
+        summarise=late_change("val/accuracy"),
+        resplit=images.resplit,
     )

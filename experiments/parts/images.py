@@ -1,16 +1,45 @@
 """Image sets by the name of their source, cut into training, validation and test images."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_between, choose
+from experiments.parts.checks import check_between, check_name, choose
 from experiments.parts.splits import independent
 from jaxlab import data
 from jaxlab.core import InputError
+from jaxlab.training import PerSeed
 
 Splits = dict[str, data.Images]
+
+
+class SeededImages(NamedTuple):
+    """An image task of which every seed has its own draw.
+
+    Attributes:
+      splits: "train", "val" and "test", each `PerSeed` of `data.Images`, or `data.Images` that all seeds share.
+      rows: training images of a seed.
+      num_classes: C.
+      example: `[1, H, W, C]`, what an image looks like.
+      resplit: `(test rows, training rows)` where the splits are of one finite set, see `Experiment.resplit`.
+    """
+
+    splits: dict[str, Any]
+    rows: int
+    num_classes: int
+    example: jax.Array
+    resplit: tuple[int, int] | None = None
+
+
+def seeded_images(spec: ConfigDict, download: bool) -> SeededImages:
+    """The images that `spec` names, `train`, `val` and `test` of them, drawn anew for every seed.
+
+    Of a finite set a fixed quarter is for searches (`part` "tuning"), the rest for comparisons ("rest").
+    """
+    return choose("data.source", spec.source, SEEDED)(spec, download)
 
 
 def load_images(spec: ConfigDict, download: bool) -> Splits:
@@ -74,6 +103,65 @@ def _hierarchy(spec: ConfigDict, download: bool) -> Splits:
     )  # fmt: skip
     return independent(jax.jit(make, static_argnums=2), spec)
 
+
+def _seeded_digits(spec: ConfigDict, download: bool) -> SeededImages:
+    images = _part(data.digits(), spec.part)
+    return _resplit(images, spec, ("train", "val", "test"))._replace(resplit=(spec.test, spec.train))
+
+
+def _seeded_files(spec: ConfigDict, download: bool) -> SeededImages:
+    """The test file is the test split of every seed, and not drawn from."""
+    files = {
+        name: data.Images(pooled(file.image, spec.pool), file.label)
+        for name, file in load_files(spec, download).items()
+    }
+    drawn = _resplit(_part(files["train"], spec.part), spec, ("train", "val"))
+    return drawn._replace(splits=drawn.splits | {"test": files["test"]})
+
+
+def _part(images: data.Images, part: str) -> data.Images:
+    check_name("data.part", part, ("tuning", "rest"))
+    tuning, rest = data.split(len(images.label), seed=0, fractions=(0.25, 0.75), labels=images.label)
+    return data.take(images, tuning if part == "tuning" else rest)
+
+
+def _resplit(images: data.Images, spec: ConfigDict, names: tuple[str, ...]) -> SeededImages:
+    """Disjoint rows of one set for these splits, in an order that the seed's key draws."""
+    count = len(images.label)
+    sizes = [spec[name] for name in names]
+    if min(sizes) < 0 or spec.train < 1 or sum(sizes) > count:
+        wanted = ", ".join(f"data.{name} = {size}" for name, size in zip(names, sizes))
+        raise InputError(f"{wanted}: {spec.part!r} has {count} images")
+
+    def make(begin: int, size: int) -> Callable[[jax.Array], data.Images]:
+        return lambda key: data.take(images, jax.random.permutation(key, count)[begin : begin + size])
+
+    begins = [sum(sizes[:n]) for n in range(len(sizes))]
+    splits = {name: PerSeed(make(*own)) for name, *own in zip(names, begins, sizes)}
+    return SeededImages(splits, spec.train, int(images.label.max()) + 1, jnp.zeros_like(images.image[:1]))
+
+
+def _seeded_hierarchy(spec: ConfigDict, download: bool) -> SeededImages:
+    """Every seed has class prototypes of its own, and independent examples of them in every split."""
+
+    def make(number: int, count: int) -> Callable[[jax.Array], data.Images]:
+        return lambda key: data.image_hierarchy(
+            jax.random.fold_in(key, 0), jax.random.fold_in(key, number), count, num_superclasses=spec.superclasses,
+            classes_per_superclass=spec.classes_per_superclass, size=spec.size, difficulty=spec.difficulty,
+        )  # fmt: skip
+
+    numbered = enumerate(("train", "val", "test"), start=1)
+    splits = {name: PerSeed(make(number, spec[name])) for number, name in numbered}
+    example = jnp.zeros((1, spec.size, spec.size, 1))
+    return SeededImages(splits, spec.train, spec.superclasses * spec.classes_per_superclass, example)
+
+
+SEEDED: dict[str, Callable[[ConfigDict, bool], SeededImages]] = {
+    "digits": _seeded_digits,
+    "fashion_mnist": _seeded_files,
+    "hierarchy": _seeded_hierarchy,
+    "npz": _seeded_files,
+}
 
 SOURCES: dict[str, Callable[[ConfigDict, bool], Splits]] = {
     "digits": _digits,

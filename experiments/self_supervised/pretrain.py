@@ -12,10 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_arms, check_between
+from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
 from experiments.self_supervised._image_sets import Sets, load_sets
 from experiments.self_supervised._methods import METHODS, OPTIMIZERS, UNTRAINED, Task
@@ -39,7 +39,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         data={name: split for name, split in sets.splits.items() if name != "test" or config.test},
         arms={name: _arm(config, methods, draws, arm.to_dict()) for name, arm in config.arms.items()},
         claims=tuple(Claim(**claim) for claim in config.claims),
-        summarise=_late_change,
+        summarise=late_change("val/probe_accuracy"),
     )
 
 
@@ -82,9 +82,3 @@ def _draw(views: dict[str, Any], batch_size: int) -> Callable[[data.Images, jax.
         return {"views": seen, "label": batch["label"]}
 
     return draw
-
-
-def _late_change(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the last fifth of training changed in the probe on validation images."""
-    steps, probe = history["step"], history["val/probe_accuracy"]
-    return {"val/late_change": probe[-1] - probe[np.searchsorted(steps, 0.8 * steps[-1])]}
