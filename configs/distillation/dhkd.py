@@ -38,27 +38,27 @@ METHODS = {
     "one_head": BOTH,
     "two_heads": BOTH | {"heads": 2},
     "aligned": BOTH | {"heads": 2, "align": True},
-    "kd": {"method": "kd", "options": {"temperature": 4.0}},
+    "kd": {"method": "kd", "ce_weight": 0.1, "weight": 0.9, "options": {"temperature": 4.0}},
 }
 SETTINGS = {
     "ce": {"weight_decay": 1e-4},
     "binary": {"weight_decay": 1e-4},
-    "one_head": {"weight": 0.3},
-    "two_heads": {"weight": 0.3},
-    "aligned": {"weight": 0.3},
-    "kd": {"ce_weight": 0.1, "weight": 0.9},
+    "one_head": {"weight": 0.03},
+    "two_heads": {"weight": 0.03},
+    "aligned": {"weight": 0.03},
+    "kd": {"options.temperature": 4.0},
 }
 ARMS = {"hierarchy": SETTINGS}
 RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
-ALONE = grid(RATES | {"weight_decay": (1e-4, 1e-3, 1e-2)})
-WEIGHTED = grid(RATES | {"weight": (0.03, 0.3, 1.0)})
+ALONE = grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)})
+WEIGHTED = grid(RATES | {"weight": (0.003, 0.01, 0.03, 0.1)})
 GRID = {
     "ce": ALONE,
     "binary": ALONE,
     "one_head": WEIGHTED,
     "two_heads": WEIGHTED,
     "aligned": WEIGHTED,
-    "kd": grid(RATES | {("ce_weight", "weight"): ((0.5, 0.5), (0.1, 0.9), (0.0, 1.0))}),
+    "kd": grid(RATES | {"options.temperature": (1.0, 2.0, 4.0, 8.0)}),
 }
 EDGES = {}
 GATES = {"needs": ("conflict", "room", "converged")}

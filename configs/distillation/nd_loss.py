@@ -60,12 +60,12 @@ SETTINGS = {
     **{name: {"weight": 3.0, "feature_weight": 1.5} for name in METHODS},
 }
 ARMS = {"narrow": SETTINGS}
-RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
-# Weights against that of cross-entropy, 1, in the range where it is a tenth to most of the loss.
-FEATURES = grid(RATES | {("weight", "feature_weight"): ((0.3, 0.5), (1.0, 2.0), (3.0, 1.5), (9.0, 4.5))})
+RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
+# Weights against that of cross-entropy, 1, from a part of the loss to nearly all of it.
+FEATURES = grid(RATES | {("weight", "feature_weight"): ((0.3, 0.5), (3.0, 1.5), (9.0, 9.0), (27.0, 27.0))})
 GRID = {
-    "ce": grid(RATES | {"weight_decay": (1e-4, 1e-3, 1e-2, 1e-1)}),
-    "kd": grid(RATES | {"weight": (0.3, 1.0, 3.0, 9.0)}),
+    "ce": grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)}),
+    "kd": grid(RATES | {"weight": (0.3, 3.0, 9.0, 27.0)}),
     "kd_direction": FEATURES,
     "kd_norm": FEATURES,
     "kd_nd": FEATURES,

@@ -54,16 +54,17 @@ SETTINGS = {
     "pld": {"options.temperature": 1.0},
 }
 ARMS = {"digits": SETTINGS, "hierarchy": SETTINGS}
-RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
-ALONE = grid(RATES | {"weight_decay": (1e-4, 1e-3, 1e-2)})
+RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
+ALONE = grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)})
+SOFT = grid(RATES | {"options.temperature": (1.0, 2.0, 4.0, 8.0)})
 GRID = {
     "ce": ALONE,
-    "kd": grid(RATES | {"options.temperature": (1.0, 2.0, 4.0)}),
-    "dkd": grid(RATES | {("options.beta", "options.temperature"): ((1.0, 2.0), (1.0, 4.0), (8.0, 4.0))}),
+    "kd": SOFT,
+    "dkd": grid(RATES | {("options.beta", "options.temperature"): ((0.3, 4.0), (1.0, 4.0), (1.0, 8.0), (4.0, 4.0))}),
     "dist": grid(RATES | {("ce_weight", "options.beta", "options.gamma"):
-                          ((0.1, 0.45, 0.45), (1.0, 1.0, 1.0), (1.0, 2.0, 2.0))}),
+                          ((0.1, 0.45, 0.45), (1.0, 1.0, 1.0), (1.0, 2.0, 2.0), (1.0, 4.0, 4.0))}),
     "listmle": ALONE,
-    "pld": grid(RATES | {"options.temperature": (1.0, 2.0, 4.0)}),
+    "pld": SOFT,
 }  # fmt: skip
 EDGES = {}
 GATES = {"needs": ("teacher_better", "room", "converged")}
