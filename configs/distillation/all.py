@@ -6,7 +6,7 @@
 The digits (300 images, 10 units), twenty classes in a hierarchy (32 units, PLD's task) and 5,000 images of
 Fashion-MNIST (16 units; fetch it once with `--download`). Every seed has its own split, its own classes of the
 hierarchy. `ce` has no teacher, `smoothing` replaces it by a constant. Where a loss may stand beside cross-entropy, two
-of its six settings say how much; ListMLE and PLD hold the label themselves.
+of its eight settings say how much; ListMLE and PLD hold the label themselves.
 
 KD (2015, arXiv 1503.02531), reverse KL (MiniLLM, 2023, arXiv 2306.08543), JSD (GKD, 2023, arXiv 2306.13649), DKD
 (2022, arXiv 2203.08679), DIST (2022, arXiv 2205.10536), BinaryKL (DHKD, 2024, arXiv 2411.08937), ListMLE (2008), PLD
@@ -65,7 +65,7 @@ SETTINGS = {
     "pld": {"options.temperature": 1.0},
 }
 ARMS = {"digits": SETTINGS, "hierarchy": SETTINGS, "fashion": SETTINGS}
-RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
+RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
 ALONE = grid(RATES | {"weight_decay": (1e-4, 1e-2)})
 MIXED = grid(RATES | {("ce_weight", "weight"): ((0.1, 0.9), (0.5, 0.5))})
 TERMS = ("ce_weight", "options.beta", "options.gamma")
