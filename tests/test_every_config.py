@@ -52,8 +52,9 @@ def grids_of(config):
     found = {}
     for task, arms in arms_of(config).items():
         found[task] = collections.defaultdict(list)
-        for called, own in arms.items():
-            found[task][called.rpartition("_")[0]].append(own)
+        number = lambda called: int(called.rpartition("_")[2])  # a ConfigDict has 10 before 2
+        for called in sorted(arms, key=number):
+            found[task][called.rpartition("_")[0]].append(arms[called])
     return found
 
 

@@ -55,9 +55,11 @@ METHODS = {
     "kd_nd": {"feature_loss": "nd"},
 }
 SETTINGS = {
-    "ce": {"weight_decay": 1e-4},
-    "kd": {"weight": 3.0},
-    **{name: {"weight": 3.0, "feature_weight": 1.5} for name in METHODS},
+    "ce": {"learning_rate": 3e-3, "weight_decay": 1e-3},
+    "kd": {"weight": 27.0},
+    "kd_direction": {"weight": 0.3, "feature_weight": 0.5},
+    "kd_norm": {"learning_rate": 3e-2, "weight": 9.0, "feature_weight": 9.0},
+    "kd_nd": {"weight": 3.0, "feature_weight": 1.5},
 }
 ARMS = {"narrow": SETTINGS}
 RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
@@ -70,7 +72,11 @@ GRID = {
     "kd_norm": FEATURES,
     "kd_nd": FEATURES,
 }
-EDGES = {}
+EDGES = {
+    "kd": "at 27 KD is nearly all of the loss",
+    "kd_direction": "the smallest weights: not widened",
+    "kd_norm": "3e-2, the highest rate: not widened",
+}
 GATES = {"needs": ("means_better", "room", "converged")}
 CLAIMS = (
     headline("kd_nd", "kd", "norm and direction beat kd", **GATES),
