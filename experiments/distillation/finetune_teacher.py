@@ -34,6 +34,7 @@ from experiments.distillation._finetuned_teachers import (
     lessons,
 )
 from experiments.parts.checks import check_arms, check_between
+from experiments.parts.history import late_change
 from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
@@ -76,6 +77,7 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool)
         arms={arm: Arm(method, own.to_dict(), task.steps) for arm, own in spec.arms.items()},
         evaluate=_evaluate(task.student, spec),
         claims=_claims(config, name),
+        summarise=late_change("val/accuracy"),
         resplit=images.resplit,
     )
 

@@ -30,6 +30,7 @@ from experiments.distillation._classifiers import (
 from experiments.distillation._fusion_ratios import METHODS, Ratio
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_between
+from experiments.parts.history import late_change
 from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
@@ -58,6 +59,7 @@ def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experim
         prepare={"teacher": _teacher(task, spec.teacher, draw), "lessons": Arm(computed(_lessons(task)))},
         arms=make_arms(spec.arms, methods, task.steps),
         claims=tuple(Claim(**claim) for claim in config.claims),
+        summarise=late_change("val/accuracy"),
         resplit=images.resplit,
     )
 
