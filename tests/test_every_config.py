@@ -210,7 +210,10 @@ PAPERS = {
         "tasks.cifar100.data.path",
         {"tasks.cifar100.data.train": 300, "tasks.cifar100.data.val": 60},
     ),
-    "distillation/random_teacher": ("data.path", {"probe.train_examples": 500}),
+    "distillation/random_teacher": (
+        "data.path",
+        {"probe.train_examples": 250, "data.train": 300, "data.val": 60},
+    ),
     "self_supervised/barlow_twins": ("data.path", {"data.train": 300, "data.val": 60}),
 }
 

@@ -169,8 +169,11 @@ def _optimizer(config: ConfigDict, settings: Any, masked_steps: int) -> optax.Gr
         optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=config.momentum)
     )
     policy_rate = optax.cosine_decay_schedule(config.policy_rate, max(masked_steps, 1))
-    both = optax.partition(
-        {"classifier": sgd(rate), "policy": sgd(policy_rate)},
+    # Clipped apart: the policy's gradient is no reason to shorten the classifier's.
+    clipped = lambda sgd: (
+        optax.chain(optax.clip_by_global_norm(config.clip_norm), sgd) if config.clip_norm else sgd
+    )
+    return optax.partition(
+        {"classifier": clipped(sgd(rate)), "policy": clipped(sgd(policy_rate))},
         {"classifier": "classifier", "policy": "policy"},
     )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), both) if config.clip_norm else both

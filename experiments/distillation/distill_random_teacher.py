@@ -21,11 +21,12 @@ from experiments.distillation._landscape import landscape
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
 from experiments.parts.chunks import in_chunks
-from experiments.parts.images import Splits, count_classes, load_images
+from experiments.parts.history import late_change
+from experiments.parts.images import seeded_images
 from jaxlab import data, distillation, nets
 from jaxlab.core import InputError, Learner, TrainState, cross_entropy, forward_kl, gradient_learner
 from jaxlab.metrics import accuracy, knn_probe, linear_probe
-from jaxlab.training import Claim, Experiment
+from jaxlab.training import Claim, Experiment, PerSeed
 
 
 class Net(NamedTuple):
@@ -45,7 +46,7 @@ class Net(NamedTuple):
 
     def features(self, params: Any, image: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Class logits, which only `labels` trains, and the vector `[B, F]` that is probed."""
-        image = (image - self.mean) / self.spread  # of the training images' pixels
+        image = (image - self.mean) / self.spread
         logits, features = self.encoder.apply(params["encoder"], image, return_features=True)
         return logits, features[-1]
 
@@ -61,27 +62,28 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       config: see that file for the keys.
       download: allow data sets to be fetched.
     """
-    splits = load_images(config.data, download)
-    _check(config, splits)
-    pixels = splits["train"].image
-    net = _make_net(config.net, count_classes(splits), float(pixels.mean()), float(pixels.std()))
+    images = seeded_images(config.data, download)
+    _check(config, images.rows)
+    net = _make_net(config.net, images.num_classes, config.data.mean, config.data.spread)
     methods = {
-        name: functools.partial(make, net, config.probe, splits["train"]) for name, make in METHODS.items()
+        name: functools.partial(make, net, config.probe, images.example) for name, make in METHODS.items()
     }
-    probed = jax.tree.map(lambda x: x[: config.probe.train_examples], splits["train"])
+    train, most = images.splits["train"], config.probe.train_examples
+    probed = PerSeed(lambda key: jax.tree.map(lambda x: x[:most], train.make(key)))
     names = ("val", "test") if config.test else ("val",)
     return Experiment(
-        data={"train": splits["train"]} | {name: {"fit": probed, "score": splits[name]} for name in names},
+        data={"train": train} | {name: {"fit": probed, "score": images.splits[name]} for name in names},
         draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
         arms=make_arms(config.arms, methods, config.steps, steps_of={"untrained": 0}),
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=landscape(net.outputs, config.landscape),
+        summarise=late_change("val/probe_accuracy"),
+        resplit=images.resplit,
     )
 
 
-def _check(config: ConfigDict, splits: Splits) -> None:
+def _check(config: ConfigDict, most: int) -> None:
     check_counts(config, "steps")
-    most = len(splits["train"].label)
     check_between("batch_size", config.batch_size, most, "training images")
     check_between("probe.train_examples", config.probe.train_examples, most, "training images")
     check_arms(config.arms, {"inputs": ("images", "noise"), "probe": ("features", "pixels")})
@@ -106,12 +108,12 @@ def _make_net(spec: ConfigDict, classes: int, mean: float, spread: float) -> Net
 
 
 def _student(
-    lesson: Callable, net: Net, probe: ConfigDict, train: data.Images, settings: Any
+    lesson: Callable, net: Net, probe: ConfigDict, example: jax.Array, settings: Any
 ) -> tuple[Learner, Evaluate, None]:
     """The encoder, begun `alpha` away from its teacher; the teacher is drawn with it and rests in the memory."""
 
     def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
-        both = jax.vmap(lambda one: net.init(one, train.image[:1]))(jax.random.split(key))
+        both = jax.vmap(lambda one: net.init(one, example))(jax.random.split(key))
         teacher, fresh = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
         return distillation.local_init(teacher, fresh, alpha=settings.alpha), teacher
 

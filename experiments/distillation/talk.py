@@ -1,7 +1,7 @@
 """A teacher of one task, a student of another, and what they can say to each other about the student's images.
 
-The teacher was trained to name upright digits and is frozen. The student sees few, rotated digits and must tell odd
-from even. Arms: the labels alone, the teacher's answers (KD), a hint from its hidden state (FitNet), and codecs by
+The teacher was trained to name all training digits and is frozen. The student sees few of them and must tell odd from
+even. Arms: the labels alone, the teacher's answers (KD), a hint from its hidden state (FitNet), and codecs by
 which both speak: one way, where the teacher reports what it sees, or two ways, where it answers what the student says
 in one or more rounds. One-way and two-way arms have the same codecs and losses. The student is scored alone.
 """
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import reported, scores
 from experiments.distillation._talking import METHODS, answer, initial, parity_of
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
-from experiments.parts.images import load_images
+from experiments.parts.history import late_change
+from experiments.parts.images import seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data
 from jaxlab.core import InputError, Learner, cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Claim, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -38,25 +38,31 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     for name, arm in config.arms.items():
         if arm.rounds < 1:
             raise InputError(f"arm {name}: rounds is {arm.rounds}: it must be at least 1")
-    images = load_images(config.data, download)
-    splits = {name: _turned(config, name, split) for name, split in images.items()}
-    rows, pixels = len(splits["train"]["label"]), splits["train"]["upright"][0].size
-    check_between("few", config.few, rows, "training images")
+    images = seeded_images(config.data, download)
+    pixels = images.example.size
+    check_between("few", config.few, images.rows, "training images")
     methods = {name: functools.partial(_student, *own, config, pixels) for name, own in METHODS.items()}
     return Experiment(
-        data=reported(splits, config),
+        data=reported({name: _turned(split, config.rotate) for name, split in images.splits.items()}, config),
         draw=_batches(config),
         prepare={"teacher": _teacher(config.teacher, pixels)},
         arms=make_arms(config.arms, methods, config.steps),
         claims=tuple(Claim(**claim) for claim in config.claims),
+        summarise=late_change("val/accuracy"),
+        resplit=images.resplit,
     )
 
 
-def _turned(config: ConfigDict, name: str, split: data.Images) -> dict[str, jax.Array]:
-    """Every image upright, for the teacher, and turned by an angle of its own, for the student."""
-    key = jax.random.fold_in(jax.random.key(config.data.split_seed), len(name))
-    image = data.random_affine(jnp.asarray(split.image), key, rotate=config.rotate)
-    return {"upright": split.image, "image": image, "label": split.label}
+def _turned(split: PerSeed, degrees: float) -> PerSeed:
+    """Every image turned by an angle of its own."""
+
+    def turned(key: jax.Array) -> data.Images:
+        images = split.make(key)
+        return images._replace(
+            image=data.random_affine(images.image, jax.random.fold_in(key, 1), rotate=degrees)
+        )
+
+    return PerSeed(turned)
 
 
 def _batches(config: ConfigDict) -> Any:
@@ -71,18 +77,15 @@ def _batches(config: ConfigDict) -> Any:
 
 
 def _teacher(spec: ConfigDict, pixels: int) -> Arm:
-    """Ten digits, upright. Scored on upright images, and on turned ones, where it is to be of use."""
+    """Ten digits, of all training images. Also scored on what the student has to tell, odd from even."""
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
-        image, label = batch["all"]["upright"], batch["all"]["label"]
+        image, label = batch["all"]["image"], batch["all"]["label"]
         return cross_entropy(answer(params, image), label).mean(), (memory, {})
 
     def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
-        turned = answer(state.params, split["image"])
-        return scores(answer(state.params, split["upright"]), split["label"]) | {
-            "turned_accuracy": accuracy(turned, split["label"]),
-            "turned_parity": accuracy(parity_of(turned), split["label"] % 2),
-        }
+        logits = answer(state.params, split.image)
+        return scores(logits, split.label) | {"parity": accuracy(parity_of(logits), split.label % 2)}
 
     init = lambda key, context: (initial(key, (pixels, spec.width, spec.width, 10)), None)
     learner = gradient_learner(init, loss, adamw(spec, spec.steps))
@@ -108,6 +111,6 @@ def _student(
         return value.mean(), (memory, {"accuracy": accuracy(logits, parity), **more})
 
     def evaluate(state: Any, split: Any, context: Any) -> dict[str, jax.Array]:
-        return scores(answer(state.params["net"], split["image"]), split["label"] % 2)
+        return scores(answer(state.params["net"], split.image), split.label % 2)
 
     return gradient_learner(init, loss, adamw(settings, config.steps)), evaluate, None

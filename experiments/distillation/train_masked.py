@@ -15,14 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.distillation._classifiers import reported
 from experiments.distillation._masked_learner import METHODS, SCHEDULES, masked_learner
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
-from experiments.parts.images import count_classes, load_images
+from experiments.parts.history import late_change
+from experiments.parts.images import seeded_images
 from jaxlab import data, nets
 from jaxlab.core import InputError, cross_entropy
 from jaxlab.metrics import accuracy
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Claim, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -32,19 +34,13 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       config: see that file for the keys.
       download: allow data sets to be fetched.
     """
-    images = load_images(config.data, download)
-    splits = {
-        name: two_modalities(
-            jax.random.fold_in(jax.random.key(config.data.split_seed), number), images[name], config.texture
-        )
-        for number, name in enumerate(("train", "val", "test"))
-        if name != "test" or config.test
-    }
+    images = seeded_images(config.data, download)
+    splits = {name: _seen(split, config.texture) for name, split in reported(images.splits, config).items()}
     masked_steps = round(config.masked_fraction * config.steps)
-    _check(config, len(splits["train"]["label"]))
-    classifier = nets.ConvNet(channels=config.net.channels, num_classes=count_classes(images))
+    _check(config, images.rows)
+    classifier = nets.ConvNet(channels=config.net.channels, num_classes=images.num_classes)
     policy = nets.Mlp(features=config.net.policy, num_classes=2 * config.mask.grid**2)
-    example = splits["train"]["image"][:1]
+    example = images.example
 
     def init(key: jax.Array) -> dict[str, Any]:
         first, second = jax.random.split(key)
@@ -68,7 +64,14 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         evaluate=_evaluate(classifier),
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=_mean_masks(policy, config),
+        summarise=late_change("val/accuracy", means=("train/mask_spread",)),
+        resplit=images.resplit,
     )
+
+
+def _seen(split: PerSeed, texture: float) -> PerSeed:
+    """A split in two modalities; which image is seen in which depends on the seed, as the split does."""
+    return PerSeed(lambda key: two_modalities(jax.random.fold_in(key, 1), split.make(key), texture))
 
 
 def two_modalities(key: jax.Array, images: data.Images, strength: float) -> dict[str, jax.Array]:

@@ -18,6 +18,8 @@ from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
 from jaxlab.training import Claim, Experiment
 
+AGREEMENT = ("train/classifier_agreement", "train/body_agreement")  # of the gradients of two losses
+
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
     """One experiment per task of the config.
@@ -42,6 +44,6 @@ def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experim
         prepare=stages,
         arms=make_arms(spec.arms, methods, task.steps),
         claims=tuple(Claim(**claim) for claim in config.claims),
-        summarise=late_change("val/accuracy"),
+        summarise=late_change("val/accuracy", means=AGREEMENT),
         resplit=images.resplit,
     )

@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+History = Mapping[str, np.ndarray]
 
-def late_change(metric: str) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+
+def late_change(metric: str, *, means: tuple[str, ...] = ()) -> Callable[[History], dict[str, np.ndarray]]:
     """What the last fifth of training changed in a metric, as `val/late_change`: the gate of convergence.
 
-    With it the means over training of what was logged as `<...>_agreement`, where a method logs that.
+    With it the means over training of metrics that show what a method does, for arms that log them.
     """
 
-    def summarise(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def summarise(history: History) -> dict[str, np.ndarray]:
         steps, values = history["step"], history[metric]
         late = {"val/late_change": values[-1] - values[np.searchsorted(steps, 0.8 * steps[-1])]}
-        return late | {name: values.mean(axis=0) for name, values in history.items() if "agreement" in name}
+        return late | {name: history[name].mean(axis=0) for name in means if name in history}
 
     return summarise
