@@ -62,10 +62,10 @@ METHODS = {
 }
 SOFT = {name: {"temperature": 8.0} for name in METHODS if name != "ce"}
 ARMS = {task: {"ce": {"weight_decay": 1e-4}} | SOFT for task in ("few", "omitted")}
-RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
+RATES = {"learning_rate": (3e-3, 1e-2, 3e-2, 0.1)}
 GRID = {
     "ce": grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)}),
-    **{name: grid(RATES | {"temperature": (1.0, 4.0, 8.0, 16.0)})
+    **{name: grid(RATES | {"temperature": (4.0, 8.0, 16.0, 32.0)})
        for name in ("lambda_0", "mcmi", "matched", "entropy")},
 }  # fmt: skip
 EDGES = {}
