@@ -42,8 +42,8 @@ ARM = {
     "rounds": 1,
     "weight": 1.0,  # of KD, of the hint, of the task after the replies
     "temperature": 2.0,
-    "message_weight": 0.1,
-    "state_weight": 0.1,
+    "message_weight": 1.0,
+    "state_weight": 1.0,
     "learning_rate": 3e-3,
     "weight_decay": 1e-2,
 }
@@ -60,18 +60,18 @@ ARMS = {
     "ce": {"learning_rate": 3e-3, "weight_decay": 1.0},
     "kd": {"weight": 0.3, "temperature": 1.0},
     "hint": {"learning_rate": 3e-3, "weight": 0.1},
-    "one_way": {"weight": 1.0, "message_weight": 0.1, "state_weight": 0.1},
-    "two_way_1": {"weight": 0.3, "message_weight": 0.1, "state_weight": 0.1},
-    "two_way_2": {"weight": 0.3, "message_weight": 0.1, "state_weight": 0.1},
+    "one_way": {"weight": 1.0},
+    "two_way_1": {"weight": 0.3},
+    "two_way_2": {"weight": 0.3},
     "all_labels": {"learning_rate": 3e-3, "weight_decay": 1e-2},
 }
-RATES = {"learning_rate": (1e-3, 3e-3, 1e-2)}
-LABELS = grid(RATES | {"weight_decay": (1e-3, 1e-2, 0.1, 1.0)})
-TALK = grid(RATES | {"weight": (0.3, 1.0), ("message_weight", "state_weight"): ((0.1, 0.1), (1.0, 1.0))})
+RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
+LABELS = grid(RATES | {"weight_decay": (1e-2, 0.1, 1.0, 3.0)})
+TALK = grid(RATES | {"weight": (0.1, 0.3, 1.0, 3.0)})
 GRID = {
     "ce": LABELS,
-    "kd": grid(RATES | {"weight": (0.3, 3.0), "temperature": (1.0, 4.0)}),
-    "hint": grid(RATES | {"weight": (0.03, 0.1, 0.3, 1.0)}),
+    "kd": grid(RATES | {("weight", "temperature"): ((1.0, 4.0), (3.0, 4.0), (10.0, 4.0), (3.0, 8.0))}),
+    "hint": grid(RATES | {"weight": (0.1, 0.3, 1.0, 3.0)}),
     "one_way": TALK,
     "two_way_1": TALK,
     "two_way_2": TALK,
