@@ -40,6 +40,7 @@ DEFAULTS = {
     "eval_every": 500,
     "checkpoint_every": 500,
     "test": True,  # False keeps the test split out of the run
+    "open_edges": (),  # "arm: key" where the search found the best at an edge that could be widened
 }
 SMOKE = {"minutes": 0.3, "seeds": 2, "log_every": 5, "eval_every": 10, "checkpoint_every": 10}
 TUNE = {"seeds": 5, "first_seed": 1000, "test": False, "claims": ()}  # seeds that decide nothing else

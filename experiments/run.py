@@ -193,7 +193,8 @@ def _run(
         with preemption.watch() as stop:
             result = training.run(
                 tasks, plan, workdir, name=loaded.name, variant=loaded.variant, scale=loaded.config.get("scale", ""),
-                stop=stop, tensorboard=args.tensorboard, accept_code=args.accept_code, say=say,
+                notes=_notes(loaded.config), stop=stop, tensorboard=args.tensorboard, accept_code=args.accept_code,
+                say=say,
             )  # fmt: skip
     except PreemptedRun as error:
         words = [word for word in argv if not word.startswith("--fresh")]
@@ -206,6 +207,12 @@ def _run(
         if args.publish:
             _publish(result, workdir)
     return DIVERGED if any("diverged" in arm for arm in result["arms"].values()) else 0
+
+
+def _notes(config: ConfigDict) -> dict[str, Any]:
+    """What a config says of its result: the condition of a map, the edges that its search could have gone beyond."""
+    notes = {"edges": list(config.open_edges)} if config.get("open_edges") else {}
+    return notes | ({"map": config.map.to_dict()} if "map" in config else {})
 
 
 def _show(result: dict[str, Any], workdir: Workdir) -> None:

@@ -175,7 +175,7 @@ def test_settings_are_the_best_of_the_published_search_or_the_config_says_why(na
 
 @every_config
 def test_a_setting_at_an_edge_of_its_grid_is_explained(name):
-    reasons, used = getattr(module(name), "EDGES", {}), set()
+    reasons, used, found = getattr(module(name), "EDGES", {}), set(), set()
     searches = [search for of, search in PUBLISHED if of == name]
     for search in searches:
         for task, arm, settings, best in winners(name, search):
@@ -185,11 +185,13 @@ def test_a_setting_at_an_edge_of_its_grid_is_explained(name):
                     f"{task} {arm}: {key} = {settings[best][key]} is at an edge, and EDGES does not say why"
                 )
                 used.add(reason)
+                found.add(f"{arm}: {key}")
                 values = {setting[key] for setting in settings}
                 assert reasons[reason] != TWO_VALUES or len(values) == 2, (
                     f"{arm}: {key} has {len(values)} values"
                 )
     assert used == set(reasons) or not searches, "a reason without an edge"
+    assert set(module(name).get_config().open_edges) <= found, "an open edge where no winner is"
 
 
 @every_config

@@ -34,7 +34,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     for kinds in (("premise", "room"), ("headline", "secondary", "ablation", "benchmark")):
         if own := [claim for claim in result["claims"] if claim["kind"] in kinds]:
             lines += [*_claims_table(own), ""]
-    if across := across_tasks(result):
+    if "map" in result:
+        for claim in mapped(result):
+            lines += [f"{claim}:", "", map_table(result, claim), ""]
+    elif across := across_tasks(result):
         lines += [*table(across), ""]
     lines += [
         f"- {line}" for line in (*result.get("limits", ()), *map(_look, result.get("earlier_looks", ())))
@@ -270,6 +273,16 @@ def map_points(result: Mapping[str, Any], claim: str) -> list[dict[str, Any]]:
     points = [{"value": value, **found[f"{task}/{claim}"]} for task, value in values.items()]
     kept = ("value", "effect", "ci95", "verdict")
     return [{key: point[key] for key in kept} for point in sorted(points, key=lambda point: point["value"])]
+
+
+def mapped(result: Mapping[str, Any]) -> list[str]:
+    """The claims of a `:map` run that count, by their names without the task.
+
+    Args:
+      result: as for `map_points`.
+    """
+    counting = [claim["name"] for claim in result["claims"] if claim["kind"] in ("headline", "secondary")]
+    return list(dict.fromkeys(name.rpartition("/")[2] for name in counting))
 
 
 def map_table(result: Mapping[str, Any], claim: str) -> str:

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def run(
     name: str = "experiment",
     variant: str = "default",
     scale: str = "",
+    notes: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
     show: bool | None = None,
     tensorboard: bool = False,
@@ -65,6 +66,8 @@ def run(
       plan: seeds, rhythm, devices: the same for every arm.
       workdir: opened (`Workdir.opened`) by the caller.
       name, variant, scale: of the config, for the result.
+      notes: what else the result is to say: `map`, the condition that the tasks are points of (`report.map_points`);
+        `edges`, where the search found winners at an edge of its grid that could be widened (`verdicts.qualified`).
       stop: asked between chunks.
       show: progress bars; None shows them on a terminal.
       tensorboard: also write event files to `<workdir>/tensorboard`.
@@ -105,7 +108,8 @@ def run(
             "wall_s": round(runner.wall_s, 1),
             "arms": arms,
             "prepare": stages,
-            "claims": _decide(tasks, plan, variant, scores),
+            "claims": _decide(tasks, plan, variant, scores, (notes or {}).get("edges", ())),
+            **(notes or {}),
         }
     )
     if main:
@@ -217,8 +221,10 @@ def _draw_examples(path: Path, experiment: Experiment, ends: Mapping[str, Any], 
         write_atomically(path, picture.getvalue())
 
 
-def _decide(tasks: Tasks, plan: Plan, variant: str, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return verdicts.decide(
+def _decide(
+    tasks: Tasks, plan: Plan, variant: str, scores: Mapping[str, Any], edges: Sequence[str]
+) -> list[dict[str, Any]]:
+    decided = verdicts.decide(
         of_run({task: experiment.claims for task, experiment in tasks.items()}),
         scores,
         seeds=plan.seeds,
@@ -226,6 +232,7 @@ def _decide(tasks: Tasks, plan: Plan, variant: str, scores: Mapping[str, Any]) -
         resplit={task: experiment.resplit for task, experiment in tasks.items()},
         no_verdict="a smoke run" if variant == "smoke" else "",
     )
+    return verdicts.qualified(decided, edges=edges)
 
 
 def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Tasks) -> None:
@@ -238,7 +245,11 @@ def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Task
         workdir.path / "curves.png", rows=log.rows, panels=panels, claims=result["claims"], title=title
     )
     metric, profiles = report.over_tasks(result)
-    if profiles:
+    if "map" in result:
+        for claim in report.mapped(result):
+            points, condition = report.map_points(result, claim), result["map"]["condition"]
+            curves.plot_map(workdir.path / f"map-{claim}.png", points, condition=condition, title=claim)
+    elif profiles:
         curves.plot_profiles(workdir.path / "profiles.png", profiles, metric=metric)
     write_atomically(workdir.path / "report.md", report.markdown(result))
     write_atomically(workdir.result, json.dumps(result, indent=1) + "\n")

@@ -332,7 +332,7 @@ def qualified(
       claims: from `decide`.
       long: the same claims after four times the steps; None when there is no such run.
       runners_up: the same claims by what was changed, such as "kd: temperature 8".
-      edges: where winners sit, such as "kd: learning_rate".
+      edges: where winners sit, such as "kd: learning_rate"; a claim is touched by those of its own arms.
 
     Returns:
       New dicts, with `long` where there is such a run.
@@ -346,11 +346,18 @@ def qualified(
             _requalify(claim)
         if claim["kind"] == "headline":
             others = {change: of(found, claim["name"]) for change, found in (runners_up or {}).items()}
-            later = _turns(claim, others) + [f"winner at the edge of {edge}" for edge in edges]
+            own_edges = [edge for edge in edges if edge.partition(":")[0] in _arms_of(claim)]
+            later = _turns(claim, others) + [f"winner at the edge of {edge}" for edge in own_edges]
             own = [reason for reason in claim["fragile"] if not reason.startswith(_LATER)]
             claim["fragile"] = own + later if claim["verdict"] in DECIDED else []
         finished.append(claim)
     return finished
+
+
+def _arms_of(claim: Mapping[str, Any]) -> set[str]:
+    """The arms that a claim speaks of, without their task."""
+    arms = [claim.get("arm"), claim.get("versus"), *(term[0] for term in claim.get("terms") or ())]
+    return {arm.rpartition("/")[2] for arm in arms if isinstance(arm, str)}
 
 
 _LATER = ("turns at ", "turns with ", "winner at ")

@@ -156,6 +156,11 @@ def test_a_map_is_read_in_the_order_of_its_condition(tmp_path):
     table = report.map_table(condition(), "a_over_b")
     assert row(table, "share of wrong labels")[1:] == ["effect", "95 % interval", "verdict"]
     assert row(table, "| 0.5 ") == ["0.5", "-0.3000", "[-0.3196, -0.2804]", "opposite"]
+    assert report.mapped(condition()) == []  # a benchmark does not count
+    counts = condition()
+    counts["claims"] = [one | {"kind": "headline"} for one in counts["claims"]]
+    assert report.mapped(counts) == ["a_over_b"]
+    assert row(report.markdown(counts), "| 0.5 ") == row(table, "| 0.5 ")
     curves.plot_map(tmp_path / "m.png", points, condition="share of wrong labels", title="a beats b")
     assert (tmp_path / "m.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -282,6 +282,7 @@ def test_runners_up_and_edges_make_fragile():
     found = qualified([held], runners_up=settings, edges=("a: decay",))[0]
     assert found["fragile"] == ["fails Holm", "turns with b: rate 0.1", "winner at the edge of a: decay"]
     assert qualified([found])[0]["fragile"] == ["fails Holm"]
+    assert qualified([held], edges=("other: decay",))[0]["fragile"] == ["fails Holm"]
     assert qualified([turned(kind="secondary")], edges=("a: decay",))[0]["fragile"] == []
     withdrawn = turned(verdict="withdrawn", why="refuted", fragile=[])
     assert (
