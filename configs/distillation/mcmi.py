@@ -61,8 +61,8 @@ METHODS = {
     "lambda_25": {"teacher": "lambda_25"},
 }
 TEACHERS = [name for name in METHODS if name != "ce"]
-FEW = dict.fromkeys(TEACHERS, {"temperature": 16.0, "learning_rate": 3e-2})
-OMITTED = dict.fromkeys(TEACHERS, {"temperature": 8.0, "learning_rate": 3e-2})
+FEW = {name: {"temperature": 16.0, "learning_rate": 3e-2} for name in TEACHERS}
+OMITTED = {name: {"temperature": 8.0, "learning_rate": 3e-2} for name in TEACHERS}
 ARMS = {
     "few": FEW | {"ce": {"learning_rate": 3e-3, "weight_decay": 1e-3}},
     "omitted": OMITTED | {"ce": {"learning_rate": 1e-2, "weight_decay": 1e-2}},
