@@ -16,7 +16,7 @@ Other than in the paper: no batch normalisation in the policy; a small ConvNet. 
 crops of 224 pixels, kernel 13, sigma 6, batches of 256, SGD 0.1 and 0.01, 90 + 10 epochs.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, room, secondary
 
 BEFORE = {"method": "released", "schedule": "restart", "learning_rate": 0.03, "finetune_rate": 0.03}
 BASE = {
@@ -45,18 +45,21 @@ METHODS = {
     **{name: {"method": name} for name in ("uniform", "bases", "released", "reinforce")},
 }
 ARMS = {
-    "clean": {"learning_rate": 0.03},
+    "clean": {"learning_rate": 0.02},
     "clean_restart": {"learning_rate": 0.03, "finetune_rate": 0.003},
-    "uniform": {"learning_rate": 0.03, "finetune_rate": 0.003},
+    "uniform": {"learning_rate": 0.1, "finetune_rate": 0.03},
     "bases": {"learning_rate": 0.03, "finetune_rate": 0.003},
-    "released": {"learning_rate": 0.03, "finetune_rate": 0.03},
+    "released": {"learning_rate": 0.03, "finetune_rate": 0.003},
     "reinforce": {"learning_rate": 0.03, "finetune_rate": 0.003},
 }
 RESTART = grid({"learning_rate": (0.01, 0.03, 0.1), "finetune_rate": (0.003, 0.03)})
 GRID = dict.fromkeys(METHODS, RESTART) | {
     "clean": grid({"learning_rate": (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)})
 }
-EDGES = {}
+EDGES = {
+    "finetune_rate": TWO_VALUES,
+    "uniform": "0.1 is the highest; 0.03 is within one standard error",
+}
 GATES = {"needs": ("depends", "converged")}
 CLAIMS = (
     headline("released", "clean", "the released method beats clean training", needs=("room", "converged")),

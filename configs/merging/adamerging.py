@@ -8,7 +8,8 @@ AdaMerging: Adaptive Model Merging for Multi-Task Learning, 2023, arXiv 2310.025
 scikit-learn's digits, turned by 0, 90, 180 and 270 degrees in the four corners of a canvas. In `apart` (16 x 16) the
 corners share no pixel and the models disagree in the second layer only; in `overlapping` (14 x 14) they share two rows
 and columns and disagree in the first as well. One classifier serves all tasks and fine-tuning leaves it alone. The
-digits fall into four disjoint parts: for pre-training and fine-tuning, for what an arm adapts on, and two for scores.
+digits fall into four disjoint parts, other ones for every seed: for pre-training and fine-tuning, for what an arm
+adapts on, and two for scores.
 Floor: the pre-trained model; ceiling: each task's own fine-tuned one.
 `task_arithmetic` (0.3 everywhere) and `ties` see no labels; `global_labels` and `ties_labels` search one coefficient
 among 31 with the labels of `adapt`, `layer_wise_labels` learns all coefficients from them. `task_wise`, `layer_wise`
@@ -19,16 +20,16 @@ Other than in the paper: digits and MLPs for eight sets of photographs and CLIP'
 searched (the paper: 1e-3).
 """
 
-from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, room, secondary
+from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
 
 CORNERS = ("top_left", "top_right", "bottom_left", "bottom_right")
 BASE = {
     "experiment": "merging.merge_models",
     "paper": "AdaMerging: Adaptive Model Merging for Multi-Task Learning (2023, arXiv 2310.02575)",
     "scale": "toy (64-64-unit MLPs, digits)",
-    "log_every": 50, "eval_every": 250, "checkpoint_every": 250,
-    "split_seed": 0,
-    "fractions": (0.4, 0.2, 0.1, 0.3),  # train, adapt, val, test
+    "seeds": 16, "first_seed": 200,
+    "log_every": 50, "eval_every": 100, "checkpoint_every": 500,
+    "data": {"part": "rest", "train": 540, "adapt": 270, "val": 136, "test": 400},
     "features": (64, 64),
     "pretrain": {"steps": 50, "learning_rate": 1e-3},
     "finetune": {"steps": 300, "learning_rate": 1e-3},
@@ -74,34 +75,30 @@ ARMS = {
     "overlapping": SAME | {"ties": {"coefficient": 0.3}, "ties_labels": {"keep": 0.2},
                            "layer_wise_labels": {"learning_rate": 1e-2}},
 }  # fmt: skip
-RATES = grid({"learning_rate": (1e-3, 3e-3, 1e-2)})
+RATES = grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)})
 GRID = {
-    "ties": grid({"coefficient": (0.3, 0.6, 1.0)}),
-    "ties_labels": grid({"keep": (0.1, 0.2, 0.5)}),
+    "ties": grid({"coefficient": (0.1, 0.2, 0.3, 0.6, 1.0, 1.5)}),
+    "ties_labels": grid({"keep": (0.05, 0.1, 0.2, 0.5, 0.8, 1.0)}),
     "task_wise": RATES,
     "layer_wise": RATES,
-    "layer_wise_pp": grid({("keep", "learning_rate"): ((0.2, 3e-3), (0.2, 1e-2), (0.5, 1e-2))}),
+    "layer_wise_pp": grid({"keep": (0.2, 0.5), "learning_rate": (1e-3, 3e-3, 1e-2)}),
     "layer_wise_transductive": RATES,
     "layer_wise_labels": RATES,
 }
-EDGES = {
-    "*": TWO_VALUES,
-    "learning_rate": "1e-3 is the paper's own rate; not widened",
-    "layer_wise_labels": "1e-2 is the highest: not widened",
-    "ties": "0.3, the smallest, where models overlap",
-    "ties_labels": "0.5, the largest, where they do not",
-}
+EDGES = {}
+GATES = {"needs": ("room", "converged")}
 CLAIMS = (
-    headline("layer_wise", "task_arithmetic", "layer-wise coefficients without labels beat 0.3 everywhere"),
-    ablation("layer_wise", "global_labels", "they beat one coefficient tuned with labels"),
-    secondary("task_wise", "task_arithmetic", "task-wise coefficients beat 0.3 everywhere"),
-    secondary("layer_wise", "task_wise", "layer-wise coefficients beat task-wise ones"),
-    ablation("layer_wise_pp", "ties_labels", "learned coefficients beat one tuned with labels, after TIES"),
-    secondary("layer_wise_pp", "layer_wise", "TIES before learning helps"),
-    ablation("layer_wise_transductive", "layer_wise", "learning from the scored inputs themselves helps"),
-    room("layer_wise_labels", "layer_wise", "labels would find better coefficients"),
-    room("individual", "layer_wise", "there is room left to the models by themselves"),
-)
+    headline("layer_wise", "task_arithmetic", "layer-wise coefficients without labels beat 0.3 everywhere", **GATES),
+    secondary("layer_wise", "task_wise", "layer-wise coefficients beat task-wise ones", **GATES),
+    secondary("layer_wise_pp", "layer_wise", "TIES before learning helps", **GATES),
+    ablation("layer_wise", "global_labels", "they beat one coefficient tuned with labels", **GATES),
+    ablation("layer_wise_pp", "ties_labels", "learned coefficients beat one tuned with labels, after TIES", **GATES),
+    ablation("layer_wise_transductive", "layer_wise", "learning from the scored inputs themselves helps", **GATES),
+    room("layer_wise_labels", "task_arithmetic", "labels find better coefficients", name="room", sesoi=0.02),
+    premise("layer_wise", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent"),
+)  # fmt: skip
+TUNING = {"part": "tuning", "train": 180, "adapt": 90, "val": 179, "test": 0}
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
@@ -110,5 +107,5 @@ get_config, VARIANTS = comparison(
            "claims": (ablation("layer_wise_transductive", "task_arithmetic", "learned beats 0.3"),),
            "log_classes": False, "features": (8,), "pretrain.steps": 5, "finetune.steps": 10, "batch_size": 8,
            "steps": 10, "search_steps": 5},
-    tune={"minutes": 5.0, "log_classes": False}, long=("steps",),
+    tune={"minutes": 5.0, "log_classes": False, "data": TUNING}, long=("steps",),
 )  # fmt: skip

@@ -21,12 +21,13 @@ from experiments.distillation._landscape import landscape
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
 from experiments.parts.chunks import in_chunks
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
 from jaxlab import data, distillation, nets
 from jaxlab.core import InputError, Learner, TrainState, cross_entropy, forward_kl, gradient_learner
 from jaxlab.metrics import accuracy, knn_probe, linear_probe
-from jaxlab.training import Claim, Experiment, PerSeed
+from jaxlab.training import Experiment, PerSeed
 
 
 class Net(NamedTuple):
@@ -75,7 +76,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         data={"train": train} | {name: {"fit": probed, "score": images.splits[name]} for name in names},
         draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
         arms=make_arms(config.arms, methods, config.steps, steps_of={"untrained": 0}),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         examples=landscape(net.outputs, config.landscape),
         summarise=late_change("val/probe_accuracy"),
         resplit=images.resplit,

@@ -34,13 +34,14 @@ from experiments.distillation._finetuned_teachers import (
     lessons,
 )
 from experiments.parts.checks import check_arms, check_between
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
 from jaxlab.core import InputError, Learner, computed, cross_entropy, entropy, gradient_learner, masked_mean
 from jaxlab.metrics import accuracy
-from jaxlab.training import Arm, Claim, Experiment, PerSeed
+from jaxlab.training import Arm, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
@@ -76,16 +77,10 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool)
         },
         arms={arm: Arm(method, own.to_dict(), task.steps) for arm, own in spec.arms.items()},
         evaluate=_evaluate(task.student, spec),
-        claims=_claims(config, name),
+        claims=claims_of(config, name),
         summarise=late_change("val/accuracy"),
         resplit=images.resplit,
     )
-
-
-def _claims(config: ConfigDict, task: str) -> tuple[Claim, ...]:
-    """The claims that are about this task."""
-    own = [dict(claim) for claim in config.claims if task in claim["tasks"]]
-    return tuple(Claim(**{key: value for key, value in claim.items() if key != "tasks"}) for claim in own)
 
 
 def _few(images: SeededImages, per_class: int) -> PerSeed:

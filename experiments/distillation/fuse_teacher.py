@@ -30,12 +30,13 @@ from experiments.distillation._classifiers import (
 from experiments.distillation._fusion_ratios import METHODS, Ratio
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_between
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
 from jaxlab.core import InputError, Learner, computed, cross_entropy, masked_mean
-from jaxlab.training import Arm, Claim, Experiment, PerSeed
+from jaxlab.training import Arm, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment]:
@@ -45,20 +46,20 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
       config: see configs/distillation/tgeo_kd.py for the keys.
       download: allow data sets to be fetched.
     """
-    return {name: _experiment(spec, config, download) for name, spec in config.tasks.items()}
+    return {name: _experiment(name, spec, config, download) for name, spec in config.tasks.items()}
 
 
-def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
+def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
     images = seeded_images(spec.data, download)
     task, held = make_task(spec, images), _held_out(spec, config, images.rows)
     draw = _draw(config, images.rows, held)
-    methods = {name: functools.partial(_student, ratio, task, config) for name, ratio in METHODS.items()}
+    methods = {method: functools.partial(_student, ratio, task, config) for method, ratio in METHODS.items()}
     return Experiment(
         data=reported(_splits(images, spec.flipped, images.rows - held), config),
         draw=draw,
         prepare={"teacher": _teacher(task, spec.teacher, draw), "lessons": Arm(computed(_lessons(task)))},
         arms=make_arms(spec.arms, methods, task.steps),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config, name),
         summarise=late_change("val/accuracy"),
         resplit=images.resplit,
     )

@@ -21,12 +21,13 @@ from experiments.distillation._answer_sources import METHODS
 from experiments.distillation._sequences import answer_logits, disjoint_prompts, sampled, tree_logits
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.claims import claims_of
 from experiments.parts.optimizers import cosine_decay
 from jaxlab.core import Computed, InputError, Learner, TrainState, computed, cross_entropy, gradient_learner
 from jaxlab.core.check import check_least
 from jaxlab.distillation import hacking_score, power_law_fit, sequence_kl, token_forward_kl
 from jaxlab.language import Decoder
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Experiment
 
 Evaluate = Callable[[Any, Any, Any], dict[str, jax.Array]]
 
@@ -56,7 +57,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
             "pool": Arm(task.pool()),
         },
         arms=make_arms(config.arms, methods, config.steps, steps_of={"start": 0}),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         along=(judged,),
         summarise=functools.partial(_over_training, judged),
     )

@@ -16,13 +16,15 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import reported
 from experiments.parts.checks import check_arms, check_between
+from experiments.parts.claims import claims_of
+from experiments.parts.history import late_change
 from experiments.parts.optimizers import adamw
 from experiments.parts.splits import independent
 from jaxlab import data, nets
 from jaxlab.core import Learner, computed, cross_entropy, gradient_learner
 from jaxlab.distillation import dcd_loss, scores_of, select_hard
 from jaxlab.metrics import recall_at_k
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -39,7 +41,8 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         draw=_candidates(config),
         prepare={"teacher": _teacher(config), "scores": _scores(config)},
         arms={name: Arm(method, arm.to_dict(), config.student.steps) for name, arm in config.arms.items()},
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
+        summarise=late_change("val/r1"),
     )
 
 
@@ -51,8 +54,8 @@ def _check(config: ConfigDict) -> None:
     check_arms(config.arms, {"negatives": NEGATIVES})
 
 
-def _splits(spec: ConfigDict) -> dict[str, data.TwoViews]:
-    """One draw of the two views; the splits are independent pairs."""
+def _splits(spec: ConfigDict) -> dict[str, PerSeed]:
+    """A task is a draw of the two views; the splits are independent pairs."""
     return independent(lambda *drawn: data.two_view_pairs(*drawn, **spec.views.to_dict()), spec)
 
 

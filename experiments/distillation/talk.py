@@ -17,13 +17,14 @@ from experiments.distillation._classifiers import reported, scores
 from experiments.distillation._talking import METHODS, answer, initial, parity_of
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data
 from jaxlab.core import InputError, Learner, cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
-from jaxlab.training import Arm, Claim, Experiment, PerSeed
+from jaxlab.training import Arm, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -47,7 +48,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         draw=_batches(config),
         prepare={"teacher": _teacher(config.teacher, pixels)},
         arms=make_arms(config.arms, methods, config.steps),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         summarise=late_change("val/accuracy"),
         resplit=images.resplit,
     )

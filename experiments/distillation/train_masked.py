@@ -19,12 +19,13 @@ from experiments.distillation._classifiers import reported
 from experiments.distillation._masked_learner import METHODS, SCHEDULES, masked_learner
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
 from jaxlab import data, nets
 from jaxlab.core import InputError, cross_entropy
 from jaxlab.metrics import accuracy
-from jaxlab.training import Arm, Claim, Experiment, PerSeed
+from jaxlab.training import Arm, Experiment, PerSeed
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -62,7 +63,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         },
         arms=make_arms(config.arms, methods, config.steps),
         evaluate=_evaluate(classifier),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         examples=_mean_masks(policy, config),
         summarise=late_change("val/accuracy", means=("train/mask_spread",)),
         resplit=images.resplit,

@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 from experiments.distillation._classifiers import batches, make_task, reported, teacher_arm
 from experiments.distillation._students import METHODS, STAGES
 from experiments.parts.arms import make_arms
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
-from jaxlab.training import Claim, Experiment
+from jaxlab.training import Experiment
 
 AGREEMENT = ("train/classifier_agreement", "train/body_agreement")  # of the gradients of two losses
 
@@ -28,22 +29,22 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
       config: see configs/distillation/pld.py for the keys, dhkd.py and nd_loss.py for those of other methods.
       download: allow data sets to be fetched.
     """
-    return {name: _experiment(task, config, download) for name, task in config.tasks.items()}
+    return {name: _experiment(name, task, config, download) for name, task in config.tasks.items()}
 
 
-def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
+def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
     images = seeded_images(spec.data, download)
     task = make_task(spec, images)
-    methods = {name: functools.partial(student, task) for name, student in METHODS.items()}
+    methods = {method: functools.partial(student, task) for method, student in METHODS.items()}
     stages = {"teacher": teacher_arm(task.teacher, spec.teacher, images)}
     for arm in spec.arms.values():
-        stages |= {name: make(task) for name, make in STAGES.get(arm.method, {}).items()}
+        stages |= {stage: make(task) for stage, make in STAGES.get(arm.method, {}).items()}
     return Experiment(
         data=reported(images.splits, config),
         draw=batches(config, images),
         prepare=stages,
         arms=make_arms(spec.arms, methods, task.steps),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config, name),
         summarise=late_change("val/accuracy", means=AGREEMENT),
         resplit=images.resplit,
     )

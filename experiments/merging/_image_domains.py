@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from experiments.parts.images import SeededImages, seeded_digits
 from jaxlab import data, nets
 from jaxlab.core import InputError, cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
@@ -37,13 +37,13 @@ class Domains(NamedTuple):
       names: of the K tasks.
       canvas: pixels on a side of what the net sees.
       net: the flax module whose copies are merged.
-      splits: "train", "adapt" (inputs for entropy, apart from all others), "val", "test".
+      images: splits "train", "adapt" (inputs for entropy, apart from all others), "val", "test".
     """
 
     names: tuple[str, ...]
     canvas: int
     net: Any
-    splits: dict[str, data.Images]
+    images: SeededImages
 
     def logits(self, params: Any, image: jax.Array) -> jax.Array:
         """`[K, B, C]` of one model on `image` `[K, B, H, W, c]`, task by task."""
@@ -60,7 +60,7 @@ class Domains(NamedTuple):
     @property
     def example(self) -> jax.Array:
         """One image as the net sees it."""
-        return _place(self.splits["train"].image[:1], self.names[0], self.canvas)
+        return _place(self.images.example, self.names[0], self.canvas)
 
 
 def _place(image: jax.Array, name: str, canvas: int) -> jax.Array:
@@ -72,22 +72,18 @@ def _place(image: jax.Array, name: str, canvas: int) -> jax.Array:
 
 
 def make_domains(spec: ConfigDict, config: ConfigDict) -> Domains:
-    """Digits in four disjoint parts, the places of `spec`, and the net."""
+    """Digits in four disjoint parts, other ones for every seed, the places of `spec`, and the net."""
     for name in spec.domains:
         if name not in DOMAINS:
             raise InputError(f"domains has {name!r}: it must be among {', '.join(DOMAINS)}")
     if len(spec.domains) < 2 or len(set(spec.domains)) < len(spec.domains):
         raise InputError(f"domains are {tuple(spec.domains)}: merging needs at least two different ones")
-    images = data.digits()
-    if spec.canvas < images.image.shape[1]:
-        raise InputError(f"canvas is {spec.canvas}: it must hold the digits' {images.image.shape[1]} pixels")
-    parts = data.split(
-        len(images.label), seed=config.split_seed, fractions=config.fractions, labels=np.asarray(images.label)
-    )
-    splits = {name: data.take(images, part) for name, part in zip(("train", "adapt", "val", "test"), parts)}
-    return Domains(
-        tuple(spec.domains), spec.canvas, nets.Mlp(features=config.features, num_classes=10), splits
-    )
+    images = seeded_digits(config.data, ("train", "adapt", "val", "test"))
+    side = images.example.shape[1]
+    if spec.canvas < side:
+        raise InputError(f"canvas is {spec.canvas}: it must hold the digits' {side} pixels")
+    net = nets.Mlp(features=config.features, num_classes=images.num_classes)
+    return Domains(tuple(spec.domains), spec.canvas, net, images)
 
 
 def draw_views(domains: Domains, batch_size: int) -> Callable[[Any, jax.Array], Any]:

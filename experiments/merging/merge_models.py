@@ -27,9 +27,11 @@ from experiments.merging._image_domains import (
 )
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts
+from experiments.parts.claims import claims_of
+from experiments.parts.history import late_change
 from jaxlab import merging
 from jaxlab.core import Computed, InputError, Learner, computed, cross_entropy, entropy, gradient_learner
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Experiment
 
 # What is merged, from the plain task vectors and the share of them that TIES keeps.
 VECTORS: dict[str, Callable] = {
@@ -55,23 +57,23 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
       download: unused, nothing is fetched.
     """
     _check(config)
-    return {name: _experiment(spec, config) for name, spec in config.tasks.items()}
+    return {name: _experiment(name, spec, config) for name, spec in config.tasks.items()}
 
 
-def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
+def _experiment(name: str, spec: ConfigDict, config: ConfigDict) -> Experiment:
     domains = make_domains(spec, config)
-    names = ("val", "test") if config.test else ("val",)
+    splits, names = domains.images.splits, ("val", "test") if config.test else ("val",)
     train = {
-        "train": domains.splits["train"],
-        "disjoint": domains.splits["adapt"],
-        "transductive": domains.splits[names[-1]],
+        "train": splits["train"],
+        "disjoint": splits["adapt"],
+        "transductive": splits[names[-1]],
     }
     methods = {
-        name: functools.partial(method, domains, config.log_classes) for name, method in METHODS.items()
+        called: functools.partial(method, domains, config.log_classes) for called, method in METHODS.items()
     }
     steps_of = {"given": 0, "search": config.search_steps}
     return Experiment(
-        data={name: domains.splits[name] for name in names} | {"train": train},
+        data={name: splits[name] for name in names} | {"train": train},
         draw=draw_views(domains, config.batch_size),
         prepare={
             "pretraining": pretraining(domains, config.pretrain),
@@ -79,7 +81,9 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
             "vectors": Arm(_vectors(spec.arms)),
         },
         arms=make_arms(spec.arms, methods, config.steps, steps_of=steps_of, static=("keep",)),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config, name),
+        summarise=late_change("val/accuracy"),
+        resplit=(config.data.test, config.data.train),
     )
 
 

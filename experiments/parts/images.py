@@ -95,18 +95,13 @@ def _files(spec: ConfigDict, download: bool) -> Splits:
     return {"train": kept["train"], "val": kept["val"], "test": files["test"]}
 
 
-def _hierarchy(spec: ConfigDict, download: bool) -> Splits:
-    """The task is one draw of class prototypes; the splits are independent examples of it."""
-    make = lambda task, key, count: data.image_hierarchy(
-        task, key, count, num_superclasses=spec.superclasses, classes_per_superclass=spec.classes_per_superclass,
-        size=spec.size, difficulty=spec.difficulty,
-    )  # fmt: skip
-    return independent(jax.jit(make, static_argnums=2), spec)
-
-
 def _seeded_digits(spec: ConfigDict, download: bool) -> SeededImages:
-    images = _part(data.digits(), spec.part)
-    return _resplit(images, spec, ("train", "val", "test"))._replace(resplit=(spec.test, spec.train))
+    return seeded_digits(spec, ("train", "val", "test"))._replace(resplit=(spec.test, spec.train))
+
+
+def seeded_digits(spec: ConfigDict, names: tuple[str, ...]) -> SeededImages:
+    """Digits in disjoint splits of these names, `spec[name]` of each."""
+    return _resplit(_part(data.digits(), spec.part), spec, names)
 
 
 def _seeded_files(spec: ConfigDict, download: bool) -> SeededImages:
@@ -142,18 +137,13 @@ def _resplit(images: data.Images, spec: ConfigDict, names: tuple[str, ...]) -> S
 
 
 def _seeded_hierarchy(spec: ConfigDict, download: bool) -> SeededImages:
-    """Every seed has class prototypes of its own, and independent examples of them in every split."""
-
-    def make(number: int, count: int) -> Callable[[jax.Array], data.Images]:
-        return lambda key: data.image_hierarchy(
-            jax.random.fold_in(key, 0), jax.random.fold_in(key, number), count, num_superclasses=spec.superclasses,
-            classes_per_superclass=spec.classes_per_superclass, size=spec.size, difficulty=spec.difficulty,
-        )  # fmt: skip
-
-    numbered = enumerate(("train", "val", "test"), start=1)
-    splits = {name: PerSeed(make(number, spec[name])) for number, name in numbered}
-    example = jnp.zeros((1, spec.size, spec.size, 1))
-    return SeededImages(splits, spec.train, spec.superclasses * spec.classes_per_superclass, example)
+    """A task is a draw of class prototypes."""
+    make = lambda task, key, count: data.image_hierarchy(
+        task, key, count, num_superclasses=spec.superclasses, classes_per_superclass=spec.classes_per_superclass,
+        size=spec.size, difficulty=spec.difficulty,
+    )  # fmt: skip
+    count, example = spec.superclasses * spec.classes_per_superclass, jnp.zeros((1, spec.size, spec.size, 1))
+    return SeededImages(independent(make, spec), spec.train, count, example)
 
 
 SEEDED: dict[str, Callable[[ConfigDict, bool], SeededImages]] = {
@@ -166,6 +156,5 @@ SEEDED: dict[str, Callable[[ConfigDict, bool], SeededImages]] = {
 SOURCES: dict[str, Callable[[ConfigDict, bool], Splits]] = {
     "digits": _digits,
     "fashion_mnist": _files,
-    "hierarchy": _hierarchy,
     "npz": _files,
 }

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_between
 from jaxlab import data
+from jaxlab.training import PerSeed
 
 
 def cut(examples: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -19,13 +20,16 @@ def cut(examples: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
 
 
 def independent(make: Callable[[jax.Array, jax.Array, int], Any], spec: ConfigDict) -> dict[str, Any]:
-    """Three splits of one task, which `spec.split_seed` draws; `spec` counts the examples of each.
+    """Three splits of one task, of which every seed has its own; `spec` counts the examples of each.
 
     `make` is `(key of the task, key of the examples, count) -> examples`.
     """
-    task = jax.random.key(spec.split_seed)
+
+    def split(number: int, count: int) -> PerSeed:
+        return PerSeed(lambda key: make(jax.random.fold_in(key, 0), jax.random.fold_in(key, number), count))
+
     parts = enumerate(("train", "val", "test"), start=1)
-    return {name: make(task, jax.random.fold_in(task, number), spec[name]) for number, name in parts}
+    return {name: split(number, spec[name]) for number, name in parts}
 
 
 def few_labelled(make: Callable[[jax.Array, int], Any], key: jax.Array, spec: ConfigDict) -> dict[str, Any]:

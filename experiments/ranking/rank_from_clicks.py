@@ -17,11 +17,13 @@ from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts, choose
+from experiments.parts.claims import claims_of
+from experiments.parts.history import late_change
 from experiments.parts.splits import independent
 from experiments.ranking._users import USERS, Users
 from jaxlab import data, metrics, nets, ranking
 from jaxlab.core import Computed, InputError, Learner, computed, gradient_learner
-from jaxlab.training import Claim, Experiment
+from jaxlab.training import Claim, Experiment, PerSeed
 
 Evaluate = Callable[[Any, data.RankingQueries, Any], dict[str, jax.Array]]
 Method = tuple[Learner | Computed, Evaluate, None]
@@ -39,8 +41,15 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
     _check(config)
     splits = _queries(config)
     kept = {name: split for name, split in splits.items() if name != "test" or config.test}
+    # What users look at in a cascade is a mean over lists, of any draw of the task.
+    grades = splits["train"].make(jax.random.key(0)).grade
     return {
-        name: _experiment(kept, choose(f"task {name}: user", task.user, USERS), task, config)
+        name: _experiment(
+            kept,
+            choose(f"task {name}: user", task.user, USERS)(task, grades),
+            config,
+            claims_of(config, name),
+        )
         for name, task in config.tasks.items()
     }
 
@@ -53,20 +62,19 @@ def _check(config: ConfigDict) -> None:
             raise InputError(f"arm {name}: max_weight is {arm.max_weight}: it must be at least 1")
 
 
-def _queries(config: ConfigDict) -> dict[str, data.RankingQueries]:
-    """The task is one draw of directions; the splits are independent queries of it."""
+def _queries(config: ConfigDict) -> dict[str, PerSeed]:
+    """A task is a draw of directions; the splits are independent queries of it."""
     spec = config.data
     make = lambda task, key, count: data.ranking_queries(
         task, key, count, num_documents=spec.documents, num_features=spec.features,
         initial_quality=spec.initial_quality, noise=spec.noise,
     )  # fmt: skip
-    return independent(jax.jit(make, static_argnums=2), spec)
+    return independent(make, spec)
 
 
 def _experiment(
-    splits: dict[str, Any], user: Callable[..., Users], task: ConfigDict, config: ConfigDict
+    splits: dict[str, Any], users: Users, config: ConfigDict, claims: tuple[Claim, ...]
 ) -> Experiment:
-    users = user(task, splits["train"].grade)
     net = nets.Mlp(features=config.features, num_classes=1, activation=nn.elu)
 
     def draw(train: data.RankingQueries, key: jax.Array) -> dict[str, jax.Array]:
@@ -78,7 +86,8 @@ def _experiment(
         data=splits,
         draw=draw,
         arms=make_arms(config.arms, methods, config.steps, steps_of={"initial": 0}),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims,
+        summarise=late_change("val/ndcg_10"),
     )
 
 
