@@ -54,12 +54,12 @@ METHODS = {
     "tgeo": {"method": "each", "learned": True},
 }
 SETTINGS = {
-    "ce": {"learning_rate": 1e-2, "weight_decay": 1e-4},
-    "fixed": {"alpha": 0.1, "learning_rate": 1e-2},
-    "random": {"learning_rate": 1e-2, "weight_decay": 1e-4},
-    "one": {"learning_rate": 1e-2, "controller_rate": 3e-3},
-    "mean_of_each": {"learning_rate": 1e-2, "controller_rate": 3e-2},
-    "tgeo": {"learning_rate": 1e-2, "controller_rate": 3e-3},
+    "ce": {"weight_decay": 1e-2},
+    "fixed": {"alpha": 0.3},
+    "random": {"weight_decay": 1e-3},
+    "one": {"controller_rate": 1e-3},
+    "mean_of_each": {"controller_rate": 0.1},
+    "tgeo": {"controller_rate": 1e-2},
 }
 ARMS = {"hierarchy": SETTINGS}
 RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
@@ -73,7 +73,10 @@ GRID = {
     "mean_of_each": LEARNED,
     "tgeo": LEARNED,
 }
-EDGES = {}
+EDGES = {
+    "ce": "no two decays differ by more than 0.003 at this rate",
+    "controller_rate": "`one` wants to stay where it begins, `mean_of_each` has no preference: not widened",
+}
 GATES = {"needs": ("trust_gap", "room", "converged")}
 CLAIMS = (
     headline("tgeo", "fixed", "tgeo beats the best constant share", **GATES),
