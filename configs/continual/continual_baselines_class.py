@@ -36,7 +36,7 @@ CLAIMS = (
 )  # fmt: skip
 FASHION = {
     "scale": "small, real (100-100-unit MLP, Fashion-MNIST at 14 x 14)", "minutes": 8.0, "passes": 1,
-    "data": BASE["data"] | {"source": "fashion_mnist", "path": "", "pool": 2, "train": 5000, "val": 2000},
+    "data": BASE["data"] | {"source": "fashion_mnist", "path": "", "pool": 2, "train": 4500, "val": 2000},
 }  # fmt: skip
 
 get_config, VARIANTS = comparison(

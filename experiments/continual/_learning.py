@@ -56,6 +56,14 @@ class Task(NamedTuple):
         """Mean cross-entropy of the rows that count, each over the outputs that compete in its task."""
         return loss_of(self.logits(params, rows), rows, where)
 
+    def seen(self, rows: Rows, where: jax.Array, key: jax.Array) -> tuple[Rows, jax.Array]:
+        """The rows and, where there are views, a random one of each after them."""
+        if self.look is None:
+            return rows, where
+        both = {name: jnp.concatenate([rows[name], rows[name]]) for name in ROW}
+        views = self.look(rows["image"], key)
+        return both | {"image": jnp.concatenate([rows["image"], views])}, jnp.concatenate([where, where])
+
     def optimizer(self, settings: Any) -> optax.GradientTransformation:
         """SGD, as in the field's comparisons: momentum would carry one task's gradient into the next."""
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.sgd(settings.learning_rate))
@@ -132,10 +140,19 @@ def evaluation(task: Task, predict: Callable[[Any, Rows], jax.Array] | None = No
 
 
 def finetuning(task: Task, settings: Any) -> Method:
-    """Plain SGD on whatever comes: the floor; on all tasks at once it is the ceiling."""
+    """Plain SGD on whatever comes: the floor; on all tasks at once it is the ceiling.
+
+    Its metrics say which share of the rows is of earlier tasks, and of the older half of them.
+    """
 
     def loss(params: Any, memory: Any, batch: Rows, step: Any, key: Any, context: Any) -> tuple:
-        return task.loss(params, batch, batch["where"]), (memory, {})
+        phase = step // task.steps_per_task
+        share = lambda chosen: masked_mean(chosen, where=batch["where"])
+        metrics = {
+            "rehearsed": share(batch["task"] < phase),
+            "rehearsed_oldest": share(2 * batch["task"] + 1 < phase),
+        }
+        return task.loss(params, *task.seen(batch, batch["where"], key)), (memory, metrics)
 
     return learned(task, settings, lambda key, context: (task.init(key), None), loss), evaluation(task), None
 

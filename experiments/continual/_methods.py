@@ -15,6 +15,9 @@ from experiments.continual._protection import (
     snapshot_turn,
     synaptic_intelligence,
 )
+from experiments.continual._prototypes import prototype_relation
+from experiments.continual._proxies import proxy_replay
+from experiments.continual._refresh import refresh, weighted_fisher_turn
 from experiments.continual._replay import (
     asymmetric_replay,
     dark_replay,
@@ -56,4 +59,7 @@ METHODS: dict[str, Named] = {
     "der_pp": Named(dark_replay),
     "gdumb": Named(gdumb, gdumb_turn),
     "pnn": Named(progressive, scenarios=("task_il",)),
+    "proxy_replay": Named(proxy_replay, scenarios=("class_il",)),
+    "refresh": Named(refresh, weighted_fisher_turn, scenarios=("class_il", "domain_il")),
+    "prd": Named(prototype_relation, snapshot_turn, scenarios=("class_il", "task_il")),
 }

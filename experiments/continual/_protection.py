@@ -92,11 +92,13 @@ def learning_without_forgetting(task: Task, settings: Any) -> Method:
         return params, {"old": params, "learned": jnp.zeros(task.tasks, bool)}
 
     def loss(params: Any, memory: Any, batch: Rows, step: Any, key: Any, context: Any) -> tuple:
-        logits, old = task.logits(params, batch), task.logits(memory["old"], batch)
+        rows, where = task.seen(batch, batch["where"], key)
+        logits, old = task.logits(params, rows), task.logits(memory["old"], rows)
         heads = old_heads(task, batch["own"], memory["learned"])
         terms = jax.vmap(lambda head: lwf_loss(logits, old, temperature=2.0, classes=head))(heads)
-        kept = masked_mean(jnp.sum(terms, axis=0), where=batch["where"])
-        return task.loss(params, batch, batch["where"]) + settings.strength * kept, (memory, {"kept": kept})
+        changed = masked_mean(jnp.sum(terms, axis=0), where=where)
+        value = loss_of(logits, rows, where) + settings.strength * changed
+        return value, (memory, {"changed": changed})
 
     return learned(task, settings, init, loss), evaluation(task), None
 

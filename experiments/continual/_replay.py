@@ -32,10 +32,10 @@ def experience_replay(task: Task, settings: Any) -> Method:
     """ER: one mean over the stream's batch and a batch of the memory."""
 
     def loss(params: Any, memory: Any, batch: Rows, step: Any, key: Any, context: Any) -> tuple:
-        draw_key, insert_key = jax.random.split(key)
+        draw_key, insert_key, look_key = jax.random.split(key, 3)
         drawn, valid = reservoir_draw(memory, draw_key, batch_size=settings.replay_batch)
         memory = reservoir_insert(memory, kept(batch), insert_key, where=batch["where"])
-        return task.loss(params, *joined(batch, drawn, valid)), (memory, {})
+        return task.loss(params, *task.seen(*joined(batch, drawn, valid), look_key)), (memory, {})
 
     return learned(task, settings, _with_memory(task, settings, task.row()), loss), evaluation(task), None
 
@@ -55,12 +55,13 @@ def asymmetric_replay(task: Task, settings: Any) -> Method:
 
 def dark_replay(task: Task, settings: Any) -> Method:
     """DER: the logits of stored examples are kept; with a `label_weight`, DER++, their labels too."""
-    learner = dark_replay_learner(task, settings)
+    row = task.row() | {"logits": jnp.zeros(task.outputs)}
+    learner = learned(task, settings, _with_memory(task, settings, row), dark_loss(task, settings))
     return learner, evaluation(task), None
 
 
-def dark_replay_learner(task: Task, settings: Any) -> Learner:
-    """The learner of DER and DER++; its memory is the reservoir."""
+def dark_loss(task: Task, settings: Any) -> Callable:
+    """The loss of DER and DER++; their memory is a reservoir of rows with logits."""
 
     def loss(params: Any, memory: Any, batch: Rows, step: Any, key: Any, context: Any) -> tuple:
         first, second, insert_key = jax.random.split(key, 3)
@@ -75,8 +76,7 @@ def dark_replay_learner(task: Task, settings: Any) -> Learner:
         rows = kept(batch) | {"logits": logits}
         return value, (reservoir_insert(memory, rows, insert_key, where=batch["where"]), {})
 
-    row = task.row() | {"logits": jnp.zeros(task.outputs)}
-    return learned(task, settings, _with_memory(task, settings, row), loss)
+    return loss
 
 
 def gdumb(task: Task, settings: Any) -> Method:

@@ -35,6 +35,8 @@ SUMMARIES: dict[str, Callable] = {
     "forgetting_mean": continual.forgetting_mean,
 }
 
+LAST = ("rehearsed", "rehearsed_oldest")  # shares of the rows of the last steps
+
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     """The comparison that configs/continual/continual_baselines_class.py describes.
@@ -52,7 +54,10 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         arms=_arms(config, sets, task),
         claims=tuple(Claim(**claim) for claim in config.claims),
         along=(scored,),
-        summarise=lambda history: _summaries(f"{scored}/{config.scenario}", matrix(history), sets),
+        summarise=lambda history: (
+            _summaries(f"{scored}/{config.scenario}", matrix(history), sets)
+            | {name: history[f"train/{name}"][-1] for name in LAST if f"train/{name}" in history}
+        ),
         chart=lambda histories: draw_matrices(
             {arm: matrix(history).mean(axis=0) for arm, history in histories.items()},
             rows="after task",
