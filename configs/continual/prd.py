@@ -63,7 +63,7 @@ CLAIMS = (
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/task_il/accuracy", arm=ARM, methods=METHODS, long=("passes",),
     smoke={"data.train": 200, "data.val": 60, "data.test": 60, "passes": 1, "net.features": (8, 8),
-           "arms.*.projection": 4, "eval_every": 2, "log_every": 2, "checkpoint_every": 2, "arms": ("prd", "prd_sample", "lwf", "er_20"),
-           "data.num_tasks": 2, "tasks_learned": 2},
+           "data.num_tasks": 2, "tasks_learned": 2, "eval_every": 2, "log_every": 2, "checkpoint_every": 2,
+           "arms.*.projection": 4, "arms": ("prd", "prd_sample", "lwf", "er_20")},
     tune={"tasks_learned": 3, "minutes": 8.0},
 )  # fmt: skip
