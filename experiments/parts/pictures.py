@@ -1,5 +1,6 @@
 """Drawings that drivers share, on matplotlib's axes, for people to look at."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,6 +24,35 @@ def draw_panels(panels: list[tuple[str, str, Any]]) -> Any:
             axes.set(xticks=[], yticks=[])
             if row == 0:
                 axes.set_title(title, fontsize=6)
+    return figure
+
+
+def draw_matrices(matrices: Mapping[str, np.ndarray], *, rows: str, columns: str) -> Any:
+    """A figure of matrices of shares in [0, 1], every entry in per cent.
+
+    Args:
+      matrices: `[T, T]` by title.
+      rows, columns: what they stand for.
+    """
+    from matplotlib.figure import Figure
+
+    across = min(len(matrices), 5)
+    down, side = -(-len(matrices) // across), max(0.32 * len(next(iter(matrices.values()))), 1.2)
+    figure = Figure(figsize=((side + 0.4) * across + 0.4, (side + 0.5) * down + 0.4), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(matrices) :]:
+        axes.set_axis_off()
+    for axes, (title, matrix) in zip(grid.flat, matrices.items()):
+        axes.imshow(matrix, cmap="viridis", vmin=0, vmax=1)
+        axes.set_title(title, fontsize=8)
+        ticks = range(len(matrix))
+        axes.set_xticks(ticks, [n + 1 for n in ticks], fontsize=6)
+        axes.set_yticks(ticks, [n + 1 for n in ticks], fontsize=6)
+        for (row, column), share in np.ndenumerate(matrix):
+            colour = "black" if share > 0.6 else "white"
+            axes.text(column, row, f"{100 * share:.0f}", fontsize=6, ha="center", va="center", color=colour)
+    figure.supylabel(rows, fontsize=8)
+    figure.supxlabel(columns, fontsize=8)
     return figure
 
 

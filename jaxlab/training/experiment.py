@@ -144,6 +144,8 @@ class Experiment:
       examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
         is saved as examples.png (examples-<task>.png). Arms that diverged are not among the states; a run of several
         processes, none of which holds all of a state, leaves it out.
+      chart: `{arm: history} -> matplotlib figure`, the histories as `summarise` has them, drawn when all arms are done
+        and saved as chart.png (chart-<task>.png); without arms that diverged.
     """
 
     data: Mapping[str, Any]
@@ -158,6 +160,7 @@ class Experiment:
     summarise: Summarise | None = None
     resplit: tuple[int, int] | None = None
     examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
+    chart: Callable[[Mapping[str, Mapping[str, np.ndarray]]], Any] | None = None
 
     def __post_init__(self) -> None:
         check_splits(self.data)

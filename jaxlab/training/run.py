@@ -136,7 +136,7 @@ class _Runner:
         """Run one task: its stages, whose facts go into `stages`, then its arms, whose facts are returned."""
         prefix = f"{task}/" if task else ""
         context, trouble = self.prepare(task, experiment, prefix, stages)
-        arms, ends = {}, {}
+        arms, ends, histories = {}, {}, {}
         for group in self._programs.groups[task]:
             names = [prefix + name for name in group.names]
             if trouble:
@@ -147,12 +147,16 @@ class _Runner:
                 group.names, self.finish(names, program, task, experiment, context)
             ):
                 arms[prefix + name] = facts
+                if done is not None:
+                    histories[name] = done.history
                 if done is not None and experiment.examples is not None and jax.process_count() == 1:
                     ends[name] = _first_seed(program, done)
+        picture = lambda name: self._workdir.path / (f"{name}-{task}.png" if task else f"{name}.png")
         if ends:
-            picture = f"examples-{task}.png" if task else "examples.png"
             data = self._programs.data[task].of_first_seed()
-            _draw_examples(self._workdir.path / picture, experiment, ends, data)
+            _save(picture("examples"), experiment.examples(ends, data))
+        if histories and experiment.chart is not None and jax.process_index() == 0:
+            _save(picture("chart"), experiment.chart(histories))
         # In the order of the experiment, not of the groups.
         return {prefix + name: arms[prefix + name] for name in experiment.arms}
 
@@ -214,8 +218,7 @@ def _first_seed(program: Any, done: Fit) -> Any:
     return done.state[0] if program.on_host else jax.tree.map(lambda leaf: leaf[0], done.state)
 
 
-def _draw_examples(path: Path, experiment: Experiment, ends: Mapping[str, Any], data: Any) -> None:
-    figure = experiment.examples(ends, data)
+def _save(path: Path, figure: Any) -> None:
     with io.BytesIO() as picture:
         figure.savefig(picture, format="png", dpi=110)
         write_atomically(path, picture.getvalue())

@@ -221,3 +221,21 @@ def test_examples_show_the_first_seed_of_every_arm_that_ended(tmp_path):
     go(tmp_path / "broken", broken)
     assert seen[2] == {"slow"}
     assert (tmp_path / "broken" / "examples.png").exists()
+
+
+def test_a_chart_is_drawn_of_what_was_measured_on_the_way(tmp_path):
+    seen = []
+
+    def chart(histories):
+        seen.append(histories)
+        figure = Figure(figsize=(1, 1))
+        figure.add_subplot().plot(histories["fast"]["step"], histories["fast"]["val/mse"])
+        return figure
+
+    experiment = dataclasses.replace(toy.experiment(), chart=chart)
+    go(tmp_path, experiment)
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    go(tmp_path, experiment)  # read back from the checkpoints, the histories are the same
+    assert set(seen[0]) == {"fast", "slow"}
+    np.testing.assert_array_equal(seen[1]["fast"]["val/mse"], seen[0]["fast"]["val/mse"])
+    assert len(seen[0]["fast"]["step"]) > 1

@@ -1,0 +1,44 @@
+"""Task-incremental learning: thirteen methods on split digits, and what the field knows of them.
+
+Continual Lifelong Learning with Neural Networks: A Review, 2019, arXiv 1802.07569.
+
+    python -m experiments.run --config=configs/continual/continual_baselines_task.py         # about 3 minutes
+    python -m experiments.run --config=configs/continual/continual_baselines_task.py:tune    # the search behind ARMS
+
+scikit-learn's digits come as five tasks of two classes, in an order of each seed's own. The task of an example is told,
+so that its two outputs alone compete, in training and in scoring. Arms and the protocol of the search are those of
+continual_baselines_class.py; `pnn` is a progressive network, which forgets nothing by construction and has a column of
+the net's size for every task. `:fashion` is the same on Fashion-MNIST at 14 x 14.
+"""
+
+from configs._comparison import ablation, comparison, headline, premise, room, secondary
+from configs.continual._baselines import ARM, BASE, FIRST_TASKS, of
+
+NAMES = ("sgd", "joint", "ewc", "mas", "si", "lwf", "icarl", "agem", "gem", "er", "der_pp", "gdumb", "pnn")
+ARMS = {name: {} for name in NAMES}
+JUDGE = "val/task_il/accuracy"
+GATES = {"needs": ("forgets", "learnable"), "sesoi": 0.01}
+CLAIMS = (
+    headline("lwf", "sgd", "LwF forgets less than plain SGD", **GATES),
+    headline("ewc", "sgd", "EWC forgets less than plain SGD", **GATES),
+    secondary("si", "sgd", "synaptic intelligence forgets less than plain SGD", **GATES),
+    secondary("er", "lwf", "replay is not worse than a penalty on outputs", relation="not_worse", **GATES),
+    ablation("mas", "sgd", "memory aware synapses forget less than plain SGD", **GATES),
+    ablation("pnn", "joint", "columns of their own are not worse than all at once", relation="not_worse", **GATES),
+    ablation("gem", "agem", "all old tasks at once beat one batch of them", **GATES),
+    premise("sgd", 0.0, "plain SGD forgets", name="forgets", metric="test/task_il/forgetting_max", sesoi=0.02),
+    room("joint", "sgd", "all tasks at once can be learned", name="learnable", sesoi=0.02),
+)  # fmt: skip
+FASHION = {
+    "scale": "small, real (100-100-unit MLP, Fashion-MNIST at 14 x 14)", "minutes": 8.0, "passes": 1,
+    "data": BASE["data"] | {"source": "fashion_mnist", "path": "", "pool": 2, "train": 4500, "val": 2000},
+}  # fmt: skip
+
+get_config, VARIANTS = comparison(
+    BASE | {"scenario": "task_il", "minutes": 3.0}, ARMS, of(*NAMES, grid_of=True), CLAIMS,
+    metric="test/task_il/accuracy", arm=ARM, methods=of(*NAMES), long=("passes",),
+    smoke={"data.num_tasks": 2, "tasks_learned": 2, "passes": 1, "net.features": (8,), "arms.*.buffer": 20,
+           "eval_every": 5, "log_every": 5, "checkpoint_every": 5, "batch_size": 100, "importance_examples": 8,
+           "arms": ("sgd", "joint", "lwf", "pnn")},
+    tune=FIRST_TASKS | {"passes": 15, "minutes": 8.0}, variants={"fashion": FASHION},
+)  # fmt: skip
