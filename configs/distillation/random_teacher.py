@@ -40,7 +40,7 @@ BASE = {
     "landscape": {"images": 256, "points": 21, "line": ("near", "between", "far"), "plane": ("between", "far")},
 }  # fmt: skip
 ARM = {"method": "distill", "alpha": 0.3, "inputs": "images", "probe": "features", "learning_rate": 1e-3,
-       "probe_decay": 0.1}  # fmt: skip
+       "probe_decay": 1.0}  # fmt: skip
 METHODS = {
     "near": {"alpha": 0.1},
     "between": {},
@@ -56,8 +56,8 @@ ARMS = {
     "far": {"learning_rate": 3e-3},
     "noise": {"learning_rate": 3e-4},
     "labels": {"learning_rate": 3e-3},
-    "teacher": {"probe_decay": 0.1},
-    "pixels": {"probe_decay": 0.1},
+    "teacher": {"probe_decay": 1.0},
+    "pixels": {"probe_decay": 1.0},
 }
 UNTRAINED = grid({"probe_decay": (1e-2, 0.1, 1.0, 10.0)})
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2)})) | {
