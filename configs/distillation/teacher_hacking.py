@@ -20,7 +20,7 @@ Other than in the paper: procedural models for T5-large and T5-base on XSum, dis
 that are estimated, 800 updates for 390,625.
 """
 
-from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, secondary
+from configs._comparison import ablation, comparison, grid, headline, premise, secondary
 
 SHAPE = {"num_layers": 1, "num_heads": 2}
 WIDE, NARROW = SHAPE | {"width": 24, "mlp_width": 48}, SHAPE | {"width": 16, "mlp_width": 32}
@@ -29,6 +29,8 @@ BASE = {
     "experiment": "distillation.hack_teacher",
     "paper": "On Teacher Hacking in Language Model Distillation (2025, arXiv 2502.02671)",
     "scale": "toy (decoders of a few thousand parameters, a procedural oracle)",
+    "seeds": 16,
+    "first_seed": 200,
     "log_every": 50,
     "eval_every": 50,  # a point of the curves from which `hacking`, `proxy_fall` and `deviation` are taken
     "checkpoint_every": 800,
@@ -61,16 +63,17 @@ ARMS = {
     "online_student": {"method": "online_student"},
     "mixed": {"method": "mixed"},
 }
-GRID = {name: grid({"learning_rate": (1e-3, 2e-3)}) for name in ARMS if name != "start"}
+GRID = {name: grid({"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}) for name in ARMS if name != "start"}
 HACKING = {"metric": "hacking", "sesoi": 0.02}
-EDGES = {"*": TWO_VALUES}
+EDGES = {}
 JUDGE = "-val/proxy"  # of `online_teacher`
 WHY = dict.fromkeys(("fewer_2", "fewer_5"), "one rate for all arms, since when golden turns depends on it")
 CLAIMS = (
-    headline("offline", "start", "offline, golden rises from its best", **HACKING),
+    headline("offline", "start", "offline, golden rises from its best", needs=("offline_over_start_proxy_fall",),
+             **HACKING),
     premise("offline", "start", "offline, proxy still falls meanwhile", metric="proxy_fall", sesoi=0.02),
     secondary("offline", "online_teacher", "it rises more than with the teacher's fresh answers", **HACKING),
-    secondary("offline", "online_student", "it rises more than with the student's own answers", **HACKING),
+    ablation("offline", "online_student", "it rises more than with the student's own answers", **HACKING),
     ablation("fewer_5", "offline", "fewer prompts at the same size make it worse", **HACKING),
     ablation("offline", "more_5", "more answers per prompt make it better", **HACKING),
     secondary("online_teacher", "start", "online, golden does not rise", relation="equivalent", **HACKING),
