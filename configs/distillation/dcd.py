@@ -6,7 +6,7 @@ DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022, arXiv 2207
     python -m experiments.run --config=configs/distillation/dcd.py:tune     # the search behind ARMS
 
 Procedural pairs of two non-linear views of one latent, other views for every seed, in groups of eight near-duplicates.
-The teacher is a cross-encoder trained on 2,048 pairs; the student a bi-encoder that has 512 of them. Of 32 candidate
+The teacher is a cross-encoder trained on 8,192 pairs; the student a bi-encoder that has 512 of them. Of 32 candidate
 texts for an image, the match among them, every arm scores eight: the match with seven drawn ones (`random`), or with
 the seven that the teacher scores highest (`hard`). Rows weigh the same (`uniform`) or by the teacher's entropy
 (`dynamic`). `released` is the authors' code, whose row weights of the distillation do nothing and whose teacher scores
@@ -28,10 +28,10 @@ BASE = {
     "candidates": 32,  # texts that the teacher scores for an image
     "num_negatives": 7,  # false texts that the student scores
     "data": {
-        "train": 2048, "student_pairs": 512, "val": 512, "test": 512,
+        "train": 8192, "student_pairs": 512, "val": 512, "test": 512,
         "views": {"latent_dim": 16, "view_dim": 32, "group_size": 8, "spread": 0.5, "noise": 0.3},
     },
-    "teacher": {"hidden": 64, "embedding": 32, "steps": 1500, "learning_rate": 3e-3, "weight_decay": 1e-2},
+    "teacher": {"hidden": 64, "embedding": 32, "steps": 4000, "learning_rate": 3e-3, "weight_decay": 1e-2},
     "student": {"hidden": 64, "embedding": 16, "steps": 3000},
 }  # fmt: skip
 ARM = {"negatives": "random", "dynamic": False, "authors_code": False, "alpha": 0.2, "weight_decay": 1e-2}
@@ -53,9 +53,9 @@ ARMS = {
     "hard_dynamic": {"learning_rate": 3e-3, "alpha": 0.05},
     "released": {"learning_rate": 3e-3, "alpha": 0.05},
 }
-RATES = {"learning_rate": (1e-3, 3e-3, 1e-2)}
-ALONE = grid(RATES | {"weight_decay": (1e-2, 0.3, 1.0, 3.0)})
-DISTIL = grid(RATES | {"alpha": (0.01, 0.03, 0.1, 0.3)})
+RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
+ALONE = grid(RATES | {"weight_decay": (1e-3, 1e-2, 0.1, 0.3)})
+DISTIL = grid(RATES | {"alpha": (0.003, 0.01, 0.03, 0.1)})
 GRID = {
     name: ALONE if "alpha" in own else DISTIL for name, own in METHODS.items()
 }  # no teacher, no weight of its own
