@@ -1,4 +1,4 @@
-"""Write what the published results say into README.md and the pages of results/, and what all say together into each.
+"""Write what the published results say into README.md and docs/results, and what all say together into each.
 
 With `--check` only say, by exit status 1, that something is stale.
 """
@@ -10,25 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlab.training.publish import APART, completed, load_results
-from jaxlab.training.report import all_claims_table, filled, summary_table
+from jaxlab.training.report import filled, map_table, mapped, published_claims_table, summary_table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-PAGE = """# All claims
+PAGE = """# Results: {family}
 
-Every claim of every published result, written by `python docs/make_readme_table.py`. Headlines and gates (premise,
-room) are decided by their 95 % interval, the others by the Holm-adjusted one, which is then the interval shown. A star:
-the headline passes Benjamini and Hochberg at 0.05 over all headlines. A dagger: the code of this result is not known,
-its tree had changes that were not committed or its commit is missing. What the words mean:
-[docs/architecture.md](../docs/architecture.md#verdicts).
-
-"""
-
-FOUND = """# What was found, paper by paper
-
-The texts are `results/<family>/<paper>.md`, written by people; the numbers are those of the published results, put in
-by `python docs/make_readme_table.py`: effect, 95 % interval, verdict. The verdicts of secondary claims, ablations and
-benchmark rows are by the wider interval of Holm, which is in [README.md](README.md).
+Written by `python docs/make_readme_table.py` from the published results in `results/{family}` and the texts beside
+them. A row a claim. Headlines and gates (premise, room) are decided by their 95 % interval, the others by the
+Holm-adjusted one, which is then the interval shown. A star: the headline passes Benjamini and Hochberg at 0.05 over all
+headlines of the library. "Before" is what the result said that this one replaces. What the words mean:
+[architecture](../architecture.md#verdicts).
 
 """
 
@@ -50,17 +42,24 @@ def files(root: pathlib.Path) -> dict[pathlib.Path, str]:
         root / "results" / f"{name}.json": json.dumps(found, indent=1) + "\n"
         for name, found in results.items()
     }
-    results = {name: found for name, found in results.items() if found["variant"] not in APART}
-    wanted[readme] = updated(readme.read_text(), summary_table(results))
-    wanted[root / "results" / "README.md"] = PAGE + all_claims_table(results) + "\n"
-    wanted[root / "results" / "FOUND.md"] = FOUND + "\n".join(found(root, results))
+    shown = {name: found for name, found in results.items() if found["variant"] not in APART}
+    wanted[readme] = updated(readme.read_text(), summary_table(shown))
+    for family in sorted({name.partition("/")[0] for name in shown}):
+        own = {name: found for name, found in shown.items() if name.startswith(f"{family}/")}
+        parts = [section(root, name, found, results.get(f"{name}-map")) for name, found in own.items()]
+        wanted[root / "docs" / "results" / f"{family}.md"] = PAGE.format(family=family) + "\n".join(parts)
     return wanted
 
 
-def found(root: pathlib.Path, results: Mapping[str, Any]) -> list[str]:
-    """What people wrote about the results, with its numbers, one heading lower."""
-    pages = {f"{page.parent.name}/{page.stem}": page for page in sorted((root / "results").glob("*/*.md"))}
-    return ["#" + filled(page.read_text(), results[name]) for name, page in pages.items()]
+def section(root: pathlib.Path, name: str, result: Mapping[str, Any], over: Mapping[str, Any] | None) -> str:
+    """What people wrote about a result, with its numbers, one heading lower; then its claims, and its map if any."""
+    page = root / "results" / f"{name}.md"
+    text = "#" + filled(page.read_text(), result) if page.exists() else f"## {name}\n"
+    scale, minutes = result.get("scale", ""), result["wall_s"] / 60
+    unknown = "; published from code that was not committed" if result.get("code") == "unknown" else ""
+    source = f"`{name}`: {scale}; {len(result['seeds'])} seeds, {minutes:.1f} minutes{unknown}."
+    maps = [f"{claim}:\n\n{map_table(over, claim)}\n" for claim in mapped(over)] if over else []
+    return "\n".join([text, source, "", published_claims_table(result), "", *maps])
 
 
 def main(argv: list[str]) -> int:
@@ -71,6 +70,7 @@ def main(argv: list[str]) -> int:
     if "--check" in argv:
         return int(bool(stale))
     for path, text in stale.items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     return 0
 

@@ -1,7 +1,7 @@
 """Results as people read them: the report of a run, the tables over all papers, effects over a condition."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -231,30 +231,30 @@ def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(table(rows))
 
 
-def all_claims_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Every claim of every published result, a star at the headlines that pass Benjamini and Hochberg.
+def published_claims_table(result: Mapping[str, Any]) -> str:
+    """Every claim of a published result, a star at the headlines that pass Benjamini and Hochberg.
+
+    Where the result replaces another one, the last column has what was said of the same claim before.
 
     Args:
-      results: from `publish.load_results`.
+      result: of `publish.load_results`, `publish.completed`.
     """
-    rows = [["paper", "claim", "kind", "effect", "interval", "seeds", "verdict"]]
-    for name, claim, result in _claims(results):
+    looks = result.get("earlier_looks", ())
+    before = looks[-1]["claims"] if looks else {}
+    rows = [["claim", "kind", "effect", "interval", "seeds", "verdict", *(["before"] if before else [])]]
+    for claim in result["claims"]:
         star = " *" if claim["p_bh"] is not None and claim["p_bh"] < 0.05 else ""
+        earlier = before.get(claim["name"])
+        said = [f"{_number(earlier[0])} {earlier[1]}" if earlier else "–"] if before else []
         rows.append(
-            [_paper(name, result), claim["text"], claim["kind"] + star, _number(claim["effect"]), _deciding(claim),
-             str(claim["n_seeds"]), verdict(claim)]
+            [claim["text"], claim["kind"] + star, _number(claim["effect"]), _deciding(claim), str(claim["n_seeds"]),
+             verdict(claim), *said]
         )  # fmt: skip
     return "\n".join(table(rows))
 
 
 def _paper(name: str, result: Mapping[str, Any]) -> str:
     return f"`{name}`" + (" †" if result.get("code") == "unknown" else "")
-
-
-def _claims(
-    results: Mapping[str, Mapping[str, Any]],
-) -> Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    return ((name, claim, result) for name, result in results.items() for claim in result["claims"])
 
 
 def map_points(result: Mapping[str, Any], claim: str) -> list[dict[str, Any]]:

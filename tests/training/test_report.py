@@ -131,10 +131,15 @@ def test_the_readme_shows_headlines_and_the_page_shows_all():
         "supported, fragile", "1.5",
     ]  # fmt: skip
     assert row(table, "x/old")[0] == "[`x/old` †](results/x/old.md)"
-    page = report.all_claims_table(results)
-    assert page.count("\n") == 7
-    assert row(page, "x/new", "a beats b")[2] == "headline *"
-    assert row(page, "x/old", "a beats b")[-1] == "withdrawn: refuted."
+    page = report.published_claims_table(new)
+    assert page.count("\n") == 4
+    assert row(page, "a beats b")[1] == "headline *"
+    assert row(report.published_claims_table(old), "a beats b")[-1] == "withdrawn: refuted."
+    new["earlier_looks"] = [{"claims": {"t/a_over_b": [-0.02, "opposite"]}}]
+    page = report.published_claims_table(new)
+    assert row(page, "a beats b")[-1] == "-0.0200 opposite"
+    assert row(page, "claim")[-1] == "before"
+    assert [line.split("|")[-2].strip() for line in page.splitlines()[3:]] == ["–", "–"]
 
 
 def condition():
