@@ -52,7 +52,7 @@ METHODS = {
 }
 ARMS = {
     "near": {"learning_rate": 1e-3},
-    "between": {"learning_rate": 3e-3},
+    "between": {"learning_rate": 1e-3},
     "far": {"learning_rate": 3e-3},
     "noise": {"learning_rate": 3e-4},
     "labels": {"learning_rate": 3e-3},
@@ -66,7 +66,7 @@ GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2)}))
 }
 GATES = {"needs": ("moves", "room", "converged")}
 AS_GOOD = {"relation": "equivalent", "sesoi": 0.02}
-EDGES = {}
+EDGES = {"noise": "3e-4 is the lowest rate, and the less it learns the better"}
 CLAIMS = (
     headline("between", "teacher", "a student probes better than its untrained teacher", **GATES),
     secondary("between", "noise", "real images matter: better than a student of noise", **GATES),
