@@ -53,9 +53,9 @@ ARMS = {
     "hard_dynamic": {"learning_rate": 3e-3, "alpha": 0.05},
     "released": {"learning_rate": 3e-3, "alpha": 0.05},
 }
-RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
+RATES = {"learning_rate": (5e-3, 1e-2, 3e-2, 0.1)}
 ALONE = grid(RATES | {"weight_decay": (1e-3, 1e-2, 0.1, 0.3)})
-DISTIL = grid(RATES | {"alpha": (0.003, 0.01, 0.03, 0.1)})
+DISTIL = grid(RATES | {"alpha": (0.01, 0.03, 0.1, 0.3)})
 GRID = {
     name: ALONE if "alpha" in own else DISTIL for name, own in METHODS.items()
 }  # no teacher, no weight of its own
