@@ -26,9 +26,9 @@ ARM = {
     "doubtful": ("general", "pedagogy", "personal_experience", "none"),
 }  # fmt: skip
 ARMS = {
-    "zero_shot": {"by_category": True}, "few_shot": {"labels": "few_shot"}, "reasoning": {"labels": "reasoning"},
+    "zero_shot": {}, "few_shot": {"labels": "few_shot"}, "reasoning": {"labels": "reasoning"},
     "categories": {"resample": ("categories",)}, "both": {"resample": ("comments", "categories")},
-    "as_they_are": {"resample": ()},
+    "as_they_are": {"resample": (), "by_category": True},
 }  # fmt: skip
 OF_DATA = {"rule": "percentile"}
 GATE = {"needs": ("people_differ",)}
