@@ -69,7 +69,7 @@ def test_the_wheel_is_the_library_and_works_alone(tmp_path):
         packed.extractall(place)
         names = packed.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"jaxlab"}
-    assert "jaxlab/py.typed" in names
+    assert {"jaxlab/py.typed", "jaxlab/data/sight/labels.npz", "jaxlab/data/sight/LICENSE"} <= set(names)
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxlab").rglob("*.py")}
     assert modules <= set(names)
     (metadata,) = (place / name for name in names if name.endswith("METADATA"))

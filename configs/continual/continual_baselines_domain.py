@@ -42,7 +42,7 @@ FASHION = {
 
 get_config, VARIANTS = comparison(
     BASE | OWN, ARMS, of(*NAMES, grid_of=True), CLAIMS,
-    metric="test/domain_il/accuracy", arm=ARM, methods=of(*NAMES), long=("passes",),
+    metric="test/domain_il/accuracy", arm=ARM | {"replay_batch": 20}, methods=of(*NAMES), long=("passes",),
     smoke={"data.num_tasks": 2, "tasks_learned": 2, "passes": 1, "net.features": (8,), "batch_size": 200,
            "arms.*.buffer": 20, "log_every": 5, "eval_every": 5, "checkpoint_every": 5, "importance_examples": 8,
            "arms": ("sgd", "joint", "ewc", "mas", "agem")},

@@ -81,9 +81,9 @@ def dark_loss(task: Task, settings: Any) -> Callable:
 
 def gdumb(task: Task, settings: Any) -> Method:
     """GDumb: the stream only fills a balanced memory; whenever a task ends, a net learns from that alone."""
-    batch_size = settings.replay_batch + task.batch_size  # as many rows a step as in replay
-    if batch_size > settings.buffer:
-        raise InputError(f"buffer is {settings.buffer}: it must be at least the {batch_size} rows of a step")
+    rows = 2 * task.batch_size  # of a step, as many as in replay
+    if rows > settings.buffer:
+        raise InputError(f"buffer is {settings.buffer}: it must be at least the {rows} rows of a step")
 
     def init(key: jax.Array, context: Any) -> TrainState:
         memory = reservoir_init(settings.buffer, task.row())
@@ -107,12 +107,11 @@ def gdumb_turn(task: Task) -> Callable:
 
     def turn(state: TrainState, train: Any, step: jax.Array, key: jax.Array, context: Any) -> TrainState:
         memory, rate = state.memory["examples"], state.memory["rate"]
-        batch_size = min(2 * task.batch_size, len(memory.valid))
         clip = optax.clip_by_global_norm(task.max_grad_norm)
 
         def improve(number: jax.Array, params: Any) -> Any:
             own = jax.random.fold_in(key, number)
-            drawn, valid = reservoir_draw(memory, own, batch_size=batch_size)
+            drawn, valid = reservoir_draw(memory, own, batch_size=2 * task.batch_size)
             grads = jax.grad(task.loss)(params, drawn, valid)
             grads, _ = clip.update(grads, clip.init(params))
             return jax.tree.map(lambda p, g: p - rate * g, params, grads)

@@ -35,7 +35,7 @@ SUMMARIES: dict[str, Callable] = {
     "forgetting_mean": continual.forgetting_mean,
 }
 
-LAST = ("rehearsed", "rehearsed_oldest")  # shares of the rows of the last steps
+LAST = ("train/rehearsed", "train/rehearsed_oldest")  # shares of the rows of the last steps
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -56,7 +56,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         along=(scored,),
         summarise=lambda history: (
             _summaries(f"{scored}/{config.scenario}", matrix(history), sets)
-            | {name: history[f"train/{name}"][-1] for name in LAST if f"train/{name}" in history}
+            | {name: history[name][-1] for name in LAST if name in history}
         ),
         chart=lambda histories: draw_matrices(
             {arm: matrix(history).mean(axis=0) for arm, history in histories.items()},

@@ -42,6 +42,7 @@ from jaxlab.data._quadrants import (
     unshuffle_quadrants,
 )
 from jaxlab.data._ranking_queries import RankingQueries, ranking_queries
+from jaxlab.data._sight import SIGHT_CATEGORIES, RaterLabels, sight_labels
 from jaxlab.data._split import split, split_images
 from jaxlab.data._task_stream import (
     SCENARIOS,
@@ -63,6 +64,7 @@ __all__ = [
     "POINT_CLASSES",
     "SCENARIOS",
     "SHAPES",
+    "SIGHT_CATEGORIES",
     "TEXTURES",
     "AudioVisualScenes",
     "BlobVolumes",
@@ -73,6 +75,7 @@ __all__ = [
     "PointScenes",
     "PreferenceAnswers",
     "RankingQueries",
+    "RaterLabels",
     "RobotPaths",
     "TaskStream",
     "TwoViews",
@@ -105,6 +108,7 @@ __all__ = [
     "reversed_action",
     "robot_paths",
     "shuffle_quadrants",
+    "sight_labels",
     "similarity_answers",
     "split",
     "split_classes",

@@ -175,7 +175,7 @@ def same_mean_p_value(
       where: `[N]` bool or {0, 1}, the submissions that count; None means all.
 
     Returns:
-      float32 scalar in (0, 1].
+      float32 scalar in (0, 1]; 1 for fewer than two submissions, which show nothing.
 
     Raises:
       ValueError: if differences are not `[N]` with N at least 1, or there is no resample.
@@ -197,7 +197,7 @@ def same_mean_p_value(
     shape = (resamples, len(counts))
     index = rows[jax.random.randint(key, shape, 0, jnp.maximum(number, 1))]
     drawn = masked_mean(gap[index] - mean, where=jnp.arange(len(counts)) < number, axis=1)
-    as_far = jnp.abs(drawn) >= jnp.abs(mean) * (1 - 1e-6)
+    as_far = (jnp.abs(drawn) >= jnp.abs(mean) * (1 - 1e-6)) | (number < 2)
     return jnp.where(jnp.isnan(mean), mean, (1 + jnp.sum(as_far)) / (1 + resamples))
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core.check import InputError, full_mask
+from jaxlab.core.check import InputError, as_integers, full_mask
 from jaxlab.metrics import cohen_kappa
 
 
@@ -67,7 +67,11 @@ def rater_kappas(
     counts = full_mask(where, shapes[0], "labels")
     kappa = lambda x, y, where: cohen_kappa(x, y, num_classes=num_classes, where=where, undefined=undefined)
     each = jax.vmap(kappa, in_axes=1)
-    human1, human2, model = (jnp.asarray(x) for x in (human1, human2, model))
+    # Before the map over categories, in which values cannot be seen.
+    human1, human2, model = (
+        as_integers(name, x, "categories", num_classes, where=where, ignore="a missing label")
+        for name, x in (("human1", human1), ("human2", human2), ("model", model))
+    )
     with_model = each(human1, model, counts), each(human2, model, counts)
     return RaterKappas(each(human1, human2, counts), (with_model[0] + with_model[1]) / 2)
 

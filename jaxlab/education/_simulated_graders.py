@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core.check import InputError, check_fraction, check_least
+from jaxlab.core.check import InputError, check_fraction, check_least, check_positive
 
 _POINTS = 12  # of a rubric
 
@@ -73,8 +73,9 @@ def simulate_graders(
         raise InputError(f"num_answers and num_peers must be at least 1, got {num_answers} and {num_peers}")
     for name, value in (("miss_rate", miss_rate), ("off_rubric", off_rubric)):
         check_fraction(name, value)
-    for name, value in (("total", total), ("step", step), ("peer_noise", peer_noise)):
-        check_least(name, value, 0)
+    for name, value in (("total", total), ("step", step)):
+        check_positive(name, value)
+    check_least("peer_noise", peer_noise, 0)
     keys = iter(jax.random.split(key, 10))
     weights = jax.nn.softmax(0.7 * jax.random.normal(next(keys), (_POINTS,)))
     skill = jax.nn.sigmoid(0.8 + 0.9 * jax.random.normal(next(keys), (num_answers, 1)))

@@ -179,6 +179,26 @@ def test_simulated_trials_are_as_they_are_made():
     assert np.mean(equivalent <= 0.05) < 0.07
 
 
+def test_too_little_to_go_by_shows_nothing():
+    nothing, ones = np.zeros(0), np.ones(3)
+    key = jax.random.key(0)
+    assert education.same_mean_p_value(key, ones[:1], resamples=99) == 1  # of one, every resample is the same
+    assert education.same_mean_p_value(key, ones, resamples=99, where=np.zeros(3)) == 1
+    none = education.rater_kappas(*np.zeros((3, 0, 2), int))
+    assert np.isnan(none).all()
+    assert np.shape(none) == (2, 2)
+    assert education.rater_kappas(*np.zeros((3, 4, 0), int)).humans.shape == (0,)
+    apart = np.array([[0, -1], [1, -1], [-1, 0], [-1, 1]], np.int32)
+    kappas = education.rater_kappas(apart, apart[:, ::-1], np.abs(apart), undefined=0.0)
+    assert not kappas.humans.any()  # no text that both have labelled
+    for scores in (nothing, ones[:1]):
+        assert np.asarray(education.paired_effects(scores, scores)).tolist() == [0, 0]
+    assert education.mixed_anova(nothing, nothing, nothing.astype(int)).p_value.tolist() == [1, 1, 1]
+    one_group = education.mixed_anova(np.arange(4.0), np.arange(4.0) ** 2, np.zeros(4, int))
+    np.testing.assert_array_equal(one_group.p_value[np.array([0, 2])], [1, 1])
+    assert education.aggregate_peers(np.ones((2, 0)))[0].shape == (0,)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -193,6 +213,9 @@ def test_simulated_trials_are_as_they_are_made():
         (lambda: education.render_grading_prompt("", "", "", total=-1), "total must be positive, got -1"),
         (lambda: education.rater_kappas(np.ones((2, 3), int), np.ones((2, 3), int), np.ones(3, int)),
          r"human1, human2 and model must all be \[N, L\]"),
+        (lambda: education.rater_kappas(*np.zeros((2, 3, 1), int), np.full((3, 1), 2)),
+         r"model must be in \[0, 2\), or negative for a missing label, got 2"),
+        (lambda: education.rater_kappas(np.full((3, 1), np.nan), *np.zeros((2, 3, 1), int)), "human1 must be integers"),
         (lambda: education.bert_score(np.ones((1, 2, 3)), np.ones((1, 2, 4)), np.ones((1, 2)), np.ones((1, 2))),
          r"reference \(1, 2, 3\) must be \[B, K, D\]"),
         (lambda: education.bert_score(np.ones((1, 2, 3)), np.ones((1, 2, 3)), np.ones((1, 3)), np.ones((1, 2))),
@@ -203,6 +226,7 @@ def test_simulated_trials_are_as_they_are_made():
         (lambda: education.mixed_anova(np.ones(3), np.ones(3), np.ones(2, int)), "before, after and group must all be"),
         (lambda: education.simulate_trial(jax.random.key(0), 1), "num_people must be at least 2, got 1"),
         (lambda: education.simulate_graders(jax.random.key(0), 0), "num_answers and num_peers must be at least 1"),
+        (lambda: education.simulate_graders(jax.random.key(0), 3, step=0.0), "step must be positive, got 0"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(call, message):

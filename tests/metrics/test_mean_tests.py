@@ -241,8 +241,14 @@ def test_too_few_show_nothing():
             assert np.isinf(metrics.mean_interval(test)).all()
         assert metrics.anova(values, group, num_groups=2, where=where).p_value == 1
         assert metrics.mann_whitney(values, group, where=where)[1] == 1
-    test = metrics.paired_t_test(values[:1], values[:1])
-    assert (test.statistic, test.p_value) == (0, 1)
+    for count in (0, 1):
+        test = metrics.paired_t_test(values[:count], values[:count])
+        assert (test.statistic, test.p_value) == (0, 1)
+        assert metrics.signed_rank_test(values[:count], values[:count])[1] == 1
+    nobody, key = np.zeros(4, bool), jax.random.key(0)
+    assert metrics.permutation_p_value(key, values, group, resamples=9, where=nobody) == 1
+    total = lambda x, where: jnp.sum(jnp.where(where, x, 0))
+    assert metrics.bootstrap(key, total, values, resamples=2, where=nobody).tolist() == [0, 0]
     assert metrics.two_group_power(0.5, 1, 1) == 0
     assert metrics.detectable_difference(0, 50) == np.inf
     # A covariate that is constant, and more coefficients than rows.

@@ -157,9 +157,15 @@ UNDEFINED = {
         cohen_kappa, np.zeros(5, int), np.zeros(5, int), num_classes=2
     ),
     "kappa of none": functools.partial(cohen_kappa, X[0], Y[0], num_classes=5, where=np.zeros(SIZE)),
+    "kappa of raters without an example in common": functools.partial(
+        cohen_kappa, np.array([0, 1, -1, -1]), np.array([-1, -1, 0, 1]), num_classes=2
+    ),
     "kappa with one class": functools.partial(cohen_kappa, np.zeros(5, int), np.zeros(5, int), num_classes=1),
     "fleiss of one category": functools.partial(fleiss_kappa, np.ones((3, 4), int), num_classes=2),
     "fleiss of one rater": functools.partial(fleiss_kappa, X[:1].T, num_classes=5),
+    "fleiss of no rater": functools.partial(fleiss_kappa, np.ones((3, 0), int), num_classes=2),
+    "fleiss of missing ratings": functools.partial(fleiss_kappa, np.full((3, 4), -1), num_classes=2),
+    "icc of no target": functools.partial(intraclass_correlation, np.ones((0, 3))),
     "icc of one rater": functools.partial(intraclass_correlation, np.arange(4.0)[:, None]),
     "icc of one target": functools.partial(intraclass_correlation, np.arange(4.0)[None]),
     "icc of equal scores": functools.partial(intraclass_correlation, np.full((4, 3), 7.0)),
@@ -167,9 +173,11 @@ UNDEFINED = {
         intraclass_correlation, np.ones((3, 2)), where=np.array([[1, 0]])
     ),
     "alpha of one item": functools.partial(cronbach_alpha, np.arange(4.0)[:, None]),
+    "alpha of nobody": functools.partial(cronbach_alpha, np.ones((0, 3))),
     "alpha of equal answers": functools.partial(cronbach_alpha, np.full((4, 3), 7.0)),
     "spearman of a constant": functools.partial(spearman, np.ones(4), np.arange(4.0)),
     "spearman of none": functools.partial(spearman, np.ones(0), np.ones(0)),
+    "spearman of one pair": functools.partial(spearman, np.ones(1), np.ones(1)),
     "kendall of a constant": functools.partial(kendall_tau, np.arange(4.0), np.ones(4)),
     "auc of one class": functools.partial(roc_auc, np.arange(4.0), np.ones(4, bool)),
 }

@@ -1,0 +1,1 @@
+"""Measurements of learning and of those who grade it."""
