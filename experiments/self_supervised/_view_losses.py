@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from experiments.self_supervised._probes import evaluation
 from experiments.self_supervised._task import Method, Task, learned
-from jaxlab.core import normalize
 from jaxlab.self_supervised import (
     barlow_twins_loss,
     mix_samples,
@@ -57,7 +56,7 @@ def contrast(loss: Callable[..., jax.Array]) -> Callable[[Task, Any], Method]:
 
 
 def mixed_barlow_twins(task: Task, settings: Any) -> Method:
-    """Barlow Twins, and mixtures of two images that are seen as mixtures; rows at length 1, as for small images."""
+    """Barlow Twins, and mixtures of two images that are seen as mixtures; nothing else differs."""
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         views, (share_key, partner_key) = batch["views"], jax.random.split(key)
@@ -67,7 +66,7 @@ def mixed_barlow_twins(task: Task, settings: Any) -> Method:
         }
         seen = jnp.concatenate([views, mix_samples(*views, **mixing)[None]])
         value, terms = mixed_barlow_twins_loss(
-            *normalize(task.outputs(params, seen, settings)), **mixing, eps=1e-5, ddof=0,
+            *task.outputs(params, seen, settings), **mixing, eps=1e-5, ddof=0,
             off_diagonal_weight=settings.off_diagonal_weight, mixing_weight=settings.mixing_weight,
         )  # fmt: skip
         return value, (memory, terms._asdict())
