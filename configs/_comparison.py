@@ -160,9 +160,12 @@ def _put(tree: dict[str, Any], key: str, value: Any, *, new: bool = False) -> No
 
 def _select(config: dict[str, Any], key: str, names: tuple[str, ...]) -> None:
     """Keep these tasks or arms, and the claims that speak of no other and need no other claim."""
-    called = lambda: {
-        called for at, arms in _all_arms(config).items() for arm in arms for called in (arm, at + arm)
-    }
+
+    def called() -> set[str]:
+        parts = _all_arms(config)
+        own = {name for at, arms in parts.items() for arm in arms for name in (arm, at + arm)}
+        return own | {f"{task}/{arm}" for task in config.get("tasks", {}) for arm in parts.get("", {})}
+
     before = called()
     for own in [config["tasks"]] if key == "tasks" else _all_arms(config).values():
         for name in set(own) - set(names):

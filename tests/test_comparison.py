@@ -94,6 +94,17 @@ def test_tasks_may_have_settings_of_their_own():
     assert "arms" not in shared.tasks.easy
 
 
+def test_a_claim_over_tasks_goes_with_a_task_that_is_left_out():
+    base = BASE | {"tasks": {"easy": {"noise": 0.0}, "hard": {"noise": 1.0}}}
+    over = (("easy/ce", "test/nll", 1.0), ("hard/ce", "test/nll", -1.0))
+    claims = (*CLAIMS, ablation(name="harder", text="it is harder", terms=over))
+    get_config, _ = comparison(
+        base, ARMS, None, claims, metric="test/accuracy", arm=ARM, smoke={"tasks": ("hard",)}
+    )
+    left = [claim["name"] for claim in get_config("smoke").claims]
+    assert left == [claim["name"] for claim in get_config().claims if claim["name"] != "harder"]
+
+
 def test_what_is_not_there_cannot_be_changed():
     with pytest.raises(ValueError, match="there is no 'widht' to change: the keys are width"):
         make(variants={"wide": {"net.widht": 16}})[0]("wide")

@@ -19,8 +19,9 @@ class Sets(NamedTuple):
     """A task.
 
     Attributes:
-      splits: "train" is `data.Images`; "val" and "test" are dicts of `train`, the same images, `few`, the rows of those
-        that have a label, and `score`, the images to be judged by.
+      splits: "train" is `data.Images`, or `data.FactorImages` with one of the factors for a label; "val" and "test" are
+        dicts of `train`, the same images, `few`, the rows of those that have a label, and `score`, the images to be
+        judged by.
       num_classes: C.
       shape: `(H, W, C)` of an image.
     """
@@ -39,17 +40,18 @@ def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     """Procedural images: every seed has a draw of all splits."""
     options = spec.options.to_dict()
     classes = {"shape": len(options["shapes"]), "texture": len(options["textures"])}
+    classes["label"] = classes["shape"] * classes["texture"]
     check_name("data.label", spec.label, classes)
 
-    def make(number: int, count: int) -> Callable[[jax.Array], data.Images]:
-        def images(key: jax.Array) -> data.Images:
+    def make(number: int, count: int) -> Callable[[jax.Array], data.FactorImages]:
+        def images(key: jax.Array) -> data.FactorImages:
             made = data.factor_images(jax.random.fold_in(key, number), count, **options)
-            return data.Images(made.image, getattr(made, spec.label))
+            return made._replace(label=getattr(made, spec.label))
 
         return images
 
     train, count = make(0, spec.train), classes[spec.label]
-    _check_few(labels_per_class, spec.train // (classes["shape"] * classes["texture"]))
+    _check_few(labels_per_class, spec.train // classes["label"])
     few = lambda key: _few(key, train(key).label, count, labels_per_class)
     splits = {"train": PerSeed(train)}
     for number, name in enumerate(("val", "test"), start=1):

@@ -1,9 +1,9 @@
-"""Pretrain an encoder without labels, freeze it, and probe it with a few: one arm per way of pretraining.
+"""Pretrain an encoder, freeze it, and probe it with a few examples: one arm per way of pretraining.
 
-Every arm sees the same images, in as many views as the experiment has, and the same number of them, whatever its batch
-size. What it learns is its `method` (see `_methods.py`). The encoder is judged by a linear probe and by the nearest
-neighbours, both of them trained, inside the evaluation, on a few labelled training images per class. Each seed has its
-own images, its own few labels, and its own start.
+Every arm encodes the same number of views of the same images, whatever its batch size and however many views of an
+image it has. What it learns from them is its `method` (see `_methods.py`). The encoder is judged by probes that are
+trained, inside the evaluation, on a few training images per class (`probe.measures`, see `_probes.py`). Each seed has
+its own images, its own few labels, and its own start. Under `tasks` stands what differs between several comparisons.
 """
 
 import functools
@@ -18,28 +18,46 @@ from experiments.parts.checks import check_arms, check_between
 from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
 from experiments.self_supervised._image_sets import Sets, load_sets
-from experiments.self_supervised._methods import METHODS, OPTIMIZERS, UNTRAINED, Task
+from experiments.self_supervised._methods import METHODS, UNTRAINED
+from experiments.self_supervised._task import OPTIMIZERS, Task
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import Arm, Claim, Experiment
 
 
-def build(config: ConfigDict, *, download: bool = False) -> Experiment:
-    """The comparison that configs/self_supervised/barlow_twins.py describes.
+def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[str, Experiment]:
+    """The comparison that configs/self_supervised/barlow_twins.py describes, or one for each of its tasks.
 
     Args:
       config: see that file for the keys.
       download: allow data sets to be fetched.
     """
+    tasks = config.get("tasks", {})
+    return {
+        name: _experiment(_merged(config, own, name), download) for name, own in tasks.items()
+    } or _experiment(config, download)
+
+
+def _merged(config: ConfigDict, own: ConfigDict, task: str) -> ConfigDict:
+    """A task's values over those that all share, and the claims that are about it."""
+    merged = config.copy_and_resolve_references()
+    with merged.unlocked():
+        merged.update(own)
+        said = [dict(claim) for claim in config.claims]
+        merged.claims = tuple(claim for claim in said if task in claim.pop("tasks", (task,)))
+    return merged
+
+
+def _experiment(config: ConfigDict, download: bool) -> Experiment:
     _check(config)
     sets = load_sets(config.data, config.labels_per_class, download)
     methods = {name: functools.partial(make, _task(config, sets)) for name, make in METHODS.items()}
-    draws = functools.cache(functools.partial(_draw, config.views.to_dict()))
+    draws = functools.cache(lambda batch_size, views: _draw(dict(views), batch_size))
     return Experiment(
         data={name: split for name, split in sets.splits.items() if name != "test" or config.test},
         arms={name: _arm(config, methods, draws, arm.to_dict()) for name, arm in config.arms.items()},
         claims=tuple(Claim(**claim) for claim in config.claims),
-        summarise=late_change("val/probe_accuracy"),
+        summarise=functools.partial(_summary, config.probe.get("settled", "probe_accuracy")),
     )
 
 
@@ -60,6 +78,7 @@ def _task(config: ConfigDict, sets: Sets) -> Task:
         spread=config.data.spread,
         patch=config.net.patch,
         num_classes=sets.num_classes,
+        views=config.views.to_dict(),
         probe=config.probe,
         warm_up=config.warm_up,
     )
@@ -68,17 +87,33 @@ def _task(config: ConfigDict, sets: Sets) -> Task:
 def _arm(
     config: ConfigDict, methods: Mapping[str, Callable], draws: Callable, settings: dict[str, Any]
 ) -> Arm:
-    """As many steps as show it all examples once; the settings know the number, for their schedule."""
-    steps = 0 if settings["method"] in UNTRAINED else config.examples // settings["batch_size"]
+    """As many steps as encode all views once, or `longer` times so many; the schedule asks for their number."""
+    views = config.views.to_dict() | settings.get("views", {})
+    encoded = int(config.examples * config.views.count * settings.get("longer", 1))
+    steps = 0 if settings["method"] in UNTRAINED else encoded // (settings["batch_size"] * views["count"])
     return Arm(
-        methods[settings["method"]], settings | {"steps": steps}, steps, draw=draws(settings["batch_size"])
-    )
+        methods[settings["method"]], settings | {"steps": steps}, steps,
+        draw=draws(settings["batch_size"], tuple(views.items())),
+    )  # fmt: skip
 
 
 def _draw(views: dict[str, Any], batch_size: int) -> Callable[[data.Images, jax.Array], dict[str, jax.Array]]:
     def draw(train: data.Images, key: jax.Array) -> dict[str, jax.Array]:
         batch = data.draw(train, key, batch_size=batch_size)
         seen = data.random_views(batch["image"], jax.random.fold_in(key, 1), **views)
-        return {"views": seen, "label": batch["label"]}
+        return batch | {"views": seen}
 
     return draw
+
+
+def _summary(settled: str, history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the last fifth of training changed on validation images, and what was lost since the best moment.
+
+    The nearest neighbours' best moment is chosen on one half of the images and judged on the other, where it is no
+    better by chance.
+    """
+    found = late_change(f"val/{settled}")(history)
+    if "val/knn_first_half" in history:
+        best, judged = history["val/knn_first_half"].argmax(axis=0), history["val/knn_second_half"]
+        found["val/knn_loss"] = judged[best, np.arange(judged.shape[1])] - judged[-1]
+    return found

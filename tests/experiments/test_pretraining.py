@@ -161,7 +161,7 @@ def test_searches_and_comparisons_on_files_share_no_image(tmp_path):
             {"data__source": "photos"},
             "data.source is 'photos': it must be one of factors, fashion_mnist, npz",
         ),
-        ({"data__label": "place"}, "data.label is 'place': it must be one of shape, texture"),
+        ({"data__label": "place"}, "data.label is 'place': it must be one of shape, texture, label"),
         (
             {"labels_per_class": 0},
             "labels_per_class is 0: it must be between 1 and the 4 images of the rarest class",
@@ -169,8 +169,8 @@ def test_searches_and_comparisons_on_files_share_no_image(tmp_path):
         ({"net__kind": "unet"}, "net.kind is 'unet': it must be one of mlp, convnet, resnet"),
         ({"warm_up": 2.0}, r"warm_up is 2.0: a share of the steps, it must be in \[0, 1\]"),
         (
-            {"arms__bt__method": "byol"},
-            "arm bt: method is 'byol': it must be one of barlow_twins, labels, untrained",
+            {"arms__bt__method": "moco"},
+            "arm bt: method is 'moco': it must be one of barlow_twins, mixed_barlow_twins, vicreg, nt_xent",
         ),
         (
             {"arms__bt__probe_on": "logits"},
