@@ -34,24 +34,24 @@ METHODS = {
 # Protocol of the search: streams of other images, in other orders, of which it learns the first tasks alone.
 FIRST_TASKS = {"data.part": "tuning", "tasks_learned": 3}
 RATES = (0.03, 0.1, 0.3)
-ALONE = grid({"learning_rate": (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)})
+ALONE = grid({"learning_rate": (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)})
 
 
 def strengths(*values: float) -> list[dict]:
-    """Nine settings of a method with a penalty."""
+    """Twelve settings of a method with a penalty."""
     return grid({"learning_rate": RATES, "strength": values})
 
 
 GRID = {
     **{name: ALONE for name in ("sgd", "joint", "icarl", "agem", "er", "er_ace", "gdumb", "pnn")},
-    "ewc": strengths(1.0, 10.0, 100.0),
-    "ewc_unaware": strengths(0.1, 1.0, 10.0),
-    "mas": strengths(0.01, 0.1, 1.0),
-    "si": strengths(0.1, 1.0, 10.0),
-    "lwf": strengths(0.3, 1.0, 3.0),
-    "gem": grid({"learning_rate": RATES, "margin": (0.0, 0.5, 1.0)}),
-    "der": grid({"learning_rate": RATES, "logit_weight": (0.1, 0.3, 1.0)}),
-    "der_pp": grid({"learning_rate": RATES, ("logit_weight", "label_weight"): ((0.1, 0.5), (0.1, 1.0), (0.3, 1.0))}),
+    "ewc": strengths(1.0, 10.0, 100.0, 1000.0),
+    "ewc_unaware": strengths(1.0, 10.0, 100.0, 1000.0),
+    "mas": strengths(0.1, 1.0, 10.0, 100.0),
+    "si": strengths(1.0, 10.0, 100.0, 1000.0),
+    "lwf": strengths(1.0, 3.0, 10.0, 30.0),
+    "gem": grid({"learning_rate": RATES, "margin": (0.0, 0.5, 1.0, 2.0)}),
+    "der": grid({"learning_rate": RATES, "logit_weight": (0.1, 0.3, 1.0, 3.0)}),
+    "der_pp": grid({"learning_rate": RATES, ("logit_weight", "label_weight"): ((0.1, 0.5), (0.1, 1.0), (0.3, 1.0), (1.0, 1.0))}),
 }  # fmt: skip
 
 
