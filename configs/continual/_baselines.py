@@ -51,7 +51,8 @@ GRID = {
     "lwf": strengths(1.0, 3.0, 10.0, 30.0),
     "gem": grid({"learning_rate": RATES, "margin": (0.0, 0.5, 1.0, 2.0)}),
     "der": grid({"learning_rate": RATES, "logit_weight": (0.1, 0.3, 1.0, 3.0)}),
-    "der_pp": grid({"learning_rate": RATES, ("logit_weight", "label_weight"): ((0.1, 0.5), (0.1, 1.0), (0.3, 1.0), (1.0, 1.0))}),
+    "der_pp": grid({"learning_rate": RATES, ("logit_weight", "label_weight"):
+                    ((0.1, 0.5), (0.1, 1.0), (0.3, 1.0), (1.0, 1.0))}),
 }  # fmt: skip
 
 
