@@ -51,8 +51,8 @@ ARMS = {
     "labels": {"learning_rate": 0.2},
 }
 RATES = grid({"learning_rate": (0.02, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.8)})
-CAPS = grid({"learning_rate": (0.05, 0.1, 0.2), "max_weight": (10.0, 50.0, 250.0)})
-DUAL = grid({"learning_rate": (0.05, 0.1, 0.2), "propensity_rate": (0.3, 1.0, 3.0)})
+CAPS = grid({"learning_rate": (0.1, 0.2, 0.4), "max_weight": (5.0, 20.0, 250.0)})
+DUAL = grid({"learning_rate": (0.1, 0.2, 0.4), "propensity_rate": (1.0, 3.0, 10.0)})
 GRID = {"naive": RATES, "ipw_true": CAPS, "ipw_wrong": CAPS, "dla": DUAL, "labels": RATES}
 EDGES = {}
 OWN, OTHERS = {"tasks": ("eta1", "eta2")}, {"tasks": ("cascade", "trust")}
