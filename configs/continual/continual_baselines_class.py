@@ -18,7 +18,22 @@ from configs.continual._baselines import ARM, BASE, FIRST_TASKS, of
 
 NAMES = ("sgd", "joint", "ewc", "ewc_unaware", "mas", "si", "lwf", "icarl", "agem", "gem", "er", "er_ace", "der",
          "der_pp", "gdumb")  # fmt: skip
-ARMS = {name: {} for name in NAMES}
+ARMS = {
+    "sgd": {"learning_rate": 0.005}, "joint": {"learning_rate": 0.1}, "ewc": {"learning_rate": 0.1, "strength": 1000.0},
+    "ewc_unaware": {"learning_rate": 0.03, "strength": 100.0}, "mas": {"learning_rate": 0.1, "strength": 1.0},
+    "si": {"learning_rate": 0.1, "strength": 100.0}, "lwf": {"learning_rate": 0.1, "strength": 10.0},
+    "icarl": {"learning_rate": 0.5}, "agem": {"learning_rate": 0.005}, "gem": {"learning_rate": 0.3, "margin": 2.0},
+    "er": {"learning_rate": 0.3}, "er_ace": {"learning_rate": 0.2}, "der": {"learning_rate": 0.1, "logit_weight": 0.3},
+    "der_pp": {"learning_rate": 0.1, "logit_weight": 1.0, "label_weight": 1.0}, "gdumb": {"learning_rate": 0.02},
+}  # fmt: skip
+EDGES = {
+    "sgd": "all rates forget alike",
+    "agem": "0.005 is the lowest; the less it learns of a task, the less it forgets",
+    "ewc": "1,000 is the largest strength: not widened",
+    "ewc_unaware": "0.03 is the lowest rate beside a strength: not widened",
+    "gem": "no two settings of the better half differ by more than 0.01",
+    "der_pp": "both weights at 1, the largest: not widened",
+}
 JUDGE = "val/class_il/accuracy"
 GATES = {"needs": ("forgets", "learnable")}
 BAND = {"relation": "equivalent", "sesoi": 0.05}
