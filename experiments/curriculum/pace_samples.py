@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from experiments._config import plan_of
 from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.histories import late_change
 from experiments.parts.nets import make_net
 from experiments.parts.seed_splits import SeedSplits, seed_splits
 from jaxlab.core import InputError, Learner, computed, cross_entropy, gradient_learner
@@ -151,10 +152,8 @@ def _with_wrong_labels(sets: SeedSplits, share: float, seeds: Sequence[int]) -> 
 
 
 def _summary(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Means over training of what was drawn, and what the last fifth has over the one before on validation images."""
+    """Means over training of what was drawn, and whether validation images were still gained at the end."""
     drawn = {
         f"drawn/{name}": history[f"train/{name}"].mean(axis=0) for name in ("wrong_labels", "difficulty")
     }
-    score = history["val/accuracy"]
-    fifth = max(len(score) // 5, 1)
-    return drawn | {"val/late_change": score[-fifth:].mean(axis=0) - score[-2 * fifth :][:fifth].mean(axis=0)}
+    return drawn | {"val/late_change": late_change(history["val/accuracy"])}

@@ -47,8 +47,8 @@ def seed_splits(spec: ConfigDict, seeds: Sequence[int], download: bool) -> SeedS
 
     Args:
       spec: `source`, "digits" or one that has files of its own; `path` of those; `pool`, how many pixels become one;
-        `classes` that are kept, the first so many; `part`, the "tuning" quarter of all images or the "rest", by
-        `split_seed`; `train`, `val` and `test` count images, no `test` being none.
+        `classes` that are kept and become 0, 1, ... in this order, all if there are none; `part`, the "tuning" quarter
+        of all images or the "rest", by `split_seed`; `train`, `val` and `test` count images, no `test` being none.
       seeds: of the run.
       download: allow data sets to be fetched.
     """
@@ -80,8 +80,12 @@ def _files(spec: ConfigDict, download: bool) -> tuple[data.Images, data.Images]:
 
 
 def _looked_at(images: data.Images | None, spec: ConfigDict) -> data.Images | None:
-    """With fewer pixels, and of the first classes alone."""
+    """With fewer pixels, and of some classes alone."""
     if images is None:
         return None
-    kept = data.take(images, np.flatnonzero(np.asarray(images.label) < spec.classes))
-    return data.Images(pooled(kept.image, spec.pool), kept.label)
+    label = np.asarray(images.label)
+    classes = np.asarray(spec.classes or np.unique(label))
+    new = np.full(label.max() + 1, -1)
+    new[classes] = np.arange(len(classes))
+    kept = np.flatnonzero(new[label] >= 0)
+    return data.Images(pooled(images.image[kept], spec.pool), new[label[kept]].astype(np.int32))

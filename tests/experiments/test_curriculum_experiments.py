@@ -6,14 +6,17 @@ import json
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import run
 from experiments._config import load
-from experiments.curriculum import pace_samples
+from experiments.curriculum import federate, pace_samples
+from jaxlab import data
+from jaxlab.curriculum import transfer_difficulty
 from tests.experiments.arms import make_all, method, programs
 from tests.experiments.command import ROOT, changed
 
-CYCLES = "configs/curriculum/cyclical_curriculum.py"
+CYCLES, CLIENTS = (f"configs/curriculum/{name}_curriculum.py" for name in ("cyclical", "federated"))
 
 
 @functools.cache
@@ -115,3 +118,56 @@ def _one_step_of_each(config):
 def _first_step(learner, train, scores):
     context = {"difficulty": scores}
     return lambda key: learner.update(learner.init(key, context), {"train": train, "key": key}, key, context)
+
+
+def test_federated_arms_average_shards_that_every_image_is_in_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert run.main([f"--config={CLIENTS}:smoke", f"--workdir={tmp_path}"]) == 0
+    arms = json.loads((tmp_path / "result.json").read_text())["arms"]
+    found = {name: arms[f"apart/{name}"]["metrics"] for name in ("random", "easy_first")}
+    # The order is all that differs: what is drawn is easier, and another model comes of it.
+    assert np.mean(found["easy_first"]["drawn/loss"]) < np.mean(found["random"]["drawn/loss"])
+    assert found["easy_first"]["test/late_accuracy"] != found["random"]["test/late_accuracy"]
+    train = federate.build(load(f"{CLIENTS}:smoke").config)["apart"].data["train"]
+    for row, where in zip(train["row"].rows, train["where"].rows):
+        assert sorted(row[where]) == list(range(100))
+        assert 5 <= where.sum(1).min() <= where.sum(1).max() <= 60
+
+
+def test_clients_of_the_difficulty_task_differ_in_it():
+    images = data.digits()
+    train = jax.tree.map(lambda x: np.asarray(x)[None, :300], images)
+    spec = ConfigDict({"clients": 3})
+    ((rows, where),) = federate.PARTITIONS["difficulty"](train, 10, spec, (0,))
+    assert where.all()
+    pixels, label = train.image[0].reshape(300, -1), train.label[0]
+    loss = transfer_difficulty(pixels, label, num_classes=10)
+    means = [float(loss[row].mean()) for row in rows]
+    assert means == sorted(means)
+    assert means[2] > 2 * means[0]
+
+
+def test_federated_arms_that_differ_in_pace_and_rate_alone_are_one_program():
+    """`none` and `random`; every other arm has an order or a pool of its own."""
+    built = federate.build(changed(CLIENTS, "tune"))
+    assert set(programs(built).values()) == {(24, 5)}
+    assert built["apart"].arms["none_0"].steps == 31 * 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks__apart__partition": "odd"}, "partition is 'odd': it must be one of labels, difficulty"),
+        (
+            {"tasks__apart__arms__random__order": "odd"},
+            "arm random: order is 'odd': it must be one of easy_first",
+        ),
+        ({"tasks__apart__largest": 10}, "4 clients with at most 10 examples each cannot have all 100"),
+        ({"tasks__apart__members": 9}, r"members 9 in \[1, K\]"),
+        ({"log_every": 5}, "log_every is 5: it is the steps of a round, of which the largest client takes"),
+        ({"rounds": 0}, "rounds is 0: it must be at least 1"),
+    ],
+)
+def test_settings_of_federated_arms_that_make_no_sense_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        federate.build(changed(CLIENTS, **changes))
