@@ -13,7 +13,13 @@ from jaxlab.curriculum._difficulty import curriculum_order
 
 
 def dirichlet_partition(
-    labels: np.ndarray, *, num_clients: int, beta: float, seed: int, least: int = 10
+    labels: np.ndarray,
+    *,
+    num_clients: int,
+    beta: float,
+    seed: int,
+    least: int = 10,
+    most: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Examples dealt out to clients whose classes differ: the smaller beta, the more. On the host.
 
@@ -25,13 +31,14 @@ def dirichlet_partition(
       beta: positive.
       seed: of the mixtures; same arguments, same parts.
       least: mixtures are drawn again until every client has as many examples.
+      most: and none has more; None sets no bound.
 
     Returns:
       `(rows [K, M] int32, where [K, M] bool)`, padded to the largest client with row 0.
 
     Raises:
-      ValueError: fewer examples than `num_clients * least`, a beta that is not positive, or no such mixtures among a
-        thousand.
+      ValueError: fewer examples than `num_clients * least` or more than `num_clients * most`, a beta that is not
+        positive, or no such mixtures among a thousand.
 
     Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code ("noniid-labeldir").
 
@@ -41,6 +48,11 @@ def dirichlet_partition(
     """
     labels = _host_labels(labels, num_clients, least)
     check_positive("beta", beta)
+    most = len(labels) if most is None else most
+    if num_clients * most < len(labels):
+        raise InputError(
+            f"{num_clients} clients with at most {most} examples each cannot have all {len(labels)}"
+        )
     classes, counts = np.unique(labels, return_counts=True)
     rng = np.random.default_rng(seed)
     for _ in range(1000):
@@ -54,10 +66,10 @@ def dirichlet_partition(
             for part, piece in zip(parts, np.split(rows, (share * len(rows)).astype(int)[:-1]), strict=True):
                 part.append(piece)
         dealt = [np.concatenate(part) for part in parts]
-        if min(map(len, dealt)) >= least:
+        if least <= min(map(len, dealt)) and max(map(len, dealt)) <= most:
             return _padded(dealt)
     raise InputError(
-        f"no mixtures in a thousand gave each of {num_clients} clients {least} examples: try a larger beta"
+        f"no mixtures in a thousand gave each of {num_clients} clients {least} to {most} examples: try a larger beta"
     )
 
 

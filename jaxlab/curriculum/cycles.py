@@ -3,7 +3,7 @@
     from jaxlab.curriculum import cycles
 
 Schedules are lists of shares, one for each epoch, made on the host; the sum of a schedule is the budget in passes over
-the whole set. An epoch of share s draws `int(s N)` examples with `gumbel_top_k` by `easiness_log_probs`.
+the whole set. An epoch of share s draws `int(s N)` examples by `easiness_log_probs`; `epoch_rows` gives its batches.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from jaxlab.core.check import (
     check_together,
     full_mask,
 )
+from jaxlab.curriculum._weighted_sampling import gumbel_top_k
 
 KINDS = ("easy", "hard", "random")
 """What `easiness_log_probs` may prefer."""
@@ -242,3 +243,49 @@ def easiness_log_probs(
         log_loss = jnp.log(jnp.where(losses < floor, floor, losses))
         logits = {"easy": -log_loss, "hard": log_loss, "random": jnp.zeros_like(losses)}[kind]
     return masked_log_softmax(logits, where=full_mask(where, losses.shape, "losses"))
+
+
+def epoch_rows(
+    key: jax.Array, step: jax.Array, log_probs: jax.Array, shares: np.ndarray, *, batch_size: int
+) -> jax.Array:
+    """The rows of a batch: every epoch of a schedule draws its share of the examples without replacement, by weight.
+
+    The examples of an epoch come in random order, and follow from key and epoch alone: there is nothing to store. Its
+    last batch is filled up with some of the epoch's rows that came before; after the last epoch its last batch repeats.
+
+    Args:
+      key: `jax.random.key`, of the seed.
+      step: int, counted from 0.
+      log_probs: `[N]` of `easiness_log_probs`.
+      shares: `[E]` on the host, of `cycle_shares` or another schedule, in (0, 1].
+      batch_size: B, static, at least 1 and at most the examples of the shortest epoch.
+
+    Returns:
+      int32 `[B]`.
+
+    Raises:
+      ValueError: no epoch, a share out of range, or a batch that is longer than an epoch.
+
+    Reference: CCL: Cyclical Curriculum Learning, 2022, section 3.
+
+    >>> rows = [epoch_rows(jax.random.key(0), step, jnp.zeros(4), [0.5, 1.0], batch_size=2) for step in range(3)]
+    >>> len(set(rows[0].tolist())), sorted(rows[1].tolist() + rows[2].tolist())
+    (2, [0, 1, 2, 3])
+    """
+    shares, size = np.asarray(shares, np.float64), np.shape(log_probs)[-1]
+    if shares.ndim != 1 or not len(shares) or not ((shares > 0) & (shares <= 1)).all():
+        raise InputError(f"shares must be [E], at least one, each in (0, 1], got {shares.tolist()}")
+    counts = (shares * size).astype(np.int32)
+    if not 1 <= batch_size <= counts.min():
+        raise InputError(
+            f"batch_size must be between 1 and the {counts.min()} examples of the shortest epoch, got {batch_size}"
+        )
+    ends = np.cumsum(-(-counts // batch_size))
+    step = jnp.minimum(step, ends[-1] - 1)
+    epoch = jnp.searchsorted(ends, step, side="right")
+    begin, count = jnp.asarray(np.r_[0, ends[:-1]])[epoch], jnp.asarray(counts)[epoch]
+    draw_key, order_key = jax.random.split(jax.random.fold_in(key, epoch))
+    drawn, _ = gumbel_top_k(draw_key, log_probs, size)
+    order = jnp.lexsort((jax.random.uniform(order_key, (size,)), jnp.arange(size) >= count))
+    place = jnp.minimum((step - begin) * batch_size, count - batch_size)
+    return drawn[jax.lax.dynamic_slice(order, (place,), (batch_size,))]

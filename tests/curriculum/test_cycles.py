@@ -69,6 +69,28 @@ def test_easy_examples_are_drawn_more_often_and_hard_ones_too():
     assert 0.8 < (drawn < 10).mean() < 0.99
 
 
+def test_an_epoch_draws_its_share_by_weight_once_and_in_random_order():
+    shares = np.array([0.5, 1.0, 0.25, 0.6])  # of 20 examples: 10, 20, 5, 12
+    log_probs = cycles.easiness_log_probs(np.array([0.1] * 10 + [2.0] * 10, np.float32))
+    rows = jax.jit(
+        jax.vmap(lambda key, step: cycles.epoch_rows(key, step, log_probs, shares, batch_size=5), (None, 0))
+    )
+    keys = jax.random.split(jax.random.key(0), 40)
+    found = np.stack([rows(key, np.arange(11)) for key in keys])  # steps 2 + 4 + 1 + 3, and one too many
+    first, whole, short = (found[:, a:b].reshape(40, -1) for a, b in ((0, 2), (2, 6), (6, 7)))
+    for epoch in (first, whole, short):
+        assert all(len(set(one)) == len(one) for one in epoch.tolist())
+    assert (np.sort(whole) == np.arange(20)).all()
+    assert 0.75 < (first < 10).mean() < 0.99
+    # Weights decide what is drawn and not when it is seen.
+    assert abs((first[:, :5] < 10).mean() - (first[:, 5:] < 10).mean()) < 0.1
+    assert abs((whole[:, :10] < 10).mean() - 0.5) < 0.1
+    last = found[0, 7:10].reshape(-1)
+    assert len(set(last.tolist())) == 12
+    assert set(last[10:].tolist()) & set(last[:10].tolist())  # filled up
+    np.testing.assert_array_equal(found[:, 10], found[:, 9])
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [
@@ -82,8 +104,15 @@ def test_easy_examples_are_drawn_more_often_and_hard_ones_too():
         (lambda: cycles.easiness_log_probs(np.ones(2), kind="odd"), "kind must be one of"),
         (lambda: cycles.easiness_log_probs(np.ones(2), kind="hard", decay=1.0), "decay belongs to"),
         (lambda: cycles.easiness_log_probs(np.ones(2), floor=0.0), "floor must be positive"),
+        (lambda: rows_of([0.5, 0.0]), r"shares must be \[E\]"),
+        (lambda: rows_of([]), "at least one"),
+        (lambda: rows_of([1.0, 0.5]), "between 1 and the 4 examples of the shortest epoch, got 5"),
     ],
 )
 def test_faults(call, line):
     with pytest.raises(InputError, match=line):
         call()
+
+
+def rows_of(shares):
+    return cycles.epoch_rows(jax.random.key(0), 0, np.zeros(8, np.float32), shares, batch_size=5)

@@ -188,6 +188,11 @@ def test_partitions():
     first = client_shards.dirichlet_partition(labels, num_clients=5, beta=0.05, seed=1, least=5)
     np.testing.assert_array_equal(again[0], first[0])
     assert not np.array_equal(again[0], other[0])
+    even, where = client_shards.dirichlet_partition(
+        labels, num_clients=5, beta=0.05, seed=1, least=5, most=120
+    )
+    assert 5 <= where.sum(1).min() <= where.sum(1).max() <= 120
+    assert sorted(even[where].tolist()) == list(range(400))
     difficulty = np.random.default_rng(0).random(23)
     rows, where = client_shards.difficulty_partition(difficulty, num_clients=3)
     means = [difficulty[r[w]].mean() for r, w in zip(rows, where)]
@@ -215,6 +220,10 @@ def test_partitions():
         (
             lambda: client_shards.dirichlet_partition(np.zeros(20), num_clients=2, beta=0, seed=0),
             "beta must be pos",
+        ),
+        (
+            lambda: client_shards.dirichlet_partition(np.zeros(60), num_clients=2, beta=1, seed=0, most=20),
+            "2 clients with at most 20 examples each cannot have all 60",
         ),
         (lambda: client_shards.difficulty_partition(np.zeros(2), num_clients=3), "3 clients with 1"),
     ],

@@ -1,0 +1,1 @@
+"""Curriculum learning experiments."""
