@@ -27,7 +27,7 @@ BASE = {
     "replicas": 2,  # learners of an order
     "fisher_examples": 32,  # of a class
     "distances": "mnist",
-    "data": {"source": "digits", "path": "", "pool": 1, "classes": (0, 1, 2, 3, 4), "split_seed": 0, "part": "rest",
+    "data": {"source": "digits", "path": "", "pool": 1, "classes": (0, 1, 2, 3, 4), "part": "rest",
              "train": 400, "val": 75, "test": 195},
     "others": {"classes": (5, 6, 7, 8, 9), "part": "rest", "train": 400, "val": 1, "test": 0},
     "net": {"kind": "mlp", "features": (64, 32)},

@@ -22,7 +22,7 @@ SCORER = {"method": "constant", "prefer": "random", "share": 1.0, "passes": 30.0
           "weight_decay": 1e-3}  # fmt: skip
 TASK = {
     "wrong_labels": 0.0,  # share of the training labels
-    "data": {"source": "digits", "path": "", "pool": 1, "classes": (), "split_seed": 0, "part": "rest", "train": 800,
+    "data": {"source": "digits", "path": "", "pool": 1, "classes": (), "part": "rest", "train": 800,
              "val": 200, "test": 340},
     "net": {"kind": "mlp", "features": (64, 64)},
     "scorer": SCORER,

@@ -23,7 +23,7 @@ TASK = {
     "partition": "labels", "beta": 0.05, "clients": 20, "smallest": 10, "largest": 150,  # images of a client
     "members": 5, "epochs": 5, "batch_size": 10,
     "least": 10,  # images that a pace leaves
-    "data": {"source": "digits", "path": "", "pool": 1, "classes": (), "split_seed": 0, "part": "rest", "train": 1000,
+    "data": {"source": "digits", "path": "", "pool": 1, "classes": (), "part": "rest", "train": 1000,
              "val": 100, "test": 240},
     "net": {"kind": "mlp", "features": (64, 64)},
 }  # fmt: skip

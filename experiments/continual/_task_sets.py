@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_between, check_name, choose
-from experiments.parts.images import load_files, pooled
+from experiments.parts.images import load_files, part_rows, pooled
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import PerSeed
@@ -122,17 +122,9 @@ SEQUENCES: dict[str, Callable[..., data.TaskStream]] = {
 }
 
 
-def _part(label: Any, spec: ConfigDict) -> np.ndarray:
-    """The rows of a finite set that searches may use (`part` "tuning", a quarter), or comparisons ("rest")."""
-    check_name("data.part", spec.part, ("tuning", "rest"))
-    label = np.asarray(label)
-    tuning, rest = data.split(len(label), seed=0, fractions=(0.25, 0.75), labels=label)
-    return tuning if spec.part == "tuning" else rest
-
-
 def _digits(spec: ConfigDict, download: bool) -> Callable[[int], Pool]:
     images = data.digits()
-    part = _part(images.label, spec)
+    part = part_rows(images.label, spec.part)
     labels = np.asarray(images.label)[part]
 
     def pool(seed: int) -> Pool:
@@ -146,7 +138,7 @@ def _digits(spec: ConfigDict, download: bool) -> Callable[[int], Pool]:
 def _files(spec: ConfigDict, download: bool) -> Callable[[int], Pool]:
     """Training and validation images are a draw from the training file; the test file is the same for all seeds."""
     files = load_files(spec, download)
-    part, kept = _part(files["train"].label, spec), len(files["train"].label)
+    part, kept = part_rows(files["train"].label, spec.part), len(files["train"].label)
     joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), files["train"], files["test"])
     images = data.Images(pooled(joined.image, spec.pool), joined.label)
     check_between("data.train + data.val", spec.train + spec.val, len(part), f"images for {spec.part}")

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from experiments._config import plan_of
 from experiments.parts.checks import check_arms, check_counts, choose
-from experiments.parts.histories import late_change
+from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
 from experiments.parts.seed_splits import seed_splits
 from jaxlab import data
@@ -165,7 +165,7 @@ def _clients(train: data.Images, shards: Shards) -> dict[str, PerSeed]:
 def _summary(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Accuracies in the mean over the first and the last third of the rounds, and the loss of what was drawn."""
     third = max(len(history["step"]) // 3, 1)
-    found = {"val/late_change": late_change(history["val/accuracy"])}
+    found = late_change("val/accuracy")(history)
     for split in ("val", "test"):
         if f"{split}/accuracy" in history:
             score = history[f"{split}/accuracy"]

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from experiments._config import plan_of
 from experiments.parts.checks import check_arms, check_between, check_counts
-from experiments.parts.histories import late_change
+from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
 from experiments.parts.seed_splits import SeedSplits, seed_splits
 from jaxlab.core import InputError, Learner, computed, cross_entropy, gradient_learner
@@ -156,4 +156,4 @@ def _summary(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     drawn = {
         f"drawn/{name}": history[f"train/{name}"].mean(axis=0) for name in ("wrong_labels", "difficulty")
     }
-    return drawn | {"val/late_change": late_change(history["val/accuracy"])}
+    return drawn | late_change("val/accuracy")(history)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_between, check_name, choose
@@ -114,10 +115,16 @@ def _seeded_files(spec: ConfigDict, download: bool) -> SeededImages:
     return drawn._replace(splits=drawn.splits | {"test": files["test"]})
 
 
-def _part(images: data.Images, part: str) -> data.Images:
+def part_rows(label: Any, part: str) -> np.ndarray:
+    """The rows of a finite set that searches may use (`part` "tuning", a quarter), or comparisons ("rest")."""
     check_name("data.part", part, ("tuning", "rest"))
-    tuning, rest = data.split(len(images.label), seed=0, fractions=(0.25, 0.75), labels=images.label)
-    return data.take(images, tuning if part == "tuning" else rest)
+    label = np.asarray(label)
+    tuning, rest = data.split(len(label), seed=0, fractions=(0.25, 0.75), labels=label)
+    return tuning if part == "tuning" else rest
+
+
+def _part(images: data.Images, part: str) -> data.Images:
+    return data.take(images, part_rows(images.label, part))
 
 
 def _resplit(images: data.Images, spec: ConfigDict, names: tuple[str, ...]) -> SeededImages:

@@ -6,13 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_name, choose
-from experiments.parts.images import FILES, pooled
+from experiments.parts.checks import check_name
+from experiments.parts.images import FILES, part_rows, pooled
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import PerSeed
-
-PARTS = {"tuning": 0, "rest": 1}
 
 
 class SeedSplits(NamedTuple):
@@ -48,16 +46,13 @@ def seed_splits(spec: ConfigDict, seeds: Sequence[int], download: bool) -> SeedS
     Args:
       spec: `source`, "digits" or one that has files of its own; `path` of those; `pool`, how many pixels become one;
         `classes` that are kept and become 0, 1, ... in this order, all if there are none; `part`, the "tuning" quarter
-        of all images or the "rest", by `split_seed`; `train`, `val` and `test` count images, no `test` being none.
+        of all images or the "rest"; `train`, `val` and `test` count images, no `test` being none.
       seeds: of the run.
       download: allow data sets to be fetched.
     """
     whole, test = _digits() if spec.source == "digits" else _files(spec, download)
     whole, test = (_looked_at(images, spec) for images in (whole, test))
-    quarters = data.split(
-        len(whole.label), seed=spec.split_seed, fractions=(0.25, 0.75), labels=np.asarray(whole.label)
-    )
-    images = data.take(whole, quarters[choose("data.part", spec.part, PARTS)])
+    images = data.take(whole, part_rows(whole.label, spec.part))
     names = ("train", "val", "test") if test is None and spec.test else ("train", "val")
     sizes = [spec[name] for name in names]
     if min(sizes) < 1 or sum(sizes) > len(images.label):
