@@ -45,16 +45,17 @@ def _paths(spec: ConfigDict, key: jax.Array, part: int, count: int) -> data.Robo
 
 def _answers(spec: ConfigDict, rewards: int, key: jax.Array) -> Answers:
     paths = _paths(spec, key, 0, spec.behaviours)
-    keys = jax.random.split(jax.random.fold_in(key, 3), rewards + 2)
-    values = paths.features @ jax.random.normal(keys[0], (paths.features.shape[1], rewards))
-    ask = lambda key, n, count: data.preference_answers(key, values[:, n], count, error_rate=spec.error_rate)
-    each = spec.answers // rewards
-    single = ask(keys[1], 0, spec.answers)
-    several = [ask(jax.random.fold_in(keys[1], n + 1), n, each) for n in range(rewards)]
-    multi = jax.tree.map(lambda *x: jnp.concatenate(x), *several)
+    keys, each = jax.random.split(jax.random.fold_in(key, 3), 4), spec.answers // rewards
+    values = jax.random.normal(keys[0], (rewards, paths.features.shape[1])) @ paths.features.T
+    ask = lambda count: (
+        lambda key, values: data.preference_answers(key, values, count, error_rate=spec.error_rate)
+    )
+    single = ask(spec.answers)(keys[1], values[0])
+    several = jax.vmap(ask(each))(jax.random.split(keys[2], rewards), values)
+    multi = jax.tree.map(lambda x: x.reshape(rewards * each, *x.shape[2:]), several)
     return Answers(
         paths.input,
-        data.similarity_answers(keys[2], paths.features, spec.answers, error_rate=spec.error_rate),
+        data.similarity_answers(keys[3], paths.features, spec.answers, error_rate=spec.error_rate),
         {"single": single.index, "multi": multi.index},
         {"single": single.preferred, "multi": multi.preferred},
         {"single": jnp.zeros(spec.answers, jnp.int32), "multi": jnp.repeat(jnp.arange(rewards), each)},

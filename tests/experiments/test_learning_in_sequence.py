@@ -9,7 +9,7 @@ import pytest
 
 from experiments._config import load, plan_of
 from experiments.continual import learn_tasks
-from jaxlab import training
+from jaxlab import data, training
 from jaxlab.training import Workdir
 from tests.experiments.arms import method, programs, start
 from tests.experiments.command import changed
@@ -161,10 +161,25 @@ def _begin(config):
         jax.eval_shape(learner.update, state, batch, jax.random.key(0), {})
 
 
-def test_a_task_without_examples_is_named():
-    config = changed("configs/continual/prd.py", data__train=3, data__num_tasks=20, tasks_learned=20)
-    with pytest.raises(ValueError, match="has no examples: leave its classes out"):
-        learn_tasks.build(only(config, "lwf"))
+@pytest.fixture
+def without_threes(monkeypatch):
+    """The digits, of which no 3 was ever written."""
+    images = data.digits()
+    monkeypatch.setattr(data, "digits", lambda: data.take(images, np.flatnonzero(images.label != 3)))
+
+
+def test_tasks_may_differ_in_size_and_a_class_may_never_come(without_threes):
+    experiment = learn_tasks.build(only(changed(CLASS, batch_size=10, eval_every=1, log_every=1), "sgd"))
+    sizes = np.stack([_train(experiment, seed).size for seed in (0, 1)])
+    assert (sizes.max(axis=1) > 1.2 * sizes.min(axis=1)).all()
+    assert experiment.arms["sgd"].steps == 2 * -(-sizes.max() // 10)
+    assert experiment.data["test"]["stream"].own.rows.shape == (2, 2, 10)
+
+
+def test_a_task_without_examples_is_named(without_threes):
+    config = only(changed(CLASS, data__num_tasks=10), "sgd")
+    with pytest.raises(ValueError, match="of 10 has no examples: leave its classes out"):
+        learn_tasks.build(config)
 
 
 def test_a_search_is_one_program_a_method():
