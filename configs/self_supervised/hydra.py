@@ -17,12 +17,13 @@ from configs.self_supervised import barlow_twins
 
 BASE = barlow_twins.BASE | {
     "paper": "Rethinking Positive Pairs in Contrastive Learning (2024, arXiv 2410.18200)",
+    "examples": 300 * 128,
     "labels_per_class": 20,
     "data": barlow_twins.BASE["data"] | {"label": "label"},
     "probe": barlow_twins.BASE["probe"] | {"measures": ("classes", "ranks", "attributes"), "penalty": 10.0,
                                            "attributes": ("place", "radius")},
 }  # fmt: skip
-ARM = {"method": "gated", "gate": "learned", "partner": "any", "temperature": 0.1, "width": 128, "batch_size": 256,
+ARM = {"method": "gated", "gate": "learned", "partner": "any", "temperature": 0.1, "width": 128, "batch_size": 128,
        "optimizer": "adamw", "learning_rate": 1e-2, "weight_decay": 1e-4, "probe_on": "features",
        "probe_decay": 1e-2}  # fmt: skip
 METHODS = {
@@ -58,5 +59,5 @@ get_config, VARIANTS = comparison(
     smoke={"arms": ("hydra", "of_others", "supcon", "random"), "examples": 20 * 16, "labels_per_class": 3,
            "arms.*.batch_size": 16, "arms.*.width": 8, "data.train": 96, "data.val": 48, "data.test": 48,
            "net.features": (4, 8), "net.projector": (16,), "probe.steps": 10},
-    tune={"minutes": 9.0}, long=("examples",),
+    tune={"minutes": 10.0, "seeds": 4}, long=("examples",),
 )  # fmt: skip

@@ -24,7 +24,7 @@ BASE = barlow_twins.BASE | {
     "probe": barlow_twins.BASE["probe"]
     | {"neighbors": 20, "measures": ("classes", "halves"), "settled": "knn_accuracy"},
 }
-ARM = barlow_twins.ARM | {"off_diagonal_weight": 0.015, "mixing_weight": None, "width": 512, "batch_size": 64,
+ARM = barlow_twins.ARM | {"off_diagonal_weight": 0.015, "mixing_weight": None, "width": 256, "batch_size": 64,
                           "longer": 1.0}  # fmt: skip
 METHODS = {
     "bt": {}, "bt_longer": {"longer": 1.5}, "mixed": {"method": "mixed_barlow_twins"}, "labels": {"method": "labels"},

@@ -1,5 +1,7 @@
 """Contrast by several heads, of one temperature or of one that is learned for every pair (AMCL)."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +10,11 @@ import jax.numpy as jnp
 from experiments.self_supervised._probes import Metrics, evaluation
 from experiments.self_supervised._task import Method, Task, learned
 from jaxlab import data
+from jaxlab.core import nt_xent
 from jaxlab.metrics import spearman
 from jaxlab.self_supervised import adaptive_multi_head_loss, pair_temperature, pair_temperature_init
 
+PairTemperature = Callable[[jax.Array, jax.Array], jax.Array]
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # shares of the amounts by which views are changed
 PAIRS = 256  # of each strength
 
@@ -39,9 +43,7 @@ def heads(task: Task, settings: Any) -> Method:
     """As many heads as the setting says; with `temperature` None each pair has its own, by a net for each head."""
     projector = Heads(task.projector(settings), settings.heads)
 
-    def temperature(params: Any) -> Any:
-        if settings.temperature is not None:
-            return settings.temperature
+    def temperature(params: Any) -> PairTemperature:
         bounds = {"low": settings.lowest, "high": settings.highest}
         return lambda u, v: pair_temperature(params["temperature"], u, v, **bounds)
 
@@ -58,11 +60,12 @@ def heads(task: Task, settings: Any) -> Method:
         return jnp.split(projector.apply(params["projector"], vectors), 2, axis=1)
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
-        value = adaptive_multi_head_loss(
-            *outputs(params, batch["views"]), temperature(params), beta=settings.beta, dim=settings.dim,
-            against=settings.against, with_positive=settings.against == "all",
-        )  # fmt: skip
-        return value.mean(), (memory, {})
+        views = outputs(params, batch["views"])
+        if settings.temperature is not None:
+            each = jax.vmap(functools.partial(nt_xent, temperature=settings.temperature))(*views)
+            return each.sum(axis=0).mean(), (memory, {})
+        each = adaptive_multi_head_loss(*views, temperature(params), beta=settings.beta, dim=settings.dim)
+        return each.mean(), (memory, {})
 
     def temperatures(params: Any, images: jax.Array) -> Metrics:
         """How the temperatures of pairs follow the strength of the change, and how many are at their lowest."""

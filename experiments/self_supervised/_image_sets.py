@@ -51,7 +51,7 @@ def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
         return images
 
     train, count = make(0, spec.train), classes[spec.label]
-    _check_few(labels_per_class, spec.train // classes["label"])
+    _check_few(labels_per_class, spec.train // classes["label"] * (classes["label"] // count))
     few = lambda key: _few(key, train(key).label, count, labels_per_class)
     splits = {"train": PerSeed(train)}
     for number, name in enumerate(("val", "test"), start=1):

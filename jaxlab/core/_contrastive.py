@@ -1,5 +1,7 @@
 """Contrastive losses: every anchor tells its positives from its negatives, by a softmax over similarities."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from jaxlab.core._mapped import gather_rows
 from jaxlab.core._prototype import normalize
 from jaxlab.core._reduce import AxisName, as_float, masked_mean
 from jaxlab.core._softmax import masked_log_softmax, masked_logsumexp
-from jaxlab.core.check import InputError, as_integers, check_positive, full_mask
+from jaxlab.core.check import InputError, as_integers, check_least, check_positive, full_mask
 
 
 def multi_positive_cross_entropy(
@@ -63,6 +65,7 @@ def nt_xent(
     y: jax.Array,
     *,
     temperature: float | jax.Array = 0.5,
+    chunk: int | None = None,
     where: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -78,6 +81,8 @@ def nt_xent(
       x: `[N, D]` first views, of any length: they are normalised here.
       y: `[N, D]` second views of the same examples.
       temperature: T, a positive scalar; may be traced.
+      chunk: anchors at a time; None takes all 2N. Memory is `[chunk, 2N]`, for the gradient too, which computes the
+        similarities once more.
       where: `[N]` bool or {0, 1}, the examples that exist, as anchors and for others; None means all.
       axis_name: mapped axis over which the batch is split: the losses are those of the local examples, against the
         global batch.
@@ -101,13 +106,17 @@ def nt_xent(
     check_positive("temperature", temperature)
     rows = len(x)
     exists = jnp.tile(full_mask(where, (rows,), "rows of x"), 2)
-    logits, everywhere, offset = _similarities(
-        jnp.concatenate([as_float(x), as_float(y)]), exists, temperature, axis_name
+    units, everyone, everywhere, offset = _gathered(
+        jnp.concatenate([as_float(x), as_float(y)]), exists, axis_name
     )
-    own = jnp.arange(2 * rows)
-    is_column = lambda column: jnp.arange(logits.shape[1]) == (offset + column)[:, None]
-    other = is_column((own + rows) % max(2 * rows, 1)) & exists[:, None]
-    losses = multi_positive_cross_entropy(logits, other, everywhere & ~is_column(own) & exists[:, None])
+
+    def against_all(unit: jax.Array, exists: jax.Array, own: jax.Array) -> jax.Array:
+        is_column = lambda column: jnp.arange(len(everyone)) == (offset + column)[..., None]
+        other = is_column((own + rows) % max(2 * rows, 1)) & exists[..., None]
+        others = everywhere & ~is_column(own) & exists[..., None]
+        return multi_positive_cross_entropy(unit @ everyone.T / temperature, other, others)
+
+    losses = _by_anchor(against_all, chunk, units, exists, jnp.arange(2 * rows))
     return jnp.mean(losses.reshape(2, rows), axis=0)
 
 
@@ -118,6 +127,7 @@ def supcon_loss(
     temperature: float | jax.Array = 0.1,
     base_temperature: float | None = None,
     self_pairs: bool = False,
+    chunk: int | None = None,
     where: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -135,6 +145,7 @@ def supcon_loss(
       temperature: T, a positive scalar; may be traced.
       base_temperature: T_base, 0.07 in the authors' code; None leaves the factor T / T_base out.
       self_pairs: whether a row is its own positive, and stands in its own sum.
+      chunk: rows at a time, as in `nt_xent`.
       where: `[N]` bool or {0, 1}, the rows that exist, as anchors and for others; None means all.
       axis_name: mapped axis over which the batch is split: the losses are those of the local rows, against the global
         batch.
@@ -157,24 +168,37 @@ def supcon_loss(
     check_positive("base_temperature", base_temperature)
     labels = as_integers("labels", labels, "class indices, negative for a row to ignore")
     exists = full_mask(where, labels.shape, "rows of features") & (labels >= 0)
-    logits, everywhere, offset = _similarities(as_float(features), exists, temperature, axis_name)
+    units, everyone, everywhere, offset = _gathered(as_float(features), exists, axis_name)
     classes = labels if axis_name is None else gather_rows(labels, axis_name)
-    same = (labels[:, None] == classes) & everywhere & exists[:, None]
-    other = (labels[:, None] != classes) & everywhere & exists[:, None]
-    if not self_pairs:
-        same &= jnp.arange(logits.shape[1]) != (offset + jnp.arange(len(labels)))[:, None]
-    losses = multi_positive_cross_entropy(logits, same, other)
+
+    def against_all(unit: jax.Array, label: jax.Array, exists: jax.Array, own: jax.Array) -> jax.Array:
+        pairs = everywhere & exists[..., None]
+        same, other = (label[..., None] == classes) & pairs, (label[..., None] != classes) & pairs
+        if not self_pairs:
+            same &= jnp.arange(len(everyone)) != (offset + own)[..., None]
+        return multi_positive_cross_entropy(unit @ everyone.T / temperature, same, other)
+
+    losses = _by_anchor(against_all, chunk, units, labels, exists, jnp.arange(len(labels)))
     return losses if base_temperature is None else losses * (temperature / base_temperature)
 
 
-def _similarities(
-    rows: jax.Array, exists: jax.Array, temperature: float | jax.Array, axis_name: AxisName
-) -> tuple[jax.Array, jax.Array, jax.Array | int]:
-    """Cosine of local rows to those of all devices over the temperature, which exist, and the first own one."""
+def _gathered(
+    rows: jax.Array, exists: jax.Array, axis_name: AxisName
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | int]:
+    """Local rows at length 1, those of all devices, which of these exist, and where the local ones begin."""
     units = normalize(jnp.where(exists[:, None], rows, 0.0))
     if axis_name is None:
-        return units @ units.T / temperature, exists, 0
+        return units, units, exists, 0
     everyone = gather_rows(units, axis_name)
-    exists = gather_rows(exists.astype(jnp.int32), axis_name).astype(bool)
-    offset = jax.lax.axis_index(axis_name) * len(rows)
-    return units @ everyone.T / temperature, exists, offset
+    everywhere = gather_rows(exists.astype(jnp.int32), axis_name).astype(bool)
+    return units, everyone, everywhere, jax.lax.axis_index(axis_name) * len(rows)
+
+
+def _by_anchor(fn: Callable[..., jax.Array], chunk: int | None, *rows: jax.Array) -> jax.Array:
+    """`fn` of rows, all at once or a chunk at a time; what is inside a chunk is computed anew for the gradient."""
+    if chunk is None:
+        return fn(*rows)
+    check_least("chunk", chunk, 1)
+    if chunk >= len(rows[0]):
+        return fn(*rows)
+    return jax.lax.map(jax.checkpoint(lambda row: fn(*row)), rows, batch_size=chunk)

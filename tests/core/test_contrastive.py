@@ -99,6 +99,26 @@ def test_rows_without_a_partner_cost_nothing_and_equal_rows_the_logarithm_of_the
     assert np.isfinite(supcon_grad(np.zeros((6, 4), np.float32), LABELS)).all()
 
 
+def test_anchors_in_chunks_are_all_at_once():
+    """Twelve anchors divide by four, six rows do not."""
+    spoiled = np.where(WHERE[:, None], X, np.nan)
+    weights = np.linspace(1, 2, 6, dtype=np.float32)
+
+    def total(x, y, chunk):
+        pairs = nt_xent(x, y, temperature=0.2, chunk=chunk, where=WHERE)
+        rows = supcon_loss(x, LABELS, temperature=0.2, chunk=chunk, where=WHERE)
+        return weights @ (pairs + rows), (pairs, rows)
+
+    made = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True), static_argnums=2)
+    got, expected = made(spoiled, Y, 4), made(spoiled, Y, None)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), got, expected)
+
+
+def test_no_chunk_is_empty():
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        nt_xent(X, Y, chunk=0)
+
+
 @pytest.mark.parametrize("compete", [True, False])
 def test_extreme_logits_are_finite(compete):
     logits = np.array([[1e4, -1e4, 1e4], [-1e4, 1e4, -1e4]], np.float32)
@@ -113,8 +133,8 @@ def test_extreme_logits_are_finite(compete):
     np.testing.assert_allclose(value[0], 1e4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["supcon", "nt_xent"])
-def test_one_and_four_devices_agree(assert_global, name):
+@pytest.mark.parametrize(("name", "chunk"), [("supcon", None), ("nt_xent", None), ("nt_xent", 3)])
+def test_one_and_four_devices_agree(assert_global, name, chunk):
     rows = RNG.normal(size=(2, 8, 3)).astype(np.float32)
     labels, where = np.array([0, 1, 0, 1, 2, 2, 0, 3]), np.arange(8) != 5
 
@@ -123,7 +143,9 @@ def test_one_and_four_devices_agree(assert_global, name):
         options = {"where": where, "axis_name": axis_name}
         made = x * weight + x**2
         each = (
-            supcon_loss(made, labels, **options) if name == "supcon" else nt_xent(made, y * weight, **options)
+            supcon_loss(made, labels, **options)
+            if name == "supcon"
+            else nt_xent(made, y * weight, chunk=chunk, **options)
         )
         return masked_mean(each, where=where, axis_name=axis_name)
 

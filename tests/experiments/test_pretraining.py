@@ -164,7 +164,7 @@ def test_searches_and_comparisons_on_files_share_no_image(tmp_path):
         ({"data__label": "place"}, "data.label is 'place': it must be one of shape, texture, label"),
         (
             {"labels_per_class": 0},
-            "labels_per_class is 0: it must be between 1 and the 4 images of the rarest class",
+            "labels_per_class is 0: it must be between 1 and the 16 images of the rarest class",
         ),
         ({"net__kind": "unet"}, "net.kind is 'unet': it must be one of mlp, convnet, resnet"),
         ({"warm_up": 2.0}, r"warm_up is 2.0: a share of the steps, it must be in \[0, 1\]"),

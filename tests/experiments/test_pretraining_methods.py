@@ -43,6 +43,28 @@ def test_a_teacher_follows_by_its_decay_and_prototypes_follow_too():
     assert np.abs(after.memory["center"]).max() > 0 == np.abs(first.memory["center"]).max()
 
 
+def test_arms_encode_as_many_views_however_many_an_image_has():
+    arms = _built("multiview_contrastive").arms
+    trained = {name: arm for name, arm in arms.items() if arm.steps}
+    assert {a.steps * a.settings["batch_size"] * a.settings["views"]["count"] for a in trained.values()} == {
+        144_000
+    }
+    assert trained["dhel6"].draw is trained["pairwise6"].draw is not trained["dhel2"].draw
+    mixed = _built("mixed_barlow_twins").arms
+    assert 3 * mixed["mixed"].steps == 2 * mixed["bt_longer"].steps == 3 * mixed["bt"].steps
+
+
+def test_tasks_differ_in_data_and_views_and_claims_may_be_about_one():
+    tasks = _built("supremix")
+    rows = {
+        name: len(jax.eval_shape(task.data["train"].make, jax.random.key(0)).label)
+        for name, task in tasks.items()
+    }
+    assert rows == {"n100": 100, "n1000": 1000}
+    claims = {name: {claim.name for claim in task.claims} for name, task in _built("amcl").items()}
+    assert claims["one"] == {"more_in_five"} < claims["five"]
+
+
 def test_what_was_lost_is_judged_by_the_half_that_did_not_choose():
     history = {
         "step": np.array([0, 5, 10]),

@@ -15,6 +15,7 @@ from jaxlab.core import masked_mean
 
 RNG = np.random.default_rng(0)
 VIEWS = RNG.normal(size=(3, 8, 5)).astype(np.float32)
+Z = VIEWS[0]
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32)
 WHERE = np.array([1, 0, 1, 1, 1, 0, 1, 1], bool)
 # Partners that stay inside the mask and inside halves of the batch.
@@ -184,6 +185,36 @@ def test_a_batch_of_one_and_of_none(name):
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize(
+    ("labels", "mixed"), [(np.arange(8), True), (np.arange(8), False), (np.zeros(8), True)]
+)
+def test_classes_of_one_member_and_pairs_that_are_all_positive(labels, mixed):
+    """Without mixtures a target of its own has no positive: it costs nothing and moves nothing."""
+    labels = labels.astype(np.int32)
+
+    def losses(z):
+        gates = room.gated_positive_loss(z, jnp.abs(z), labels, labels)
+        mixtures = room.hard_mixture_loss(
+            z, labels.astype(np.float32), SHARE, window=3.0, mix_positives=mixed, mix_negatives=mixed
+        )
+        return gates, mixtures
+
+    (gates, mixtures), pull = jax.vjp(losses, jnp.asarray(Z))
+    none = np.zeros(8, np.float32)
+    for value, gradient in (
+        (gates, pull((np.float32(1), none))[0]),
+        (mixtures, pull((np.float32(0), none + 1))[0]),
+    ):
+        assert np.isfinite(value).all()
+        assert np.isfinite(gradient).all()
+    if not mixed:
+        assert not np.any(mixtures)
+        assert not np.any(gradient)
+    if not labels.any():  # all are positives, alike far away: each is against the seven others
+        assert (mixtures > 0).all()
+        assert gates == 0
+
+
 def test_one_and_four_devices_agree(on_four_devices):
     """What stands on four devices in turn is the batch of one: two rows each, mixed among themselves."""
     names = list(WHOLE)
@@ -242,14 +273,12 @@ def _call(name, *args, **options):
     return lambda: getattr(room, name)(*args, **options)
 
 
-Z = VIEWS[0]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (_call("mv_infonce", VIEWS[:1]), r"views must be \[K, N, D\] with K at least 2, got \(1, 8, 5\)"),
         (_call("mv_dhel", Z), r"views must be \[K, N, D\] with K at least 2, got \(8, 5\)"),
+        (_call("pairwise_nt_xent", VIEWS[:1]), r"views must be \[K, N, D\] with K at least 2, got \(1, 8, 5\)"),
         (_call("pairwise_nt_xent", VIEWS, temperature=0.0), "temperature must be positive, got 0.0"),
         (_call("dhel", Z, Z[:3]), r"x \(8, 5\) and y \(3, 5\) must have the same shape"),
         (_call("mv_dhel", VIEWS, where=WHERE[:3]), r"where \(3,\) must broadcast to the examples of views \(8,\)"),
