@@ -20,7 +20,7 @@ Other than in the paper: digits and MLPs for eight sets of photographs and CLIP'
 searched (the paper: 1e-3).
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, room, secondary
 
 CORNERS = ("top_left", "top_right", "bottom_left", "bottom_right")
 BASE = {
@@ -63,17 +63,18 @@ METHODS = {
     "layer_wise_labels": {"method": "labels", "per": "layer"},
 }
 # The first four have no setting: the two ends of the scale, and the rivals that one number makes.
-SAME = {name: {} for name in ("pretrained", "individual", "task_arithmetic", "global_labels")} | {
-    "task_wise": {"learning_rate": 1e-3},
-    "layer_wise": {"learning_rate": 1e-3},
-    "layer_wise_pp": {"keep": 0.2, "learning_rate": 1e-2},
-    "layer_wise_transductive": {"learning_rate": 1e-3},
-}
+SAME = {name: {} for name in ("pretrained", "individual", "task_arithmetic", "global_labels")}
 ARMS = {
-    "apart": SAME | {"ties": {"coefficient": 0.6}, "ties_labels": {"keep": 0.5},
-                     "layer_wise_labels": {"learning_rate": 3e-3}},
-    "overlapping": SAME | {"ties": {"coefficient": 0.3}, "ties_labels": {"keep": 0.2},
-                           "layer_wise_labels": {"learning_rate": 1e-2}},
+    "apart": SAME | {
+        "ties": {"coefficient": 0.6}, "ties_labels": {"keep": 0.2}, "task_wise": {"learning_rate": 1e-3},
+        "layer_wise": {"learning_rate": 1e-2}, "layer_wise_pp": {"keep": 0.2, "learning_rate": 1e-2},
+        "layer_wise_transductive": {"learning_rate": 1e-2}, "layer_wise_labels": {"learning_rate": 3e-3},
+    },
+    "overlapping": SAME | {
+        "ties": {"coefficient": 0.3}, "ties_labels": {"keep": 0.2}, "task_wise": {"learning_rate": 3e-4},
+        "layer_wise": {"learning_rate": 3e-4}, "layer_wise_pp": {"keep": 0.2, "learning_rate": 1e-3},
+        "layer_wise_transductive": {"learning_rate": 3e-4}, "layer_wise_labels": {"learning_rate": 3e-2},
+    },
 }  # fmt: skip
 RATES = grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)})
 GRID = {
@@ -85,7 +86,10 @@ GRID = {
     "layer_wise_transductive": RATES,
     "layer_wise_labels": RATES,
 }
-EDGES = {}
+EDGES = {
+    "keep": TWO_VALUES,
+    "learning_rate": "where models overlap, the less is learned without labels the better",
+}
 GATES = {"needs": ("room", "converged")}
 CLAIMS = (
     headline("layer_wise", "task_arithmetic", "layer-wise coefficients without labels beat 0.3 everywhere", **GATES),
