@@ -44,17 +44,20 @@ ARM = {"learning_rate": 0.05, "max_weight": 100.0, "propensity_rate": 0.3}
 METHODS = {name: {"method": name} for name in ("initial", "naive", "ipw_true", "ipw_wrong", "dla", "labels")}
 ARMS = {
     "initial": {},
-    "naive": {"learning_rate": 0.2},
-    "ipw_true": {"learning_rate": 0.1, "max_weight": 200.0},
-    "ipw_wrong": {"learning_rate": 0.1, "max_weight": 20.0},
-    "dla": {"learning_rate": 0.1, "propensity_rate": 1.0},
-    "labels": {"learning_rate": 0.2},
+    "naive": {"learning_rate": 0.3},
+    "ipw_true": {"learning_rate": 0.2, "max_weight": 250.0},
+    "ipw_wrong": {"learning_rate": 0.2, "max_weight": 5.0},
+    "dla": {"learning_rate": 0.2, "propensity_rate": 10.0},
+    "labels": {"learning_rate": 0.15},
 }
 RATES = grid({"learning_rate": (0.02, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.8)})
 CAPS = grid({"learning_rate": (0.1, 0.2, 0.4), "max_weight": (5.0, 20.0, 250.0)})
 DUAL = grid({"learning_rate": (0.1, 0.2, 0.4), "propensity_rate": (1.0, 3.0, 10.0)})
 GRID = {"naive": RATES, "ipw_true": CAPS, "ipw_wrong": CAPS, "dla": DUAL, "labels": RATES}
-EDGES = {}
+EDGES = {
+    "max_weight": "at 250 hardly a weight is cut; wrong ones are best cut to nearly one, which the arm `naive` has",
+    "propensity_rate": "10 is 0.0003 above 3",
+}
 OWN, OTHERS = {"tasks": ("eta1", "eta2")}, {"tasks": ("cascade", "trust")}
 GATES = {"needs": ("informative", "room", "converged")}
 CLAIMS = (
