@@ -26,7 +26,7 @@ BASE = {
     "paper": "Unbiased Learning to Rank with Unbiased Propensity Estimation (SIGIR 2018, arXiv 1804.05938)",
     "scale": "toy (small nets, procedural queries)",
     "seeds": 16, "first_seed": 200,
-    "log_every": 250, "eval_every": 500, "checkpoint_every": 2000,
+    "log_every": 200, "eval_every": 400, "checkpoint_every": 2000,
     "data": {"train": 2000, "val": 1000, "test": 2000, "documents": 10, "features": 20,
              "initial_quality": 0.4, "noise": 0.3},
     "features": (32, 32),

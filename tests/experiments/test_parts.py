@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from experiments.parts import checks, pictures, splits
 from experiments.parts.arms import make_arms
 from experiments.parts.chunks import in_chunks
+from experiments.parts.history import late_change
 from experiments.parts.images import pooled
 from experiments.parts.nets import make_net
 from jaxlab.core import InputError
@@ -98,3 +99,14 @@ def test_panels_mask_what_has_no_label():
     left, right = (axes.images[0] for axes in figure.axes)
     assert left.get_array().mask.tolist() == [[False, True], [False, False]]
     assert right.get_clim() == (-2.0, 2.0)
+
+
+def test_late_change_is_that_of_the_last_fifth_and_needs_something_to_compare_with():
+    history = {"step": np.array([4, 8, 10]), "val/a": np.array([[0.0, 1.0], [0.5, 1.0], [0.7, 0.0]])}
+    summarise = late_change("val/a", means=("train/moved", "train/absent"))
+    found = summarise(history | {"train/moved": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])})
+    np.testing.assert_allclose(found["val/late_change"], [0.2, -1.0])
+    np.testing.assert_allclose(found["train/moved"], [3.0, 4.0])
+    assert set(found) == {"val/late_change", "train/moved"}
+    once = {name: values[-1:] for name, values in history.items()}
+    assert np.isnan(late_change("val/a")(once)["val/late_change"]).all()
