@@ -10,7 +10,8 @@ History = Mapping[str, np.ndarray]
 def late_change(metric: str, *, means: tuple[str, ...] = ()) -> Callable[[History], dict[str, np.ndarray]]:
     """What the last fifth of training changed in a metric, as `val/late_change`: the gate of convergence.
 
-    NaN without an evaluation before that. With it the means over training of metrics that show what a method does, for arms that log them.
+    NaN without an evaluation before that. With it the means over training of metrics that show what a method does, for
+    arms that log them.
     """
 
     def summarise(history: History) -> dict[str, np.ndarray]:
