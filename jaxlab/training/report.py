@@ -202,15 +202,16 @@ def over_tasks(result: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
     return metric, scores
 
 
-def table(rows: list[list[str]]) -> list[str]:
-    """The lines of a Markdown table, its columns aligned.
+def table(rows: list[list[str]], *, aligned: bool = True) -> list[str]:
+    """The lines of a Markdown table.
 
     Args:
       rows: cells; the first row is the head.
+      aligned: whether columns are, for people who read it as it is; else it has no more characters than it needs.
     """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(len(row[i]) for row in rows) if aligned else 0 for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+    return [lines[0], "|" + "|".join("-" * max(width + 2, 3) for width in widths) + "|", *lines[1:]]
 
 
 def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -228,7 +229,7 @@ def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
             first = headlines[0]
             found = [first["text"], _number(first["effect"]), _span(first["ci95"]), "; ".join(words)]
             rows.append([f"[{paper}](results/{name}.md)", scale, *found, minutes])
-    return "\n".join(table(rows))
+    return "\n".join(table(rows, aligned=False))
 
 
 def published_claims_table(result: Mapping[str, Any]) -> str:
