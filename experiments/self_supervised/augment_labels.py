@@ -3,7 +3,7 @@
 All arms pass as many images through the net in a step: `plain` so many different ones, the others a part of them in all
 four quarter turns. Each is judged by one pass, and by as many passes as there are turns: of joint labels the aggregate,
 of a net that should not see turns the mean over them, of a plain one the mean over the image and random views of it,
-like those that it was trained on. What an arm learns is its `method`, a name in `METHODS`. Each seed has its own labels.
+like those that it was trained on. What an arm learns is its `method`, a name in `METHODS`. Seeds have own labels.
 """
 
 import functools
