@@ -2,8 +2,8 @@
 
 All arms pass as many images through the net in a step: `plain` so many different ones, the others a part of them in all
 four quarter turns. Each is judged by one pass, and by as many passes as there are turns: of joint labels the aggregate,
-of a net that should not see turns the mean over them, of a plain one the mean over random views like those that it was
-trained on. What an arm learns is its `method`, a name in `METHODS`. Each seed has its own few labels.
+of a net that should not see turns the mean over them, of a plain one the mean over the image and random views of it,
+like those that it was trained on. What an arm learns is its `method`, a name in `METHODS`. Seeds have own labels.
 """
 
 import functools
@@ -85,12 +85,13 @@ def plain(task: Task, settings: Any) -> Method:
     def loss(logits: Callable, batch: Mapping[str, jax.Array]) -> jax.Array:
         return cross_entropy(logits(batch["image"])[0], batch["label"])
 
-    def passes(logits: Callable, images: jax.Array) -> dict[str, jax.Array]:
-        seen = task.look(images, jax.random.key(0), COPIES)
-        return {
-            "one": logits(images)[0],
-            "all": jnp.mean(jnp.stack([logits(view)[0] for view in seen]), axis=0),
-        }
+    def passes(logits: Callable, images: jax.Array, rows: jax.Array) -> dict[str, jax.Array]:
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(0), rows)
+        views = jax.vmap(lambda image, key: task.look(image[None], key, COPIES - 1)[:, 0], out_axes=1)(
+            images, keys
+        )
+        each = jnp.stack([logits(seen)[0] for seen in (images, *views)])
+        return {"one": each[0], "all": each.mean(axis=0)}
 
     return _learned(task, settings, 1, loss, passes)
 
@@ -102,7 +103,7 @@ def invariant(task: Task, settings: Any) -> Method:
         image, label = batch["image"][: task.batch_size], batch["label"][: task.batch_size]
         return cross_entropy(logits(data.transformed_copies(image))[0], jnp.repeat(label, COPIES))
 
-    def passes(logits: Callable, images: jax.Array) -> dict[str, jax.Array]:
+    def passes(logits: Callable, images: jax.Array, rows: jax.Array) -> dict[str, jax.Array]:
         each = logits(data.transformed_copies(images))[0].reshape(-1, COPIES, task.num_classes)
         return {"one": each[:, 0], "all": each.mean(axis=1)}
 
@@ -120,7 +121,7 @@ def joint(task: Task, settings: Any) -> Method:
             return joint_label_loss(both, label, copies=COPIES)
         return self_distilled_loss(both, head[::COPIES], label, copies=COPIES, distillation_weight=weight)[0]
 
-    def passes(logits: Callable, images: jax.Array) -> dict[str, jax.Array]:
+    def passes(logits: Callable, images: jax.Array, rows: jax.Array) -> dict[str, jax.Array]:
         both, head = logits(data.transformed_copies(images))
         one = single_logits(both, copies=COPIES) if weight is None else head[::COPIES]
         return {"one": one, "all": aggregate_logits(both, copies=COPIES)}
@@ -151,7 +152,8 @@ def _learned(task: Task, settings: Any, copies: int, loss: Callable, passes: Cal
 
     def evaluate(state: Any, split: Mapping[str, jax.Array], context: Any) -> dict[str, jax.Array]:
         of_state = functools.partial(passes, functools.partial(logits, state.params))
-        found, label = in_chunks(of_state, split["image"][split["row"]]), split["label"][split["row"]]
+        found = in_chunks(lambda rows: of_state(split["image"][rows], rows), split["row"])
+        label = split["label"][split["row"]]
         return {"accuracy": accuracy(found["one"], label), "accuracy_by_four": accuracy(found["all"], label)}
 
     return gradient_learner(init, mean_loss, adamw(settings, task.steps)), evaluate, None
