@@ -47,12 +47,14 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     check_arms(config.arms, {"method": METHODS})
     for name, arm in config.arms.items():
         _check_arm(f"arm {name}: ", arm)
-    splits = {"train": choose("data.source", config.data.source, SOURCES)()}
+    train = choose("data.source", config.data.source, SOURCES)()
+    splits = {"train": train}
     return Experiment(
         data=splits | ({"test": ()} if config.test else {}),
         arms=make_arms(config.arms, METHODS, 0, static=("correlation", "sd", "p_value")),
         evaluate=lambda state, split, context: state,
         claims=tuple(Claim(**claim) for claim in config.claims),
+        data_size=None if isinstance(train, PerSeed) else len(jax.tree.leaves(train)[0]),
     )
 
 

@@ -141,6 +141,7 @@ class Experiment:
         that could not be had.
       resplit: `(test rows, training rows)` when every seed has a split of its own of one finite set: its test rows come
         back as another seed's training rows, which intervals have to know.
+      data_size: examples of the one real data set of which seeds are resamples, for claims of the rule "percentile".
       examples: `({arm: state of the first seed}, data) -> matplotlib figure`, called once when all arms are done; it
         is saved as examples.png (examples-<task>.png). Arms that diverged are not among the states; a run of several
         processes, none of which holds all of a state, leaves it out.
@@ -159,6 +160,7 @@ class Experiment:
     along: tuple[str, ...] | None = None
     summarise: Summarise | None = None
     resplit: tuple[int, int] | None = None
+    data_size: int | None = None
     examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
     chart: Callable[[Mapping[str, Mapping[str, np.ndarray]]], Any] | None = None
 
@@ -179,7 +181,12 @@ class Experiment:
         check_claims(self.claims, dict.fromkeys((*self.arms, *self.prepare)))
 
     def n_data(self, plan: "Plan") -> int:
-        """How many draws of the data a run sees: one for every seed, where seeds have their own, or one."""
+        """How many draws of the data a run sees: one for every seed, where seeds have their own, or one.
+
+        Where seeds are resamples of one data set, the size of that.
+        """
+        if self.data_size is not None:
+            return self.data_size
         leaves = jax.tree.leaves(dict(self.data), is_leaf=lambda leaf: isinstance(leaf, PerSeed))
         return len(plan.seeds) if any(isinstance(leaf, PerSeed) for leaf in leaves) else 1
 

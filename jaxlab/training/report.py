@@ -22,13 +22,18 @@ def markdown(result: Mapping[str, Any]) -> str:
     """
     head = f"# {result['config']}" + ("" if result["variant"] == "default" else f" ({result['variant']})")
     scale = f"{result['scale']}. " if result.get("scale") else ""
+    resampled = any(claim.get("rule") == "percentile" for claim in result["claims"])
+    seeds, how = (
+        ("resamples of the data", "Means over resamples; claims are decided by percentiles.")
+        if resampled
+        else ("seeds", "Means over seeds with 95 % t intervals; claims are decided by paired differences.")
+    )
     lines = [
         head,
         "",
-        f"{scale}{len(result['seeds'])} seeds, {result['device']}, {result['wall_s']:.0f} s. "
-        "Means over seeds with 95 % t intervals; claims are decided by paired differences.",
+        f"{scale}{len(result['seeds'])} {seeds}, {result['device']}, {result['wall_s']:.0f} s. {how}",
         "",
-        *_arms_table(result["arms"]),
+        *_arms_table(result["arms"], halves=not resampled),
         "",
     ]
     for kinds in (("premise", "room"), ("headline", "secondary", "ablation", "benchmark")):
@@ -45,11 +50,12 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _arms_table(arms: Mapping[str, Any]) -> list[str]:
+def _arms_table(arms: Mapping[str, Any], *, halves: bool) -> list[str]:
+    """Means and, with `halves`, half the width of their t intervals, which resamples do not have."""
     names = [name for name in dict.fromkeys(m for arm in arms.values() for m in arm["metrics"])]
     rows = [["arm", "steps", *names]]
     for arm, facts in arms.items():
-        cells = [_mean_and_half(facts["metrics"].get(name)) for name in names]
+        cells = [_mean_and_half(facts["metrics"].get(name), halves) for name in names]
         stopped = facts.get("diverged")
         note = (
             f"{facts['steps']} (diverged: {stopped['metric']}, seed {stopped['seed']})"
@@ -60,12 +66,12 @@ def _arms_table(arms: Mapping[str, Any]) -> list[str]:
     return table(rows)
 
 
-def _mean_and_half(values: Sequence[float] | None) -> str:
+def _mean_and_half(values: Sequence[float] | None, halves: bool) -> str:
     if not values or any(v is None for v in values):
         return "–"
     low, high = metrics.t_interval(np.asarray(values))
     mean = float(np.mean(values))
-    return f"{mean:.4f}" if not np.isfinite(low) else f"{mean:.4f} ± {(high - low) / 2:.4f}"
+    return f"{mean:.4f} ± {(high - low) / 2:.4f}" if halves and np.isfinite(low) else f"{mean:.4f}"
 
 
 def _claims_table(claims: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -263,3 +263,13 @@ def test_eighty_arms_look_different_and_have_no_bands():
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.get_lines()}
     assert len(looks) == 80
     assert not axes.collections
+
+
+def test_resamples_are_not_called_seeds_and_have_no_t_intervals():
+    plain, resampled = result(), result()
+    resampled["claims"][0] |= {"rule": "percentile"}
+    assert " seeds, " in report.markdown(plain)
+    assert "±" in report.markdown(plain)
+    page = report.markdown(resampled)
+    assert " resamples of the data, " in page
+    assert "±" not in page
