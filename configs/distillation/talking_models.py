@@ -57,13 +57,13 @@ METHODS = {
     "all_labels": {"labels": "all"},
 }
 ARMS = {
-    "ce": {"learning_rate": 3e-3, "weight_decay": 1.0},
-    "kd": {"weight": 0.3, "temperature": 1.0},
-    "hint": {"learning_rate": 3e-3, "weight": 0.1},
-    "one_way": {"weight": 1.0},
-    "two_way_1": {"weight": 0.3},
-    "two_way_2": {"weight": 0.3},
-    "all_labels": {"learning_rate": 3e-3, "weight_decay": 1e-2},
+    "ce": {"learning_rate": 3e-2, "weight_decay": 1e-2},
+    "kd": {"learning_rate": 1e-2, "weight": 1.0, "temperature": 4.0},
+    "hint": {"learning_rate": 3e-2, "weight": 0.3},
+    "one_way": {"learning_rate": 1e-2, "weight": 0.1},
+    "two_way_1": {"learning_rate": 1e-2, "weight": 0.3},
+    "two_way_2": {"learning_rate": 3e-3, "weight": 0.1},
+    "all_labels": {"learning_rate": 1e-2, "weight_decay": 1.0},
 }
 RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
 LABELS = grid(RATES | {"weight_decay": (1e-2, 0.1, 1.0, 3.0)})
@@ -77,7 +77,12 @@ GRID = {
     "two_way_2": TALK,
     "all_labels": LABELS,
 }
-EDGES = {}
+EDGES = {
+    "ce": "three of its settings are within 0.011, none of them stands out",
+    "kd": "weight 1 at temperature 4 and 3 at 8 are the same number",
+    "hint": "seven settings are within one standard error",
+    "weight": "the less there is of the talk the better, for one way and for two rounds",
+}
 GATES = {"needs": ("knows", "room", "converged")}
 CLAIMS = (
     headline("two_way_1", "one_way", "two-way talk beats a one-way codec of equal size", **GATES),
