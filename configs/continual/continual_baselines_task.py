@@ -16,7 +16,19 @@ from configs._comparison import ablation, comparison, headline, premise, room, s
 from configs.continual._baselines import ARM, BASE, FIRST_TASKS, of
 
 NAMES = ("sgd", "joint", "ewc", "mas", "si", "lwf", "icarl", "agem", "gem", "er", "der_pp", "gdumb", "pnn")
-ARMS = {name: {} for name in NAMES}
+ARMS = {
+    "sgd": {"learning_rate": 0.05}, "joint": {"learning_rate": 0.7}, "ewc": {"learning_rate": 0.1, "strength": 10.0},
+    "mas": {"learning_rate": 0.1, "strength": 0.1}, "si": {"learning_rate": 0.1, "strength": 1.0},
+    "lwf": {"learning_rate": 0.1, "strength": 10.0}, "icarl": {"learning_rate": 1.0}, "agem": {"learning_rate": 0.5},
+    "gem": {"learning_rate": 0.3, "margin": 2.0}, "er": {"learning_rate": 0.7}, "gdumb": {"learning_rate": 1.0},
+    "der_pp": {"learning_rate": 0.3, "logit_weight": 1.0, "label_weight": 1.0}, "pnn": {"learning_rate": 0.5},
+}  # fmt: skip
+EDGES = {
+    "learning_rate": "the highest rate for methods that replay or hold back gradients: not widened",
+    **dict.fromkeys(("mas.strength", "si.strength"), "the smallest strength: not widened"),
+    "gem.margin": "the largest margin: not widened",
+    "der_pp": "both weights at 1, the largest: not widened",
+}
 JUDGE = "val/task_il/accuracy"
 GATES = {"needs": ("forgets", "learnable"), "sesoi": 0.01}
 CLAIMS = (
