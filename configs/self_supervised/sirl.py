@@ -39,7 +39,7 @@ METHODS = {
     "random": {"method": "untrained"},
 }  # fmt: skip
 ARMS = {name: {} for name in METHODS}
-TRAINED = grid({"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (1e-2, 1e-1, 1.0)})
+TRAINED = grid({"learning_rate": (3e-3, 1e-2, 3e-2, 0.1), "weight_decay": (1e-3, 1e-2, 0.1, 1.0)})
 GRID = {name: TRAINED for name in METHODS if name != "random"}
 JUDGE = "-val/feature_error"
 LESS, GATES = {"lower_is_better": True, "sesoi": 0.02}, {"needs": ("room", "converged")}
