@@ -52,6 +52,13 @@ def programs(built):
     return {name: (len(task.arms), len(groups_of(task))) for name, task in tasks.items()}
 
 
+def compiled(built):
+    """Of every task: how many programs there are, fewer than arms."""
+    found = programs(built)
+    assert all(arms > count for arms, count in found.values()), "no settings share a program"
+    return {name: count for name, (_, count) in found.items()}
+
+
 def _start(learner, experiment, key, context):
     if isinstance(learner, Computed):
         return jax.jit(learner.fn)(key, context, data_of(experiment, key)["train"])
