@@ -90,7 +90,7 @@ PAPER = {
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/probe_accuracy", arm=ARM, methods=METHODS,
-    smoke={"arms": ("near", "noise", "pixels"), "log_every": 2, "eval_every": 4, "checkpoint_every": 4,
+    smoke={"arms": ("between", "noise", "pixels"), "log_every": 2, "eval_every": 4, "checkpoint_every": 4,
            "steps": 4, "batch_size": 8, "net.channels": (4,), "data": {
                "source": "digits", "part": "rest", "train": 200, "val": 40, "test": 40, "mean": 0.3, "spread": 0.4},
            "net.projector": (8,), "net.bottleneck": 4, "net.outputs": 8, "probe.train_examples": 64,

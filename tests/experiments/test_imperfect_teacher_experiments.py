@@ -10,7 +10,7 @@ import pytest
 from experiments._config import load
 from experiments.distillation import _sequences, hack_teacher, retrieve, talk
 from jaxlab.distillation import sequence_kl
-from tests.experiments.arms import make_all, method, programs
+from tests.experiments.arms import compiled, make_all, method
 from tests.experiments.command import changed, finish
 
 HACKING, TALKING, DCD = (
@@ -117,5 +117,5 @@ def test_one_way_and_two_way_have_the_same_parameters():
 
 
 def test_settings_that_differ_in_numbers_alone_are_one_program():
-    assert programs(hack_teacher.build(load(f"{HACKING}:tune").config)) == {"": (14, 7)}
-    assert programs(talk.build(load(f"{TALKING}:tune").config)) == {"": (28, 7)}
+    assert compiled(hack_teacher.build(load(f"{HACKING}:tune").config)) == {"": 7}
+    assert compiled(talk.build(load(f"{TALKING}:tune").config)) == {"": 7}

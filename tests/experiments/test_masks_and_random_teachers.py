@@ -11,7 +11,7 @@ from experiments import run
 from experiments._config import load
 from experiments.distillation import distill_random_teacher, train_masked
 from jaxlab import data
-from tests.experiments.arms import make_all, method, programs, start
+from tests.experiments.arms import compiled, data_of, make_all, method, start
 from tests.experiments.command import changed
 
 RANDOM, MASK = "configs/distillation/random_teacher.py", "configs/distillation/noise_mask.py"
@@ -48,7 +48,7 @@ def test_the_smoke_run_reports_every_arm(smoke):
             distill_random_teacher,
             RANDOM,
             {"batch_size": 0},
-            "batch_size is 0: it must be between 1 and the 1258",
+            "batch_size is 0: it must be between 1 and the 200 training images",
         ),
         (distill_random_teacher, RANDOM, {"probe__train_examples": 9999}, "probe.train_examples is 9999"),
         (
@@ -57,8 +57,13 @@ def test_the_smoke_run_reports_every_arm(smoke):
             {"net__outputs": 4},
             "net.outputs is 4: it must be above the bottleneck",
         ),
-        (distill_random_teacher, RANDOM, {"arms__near__inputs": "music"}, "arm near: inputs is 'music'"),
-        (distill_random_teacher, RANDOM, {"arms__near__alpha": 2.0}, "arm near: alpha is 2.0"),
+        (
+            distill_random_teacher,
+            RANDOM,
+            {"arms__between__inputs": "music"},
+            "arm between: inputs is 'music'",
+        ),
+        (distill_random_teacher, RANDOM, {"arms__between__alpha": 2.0}, "arm between: alpha is 2.0"),
         (train_masked, MASK, {"steps": 0}, "steps is 0"),
         (train_masked, MASK, {"masked_fraction": 1.5}, "masked_fraction is 1.5"),
         (train_masked, MASK, {"batch_size": 999}, "batch_size is 999: it must be between 1 and the 300"),
@@ -74,16 +79,15 @@ def test_settings_that_make_no_sense_are_named(driver, path, changes, message):
 
 
 def test_arms_share_the_teacher_and_the_fresh_draw():
-    experiment = distill_random_teacher.build(
-        changed(RANDOM, arms__near_noise__alpha=1.0, arms__near__alpha=0.3)
-    )
+    config = changed(RANDOM, arms__noise__alpha=1.0, arms__between__alpha=0.3)
+    experiment = distill_random_teacher.build(config)
     begin = lambda arm: start(experiment, arm, jax.random.key(0), {})
-    near, fresh, untrained = begin("near"), begin("near_noise"), begin("pixels")
+    between, fresh, untrained = begin("between"), begin("noise"), begin("pixels")
     same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # each is a program of its own
-    jax.tree.map(same, near.memory, fresh.memory)
-    jax.tree.map(same, untrained.params, near.memory)
-    mixed = jax.tree.map(lambda t, f: (0.7 * t + 0.3 * f) / np.sqrt(0.58), near.memory, fresh.params)
-    jax.tree.map(same, near.params, mixed)
+    jax.tree.map(same, between.memory, fresh.memory)
+    jax.tree.map(same, untrained.params, between.memory)
+    mixed = jax.tree.map(lambda t, f: (0.7 * t + 0.3 * f) / np.sqrt(0.58), between.memory, fresh.params)
+    jax.tree.map(same, between.params, mixed)
 
 
 def test_modalities_by_hand():
@@ -106,7 +110,7 @@ def test_the_policy_and_the_bases_rest_once_the_masks_are_gone():
         method(experiment, "reinforce").learner,
         start(experiment, "reinforce", jax.random.key(0), {}),
     )
-    batch = experiment.draw(experiment.data["train"], jax.random.key(1))
+    batch = experiment.draw(data_of(experiment, jax.random.key(0))["train"], jax.random.key(1))
     update = jax.jit(lambda state, seed: learner.update(state, batch, jax.random.key(seed), {})[0])
     masked = update(state, 2)  # one of four steps has masks
     clean, other = update(masked, 3), update(masked, 4)
@@ -122,7 +126,5 @@ def test_the_policy_and_the_bases_rest_once_the_masks_are_gone():
 
 
 def test_settings_that_differ_in_numbers_alone_are_one_program():
-    digits = load(f"{RANDOM}:smoke").config.data
-    config = changed(RANDOM, "tune", data=digits, probe__train_examples=64)
-    assert programs(distill_random_teacher.build(config)) == {"": (21, 5)}
-    assert programs(train_masked.build(load(f"{MASK}:tune").config)) == {"": (24, 6)}
+    assert compiled(distill_random_teacher.build(load(f"{RANDOM}:tune").config)) == {"": 5}
+    assert compiled(train_masked.build(load(f"{MASK}:tune").config)) == {"": 6}

@@ -11,7 +11,7 @@ from experiments import run
 from experiments._config import load
 from experiments.merging import merge_models
 from experiments.ranking import rank_from_clicks
-from tests.experiments.arms import make_all, method, programs, start
+from tests.experiments.arms import compiled, data_of, make_all, method, start
 from tests.experiments.command import changed
 
 ADAMERGING, DLA = "configs/merging/adamerging.py", "configs/ranking/dla.py"
@@ -88,24 +88,25 @@ def test_settings_that_make_no_sense_are_named(path, changes, message):
 
 def test_the_inputs_of_entropy_are_apart_from_the_scored_ones_unless_the_arm_says_so():
     built = merge_models.build(changed(ADAMERGING))["overlapping"]
-    rows = {
-        name: {image.tobytes() for image in np.asarray(split.image)}
-        for name, split in built.data["train"].items()
-    }
-    scored = {image.tobytes() for image in np.asarray(built.data["test"].image)}
+    splits, images = (
+        data_of(built, jax.random.key(0)),
+        lambda split: {x.tobytes() for x in np.asarray(split.image)},
+    )
+    rows, scored = {name: images(split) for name, split in splits["train"].items()}, images(splits["test"])
     assert rows["transductive"] == scored
     assert not rows["disjoint"] & scored
     assert not rows["train"] & (scored | rows["disjoint"])
     # While tuning, the scored images are those of validation, and the test split is nowhere.
     tuned = merge_models.build(changed(ADAMERGING, test=False))["overlapping"]
-    assert set(tuned.data) == {"train", "val"}
-    assert len(tuned.data["train"]["transductive"].label) == len(tuned.data["val"].label)
+    splits = data_of(tuned, jax.random.key(0))
+    assert set(splits) == {"train", "val"}
+    assert images(splits["train"]["transductive"]) == images(splits["val"])
 
 
 def test_every_arm_sees_the_same_clicks_and_begins_with_the_same_ranker():
     built = rank_from_clicks.build(changed(DLA))["eta1"]
-    batch = built.draw(built.data["train"], jax.random.key(0))
-    again = built.draw(built.data["train"], jax.random.key(0))
+    train = data_of(built, jax.random.key(0))["train"]
+    batch, again = (built.draw(train, jax.random.key(0)) for _ in range(2))
     np.testing.assert_array_equal(batch["click"], again["click"])
     begin = lambda arm: start(built, arm, jax.random.key(0), {}).params["ranker"]
     first, second = begin("ipw_true"), begin("dla")
@@ -114,7 +115,7 @@ def test_every_arm_sees_the_same_clicks_and_begins_with_the_same_ranker():
 
 def test_one_step_of_dual_learning_moves_both_models_and_no_other_arm_its_propensities():
     built = rank_from_clicks.build(changed(DLA))["eta1"]
-    batch = built.draw(built.data["train"], jax.random.key(0))
+    batch = built.draw(data_of(built, jax.random.key(0))["train"], jax.random.key(0))
     for arm, moves in (("ipw_true", False), ("dla", True)):
         state = start(built, arm, jax.random.key(0), {})
         after, _ = jax.jit(method(built, arm).learner.update)(state, batch, jax.random.key(1), {})
@@ -125,8 +126,9 @@ def test_one_step_of_dual_learning_moves_both_models_and_no_other_arm_its_propen
 
 def test_settings_that_differ_in_numbers_alone_are_one_program():
     """How much TIES keeps is the size of a selection, and no number that a program is given."""
-    both = programs(merge_models.build(load(f"{ADAMERGING}:tune").config))
-    assert both == {"apart": (21, 10), "overlapping": (21, 10)}
-    small = load(f"{DLA}:smoke").config.data
-    both = programs(rank_from_clicks.build(changed(DLA, "tune", data=small)))
-    assert both == {"eta1": (20, 5), "eta2": (20, 5)}
+    merged = compiled(merge_models.build(load(f"{ADAMERGING}:tune").config))
+    assert merged == {
+        "apart": 13,
+        "overlapping": 13,
+    }  # seven methods, five more shares for one and one for another
+    assert compiled(rank_from_clicks.build(load(f"{DLA}:tune").config)) == {"eta1": 5, "eta2": 5}

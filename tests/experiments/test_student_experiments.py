@@ -11,11 +11,12 @@ import pytest
 from experiments import run
 from experiments._config import load
 from experiments.distillation import _classifiers, train_student
-from tests.experiments.arms import make_all, method, programs, start, untrained
+from experiments.parts.images import seeded_images
+from tests.experiments.arms import compiled, data_of, make_all, method, start, untrained
 from tests.experiments.command import ROOT
 
 DHKD, ND, ALL = (f"configs/distillation/{name}.py" for name in ("dhkd", "nd_loss", "all"))
-TASK = {DHKD: "digits", ND: "narrow", ALL: "digits"}
+TASK = {DHKD: "hierarchy", ND: "narrow", ALL: "digits"}
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +47,20 @@ def test_the_smoke_run_reports_every_arm(smoke, path):
     assert len(result["claims"]) == len(config.claims) > 0
 
 
-def _last(lines, arm, metric):
-    return np.array([line[metric] for line in lines if line["arm"] == arm and metric in line][-1])
+def _logged(lines, arm, metric):
+    """`[lines, seeds]`."""
+    return np.array([line[metric] for line in lines if line["arm"] == arm and metric in line])
 
 
 @pytest.mark.slow
 def test_the_two_losses_meet_in_the_backbone_alone(smoke):
     _, lines = smoke(DHKD)
     for arm in ("two_heads", "aligned"):
-        np.testing.assert_array_equal(_last(lines, f"digits/{arm}", "train/classifier_agreement"), 0)
-        assert (_last(lines, f"digits/{arm}", "train/body_agreement") != 0).all()
-    assert (_last(lines, "digits/one_head", "train/classifier_agreement") != 0).all()
+        np.testing.assert_array_equal(_logged(lines, f"{TASK[DHKD]}/{arm}", "train/classifier_agreement"), 0)
+        assert (
+            (_logged(lines, f"{TASK[DHKD]}/{arm}", "train/body_agreement") != 0).any(0).all()
+        )  # a net may die
+    assert (_logged(lines, f"{TASK[DHKD]}/one_head", "train/classifier_agreement") != 0).all()
 
 
 @pytest.mark.slow
@@ -99,8 +103,8 @@ def test_every_arm_starts_from_the_same_student(path):
 def test_the_class_means_are_those_of_the_teachers_vectors():
     context, experiment = _context(ND), _experiment(ND)
     config = load(f"{ND}:smoke").config
-    task = _classifiers.make_task(config.tasks.narrow, experiment.data)
-    train = experiment.data["train"]
+    task = _classifiers.make_task(config.tasks.narrow, seeded_images(config.tasks.narrow.data, False))
+    train = data_of(experiment, jax.random.key(1))["train"]  # of the seed whose context it is
     vectors = task.teacher.apply(context["teacher"], train.image, return_features=True)[1][-1]
     for label in range(3):
         own = np.asarray(vectors)[np.asarray(train.label) == label].mean(0)
@@ -115,7 +119,7 @@ def test_a_projector_comes_with_a_feature_loss_between_different_widths():
 
 def _batch(path):
     experiment = _experiment(path)
-    return experiment.draw(experiment.data["train"], jax.random.key(3))
+    return experiment.draw(data_of(experiment, jax.random.key(2))["train"], jax.random.key(3))
 
 
 def _stepped(path, arm, **changes):
@@ -174,8 +178,5 @@ def test_settings_that_make_no_sense_are_named(path, arm, changes, message):
 
 
 def test_settings_that_differ_in_numbers_alone_are_one_program():
-    """Digits of DHKD's search: four settings for each of six arms."""
-    config = load(f"{DHKD}:tune").config
-    with config.unlocked():
-        del config.tasks["hierarchy"]
-    assert programs(train_student.build(config)) == {"digits": (24, 6)}
+    """DHKD's search: a program for each of its six arms."""
+    assert compiled(train_student.build(load(f"{DHKD}:tune").config)) == {"hierarchy": 6}
