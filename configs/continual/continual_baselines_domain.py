@@ -15,7 +15,20 @@ from configs._comparison import ablation, comparison, headline, premise, room, s
 from configs.continual._baselines import ARM, BASE, FIRST_TASKS, of
 
 NAMES = ("sgd", "joint", "ewc", "mas", "si", "lwf", "agem", "gem", "er", "der", "der_pp", "gdumb")
-ARMS = {name: {} for name in NAMES}
+ARMS = {
+    "sgd": {"learning_rate": 0.05}, "joint": {"learning_rate": 0.5}, "ewc": {"learning_rate": 0.3, "strength": 100.0},
+    "mas": {"learning_rate": 0.3, "strength": 0.1}, "si": {"learning_rate": 0.3, "strength": 1.0},
+    "lwf": {"learning_rate": 0.1, "strength": 1.0}, "agem": {"learning_rate": 0.05},
+    "gem": {"learning_rate": 0.3, "margin": 2.0}, "er": {"learning_rate": 0.3},
+    "der": {"learning_rate": 0.3, "logit_weight": 0.3}, "gdumb": {"learning_rate": 0.5},
+    "der_pp": {"learning_rate": 0.3, "logit_weight": 0.1, "label_weight": 1.0},
+}  # fmt: skip
+EDGES = {
+    "learning_rate": "0.3 is the highest rate beside a second setting: not widened",
+    **dict.fromkeys(("mas.strength", "si.strength", "lwf.strength"), "the smallest strength: not widened"),
+    "gem.margin": "no two settings at 0.3 differ by more than 0.02",
+    "der_pp": "the smallest weight of logits with the largest of labels: not widened",
+}
 JUDGE = "val/domain_il/accuracy"
 GATES = {"needs": ("forgets", "learnable"), "sesoi": 0.02}
 CLAIMS = (
@@ -31,6 +44,7 @@ CLAIMS = (
     room("joint", "sgd", "all tasks at once can be learned", name="learnable", sesoi=0.1),
 )  # fmt: skip
 OWN = {
+    "open_edges": ("ewc: learning_rate", "si: learning_rate", "si: strength"),
     "scenario": "domain_il", "minutes": 3.0, "batch_size": 20, "passes": 4,
     "log_every": 50, "eval_every": 200, "checkpoint_every": 200,
     "data": BASE["data"] | {"tasks": "permuted_pixels"},

@@ -31,6 +31,7 @@ BASE = {
     "scale": "toy (decoders of a few thousand parameters, a procedural oracle)",
     "seeds": 16,
     "first_seed": 200,
+    "open_edges": ("offline: learning_rate",),
     "log_every": 50,
     "eval_every": 50,  # a point of the curves from which `hacking`, `proxy_fall` and `deviation` are taken
     "checkpoint_every": 800,
@@ -49,7 +50,7 @@ ARM = {
     "method": "offline",
     "prompts": 60,
     "generations": 1,
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
     "decay": False,
     "weight_decay": 0.0,
 }
@@ -65,9 +66,8 @@ ARMS = {
 }
 GRID = {name: grid({"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}) for name in ARMS if name != "start"}
 HACKING = {"metric": "hacking", "sesoi": 0.02}
-EDGES = {}
+EDGES = {"learning_rate": "4e-3, the highest, is best for all: not widened"}
 JUDGE = "-val/proxy"  # of `online_teacher`
-WHY = dict.fromkeys(("fewer_2", "fewer_5"), "one rate for all arms, since when golden turns depends on it")
 CLAIMS = (
     headline("offline", "start", "offline, golden rises from its best", needs=("offline_over_start_proxy_fall",),
              **HACKING),
