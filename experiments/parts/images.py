@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_between, check_name, choose
+from experiments.parts.checks import check_name, choose
 from experiments.parts.splits import independent
 from jaxlab import data
 from jaxlab.core import InputError
@@ -44,12 +44,8 @@ def seeded_images(spec: ConfigDict, download: bool) -> SeededImages:
 
 
 def load_images(spec: ConfigDict, download: bool) -> Splits:
-    """The train, val and test images that `spec` names; `train_examples` keeps that many of the training images."""
-    splits = choose("data.source", spec.source, SOURCES)(spec, download)
-    rows = len(splits["train"].label)
-    kept = spec.get("train_examples", rows)
-    check_between("train_examples", kept, rows, "training images")
-    return splits | {"train": jax.tree.map(lambda x: x[:kept], splits["train"])}
+    """The train, val and test images that `spec` names, the same for all seeds."""
+    return choose("data.source", spec.source, SOURCES)(spec, download)
 
 
 def load_files(spec: ConfigDict, download: bool) -> Splits:
@@ -90,9 +86,7 @@ def _digits(spec: ConfigDict, download: bool) -> Splits:
 def _files(spec: ConfigDict, download: bool) -> Splits:
     """Validation images are cut from the training file."""
     files = load_files(spec, download)
-    share = spec.get("val_fraction")
-    fractions = tuple(spec.fractions) if share is None else (1 - share, share, 0)
-    kept = data.split_images(files["train"], seed=spec.split_seed, fractions=fractions)
+    kept = data.split_images(files["train"], seed=spec.split_seed, fractions=tuple(spec.fractions))
     return {"train": kept["train"], "val": kept["val"], "test": files["test"]}
 
 

@@ -51,7 +51,7 @@ MISTAKES = {
     "unknown variant": (
         ["--config=configs/distillation/pld.py:smok"],
         "error: configs/distillation/pld.py has no variant 'smok'; known: smoke, tune, long, fashion, "
-        "fashion_tune, paper\n",
+        "paper, fashion_tune\n",
     ),
     "missing file": (["--config=configs/distillation/pdl.py"], "did you mean configs/distillation/pld.py"),
     "no config": ([], "--config=configs/<family>/<paper>.py is missing"),
@@ -102,8 +102,12 @@ MISTAKES = {
         "error: mesh.data is 2: it must divide the batch, which has 63 rows\n",
     ),
     "split": (
-        [TINY_CONFIG, "--config.tasks.digits.data.split_seed=-1"],
-        "error: seed must be at least 0, got -1\n",
+        [TINY_CONFIG, "--config.tasks.digits.data.part=half"],
+        "error: data.part is 'half': it must be one of tuning, rest\n",
+    ),
+    "more rows than there are": (
+        [TINY_CONFIG, "--config.tasks.digits.data.train=2000"],
+        "error: data.train = 2000, data.val = 220, data.test = 226: 'rest' has 1346 images\n",
     ),
     "no number": (
         [TINY_CONFIG, "--config.tasks.digits.arms.pld.learning_rate=nan"],
@@ -200,7 +204,7 @@ def test_publish_writes_the_result_its_settings_and_its_curves(finished):
     assert published.items() >= result.items()
     assert (published["commit"], published["scale"][:3]) == ("a" * 40, "toy")
     assert published["settings"]["tasks"]["digits"]["arms"]["kd"]["method"] == "kd"
-    assert [claim["verdict"] for claim in published["claims"]] == ["none"] * 3
+    assert [claim["verdict"] for claim in published["claims"]] == ["none"] * 5
     curves = json.loads((finished / "results" / "distillation" / "pld-smoke.curves.json").read_text())
     assert curves.keys() >= published["arms"].keys()
 
