@@ -31,7 +31,7 @@ def inject(
       take: `[P, K]` bool or {0, 1}, which of them are put in.
 
     Returns:
-      `(rollouts, injected [B] bool)`: which rows are others' now. All their tokens are trained; columns in `extra` stay.
+      `(rollouts, injected [B] bool)`: which rows are others' now. All their tokens are trained; `extra` stays.
 
     Raises:
       ValueError: shapes that do not belong to the rollouts, or more answers than a group has rows.
@@ -61,7 +61,9 @@ def inject(
     take = as_bool("take", take)
     worst = jnp.argsort(rollouts.rewards.reshape(prompts, size), axis=1, stable=True)
     place = jnp.take_along_axis(worst, jnp.cumsum(take, axis=1) - take, axis=1)
-    row = jnp.where(take, place + size * jnp.arange(prompts)[:, None], rows).ravel()  # `rows` is none: dropped
+    row = jnp.where(
+        take, place + size * jnp.arange(prompts)[:, None], rows
+    ).ravel()  # `rows` is none: dropped
 
     def put(old: jax.Array, new: Any) -> jax.Array:
         new = jnp.broadcast_to(new, (prompts, count, *old.shape[1:])).astype(old.dtype)

@@ -148,7 +148,9 @@ def rlvr_learner(
     def written(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> Rollouts:
         if generate:
             return generate(state, problems, key, context)
-        return roll_out(model, state.params, problems, key, step=state.step, group_size=group_size, **sampling)
+        return roll_out(
+            model, state.params, problems, key, step=state.step, group_size=group_size, **sampling
+        )
 
     def judged(state: PolicyState, problems: Any, rollouts: Rollouts, context: Any) -> Rollouts:
         times = rollouts.tokens.shape[0] // rollouts.prompts.shape[0]

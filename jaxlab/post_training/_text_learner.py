@@ -238,7 +238,9 @@ def text_rlvr_learner(
         return state._replace(params=attach(state.params, base))
 
     @jax.jit
-    def write(state: PolicyState, base: Any, batch: Any, key: jax.Array, context: Any) -> tuple[Any, Rollouts]:
+    def write(
+        state: PolicyState, base: Any, batch: Any, key: jax.Array, context: Any
+    ) -> tuple[Any, Rollouts]:
         sample_key, _ = jax.random.split(key)
         state = running(state, base)
         problems = pose(state, batch, slot_key(key, "pose"), context) if pose else batch
@@ -291,7 +293,9 @@ def text_rlvr_learner(
     def update(state: PolicyState, batch: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
         given = batch if slots else TextProblems(batch.prompts, batch.prompt_mask, batch.item)
         if not pose:
-            _told(np.asarray(given.item).tolist(), items)  # an item that is unknown shows before anything is written
+            _told(
+                np.asarray(given.item).tolist(), items
+            )  # an item that is unknown shows before anything is written
         for_slots = context if slots else None
         problems, rollouts = write(state, base, given, key, for_slots)
         rollouts, counts = judged(state, problems, rollouts, context)

@@ -61,7 +61,9 @@ def _max_variance(advantage: jax.Array, keep: jax.Array, count: int | jax.Array)
     centred = jnp.where(keep, advantage - jnp.sum(jnp.where(keep, advantage, 0)) / jnp.maximum(valid, 1), 0)
     order = jnp.argsort(jnp.where(keep, -centred, jnp.inf), stable=True)
     ordered = centred[order]
-    sums = jnp.concatenate([jnp.zeros((2, 1), ordered.dtype), jnp.cumsum(jnp.stack([ordered, ordered**2]), 1)], 1)
+    sums = jnp.concatenate(
+        [jnp.zeros((2, 1), ordered.dtype), jnp.cumsum(jnp.stack([ordered, ordered**2]), 1)], 1
+    )
     largest = jnp.arange(size + 1)  # how many of the largest
     smallest = jnp.clip(valid - (count - largest), 0, size)  # where the smallest begin
     first, second = (s[largest] + s[valid] - s[smallest] for s in sums)

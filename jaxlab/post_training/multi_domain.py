@@ -1,6 +1,6 @@
 """Reinforcement on several domains: rewards for answers with blanks, stages, and a policy that starts afresh in each.
 
-    from jaxlab.post_training import multi_domain
+from jaxlab.post_training import multi_domain
 """
 
 from typing import Any

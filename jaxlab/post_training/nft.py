@@ -85,8 +85,8 @@ def nft_loss(
       where: bool or {0, 1}, broadcastable to `[B, T]`, the response's own tokens; None means all.
       negative_weight: 0 is rejection fine-tuning: right answers alone.
       floor: positive. With 1, the authors' setting, wrong answers have no positive loss.
-      prompt_weight: one of `PROMPT_WEIGHTS`. On-policy the gradient is that of `gpg_loss` with the advantage of Dr. GRPO,
-        or of GRPO with the population's deviation.
+      prompt_weight: one of `PROMPT_WEIGHTS`. On-policy the gradient is that of `gpg_loss` with the advantage of Dr.
+        GRPO, or of GRPO with the population's deviation.
       log_clip: upper bound on the logarithm of the ratio, with gradient 0 beyond.
 
     Returns:

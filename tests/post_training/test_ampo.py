@@ -51,13 +51,21 @@ def test_the_authors_advantages():
     rewards, group = G["in_token_rewards"].sum(-1), G["in_group"]
     for advantage, name in ((pt.dr_grpo_advantage, "nostd"), (pt.grpo_advantage, "std")):
         np.testing.assert_allclose(
-            jax.jit(advantage)(rewards, group)[:, None] * MASK, G[f"out_adv_mixed_{name}"], rtol=1e-5, atol=1e-7
+            jax.jit(advantage)(rewards, group)[:, None] * MASK,
+            G[f"out_adv_mixed_{name}"],
+            rtol=1e-5,
+            atol=1e-7,
         )
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("mean-probability", "mean_exp"), ("geometric-mean", "exp_mean"), ("mean-log", "mean"), ("product", "exp_sum")],
+    [
+        ("mean-probability", "mean_exp"),
+        ("geometric-mean", "exp_mean"),
+        ("mean-log", "mean"),
+        ("product", "exp_sum"),
+    ],
 )
 def test_the_authors_scores(kind, name):
     found = ampo.comprehension_score(G["in_answer_logp"], where=G["in_answer_mask"], kind=kind)
@@ -94,9 +102,15 @@ def test_what_stands_outside_the_masks_is_never_seen():
     ("call", "line"),
     [
         (lambda: ampo.comprehension_score(jnp.zeros(2), kind="mean"), "kind must be one of"),
-        (lambda: ampo.choose_guides(jnp.zeros((1, 2)), jnp.ones((1, 2)), count=3), r"count must be in \[1, 2\]"),
+        (
+            lambda: ampo.choose_guides(jnp.zeros((1, 2)), jnp.ones((1, 2)), count=3),
+            r"count must be in \[1, 2\]",
+        ),
         (lambda: ampo.shaped_probability(jnp.zeros(2), offset=0.0), "offset must be positive"),
-        (lambda: ampo.ampo_loss(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()), jnp.zeros(3)), "must have one shape"),
+        (
+            lambda: ampo.ampo_loss(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()), jnp.zeros(3)),
+            "must have one shape",
+        ),
     ],
 )
 def test_faults(call, line):

@@ -74,7 +74,10 @@ def test_both_levels_and_what_becomes_of_groups_without_signal():
         (lambda: d3s.max_variance_mask(jnp.zeros(3), 0), "count must be at least 1"),
         (lambda: d3s.max_variance_mask(jnp.zeros(()), 1), "got a scalar"),
         (lambda: d3s.max_variance_mask(np.array([np.nan, 1.0]), 1), "advantage"),
-        (lambda: d3s.top_fraction_mask(jnp.zeros(3), jnp.ones(3), fraction=2.0), r"fraction must be in \[0, 1\]"),
+        (
+            lambda: d3s.top_fraction_mask(jnp.zeros(3), jnp.ones(3), fraction=2.0),
+            r"fraction must be in \[0, 1\]",
+        ),
         (lambda: d3s.top_fraction_mask(jnp.zeros(3), jnp.ones(2), fraction=1.0), "must have one shape"),
     ],
 )

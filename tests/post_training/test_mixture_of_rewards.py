@@ -110,7 +110,10 @@ def test_rescaled_weights_and_skipped_gradients():
     ("call", "line"),
     [
         (lambda: mor.route_rewards(jnp.zeros(2), jnp.zeros(2, int)), r"must be \[B, S\] and \[B\]"),
-        (lambda: mor.kl_cov_loss(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()), fraction=2.0), "fraction must be"),
+        (
+            lambda: mor.kl_cov_loss(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()), fraction=2.0),
+            "fraction must be",
+        ),
         (lambda: mor.oreal_loss(jnp.zeros((1, 2)), jnp.zeros(2), jnp.zeros(1)), r"must have the shape \[B\]"),
         (lambda: mor.threshold_rescale(jnp.zeros(2), threshold=1.0), "threshold must be below 1"),
         (lambda: mor.skip_large_gradients(optax.sgd(1.0), 0.0), "max_norm must be positive"),

@@ -24,7 +24,15 @@ def test_the_authors_grids():
     """Names Ann 0, Bob 1, Cy 2, another 9; pets cat 0, dog 1, eel 2. Of the last answers one or no row is there."""
     truth = np.array([[0, 0], [1, 1], [2, 2]])
     answers = np.array(
-        [truth, [[0, 1], [1, 0], [2, 2]], [[1, 1], [0, 0], [2, 2]], truth, [[9, 0], [1, 1], [2, 2]], truth, truth]
+        [
+            truth,
+            [[0, 1], [1, 0], [2, 2]],
+            [[1, 1], [0, 0], [2, 2]],
+            truth,
+            [[9, 0], [1, 1], [2, 2]],
+            truth,
+            truth,
+        ]
     )
     there = np.ones((7, 3), bool)
     there[3:] = False
@@ -51,7 +59,16 @@ def test_the_four_styles(options, expected):
 
 
 def test_stages_follow_each_other_and_a_refresh_forgets_the_optimizer():
-    assert jax.vmap(lambda s: md.stage(s, steps_each=2, stages=3))(jnp.arange(8)).tolist() == [0, 0, 1, 1, 2, 2, 2, 2]
+    assert jax.vmap(lambda s: md.stage(s, steps_each=2, stages=3))(jnp.arange(8)).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        2,
+        2,
+    ]
     optimizer = optax.adam(0.1)
     params = {"w": jnp.ones(2)}
     used = optimizer.update(params, optimizer.init(params), params)[1]

@@ -53,13 +53,17 @@ def test_off_policy_by_hand(ratio, floor):
 
 
 def test_without_wrong_answers_it_is_rejection_sampling():
-    gradient = jax.jit(jax.grad(functools.partial(_total, negative_weight=0.0, prompt_weight=None)))(OLD - 0.3)
+    gradient = jax.jit(jax.grad(functools.partial(_total, negative_weight=0.0, prompt_weight=None)))(
+        OLD - 0.3
+    )
     np.testing.assert_array_equal(gradient, np.where(MASK & (CORRECT[:, None] == 1), -1.0, 0.0))
 
 
 def test_the_rate_stays_away_from_certainty():
     rate = jax.jit(functools.partial(nft.correct_rate, margin=0.1))
-    assert rate(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])).tolist() == pytest.approx([0.1, 0.1, 0.9, 0.9])
+    assert rate(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])).tolist() == pytest.approx(
+        [0.1, 0.1, 0.9, 0.9]
+    )
 
 
 @pytest.mark.parametrize("new", [-1e4, 0.0])

@@ -24,7 +24,14 @@ def test_the_worst_are_replaced_in_the_order_of_the_answers():
     take = np.array([[False, True], [True, True]])
     put = jax.jit(lambda: inject(ROLLOUTS, THEIRS, THEIRS > 0, np.float32([[5, 6], [7, 8]]), take))
     found, injected = put()
-    assert injected.tolist() == [0, 1, 0, 1, 0, 1]  # rows 3 and 5 are as bad as each other: the first comes first
+    assert injected.tolist() == [
+        0,
+        1,
+        0,
+        1,
+        0,
+        1,
+    ]  # rows 3 and 5 are as bad as each other: the first comes first
     assert found.tokens.tolist() == [[7, 2, 0], [4, 2, 0], [9, 2, 0], [5, 2, 0], [8, 2, 0], [6, 6, 2]]
     assert found.rewards.tolist() == [1, 6, 0.5, 7, 1, 8]
     old = ~np.asarray(injected)
@@ -78,8 +85,8 @@ def test_faults(call, line):
 def test_it_maps_over_seeds():
     stacked = jax.tree.map(lambda x: jnp.stack([x, x]), ROLLOUTS)
     take = np.array([[[True, False]] * 2, [[False, False]] * 2])
-    found, injected = jax.jit(
-        jax.vmap(lambda r, t: inject(r, THEIRS, THEIRS > 0, jnp.ones((2, 2)), t))
-    )(stacked, take)
+    found, injected = jax.jit(jax.vmap(lambda r, t: inject(r, THEIRS, THEIRS > 0, jnp.ones((2, 2)), t)))(
+        stacked, take
+    )
     assert injected.sum(1).tolist() == [2, 0]
     np.testing.assert_array_equal(found.tokens[1], TOKENS)

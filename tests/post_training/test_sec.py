@@ -84,7 +84,10 @@ def test_a_pool_is_used_up_before_it_begins_anew():
     [
         (lambda: sec.choose_arms(jax.random.key(0), jnp.zeros(2), 1, temperature=0.0), "temperature must be"),
         (lambda: sec.learn_values(jnp.zeros(2), jnp.zeros(()), jnp.zeros(1, int)), r"\[B\] or \[B, T\]"),
-        (lambda: sec.draw_from_pools(jax.random.key(0), jnp.zeros(2, int), np.array([2]), size=3), r"\[0, 2\)"),
+        (
+            lambda: sec.draw_from_pools(jax.random.key(0), jnp.zeros(2, int), np.array([2]), size=3),
+            r"\[0, 2\)",
+        ),
     ],
 )
 def test_faults(call, line):

@@ -97,7 +97,10 @@ def test_what_is_injected_is_learned_and_not_counted_as_the_policys_own():
         return pt.aggregate(pt.ppo_clip_loss(ratio, advantage, where=r.mask), r.trained), told
 
     learner = _learner(
-        verify=lambda problems, tokens, mask: jnp.zeros(tokens.shape[0]), revise=revise, loss=loss, minibatches=2
+        verify=lambda problems, tokens, mask: jnp.zeros(tokens.shape[0]),
+        revise=revise,
+        loss=loss,
+        minibatches=2,
     )
     state, metrics = _steps(learner, 8, {"take": jnp.ones((4, 1), bool)})
     expected = {"reward": 0.0, "injected": 2.0, "trained": 4.0, "whole": 1.0, "share": 4 / 32}
