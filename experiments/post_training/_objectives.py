@@ -85,7 +85,7 @@ def check_loss(arm: ConfigDict) -> None:
     tokens, row = jnp.zeros((2, 3)), jnp.zeros(2)
     rollouts = Rollouts(
         jnp.zeros((1, 2), int), jnp.ones((1, 2), bool), jnp.zeros((2, 3), int), jnp.ones((2, 3), bool), tokens,
-        tokens, row, jnp.zeros(2, int), jnp.int32(0),
+        tokens, row, jnp.zeros(2, int), jnp.int32(0), jnp.ones((2, 3), bool),
     )  # fmt: skip
     jax.eval_shape(loss_of(arm), tokens, rollouts, row)
 

@@ -2,7 +2,10 @@
 
 A step is put together from four kinds of functions: an advantage, an importance ratio, a loss per token, and
 `aggregate`. `rlvr_learner` makes the whole iteration of them: sample, verify, score, improve; `text_rlvr_learner` is
-the same for verifiers in Python that read text.
+the same for verifiers in Python that read text. Both have slots for which problems are posed, how answers arise, how
+they are judged, what is made of them and what is remembered. What belongs to one paper is a module of its own:
+
+    from jaxlab.post_training import adcl_egsr, ampo, d3s, mixture_of_rewards, multi_domain, nft, sec, thinktuning
 """
 
 from jaxlab.post_training._aggregation import aggregate, top_entropy_mask
@@ -22,7 +25,7 @@ from jaxlab.post_training._importance import (
 from jaxlab.post_training._kdrl import annealed_beta, kd_keep_mask, kd_shaped_advantage, kdrl_loss
 from jaxlab.post_training._kl_estimators import kl_estimate
 from jaxlab.post_training._pass_at_k import avg_at_n, pass_at_k, pass_at_k_advantage
-from jaxlab.post_training._policy_step import PolicyState, Rollouts
+from jaxlab.post_training._policy_step import PolicyState, Rollouts, completion_scores, roll_out
 from jaxlab.post_training._return_advantages import (
     reinforce_pp_advantage,
     reinforce_pp_baseline_advantage,
@@ -30,6 +33,7 @@ from jaxlab.post_training._return_advantages import (
     returns_to_go,
     whiten,
 )
+from jaxlab.post_training._revisions import append, inject
 from jaxlab.post_training._rewards import dynamic_sampling_weights, kl_in_reward, overlong_penalty
 from jaxlab.post_training._rlvr import rlvr_learner
 from jaxlab.post_training._surrogates import (
@@ -55,9 +59,11 @@ __all__ = [
     "TextProblems",
     "aggregate",
     "annealed_beta",
+    "append",
     "avg_at_n",
     "cispo_loss",
     "clip_fraction",
+    "completion_scores",
     "completion_texts",
     "dr_grpo_advantage",
     "dual_clip_fraction",
@@ -69,6 +75,7 @@ __all__ = [
     "gpg_loss",
     "group_statistics",
     "grpo_advantage",
+    "inject",
     "kd_keep_mask",
     "kd_reward",
     "kd_rkl",
@@ -87,6 +94,7 @@ __all__ = [
     "returns_to_go",
     "rloo_advantage",
     "rlvr_learner",
+    "roll_out",
     "sequence_importance_ratio",
     "text_problems",
     "text_rlvr_learner",

@@ -1,5 +1,6 @@
 """What one step on a policy is made of, wherever its verifier runs: sample, score, improve."""
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,12 +20,16 @@ class Rollouts(NamedTuple):
       prompts: `[P, T]` int32.
       prompt_mask: `[P, T]` bool.
       tokens: `[B, N]` int32 with B = P G, the completions of one prompt side by side.
-      mask: `[B, N]` bool, the sampled tokens, the end included.
+      mask: `[B, N]` bool, the tokens that exist, the end included.
       log_probs: `[B, N]` float32, under the policy that sampled, when it sampled.
       teacher_log_probs: `[B, N]` float32 of the same tokens under the teacher; zeros without one.
       rewards: `[B]` float32.
       group: `[B]` int32, the prompt of each completion.
       step: int32 scalar, the number of batches before this one.
+      trained: `[B, N]` bool, those of the mask that the policy learns from: by itself all of it. A tool's answer, say,
+        exists and is not trained.
+      extra: pytree, what a method wants to know besides, for its advantage and its loss. Its leaves are `[P, ...]`,
+        `[B, ...]` or scalars, and are cut into minibatches like all else.
     """
 
     prompts: jax.Array
@@ -36,6 +41,8 @@ class Rollouts(NamedTuple):
     rewards: jax.Array
     group: jax.Array
     step: jax.Array
+    trained: jax.Array
+    extra: Any = ()
 
 
 class PolicyState(NamedTuple):
@@ -46,16 +53,35 @@ class PolicyState(NamedTuple):
       opt_state: the optimizer's.
       step: int32 scalar, batches seen.
       mean_reward: float32 scalar, over all of them: the area under the learning curve divided by its length.
+      memory: pytree, what the slots of the learner remember; nothing, by default.
     """
 
     params: Any
     opt_state: Any
     step: jax.Array
     mean_reward: jax.Array
+    memory: Any = ()
 
 
 Advantage = Callable[[Rollouts], jax.Array]
 PolicyLoss = Callable[[jax.Array, Rollouts, jax.Array], tuple[jax.Array, Mapping[str, jax.Array]]]
+
+# What may change between a batch and an update. Every slot is told the state first and the context last.
+Pose = Callable[[PolicyState, Any, jax.Array, Any], Any]
+Generate = Callable[[PolicyState, Any, jax.Array, Any], Rollouts]
+Judge = Callable[[PolicyState, Any, Rollouts, Any], Rollouts]
+Revise = Callable[[PolicyState, Any, Rollouts, jax.Array, Any], Rollouts]
+Remember = Callable[[PolicyState, Any, Rollouts, jax.Array, Any], Any]
+
+
+def slot_key(key: jax.Array, slot: str) -> jax.Array:
+    """A key of the slot's own, so that one that is filled changes nothing that others draw."""
+    return jax.random.fold_in(key, zlib.crc32(slot.encode()))
+
+
+def start(params: Any, optimizer: optax.GradientTransformation, memory: Any) -> PolicyState:
+    """The state before the first batch."""
+    return PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0), memory)
 
 
 def check_sizes(**sizes: int) -> None:
@@ -68,10 +94,36 @@ def check_sizes(**sizes: int) -> None:
 def completion_scores(
     model: Decoder, params: Any, r: Rollouts, *, temperature: float, microbatches: int = 1
 ) -> jax.Array:
-    """Log-probabilities `[B, N]` of the sampled tokens under a model; meaningless outside the mask.
+    """Log-probabilities of the tokens of rollouts under a model, which may be another than the one that sampled.
 
-    With `microbatches` parts, one after the other in both directions, the activations of one part are alive at a
+    With several microbatches, one after the other in both directions, the activations of one part are alive at a
     time and the gradient is the sum over parts: exactly that of the whole, whatever the loss makes of the result.
+
+    Args:
+      model: the model's shape.
+      params: its parameters; gradients flow.
+      r: the rollouts; `prompts`, `prompt_mask`, `tokens` and `mask` are read.
+      temperature: of the distribution; 0 counts as 1.
+      microbatches: a divisor of the number of prompts.
+
+    Returns:
+      `[B, N]` float32; meaningless outside the mask.
+
+    Raises:
+      ValueError: microbatches that do not divide the prompts.
+
+    Reference: the response log-probabilities of every policy-gradient method for language models.
+
+    >>> from typing import NamedTuple
+    >>> class Problems(NamedTuple):
+    ...     prompts: jax.Array
+    ...     prompt_mask: jax.Array
+    >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2)
+    >>> params, problems = model.init(jax.random.key(0)), Problems(jnp.array([[3, 4]]), jnp.ones((1, 2), bool))
+    >>> r = roll_out(
+    ...     model, params, problems, jax.random.key(1), step=jnp.int32(0), group_size=3, max_new_tokens=2, eos=2)
+    >>> bool(jnp.allclose(completion_scores(model, params, r, temperature=1.0) * r.mask, r.log_probs, atol=1e-5))
+    True
     """
 
     def score(part: tuple[jax.Array, ...]) -> jax.Array:
@@ -109,7 +161,38 @@ def roll_out(
     group_size: int,
     **sampling: Any,
 ) -> Rollouts:
-    """Completions that nobody has judged yet: rewards and the teacher's log-probabilities are 0."""
+    """Completions that nobody has judged yet: rewards and the teacher's log-probabilities are 0.
+
+    What `rlvr_learner` does by itself, for a `generate` that does more.
+
+    Args:
+      model: the policy's shape.
+      params: its parameters.
+      problems: with fields `prompts` and `prompt_mask`.
+      key: random key.
+      step: int32 scalar, the number of batches before this one.
+      group_size: completions per prompt, G.
+      **sampling: as for `sample`: `max_new_tokens` and `eos` at least.
+
+    Returns:
+      `Rollouts`, all tokens of the mask trained.
+
+    Raises:
+      ValueError: as `sample`.
+
+    Reference: DeepSeekMath, 2024, algorithm 1, line 7.
+
+    >>> from typing import NamedTuple
+    >>> class Problems(NamedTuple):
+    ...     prompts: jax.Array
+    ...     prompt_mask: jax.Array
+    >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2)
+    >>> params, problems = model.init(jax.random.key(0)), Problems(jnp.array([[3, 4]]), jnp.ones((1, 2), bool))
+    >>> roll_out(
+    ...     model, params, problems, jax.random.key(1), step=jnp.int32(0), group_size=3, max_new_tokens=2, eos=2
+    ... ).tokens.shape
+    (3, 2)
+    """
     out = sample(
         model, params, problems.prompts, problems.prompt_mask, key, num_samples=group_size, **sampling
     )
@@ -117,24 +200,36 @@ def roll_out(
     nothing = jnp.zeros_like(out.log_probs)
     return Rollouts(
         problems.prompts, problems.prompt_mask.astype(bool), out.tokens, out.mask, out.log_probs,
-        nothing, nothing[:, 0], group, step,
+        nothing, nothing[:, 0], group, step, out.mask,
     )  # fmt: skip
+
+
+def summary(rollouts: Rollouts) -> dict[str, jax.Array]:
+    """The metrics of what a policy wrote itself."""
+    return {
+        "reward": jnp.mean(rollouts.rewards),
+        "length": jnp.mean(jnp.sum(rollouts.mask, axis=1)),
+        "entropy": -masked_mean(rollouts.log_probs, where=rollouts.mask),
+    }
 
 
 def improve(
     state: PolicyState,
     rollouts: Rollouts,
+    advantage: jax.Array,
     key: jax.Array,
     *,
+    seen: dict[str, jax.Array],
     score: Callable[[Any, Rollouts], jax.Array],
-    advantage: Advantage,
     loss: PolicyLoss,
     optimizer: optax.GradientTransformation,
-    group_size: int,
     minibatches: int,
     passes: int,
 ) -> tuple[PolicyState, dict[str, jax.Array]]:
-    """One optimizer step per minibatch on judged rollouts; `score` is `(params, rollouts) -> log-probabilities`."""
+    """One optimizer step per minibatch on judged rollouts; `score` is `(params, rollouts) -> log-probabilities`.
+
+    `seen` is the `summary` of what the policy wrote, whatever was made of it since.
+    """
     rollouts = jax.lax.stop_gradient(rollouts)
 
     def one(carry: tuple, part: tuple[Rollouts, jax.Array]) -> tuple[tuple, Any]:
@@ -151,29 +246,23 @@ def improve(
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), {"loss": value, **metrics}
 
-    whole = (rollouts, jax.lax.stop_gradient(advantage(rollouts)))
+    whole = (rollouts, advantage)
     carry = (state.params, state.opt_state)
     if minibatches * passes == 1:
         carry, metrics = one(carry, whole)
     else:
-        parts = _minibatches(key, whole, group_size, minibatches, passes)
+        parts = _minibatches(key, whole, minibatches, passes)
         carry, metrics = jax.lax.scan(one, carry, parts)
         metrics = jax.tree.map(jnp.mean, metrics)
-    seen = {
-        "reward": jnp.mean(rollouts.rewards),
-        "length": jnp.mean(jnp.sum(rollouts.mask, axis=1)),
-        "entropy": -masked_mean(rollouts.log_probs, where=rollouts.mask),
-    }
     so_far = state.mean_reward + (seen["reward"] - state.mean_reward) / (state.step + 1)
-    return PolicyState(*carry, state.step + 1, so_far), {**metrics, **seen}
+    return PolicyState(*carry, state.step + 1, so_far, state.memory), {**metrics, **seen}
 
 
-def _minibatches(
-    key: jax.Array, whole: tuple[Rollouts, jax.Array], size: int, count: int, passes: int
-) -> Any:
+def _minibatches(key: jax.Array, whole: tuple[Rollouts, jax.Array], count: int, passes: int) -> Any:
     """Whole groups in random order, `[passes * count, ...]`: what the updates of one batch see one after another."""
-    rollouts, weight = whole
+    rollouts, _ = whole
     prompts = rollouts.prompts.shape[0]
+    size = rollouts.tokens.shape[0] // prompts
     if prompts % count:
         raise InputError(f"minibatches is {count}: it must divide the {prompts} prompts of a batch")
     each = prompts // count
@@ -185,9 +274,14 @@ def _minibatches(
             return jnp.broadcast_to(x, (passes * count,))
         if x.shape[0] == prompts:
             return x[chosen]
+        if x.shape[0] != prompts * size:
+            raise InputError(
+                f"extra has an array {x.shape}: its first axis must be that of the {prompts} prompts or the "
+                f"{prompts * size} completions"
+            )
         groups = x.reshape(prompts, size, *x.shape[1:])[chosen]
         return groups.reshape(passes * count, each * size, *x.shape[1:])
 
-    parts, weights = Rollouts(*map(pick, rollouts)), pick(weight)
+    parts, weights = jax.tree.map(pick, whole)
     group = jnp.repeat(jnp.arange(each, dtype=jnp.int32), size)
     return parts._replace(group=jnp.broadcast_to(group, parts.group.shape)), weights

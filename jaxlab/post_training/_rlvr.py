@@ -13,13 +13,21 @@ from jaxlab.core.check import InputError
 from jaxlab.language import Decoder
 from jaxlab.post_training._policy_step import (
     Advantage,
+    Generate,
+    Judge,
     PolicyLoss,
     PolicyState,
+    Pose,
+    Remember,
+    Revise,
     Rollouts,
     check_sizes,
     completion_scores,
     improve,
     roll_out,
+    slot_key,
+    start,
+    summary,
 )
 
 
@@ -27,7 +35,7 @@ def rlvr_learner(
     model: Decoder,
     *,
     policy: Callable[[Any], Any],
-    verify: Callable[[Any, jax.Array, jax.Array], jax.Array],
+    verify: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None,
     advantage: Advantage,
     loss: PolicyLoss,
     optimizer: optax.GradientTransformation,
@@ -35,6 +43,12 @@ def rlvr_learner(
     max_new_tokens: int,
     eos: int | Sequence[int],
     teacher: tuple[Decoder, Callable[[Any], Any]] | None = None,
+    memory: Callable[[Any], Any] = lambda context: (),
+    pose: Pose | None = None,
+    generate: Generate | None = None,
+    judge: Judge | None = None,
+    revise: Revise | None = None,
+    remember: Remember | None = None,
     minibatches: int = 1,
     passes: int = 1,
     microbatches: int = 1,
@@ -51,17 +65,37 @@ def rlvr_learner(
     With one minibatch and one pass the update is strictly on-policy and the importance ratio is 1; clipping then
     never acts. `advantage` sees the whole batch, `loss` a minibatch of whole groups.
 
+    Between the batch and the update stand five slots; one that is left empty does what was said above, at no cost. Each
+    is told the state first, of which `params`, `step` and `memory` are of interest, and the context last.
+
+        pose(state, batch, key, context) -> problems                which problems: a curriculum
+        generate(state, problems, key, context) -> Rollouts         how answers arise: tools, several turns
+        judge(state, problems, rollouts, context) -> Rollouts       with `rewards`: graded, several judges, learned ones
+        revise(state, problems, rollouts, key, context) -> Rollouts before the update: `inject`, `append`, leave out
+        remember(state, problems, rollouts, advantage, context) -> memory       after it
+
     Args:
       model: the policy's shape.
       policy: `context -> params`, where the policy starts.
-      verify: `(problems, tokens [B, N], mask [B, N]) -> [B]`, rewards; `problems` has its rows repeated to match.
+      verify: `(problems, tokens [B, N], mask [B, N]) -> [B]`, rewards; `problems` has its rows repeated to match. It or
+        `judge` is needed.
       advantage: `Rollouts -> [B]` or `[B, N]`. A new estimator is one function: `lambda r: r.rewards - 0.5`.
       loss: `(log_probs [B, N], rollouts, advantage) -> (scalar, metrics)`; `log_probs` carry the gradient.
       optimizer: any optax transformation; parameters in half precision learn in float32, see `master_weights`.
       group_size: completions per prompt, G.
       max_new_tokens: N.
       eos: the id or ids that end a completion.
-      teacher: the teacher's shape and `context -> params`; its log-probabilities enter `Rollouts`.
+      teacher: the teacher's shape and `context -> params`; its log-probabilities, of what `revise` left, enter
+        `Rollouts`.
+      memory: `context -> ` what is remembered before the first batch; `state.memory` keeps its structure and shapes.
+      pose: makes problems of a batch and what is remembered; None takes the batch.
+      generate: None is `roll_out`. It may return more completions per prompt, or longer ones.
+      judge: in the place of `verify`, which is for rewards of tokens alone; `problems` has its rows repeated to match.
+      revise: here `problems` has a row for each prompt. `reward`, `length` and `entropy` are of what was there before.
+        What it adds needs `log_probs`, by `completion_scores`, if the loss has a ratio. Whatever it leaves has to have
+        a row of the same number for each prompt.
+      remember: the state is the one after the update, the rollouts are those that were learned from, `problems` has a
+        row for each prompt.
       minibatches: updates per pass; a divisor of the number of prompts.
       passes: passes over the batch.
       microbatches: parts of an update that are computed one after another, for less memory and the same result; a
@@ -76,7 +110,7 @@ def rlvr_learner(
 
     Raises:
       ValueError: a group size, number of minibatches or passes below 1, a teacher with another vocabulary,
-        minibatches or microbatches that do not divide the prompts.
+        minibatches or microbatches that do not divide the prompts, both or neither of `verify` and `judge`.
 
     Reference: DeepSeekMath (2024), algorithm 1, with the verifier in the place of the reward model.
 
@@ -98,35 +132,56 @@ def rlvr_learner(
             "scoring the policy's tokens needs the same one"
         )
 
+    if (verify is None) == (judge is None):
+        raise InputError("either verify or judge is needed: verify(problems, tokens, mask) gives rewards")
+
     optimizer = master_weights(optimizer)
     score = functools.partial(completion_scores, temperature=temperature)
+    sampling = {
+        "max_new_tokens": max_new_tokens, "eos": eos, "temperature": temperature, "stop_early": stop_early,
+        "segment": segment,
+    }  # fmt: skip
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
-        params = policy(context)
-        return PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0))
+        return start(policy(context), optimizer, memory(context))
 
-    def judged(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> Rollouts:
-        rollouts = roll_out(
-            model, state.params, problems, key, step=state.step, group_size=group_size,
-            max_new_tokens=max_new_tokens, eos=eos, temperature=temperature, stop_early=stop_early,
-            segment=segment,
-        )  # fmt: skip
-        rows = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), problems)
+    def written(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> Rollouts:
+        if generate:
+            return generate(state, problems, key, context)
+        return roll_out(
+            model, state.params, problems, key, step=state.step, group_size=group_size, **sampling
+        )
+
+    def judged(state: PolicyState, problems: Any, rollouts: Rollouts, context: Any) -> Rollouts:
+        times = rollouts.tokens.shape[0] // rollouts.prompts.shape[0]
+        rows = jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), problems)
+        if judge:
+            return judge(state, rows, rollouts, context)
         rewards = verify(rows, rollouts.tokens, rollouts.mask).astype(jnp.float32)
-        rollouts = rollouts._replace(rewards=rewards)
+        return rollouts._replace(rewards=rewards)
+
+    def taught(rollouts: Rollouts, context: Any) -> Rollouts:
         if not teacher:
             return rollouts
         parts = minibatches * microbatches
         of_teacher = score(teacher[0], teacher[1](context), rollouts, microbatches=parts)
         return rollouts._replace(teacher_log_probs=jnp.where(rollouts.mask, of_teacher, 0.0))
 
-    def update(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
+    def update(state: PolicyState, batch: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
         sample_key, order_key = jax.random.split(key)
-        rollouts = judged(state, problems, sample_key, context)
-        return improve(
-            state, rollouts, order_key, score=functools.partial(score, model, microbatches=microbatches),
-            advantage=advantage, loss=loss, optimizer=optimizer, group_size=group_size, minibatches=minibatches,
-            passes=passes,
+        problems = pose(state, batch, slot_key(key, "pose"), context) if pose else batch
+        rollouts = judged(state, problems, written(state, problems, sample_key, context), context)
+        seen = summary(rollouts)
+        if revise:
+            rollouts = revise(state, problems, rollouts, slot_key(key, "revise"), context)
+        rollouts = taught(rollouts, context)
+        weight = jax.lax.stop_gradient(advantage(rollouts))
+        state, metrics = improve(
+            state, rollouts, weight, order_key, seen=seen, loss=loss, optimizer=optimizer, minibatches=minibatches,
+            passes=passes, score=functools.partial(score, model, microbatches=microbatches),
         )  # fmt: skip
+        if remember:
+            state = state._replace(memory=remember(state, problems, rollouts, weight, context))
+        return state, metrics
 
     return Learner(begin, update)

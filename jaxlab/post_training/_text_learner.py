@@ -15,13 +15,21 @@ from jaxlab.language._texts import check_list, check_texts
 from jaxlab.language.tasks import verify_text
 from jaxlab.post_training._policy_step import (
     Advantage,
+    Generate,
+    Judge,
     PolicyLoss,
     PolicyState,
+    Pose,
+    Remember,
+    Revise,
     Rollouts,
     check_sizes,
     completion_scores,
     improve,
     roll_out,
+    slot_key,
+    start,
+    summary,
 )
 
 
@@ -132,7 +140,7 @@ def text_rlvr_learner(
     tokenizer: Any,
     *,
     init: Callable[[jax.Array, Any], Any],
-    scorer: Callable[[Any, str], float],
+    scorer: Callable[[Any, str], float] | None = None,
     advantage: Advantage,
     loss: PolicyLoss,
     optimizer: optax.GradientTransformation,
@@ -142,6 +150,12 @@ def text_rlvr_learner(
     seconds: float = 1.0,
     base: Any = None,
     attach: Callable[[Any, Any], Any] = lambda params, base: params,
+    memory: Callable[[Any], Any] = lambda context: (),
+    pose: Pose | None = None,
+    generate: Generate | None = None,
+    judge: Judge | None = None,
+    revise: Revise | None = None,
+    remember: Remember | None = None,
     minibatches: int = 1,
     passes: int = 1,
     microbatches: int = 1,
@@ -158,11 +172,14 @@ def text_rlvr_learner(
     What is trained is `params`; the model runs on `attach(params, base)`. With adapters as `params` and a pretrained
     model as `base`, optimizer, gradients and checkpoints have the size of the adapters.
 
+    The slots are those of `rlvr_learner`. All but `judge` are compiled: problems and context are arrays if one of them
+    is filled. The state that they see holds what the model runs on in the place of `params`.
+
     Args:
       model: the policy's shape.
       tokenizer: a `Tokenizer` or `CharacterTokenizer`.
       init: `(key, context) -> params`, where the trained part starts.
-      scorer: `(item, text) -> float`, see `verify_text`.
+      scorer: `(item, text) -> float`, see `verify_text`. It or `judge` is needed.
       advantage: `Rollouts -> [B]` or `[B, N]`.
       loss: `(log_probs [B, N], rollouts, advantage) -> (scalar, metrics)`.
       optimizer: any optax transformation.
@@ -172,6 +189,9 @@ def text_rlvr_learner(
       seconds: the scorer's time for one answer. Leave room: an answer cut off on a busy machine scores 0.
       base: pytree that is not trained and not part of the state.
       attach: `(params, base) -> ` the decoder's parameters.
+      memory, pose, generate, revise, remember: see `rlvr_learner`; `pose` returns problems that have an `item`.
+      judge: in the place of `scorer`, on the host: several verifiers, or a learned one. `completion_texts` and
+        `verify_text` give what the scorer sees.
       minibatches, passes, microbatches: see `rlvr_learner`.
       temperature: of the sampling.
 
@@ -180,8 +200,8 @@ def text_rlvr_learner(
       and the numbers of answers that failed: `verifier_raised`, `verifier_timed_out`, `verifier_not_finite`.
 
     Raises:
-      ValueError: sizes below 1, a tokenizer with more ids than the model, a text for `items`; in an update, an item
-        that `items` does not have.
+      ValueError: sizes below 1, a tokenizer with more ids than the model, a text for `items`, both or neither of
+        `scorer` and `judge`; in an update, an item that `items` does not have.
       RuntimeError: in an update, a scorer that fails on every answer of its first batch.
 
     Reference: DeepSeekMath (2024), algorithm 1, with the verifier in the place of the reward model; LoRA (2021) for
@@ -205,24 +225,43 @@ def text_rlvr_learner(
     check_vocabulary(model, tokenizer)
     if isinstance(items, (str, bytes)):
         raise InputError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
+    if (scorer is None) == (judge is None):
+        raise InputError("either scorer or judge is needed: scorer(item, text) gives a reward")
     scored, shown = False, set()  # whether the scorer has ever worked, and which of its failures were shown
     optimizer = master_weights(optimizer)
+    slots = any((pose, generate, revise, remember))
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
-        params = init(key, context)
-        return PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0))
+        return start(init(key, context), optimizer, memory(context))
+
+    def running(state: PolicyState, base: Any) -> PolicyState:
+        return state._replace(params=attach(state.params, base))
 
     @jax.jit
-    def write(params: Any, base: Any, problems: TextProblems, key: jax.Array, step: jax.Array) -> Rollouts:
-        return roll_out(
-            model, attach(params, base), problems, key, step=step, group_size=group_size, temperature=temperature,
-            max_new_tokens=max_new_tokens, eos=tokenizer.eos_ids, pad=tokenizer.pad_id, stop_early=True,
+    def write(
+        state: PolicyState, base: Any, batch: Any, key: jax.Array, context: Any
+    ) -> tuple[Any, Rollouts]:
+        sample_key, _ = jax.random.split(key)
+        state = running(state, base)
+        problems = pose(state, batch, slot_key(key, "pose"), context) if pose else batch
+        if generate:
+            return problems, generate(state, problems, sample_key, context)
+        return problems, roll_out(
+            model, state.params, problems, sample_key, step=state.step, group_size=group_size,
+            temperature=temperature, max_new_tokens=max_new_tokens, eos=tokenizer.eos_ids, pad=tokenizer.pad_id,
+            stop_early=True,
         )  # fmt: skip
 
-    def judge(rollouts: Rollouts, told: list[Any]) -> tuple[Rollouts, dict[str, int]]:
+    def judged(
+        state: PolicyState, problems: Any, rollouts: Rollouts, context: Any
+    ) -> tuple[Rollouts, dict[str, int]]:
         nonlocal scored
+        times = rollouts.tokens.shape[0] // rollouts.prompts.shape[0]
+        if judge:
+            rows = jax.tree.map(lambda x: np.repeat(x, times, axis=0), problems)
+            return judge(running(state, base), rows, rollouts, context), {}
+        told = _told(np.asarray(problems.item).repeat(times).tolist(), items)
         texts = completion_texts(tokenizer, rollouts.tokens, rollouts.mask)
-        told = [item for item in told for _ in range(group_size)]
         rewards, failures = verify_text(
             scorer, told, texts, seconds=seconds, all_may_fail=scored, shown=shown
         )
@@ -231,22 +270,36 @@ def text_rlvr_learner(
         return rollouts._replace(rewards=jnp.asarray(rewards)), counts
 
     @jax.jit
-    def learn(state: PolicyState, base: Any, rollouts: Rollouts, key: jax.Array) -> tuple[PolicyState, Any]:
+    def learn(
+        state: PolicyState, base: Any, problems: Any, rollouts: Rollouts, key: jax.Array, context: Any
+    ) -> tuple[PolicyState, Any]:
+        _, order_key = jax.random.split(key)
         score = lambda params, r: completion_scores(
             model, attach(params, base), r, temperature=temperature, microbatches=microbatches
         )
-        return improve(
-            state, rollouts, key, score=score, advantage=advantage, loss=loss, optimizer=optimizer,
-            group_size=group_size, minibatches=minibatches, passes=passes,
+        seen = summary(rollouts)
+        if revise:
+            rollouts = revise(running(state, base), problems, rollouts, slot_key(key, "revise"), context)
+        weight = jax.lax.stop_gradient(advantage(rollouts))
+        state, metrics = improve(
+            state, rollouts, weight, order_key, seen=seen, score=score, loss=loss, optimizer=optimizer,
+            minibatches=minibatches, passes=passes,
         )  # fmt: skip
+        if remember:
+            memory = remember(running(state, base), problems, rollouts, weight, context)
+            state = state._replace(memory=memory)
+        return state, metrics
 
-    def update(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
-        sample_key, order_key = jax.random.split(key)
-        given = TextProblems(problems.prompts, problems.prompt_mask, problems.item)
-        told = _told(np.asarray(given.item).tolist(), items)
-        rollouts = write(state.params, base, given, sample_key, state.step)
-        rollouts, counts = judge(rollouts, told)
-        state, metrics = learn(state, base, rollouts, order_key)
+    def update(state: PolicyState, batch: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
+        given = batch if slots else TextProblems(batch.prompts, batch.prompt_mask, batch.item)
+        if not pose:
+            _told(
+                np.asarray(given.item).tolist(), items
+            )  # an item that is unknown shows before anything is written
+        for_slots = context if slots else None
+        problems, rollouts = write(state, base, given, key, for_slots)
+        rollouts, counts = judged(state, problems, rollouts, context)
+        state, metrics = learn(state, base, problems, rollouts, key, for_slots)
         return state, {**metrics, **counts}
 
     return Learner(begin, update, jit=False)

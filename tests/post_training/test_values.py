@@ -131,19 +131,18 @@ def _policy_after(optimizer, dtype, steps=1000):
     params = {"w": jnp.full((4,), 0.02, dtype)}
     one = jnp.zeros((1, 1))
     rollouts = Rollouts(
-        one, one > -1, one, one > -1, one, one, jnp.ones(1), jnp.zeros(1, jnp.int32), jnp.int32(0)
+        one, one > -1, one, one > -1, one, one, jnp.ones(1), jnp.zeros(1, jnp.int32), jnp.int32(0), one > -1
     )
     options = {
         "score": lambda params, r: params["w"].sum()[None, None].astype(jnp.float32),
-        "advantage": lambda r: r.rewards,
+        "seen": {"reward": jnp.float32(1)},
         "loss": lambda log_probs, r, a: (-log_probs.sum(), {}),
         "optimizer": optimizer,
-        "group_size": 1,
         "minibatches": 1,
         "passes": 1,
     }
     state = p.PolicyState(params, optimizer.init(params), jnp.int32(0), jnp.float32(0))
-    step = lambda state, key: improve(state, rollouts, key, **options)
+    step = lambda state, key: improve(state, rollouts, rollouts.rewards, key, **options)
     keys = jax.random.split(jax.random.key(0), steps)
     return jax.jit(lambda state: jax.lax.scan(step, state, keys)[0])(state)
 
