@@ -206,7 +206,7 @@ def _rewarded(name):
 
 POST_TRAINING = {
     **{name: _tokens(name) for name in ("token_importance_ratio", "sequence_importance_ratio", "kl_estimate",
-       "kd_reward", "kd_rkl")},
+       "kd_reward", "kd_rkl", "truncated_importance_weight", "masked_importance_weight")},
     **{name: _responses(name) for name in ("group_statistics", "grpo_advantage", "dr_grpo_advantage",
        "rloo_advantage", "gpg_advantage", "pass_at_k_advantage", "dynamic_sampling_weights")},
     **{name: _rewarded(name) for name in ("ppo_clip_loss", "gpg_loss", "clip_fraction", "dual_clip_fraction")},
@@ -223,6 +223,17 @@ POST_TRAINING = {
     "geometric_importance_ratio": lambda a: post_training.geometric_importance_ratio(
         a["s"], a["t"], a["v"], where=a["where"]
     ),
+    "off_policy_sequence_mask": lambda a: post_training.off_policy_sequence_mask(
+        a["s"], a["t"], a["v"], threshold=0.1, where=a["where"]
+    ),
+    "dppo_mask": lambda a: [
+        post_training.dppo_mask(a["s"], a["t"], a["v"], divergence=divergence, where=a["where"])
+        for divergence in ("tv", "kl")
+    ],
+    "score_centering": lambda a: [
+        post_training.score_centering(a["s"][None], a["t"][None], weight=weight, where=a["rows"][None])
+        for weight in (None, "truncated", "masked")
+    ],
     "gmpo_loss": lambda a: post_training.gmpo_loss(a["s"], a["t"], a["v"], where=a["where"]),
     "cispo_loss": lambda a: post_training.cispo_loss(a["s"], _ratio(a), a["v"], where=a["where"]),
     "aggregate": lambda a: [

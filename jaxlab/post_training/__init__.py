@@ -21,6 +21,13 @@ from jaxlab.post_training._importance import (
 )
 from jaxlab.post_training._kdrl import annealed_beta, kd_keep_mask, kd_shaped_advantage, kdrl_loss
 from jaxlab.post_training._kl_estimators import kl_estimate
+from jaxlab.post_training._off_policy import (
+    dppo_mask,
+    masked_importance_weight,
+    off_policy_sequence_mask,
+    score_centering,
+    truncated_importance_weight,
+)
 from jaxlab.post_training._pass_at_k import avg_at_n, pass_at_k, pass_at_k_advantage
 from jaxlab.post_training._policy_step import PolicyState, Rollouts
 from jaxlab.post_training._return_advantages import (
@@ -59,6 +66,7 @@ __all__ = [
     "cispo_loss",
     "clip_fraction",
     "completion_texts",
+    "dppo_mask",
     "dr_grpo_advantage",
     "dual_clip_fraction",
     "dynamic_sampling_weights",
@@ -76,6 +84,8 @@ __all__ = [
     "kdrl_loss",
     "kl_estimate",
     "kl_in_reward",
+    "masked_importance_weight",
+    "off_policy_sequence_mask",
     "opo_advantage",
     "overlong_penalty",
     "pass_at_k",
@@ -87,10 +97,12 @@ __all__ = [
     "returns_to_go",
     "rloo_advantage",
     "rlvr_learner",
+    "score_centering",
     "sequence_importance_ratio",
     "text_problems",
     "text_rlvr_learner",
     "token_importance_ratio",
     "top_entropy_mask",
+    "truncated_importance_weight",
     "whiten",
 ]
