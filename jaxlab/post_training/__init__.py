@@ -5,11 +5,14 @@ A step is put together from four kinds of functions: an advantage, an importance
 the same for verifiers in Python that read text.
 """
 
+from jaxlab.post_training._adaptive_entropy import EntropyCoefficient, adaptive_entropy
 from jaxlab.post_training._aggregation import aggregate, top_entropy_mask
 from jaxlab.post_training._group_advantages import (
     dr_grpo_advantage,
+    gdpo_advantage,
     gpg_advantage,
     grpo_advantage,
+    maxrl_advantage,
     opo_advantage,
     rloo_advantage,
 )
@@ -39,6 +42,7 @@ from jaxlab.post_training._return_advantages import (
 )
 from jaxlab.post_training._rewards import dynamic_sampling_weights, kl_in_reward, overlong_penalty
 from jaxlab.post_training._rlvr import rlvr_learner
+from jaxlab.post_training._soft_surrogates import sapo_loss, vespo_loss
 from jaxlab.post_training._surrogates import (
     cispo_loss,
     clip_fraction,
@@ -47,7 +51,7 @@ from jaxlab.post_training._surrogates import (
     gpg_loss,
     ppo_clip_loss,
 )
-from jaxlab.post_training._teacher_kl import exact_reverse_kl, kd_reward, kd_rkl
+from jaxlab.post_training._teacher_kl import exact_reverse_kl, kd_reward, kd_rkl, mixture_log_probs
 from jaxlab.post_training._text_learner import (
     TextProblems,
     completion_texts,
@@ -56,10 +60,12 @@ from jaxlab.post_training._text_learner import (
 )
 
 __all__ = [
+    "EntropyCoefficient",
     "GroupStatistics",
     "PolicyState",
     "Rollouts",
     "TextProblems",
+    "adaptive_entropy",
     "aggregate",
     "annealed_beta",
     "avg_at_n",
@@ -71,6 +77,7 @@ __all__ = [
     "dual_clip_fraction",
     "dynamic_sampling_weights",
     "exact_reverse_kl",
+    "gdpo_advantage",
     "geometric_importance_ratio",
     "gmpo_loss",
     "gpg_advantage",
@@ -85,6 +92,8 @@ __all__ = [
     "kl_estimate",
     "kl_in_reward",
     "masked_importance_weight",
+    "maxrl_advantage",
+    "mixture_log_probs",
     "off_policy_sequence_mask",
     "opo_advantage",
     "overlong_penalty",
@@ -97,6 +106,7 @@ __all__ = [
     "returns_to_go",
     "rloo_advantage",
     "rlvr_learner",
+    "sapo_loss",
     "score_centering",
     "sequence_importance_ratio",
     "text_problems",
@@ -104,5 +114,6 @@ __all__ = [
     "token_importance_ratio",
     "top_entropy_mask",
     "truncated_importance_weight",
+    "vespo_loss",
     "whiten",
 ]

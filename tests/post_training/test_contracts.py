@@ -65,6 +65,14 @@ CALLS = {
         a["rewards"], a["log_probs"], a["old"], where=a["mask"]
     ),
     "kdrl_loss": lambda a: p.kdrl_loss(a["log_probs"], a["old"], a["old"], a["rewards"], a["mask"], clip=0.5),
+    "sapo_loss": lambda a: p.sapo_loss(token_ratio(a), a["rewards"], where=a["mask"]),
+    "vespo_loss": lambda a: p.vespo_loss(a["log_probs"], a["old"], a["rewards"], where=a["mask"]),
+    "vespo_loss corrected": lambda a: p.vespo_loss(
+        a["log_probs"], a["old"], a["rewards"], correction=jnp.exp(jnp.minimum(a["old"], 0)), where=a["mask"]
+    ),
+    "mixture_log_probs": lambda a: p.mixture_log_probs(
+        jnp.stack([a["log_probs"], a["old"]]), weights=jnp.array([3.0, 1.0]), where=a["mask"]
+    ),
     "truncated_importance_weight": lambda a: p.truncated_importance_weight(
         a["log_probs"], a["old"], where=a["mask"]
     ),
@@ -104,6 +112,8 @@ ROWS = {
     "rloo_advantage": p.rloo_advantage,
     "gpg_advantage": p.gpg_advantage,
     "pass_at_k_advantage": p.pass_at_k_advantage,
+    "maxrl_advantage": p.maxrl_advantage,
+    "gdpo_advantage": lambda r, g, where: p.gdpo_advantage(jnp.stack([r, r**2], axis=1), g, where=where),
     "dynamic_sampling_weights": p.dynamic_sampling_weights,
     "opo_advantage": lambda r, g, where: p.opo_advantage(r, jnp.abs(r), g, where=where),
 }
@@ -119,14 +129,9 @@ NAMES = sorted(CALLS)
 CONSTANT = {"clip_fraction", "dual_clip_fraction", "kd_reward", "kd_shaped_advantage", "kl_in_reward",
             "reinforce_pp_advantage", "reinforce_pp_baseline_advantage", "remax_advantage",
             "truncated_importance_weight", *(f"masked_importance_weight {level}" for level in LEVELS),
-            "off_policy_sequence_mask", "dppo_mask tv", "dppo_mask kl", *ROWS}  # fmt: skip
-NOT_THE_SLOPE = {
-    "sequence_importance_ratio",
-    "kl_estimate k1+",
-    "kl_estimate k3+",
-    "cispo_loss",
-    "score_centering",
-}
+            "off_policy_sequence_mask", "dppo_mask tv", "dppo_mask kl", "mixture_log_probs", *ROWS}  # fmt: skip
+NOT_THE_SLOPE = {"sequence_importance_ratio", "kl_estimate k1+", "kl_estimate k3+", "cispo_loss", "score_centering",
+                 "vespo_loss", "vespo_loss corrected"}  # fmt: skip
 
 
 def values(floats, rest):
