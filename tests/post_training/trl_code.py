@@ -29,7 +29,12 @@ def _trainer(module, settings):
     assert not unknown, unknown
     args = types.SimpleNamespace(**defaults | {"steps_per_generation": 1} | settings)
     one = types.SimpleNamespace(
-        num_processes=1, sync_gradients=True, device="cpu", gather=lambda x: x, reduce=lambda x, reduction: x
+        num_processes=1,
+        sync_gradients=True,
+        device="cpu",
+        gather=lambda x: x,
+        reduce=lambda x, reduction: x,
+        pad_across_processes=lambda x, dim, pad_index: x,
     )
     trainer = object.__new__(module.GRPOTrainer)
     trainer.__dict__.update(vars(args))
