@@ -206,10 +206,11 @@ def _rewarded(name):
 
 POST_TRAINING = {
     **{name: _tokens(name) for name in ("token_importance_ratio", "sequence_importance_ratio", "kl_estimate",
-       "kd_reward", "kd_rkl")},
+       "kd_reward", "kd_rkl", "truncated_importance_weight", "masked_importance_weight")},
     **{name: _responses(name) for name in ("group_statistics", "grpo_advantage", "dr_grpo_advantage",
-       "rloo_advantage", "gpg_advantage", "pass_at_k_advantage", "dynamic_sampling_weights")},
-    **{name: _rewarded(name) for name in ("ppo_clip_loss", "gpg_loss", "clip_fraction", "dual_clip_fraction")},
+       "rloo_advantage", "gpg_advantage", "pass_at_k_advantage", "dynamic_sampling_weights", "maxrl_advantage")},
+    **{name: _rewarded(name) for name in ("ppo_clip_loss", "gpg_loss", "clip_fraction", "dual_clip_fraction",
+       "sapo_loss")},
     "opo_advantage": lambda a: post_training.opo_advantage(a["s"][:, 0], a["index"], a["y"], where=a["rows"]),
     "kd_keep_mask": lambda a: post_training.kd_keep_mask(a["s"][:, 0] > 0, a["y"], mode="group", where=a["rows"]),
     "reinforce_pp_baseline_advantage": lambda a: post_training.reinforce_pp_baseline_advantage(
@@ -223,6 +224,23 @@ POST_TRAINING = {
     "geometric_importance_ratio": lambda a: post_training.geometric_importance_ratio(
         a["s"], a["t"], a["v"], where=a["where"]
     ),
+    "vespo_loss": lambda a: post_training.vespo_loss(a["s"], a["t"], a["v"], where=a["where"]),
+    "gdpo_advantage": lambda a: post_training.gdpo_advantage(a["s"], a["y"], where=a["rows"]),
+    "adaptive_entropy": lambda a: post_training.adaptive_entropy(0.5, a["s"]),
+    "mixture_log_probs": lambda a: post_training.mixture_log_probs(
+        jnp.stack([a["s"], a["t"]]), weights=jnp.array([1.0, 0.0]), where=a["where"]
+    ),
+    "off_policy_sequence_mask": lambda a: post_training.off_policy_sequence_mask(
+        a["s"], a["t"], a["v"], threshold=0.1, where=a["where"]
+    ),
+    "dppo_mask": lambda a: [
+        post_training.dppo_mask(a["s"], a["t"], a["v"], divergence=divergence, where=a["where"])
+        for divergence in ("tv", "kl")
+    ],
+    "score_centering": lambda a: [
+        post_training.score_centering(a["s"][None], a["t"][None], weight=weight, where=a["rows"][None])
+        for weight in (None, "truncated", "masked")
+    ],
     "gmpo_loss": lambda a: post_training.gmpo_loss(a["s"], a["t"], a["v"], where=a["where"]),
     "cispo_loss": lambda a: post_training.cispo_loss(a["s"], _ratio(a), a["v"], where=a["where"]),
     "aggregate": lambda a: [
@@ -955,7 +973,7 @@ COVERED_BY = {"Reservoir", "WeightAnchor",
               "MissingPackage", "MachineError", "MASKED_LOGIT", "PrototypeBank", "Queue", "bank_init",
               "ema_init",
               "ema_value", "queue_init", "queue_items", "gradient_learner", "CrdState", "crd_init",
-              "crd_negatives", "GroupStatistics", "PolicyState", "Rollouts", "TextProblems",
+              "crd_negatives", "GroupStatistics", "EntropyCoefficient", "PolicyState", "Rollouts", "TextProblems",
               "ClassOverlap", "EvWsssBranch", "EvWsssTerms", "RailTerms", "class_queue_means",
               "class_queues_init", "AdaptiveThresholds", "CurriculumThresholds", "TeacherMemory",
               "PseudoLabelQuality", "PseudoLabels", "SefarParts", "TeacherStats", "adaptive_init",
@@ -1207,7 +1225,7 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
                        "localization_auc", "average_precision", "linear_keep_rate", "clip_coefficients",
                        "initial_coefficients", "position_bias_examination", "click_probability",
                        "trust_bias_click_probability", "hacking_score", "render_mask", "random_views",
-                       "forward_transfer", "mas_importance", *SEQUENCES,
+                       "forward_transfer", "mas_importance", "adaptive_entropy", *SEQUENCES,
                        "aggregate_logits", "single_logits", "joint_labels", "temperature_penalty",
                        "transformed_copies", "cohen_kappa", "fleiss_kappa", "correlation_p_value",
                        "correlation_interval"}  # fmt: skip

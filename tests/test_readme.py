@@ -20,7 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = (
     "README.md",
     *(f"docs/{page}.md" for page in (
-        "architecture", "contributing", "few_labels_merging_ranking", "pods", "post_training", "running",
+        "architecture", "contributing", "dialects", "few_labels_merging_ranking", "pods", "post_training",
+        "running",
     )),
 )  # fmt: skip
 README = (ROOT / "README.md").read_text()

@@ -8,11 +8,14 @@ they are judged, what is made of them and what is remembered. What belongs to on
     from jaxlab.post_training import adcl_egsr, ampo, d3s, mixture_of_rewards, multi_domain, nft, sec, thinktuning
 """
 
+from jaxlab.post_training._adaptive_entropy import EntropyCoefficient, adaptive_entropy
 from jaxlab.post_training._aggregation import aggregate, top_entropy_mask
 from jaxlab.post_training._group_advantages import (
     dr_grpo_advantage,
+    gdpo_advantage,
     gpg_advantage,
     grpo_advantage,
+    maxrl_advantage,
     opo_advantage,
     rloo_advantage,
 )
@@ -24,6 +27,13 @@ from jaxlab.post_training._importance import (
 )
 from jaxlab.post_training._kdrl import annealed_beta, kd_keep_mask, kd_shaped_advantage, kdrl_loss
 from jaxlab.post_training._kl_estimators import kl_estimate
+from jaxlab.post_training._off_policy import (
+    dppo_mask,
+    masked_importance_weight,
+    off_policy_sequence_mask,
+    score_centering,
+    truncated_importance_weight,
+)
 from jaxlab.post_training._pass_at_k import avg_at_n, pass_at_k, pass_at_k_advantage
 from jaxlab.post_training._policy_step import PolicyState, Rollouts, completion_scores, roll_out
 from jaxlab.post_training._return_advantages import (
@@ -36,6 +46,7 @@ from jaxlab.post_training._return_advantages import (
 from jaxlab.post_training._revisions import append, inject
 from jaxlab.post_training._rewards import dynamic_sampling_weights, kl_in_reward, overlong_penalty
 from jaxlab.post_training._rlvr import rlvr_learner
+from jaxlab.post_training._soft_surrogates import sapo_loss, vespo_loss
 from jaxlab.post_training._surrogates import (
     cispo_loss,
     clip_fraction,
@@ -44,7 +55,7 @@ from jaxlab.post_training._surrogates import (
     gpg_loss,
     ppo_clip_loss,
 )
-from jaxlab.post_training._teacher_kl import exact_reverse_kl, kd_reward, kd_rkl
+from jaxlab.post_training._teacher_kl import exact_reverse_kl, kd_reward, kd_rkl, mixture_log_probs
 from jaxlab.post_training._text_learner import (
     TextProblems,
     completion_texts,
@@ -53,10 +64,12 @@ from jaxlab.post_training._text_learner import (
 )
 
 __all__ = [
+    "EntropyCoefficient",
     "GroupStatistics",
     "PolicyState",
     "Rollouts",
     "TextProblems",
+    "adaptive_entropy",
     "aggregate",
     "annealed_beta",
     "append",
@@ -65,10 +78,12 @@ __all__ = [
     "clip_fraction",
     "completion_scores",
     "completion_texts",
+    "dppo_mask",
     "dr_grpo_advantage",
     "dual_clip_fraction",
     "dynamic_sampling_weights",
     "exact_reverse_kl",
+    "gdpo_advantage",
     "geometric_importance_ratio",
     "gmpo_loss",
     "gpg_advantage",
@@ -83,6 +98,10 @@ __all__ = [
     "kdrl_loss",
     "kl_estimate",
     "kl_in_reward",
+    "masked_importance_weight",
+    "maxrl_advantage",
+    "mixture_log_probs",
+    "off_policy_sequence_mask",
     "opo_advantage",
     "overlong_penalty",
     "pass_at_k",
@@ -95,10 +114,14 @@ __all__ = [
     "rloo_advantage",
     "rlvr_learner",
     "roll_out",
+    "sapo_loss",
+    "score_centering",
     "sequence_importance_ratio",
     "text_problems",
     "text_rlvr_learner",
     "token_importance_ratio",
     "top_entropy_mask",
+    "truncated_importance_weight",
+    "vespo_loss",
     "whiten",
 ]

@@ -7,9 +7,10 @@ counts makes its whole group NaN, so make rewards finite before.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlab.core import masked_std, masked_sum
-from jaxlab.core.check import check_choice
+from jaxlab.core import masked_mean, masked_std, masked_sum
+from jaxlab.core.check import InputError, check_choice, check_least, fitted
 from jaxlab.post_training._contracts import check_rows
 from jaxlab.post_training._groups import (
     AxisName,
@@ -242,3 +243,92 @@ def gpg_advantage(
     counted = differs if correction == "informative" else rewards != 0
     total = lambda rows: masked_sum(rows, where=groups.valid, axis_name=axis_name).astype(rewards.dtype)
     return advantage * total(groups.valid) / jnp.maximum(total(counted), 1.0)
+
+
+def maxrl_advantage(
+    rewards: jax.Array,
+    group: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Advantage of maximum-likelihood reinforcement learning over the whole batch: relative to the group's mean.
+
+    No gradient flows. With rewards of 0 and 1 a prompt weighs as much as it is rarely solved, as in the gradient of
+    the log-probability of solving it, of which this is an expansion to as many terms as the group has responses.
+
+        A_i = (R_i - mean_group) / mean_group
+
+    Args:
+      rewards: `[B]`, one number per response, at least 0.
+      group: `[B]` integers, one number per prompt, any.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
+
+    Returns:
+      `[B]` float32; 0 in a group whose mean is not positive.
+
+    Raises:
+      ValueError: if shapes do not agree or groups are not integers.
+
+    Reference: Maximum Likelihood Reinforcement Learning, 2026; prime-rl's `max_rl`.
+
+    >>> maxrl_advantage(jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.array([0, 0, 0, 0])).tolist()
+    [3.0, -1.0, -1.0, -1.0]
+    """
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    centred, _ = deviation(rewards, groups)
+    mean = rewards - centred
+    return jnp.where(mean <= 0, 0.0, centred / jnp.where(mean == 0, 1.0, mean))
+
+
+def gdpo_advantage(
+    rewards: jax.Array,
+    group: jax.Array,
+    *,
+    weights: jax.Array | None = None,
+    eps: float = 1e-4,
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Advantage from several rewards over the whole batch: each made relative to its group, then added up.
+
+    No gradient flows. Added before, rewards of different spread would drown each other, and combinations with one sum
+    would be the same. The sum is standardised over the batch, so that its size does not depend on how many there are.
+
+        A_ik = (R_ik - mean_group) / (std_group + eps),   S_i = sum_k w_k A_ik,   A_i = (S_i - mean S) / (std S + eps)
+
+    Args:
+      rewards: `[B, K]`, K numbers per response.
+      group: `[B]` integers, one number per prompt, any.
+      weights: `[K]`, at least 0; None for 1.
+      eps: added to both standard deviations (ddof 1).
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
+
+    Returns:
+      `[B]` float32.
+
+    Raises:
+      ValueError: if shapes do not agree, groups are not integers, or a weight is negative.
+
+    Reference: GDPO: Group reward-Decoupled Normalization Policy Optimization for Multi-reward RL Optimization, 2026;
+      TRL's "normalize_then_sum".
+
+    >>> rewards = jnp.array([[1.0, 100.0], [0.0, 300.0], [1.0, 300.0], [0.0, 100.0]])
+    >>> [round(a, 2) for a in gdpo_advantage(rewards, jnp.zeros(4, int))[2:].tolist()]
+    [1.22, -1.22]
+    """
+    shape = np.shape(rewards)
+    if len(shape) != 2:
+        raise InputError(f"rewards {shape} must be [B, K], K numbers per response")
+    check_least("weights", weights, 0)
+    rewards = jnp.asarray(rewards)
+    weights = fitted(1.0 if weights is None else weights, shape[1:], "weights", "K rewards")
+    each = lambda r: grpo_advantage(r, group, eps=eps, where=where, axis_name=axis_name)
+    relative = jax.vmap(each, in_axes=1, out_axes=1)(rewards)
+    total = jnp.sum(jax.lax.stop_gradient(weights).astype(relative.dtype) * relative, axis=1)
+    valid = find_groups(rewards[:, 0], group, where, axis_name)[1].valid
+    rows = {"where": valid, "axis_name": axis_name}
+    centred = total - masked_mean(total, **rows)
+    return jnp.where(valid, centred / (masked_std(total, ddof=1, **rows) + eps), 0.0)

@@ -11,6 +11,7 @@ import optax
 from jaxlab.core import masked_mean
 from jaxlab.core.check import InputError, as_pair, check_loss
 from jaxlab.language import Decoder, completion_hidden, output_matrix, sample, token_log_probs
+from jaxlab.post_training._importance import log_ratio
 
 
 class Rollouts(NamedTuple):
@@ -237,25 +238,36 @@ def improve(
         rollouts, weight = part
 
         def objective(params: Any) -> tuple[jax.Array, Any]:
-            given = loss(score(params, rollouts), rollouts, weight)
+            log_probs = score(params, rollouts)
+            given = loss(log_probs, rollouts, weight)
             value, metrics = as_pair("loss", given, "(scalar, metrics), without metrics (scalar, {})")
             check_loss("loss", value, metrics)
-            return value, metrics
+            return value, (metrics, _mismatch(log_probs, rollouts))
 
-        (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        (value, (metrics, mismatch)), grads = jax.value_and_grad(objective, has_aux=True)(params)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), {"loss": value, **metrics}
+        return (optax.apply_updates(params, updates), opt_state), ({"loss": value, **metrics}, mismatch)
 
     whole = (rollouts, advantage)
     carry = (state.params, state.opt_state)
     if minibatches * passes == 1:
-        carry, metrics = one(carry, whole)
+        carry, (metrics, mismatch) = one(carry, whole)
     else:
         parts = _minibatches(key, whole, minibatches, passes)
-        carry, metrics = jax.lax.scan(one, carry, parts)
+        carry, (metrics, mismatch) = jax.lax.scan(one, carry, parts)
         metrics = jax.tree.map(jnp.mean, metrics)
+        mismatch = jax.tree.map(lambda x: x[0], mismatch)  # of the parameters that sampled
     so_far = state.mean_reward + (seen["reward"] - state.mean_reward) / (state.step + 1)
-    return PolicyState(*carry, state.step + 1, so_far, state.memory), {**metrics, **seen}
+    return PolicyState(*carry, state.step + 1, so_far, state.memory), {**metrics, **mismatch, **seen}
+
+
+def _mismatch(log_probs: jax.Array, rollouts: Rollouts) -> dict[str, jax.Array]:
+    """How far the log-probabilities that are trained on are from those that were sampled with, in nats per token."""
+    gap = jnp.abs(jax.lax.stop_gradient(log_ratio(log_probs, rollouts.log_probs, rollouts.mask)))
+    return {
+        "mismatch_mean": masked_mean(gap, where=rollouts.mask),
+        "mismatch_max": jnp.max(gap, initial=0.0),
+    }
 
 
 def _minibatches(key: jax.Array, whole: tuple[Rollouts, jax.Array], count: int, passes: int) -> Any:

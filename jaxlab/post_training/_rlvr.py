@@ -106,7 +106,9 @@ def rlvr_learner(
 
     Returns:
       A learner whose batches are problems with fields `prompts` and `prompt_mask`, with the metrics `loss`,
-      `reward`, `length`, `entropy` (an estimate from the sampled tokens) and the loss's own, averaged over the updates.
+      `reward`, `length`, `entropy` (an estimate from the sampled tokens) and the loss's own, averaged over the updates;
+      and `mismatch_mean` and `mismatch_max`, how far log-probabilities of the first update, whose parameters are those
+      that sampled, are from the sampler's: rounding, and 0 in exact arithmetic.
 
     Raises:
       ValueError: a group size, number of minibatches or passes below 1, a teacher with another vocabulary,

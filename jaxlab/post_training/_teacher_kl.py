@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core import reverse_kl
+from jaxlab.core import as_float, reverse_kl
 from jaxlab.core.check import InputError, check_least, full_mask
 from jaxlab.post_training._contracts import check_tokens
 from jaxlab.post_training._importance import log_ratio
@@ -132,3 +132,46 @@ def exact_reverse_kl(
         )
     keep = full_mask(where, shape[:-1], "the tokens")
     return reverse_kl(student_logits, jax.lax.stop_gradient(teacher_logits), classes=keep[..., None])
+
+
+def mixture_log_probs(
+    teacher_log_probs: jax.Array, *, weights: jax.Array | None = None, where: jax.Array | None = None
+) -> jax.Array:
+    """Log-probabilities of each token under a mixture of several teachers.
+
+    The mixture is one more teacher: its log-probabilities go where one teacher's do. It gives a token to which any
+    teacher gives some probability at least that, times the teacher's weight. No gradient flows.
+
+        log sum_k w_k exp(teacher_log_probs_k)
+
+    Args:
+      teacher_log_probs: `[K, ..., T]` log-probabilities of the same sampled tokens under K teachers.
+      weights: `[K]`, how much of the mixture each teacher is, or `[K, ...]` of each response, at least 0 and not all 0;
+        they are divided by their sum. None for equal ones.
+      where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
+
+    Returns:
+      `[..., T]` float32, 0 outside the mask.
+
+    Raises:
+      ValueError: if shapes do not agree or a weight is negative.
+
+    Reference: linear opinion pool, Stone, The Opinion Pool, 1961.
+
+    >>> mixed = mixture_log_probs(jnp.log(jnp.array([[0.5], [0.1]])), weights=jnp.array([3.0, 1.0]))
+    >>> round(jnp.exp(mixed).item(), 4)
+    0.4
+    """
+    teacher_log_probs = as_float(jnp.asarray(teacher_log_probs))
+    shape = teacher_log_probs.shape
+    if len(shape) < 2:
+        raise InputError(f"teacher_log_probs {shape} must be [K, ..., T], one row per teacher")
+    check_least("weights", weights, 0)
+    weights = jnp.ones(shape[0]) if weights is None else jax.lax.stop_gradient(as_float(weights))
+    if weights.shape not in (shape[:1], shape[:-1]):
+        raise InputError(f"weights {weights.shape} must be [K] {shape[:1]} or [K, ...] {shape[:-1]}")
+    keep = full_mask(where, shape[1:], "tokens")
+    log_probs = jax.lax.stop_gradient(jnp.where(keep, teacher_log_probs, 0.0))
+    weights = weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim))
+    mixed = jax.nn.logsumexp(log_probs, axis=0, b=weights / jnp.sum(weights, axis=0, keepdims=True))
+    return jnp.where(keep, mixed, 0.0)

@@ -22,6 +22,7 @@ USUAL = {
 }
 USUAL = {name: x.astype(np.float32) if x.dtype == float else x for name, x in USUAL.items()}
 KINDS = ("k1", "abs", "k2", "k3", "k1+", "k3+")
+LEVELS = ("token", "sequence", "geometric")
 MODES = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "constant")
 
 
@@ -64,6 +65,35 @@ CALLS = {
         a["rewards"], a["log_probs"], a["old"], where=a["mask"]
     ),
     "kdrl_loss": lambda a: p.kdrl_loss(a["log_probs"], a["old"], a["old"], a["rewards"], a["mask"], clip=0.5),
+    "sapo_loss": lambda a: p.sapo_loss(token_ratio(a), a["rewards"], where=a["mask"]),
+    "vespo_loss": lambda a: p.vespo_loss(a["log_probs"], a["old"], a["rewards"], where=a["mask"]),
+    "vespo_loss corrected": lambda a: p.vespo_loss(
+        a["log_probs"], a["old"], a["rewards"], correction=jnp.exp(jnp.minimum(a["old"], 0)), where=a["mask"]
+    ),
+    "mixture_log_probs": lambda a: p.mixture_log_probs(
+        jnp.stack([a["log_probs"], a["old"]]), weights=jnp.array([3.0, 1.0]), where=a["mask"]
+    ),
+    "truncated_importance_weight": lambda a: p.truncated_importance_weight(
+        a["log_probs"], a["old"], where=a["mask"]
+    ),
+    **{
+        f"masked_importance_weight {level}": lambda a, level=level: p.masked_importance_weight(
+            a["log_probs"], a["old"], level=level, low=0.2, where=a["mask"]
+        )
+        for level in LEVELS
+    },
+    "off_policy_sequence_mask": lambda a: p.off_policy_sequence_mask(
+        a["log_probs"], a["old"], a["rewards"], threshold=0.1, where=a["mask"]
+    ),
+    **{
+        f"dppo_mask {kind}": lambda a, kind=kind: p.dppo_mask(
+            a["log_probs"], a["old"], a["rewards"], divergence=kind, where=a["mask"]
+        )
+        for kind in ("tv", "kl")
+    },
+    "score_centering": lambda a: p.score_centering(
+        a["log_probs"][..., None], a["old"][..., None], weight="truncated", high=2.0, where=a["mask"]
+    ),
     **{
         f"kl_estimate {kind}": lambda a, kind=kind: p.kl_estimate(
             a["log_probs"], a["old"], kind=kind, where=a["mask"]
@@ -82,6 +112,8 @@ ROWS = {
     "rloo_advantage": p.rloo_advantage,
     "gpg_advantage": p.gpg_advantage,
     "pass_at_k_advantage": p.pass_at_k_advantage,
+    "maxrl_advantage": p.maxrl_advantage,
+    "gdpo_advantage": lambda r, g, where: p.gdpo_advantage(jnp.stack([r, r**2], axis=1), g, where=where),
     "dynamic_sampling_weights": p.dynamic_sampling_weights,
     "opo_advantage": lambda r, g, where: p.opo_advantage(r, jnp.abs(r), g, where=where),
 }
@@ -95,8 +127,11 @@ NAMES = sorted(CALLS)
 # Data and metrics, without any gradient; and gradients that are not the slope of the value, as they are passed
 # straight through or leave out the ratio.
 CONSTANT = {"clip_fraction", "dual_clip_fraction", "kd_reward", "kd_shaped_advantage", "kl_in_reward",
-            "reinforce_pp_advantage", "reinforce_pp_baseline_advantage", "remax_advantage", *ROWS}  # fmt: skip
-NOT_THE_SLOPE = {"sequence_importance_ratio", "kl_estimate k1+", "kl_estimate k3+", "cispo_loss"}
+            "reinforce_pp_advantage", "reinforce_pp_baseline_advantage", "remax_advantage",
+            "truncated_importance_weight", *(f"masked_importance_weight {level}" for level in LEVELS),
+            "off_policy_sequence_mask", "dppo_mask tv", "dppo_mask kl", "mixture_log_probs", *ROWS}  # fmt: skip
+NOT_THE_SLOPE = {"sequence_importance_ratio", "kl_estimate k1+", "kl_estimate k3+", "cispo_loss", "score_centering",
+                 "vespo_loss", "vespo_loss corrected"}  # fmt: skip
 
 
 def values(floats, rest):

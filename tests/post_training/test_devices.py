@@ -26,6 +26,8 @@ ADVANTAGES = (
     p.rloo_advantage,
     p.gpg_advantage,
     p.pass_at_k_advantage,
+    p.maxrl_advantage,
+    lambda r, g, **kw: p.gdpo_advantage(jnp.stack([r, r**2], axis=1), g, **kw),
     p.dynamic_sampling_weights,
     lambda r, g, **kw: p.grpo_advantage(r, g, scale="batch", **kw),
     lambda r, g, **kw: p.dynamic_sampling_weights(r, g, rescale=True, **kw),
