@@ -114,8 +114,8 @@ def difficulty_shift(before: jax.Array, now: jax.Array, *, where: jax.Array | No
 
     Reference: Learning Like Humans, 2025, figure 2 (Difficulty Shift).
 
-    >>> round(difficulty_shift(jnp.array([0.0, 0.5, 1.0]), jnp.array([0.1, 0.2, 0.3])).item(), 4)
-    0.0
+    >>> round(difficulty_shift(jnp.array([0.0, 0.5, 1.0]), jnp.array([0.3, 0.2, 0.1])).item(), 4)
+    2.0
     """
     return 1 - spearman(before, now, where=where)
 
