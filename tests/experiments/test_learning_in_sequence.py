@@ -183,7 +183,7 @@ def test_a_task_without_examples_is_named(without_threes):
 
 
 def test_a_search_is_one_program_a_method():
-    assert programs(learn_tasks.build(load(f"{CLASS}:tune").config)) == {"": (135, 15)}
+    assert programs(learn_tasks.build(load(f"{CLASS}:tune").config)) == {"": (180, 15)}
 
 
 def test_rotations_turn_every_task_but_keep_its_classes():
