@@ -74,7 +74,9 @@ def test_what_was_lost_is_judged_by_the_half_that_did_not_choose():
     }
     found = pretrain._summary("knn_accuracy", history)
     np.testing.assert_allclose(found["val/knn_loss"], [0.1])
-    np.testing.assert_allclose(found["val/late_change"], [0.0])
+    np.testing.assert_allclose(
+        found["val/late_change"], [-0.4]
+    )  # from the last evaluation before the last fifth
 
 
 def test_a_factor_that_images_do_not_have_is_named():
