@@ -49,7 +49,7 @@ ARMS = {name: {} for name in METHODS}
 JUDGE = "val/class_il/accuracy"
 RATES = grid({"learning_rate": (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)})
 DISTILLED = grid({"learning_rate": (0.02, 0.05, 0.1), "proxy_weight": (0.01, 0.1)})
-GRID = {name: DISTILLED if name.startswith(("hpcr", "distilled")) else RATES for name in METHODS}
+GRID = {name: DISTILLED if "proxy_weight" in own else RATES for name, own in METHODS.items()}
 GATES = {"sesoi": 0.01, "needs": ("forgets", "room")}
 CLAIMS = (
     headline("pcr_50", "er_cosine_50", "classes of the batch alone beat all classes, memory 50", **GATES),

@@ -48,7 +48,10 @@ GRIDS = {
     "power_law": grid({"learning_rate": THREE, "exponent": (0.5, 1.0, 2.0)}),
     "exponential": grid({"learning_rate": THREE, "scale": (1.0, 3.0, 10.0)}),
 }
-GRID = {name: GRIDS.get(name.rpartition("_")[0] or name, RATES) for name in METHODS}
+GRID = {
+    name: RATES if "exponent" in own else GRIDS.get(own.get("stream") or own.get("method"), RATES)
+    for name, own in METHODS.items()
+}
 GATES = {"sesoi": 0.02, "needs": ("forgets", "learnable")}
 CLAIMS = (
     headline("power_law_25", "ewc", "power-law rehearsal of a quarter beats EWC", **GATES),
