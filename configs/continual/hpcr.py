@@ -47,8 +47,8 @@ METHODS = {f"{name}_{size}": own | {"buffer": size} for name, own in KINDS.items
 }  # fmt: skip
 ARMS = {name: {} for name in METHODS}
 JUDGE = "val/class_il/accuracy"
-RATES = grid({"learning_rate": (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)})
-DISTILLED = grid({"learning_rate": (0.02, 0.05, 0.1), "proxy_weight": (0.01, 0.1)})
+RATES = grid({"learning_rate": (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)})
+DISTILLED = grid({"learning_rate": (0.03, 0.1, 0.3), "proxy_weight": (0.001, 0.01, 0.1)})
 GRID = {name: DISTILLED if "proxy_weight" in own else RATES for name, own in METHODS.items()}
 GATES = {"sesoi": 0.01, "needs": ("forgets", "room")}
 CLAIMS = (

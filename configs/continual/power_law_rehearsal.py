@@ -41,12 +41,12 @@ METHODS = {
 }  # fmt: skip
 ARMS = {name: {} for name in METHODS}
 JUDGE = "val/domain_il/accuracy"
-RATES = grid({"learning_rate": (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)})
-THREE = (0.05, 0.1, 0.2)
+RATES = grid({"learning_rate": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)})
+THREE = (0.1, 0.3, 0.5)
 GRIDS = {
-    "ewc": grid({"learning_rate": THREE, "strength": (1.0, 10.0, 100.0)}),
-    "power_law": grid({"learning_rate": THREE, "exponent": (0.5, 1.0, 2.0)}),
-    "exponential": grid({"learning_rate": THREE, "scale": (1.0, 3.0, 10.0)}),
+    "ewc": grid({"learning_rate": THREE, "strength": (10.0, 100.0, 1000.0)}),
+    "power_law": grid({"learning_rate": THREE, "exponent": (0.25, 0.5, 1.0)}),
+    "exponential": grid({"learning_rate": THREE, "scale": (3.0, 10.0, 30.0)}),
 }
 GRID = {
     name: RATES if "exponent" in own else GRIDS.get(own.get("stream") or own.get("method"), RATES)
