@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxlab.training._method import Group, group_of, groups_of
 from jaxlab.training._placed import PlacedData
-from jaxlab.training._program import CompiledProgram, make_program
+from jaxlab.training._program import CompiledProgram, Shared, make_program
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.claims import check_claims, of_run
 from jaxlab.training.experiment import Experiment, Plan
@@ -72,6 +72,7 @@ class Programs:
         ahead = compiles and jax.process_count() == 1
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "compile") if ahead else None
         self._programs: dict[str, Any] = {}
+        self._shared = Shared()
         self.data: dict[str, PlacedData] = {}
         self.groups: dict[str, list[Group]] = {}
         self.contexts: dict[str, Any] = {}
@@ -113,7 +114,7 @@ class Programs:
     def _start(
         self, prefix: str, group: Group, experiment: Experiment, context: Any, data: PlacedData, salt: int
     ) -> Any:
-        program = make_program(group, self._plan, salt=salt)
+        program = make_program(group, self._plan, salt=salt, shared=self._shared)
         self._programs[prefix + group.names[0]] = program
         if not any(self._left(prefix + name, group.steps) for name in group.names):
             self.metrics |= dict.fromkeys(prefix + name for name in group.names)

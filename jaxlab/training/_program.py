@@ -1,6 +1,7 @@
 """A method compiled for many seeds and settings: what the loop calls between two looks at the host."""
 
 import functools
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
@@ -41,12 +42,35 @@ def turn_key(seed: jax.Array, salt: int, step: jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(root, _TURN_SALT), step)
 
 
-def make_program(group: Group, plan: Plan, *, salt: int = 0) -> Any:
+class Shared:
+    """Programs that are the same for several groups of arms, each compiled once: arms mostly start alike."""
+
+    def __init__(self):
+        self._programs: dict[Any, Future] = {}
+        self._lock = threading.Lock()
+
+    def compiled(self, lowered: Any, mesh: Mesh, options: dict[str, Any] | None) -> Any:
+        """A lowered program compiled, or what an equal one was compiled to."""
+        key = (lowered.as_text(), lowered.in_tree, lowered.out_tree, mesh)
+        with self._lock:
+            mine = key not in self._programs
+            program = self._programs.setdefault(key, Future())
+        if mine:
+            try:
+                program.set_result(lowered.compile(options))
+            except BaseException as error:
+                program.set_exception(error)
+        return program.result()
+
+
+def make_program(group: Group, plan: Plan, *, salt: int = 0, shared: Shared | None = None) -> Any:
     """What the loop drives: seeds and settings on the mesh, or, for a learner with `jit=False`, seeds on the host."""
     if group.turn is not None:
         group.turn.check(plan.log_every, group.steps)
     on_host = not group.method().learner.jit
-    return HostProgram(group, plan, salt=salt) if on_host else CompiledProgram(group, plan, salt=salt)
+    if on_host:
+        return HostProgram(group, plan, salt=salt)
+    return CompiledProgram(group, plan, salt=salt, shared=shared or Shared())
 
 
 def _cheap(mesh: Mesh) -> dict[str, Any] | None:
@@ -70,8 +94,8 @@ class CompiledProgram:
 
     on_host = False
 
-    def __init__(self, group: Group, plan: Plan, *, salt: int):
-        self.group, self._salt = group, salt
+    def __init__(self, group: Group, plan: Plan, *, salt: int, shared: Shared):
+        self.group, self._salt, self._shared = group, salt, shared
         self.layout = Layout.of(make_mesh(plan.mesh), plan.seeds, len(group.names))
         self.mesh = self.layout.mesh
         self._maps = (plan.seeds_by, plan.settings_by)
@@ -268,9 +292,12 @@ class CompiledProgram:
         return self._traced[key]
 
     def _compile(self, key: Any) -> Any:
-        cheap = key[0] == "init" and not isinstance(self.group.method().learner, Computed)
+        begins = key[0] == "init" and not isinstance(self.group.method().learner, Computed)
         with jax.set_mesh(self.mesh):
-            return self._traced[key].lower().compile(_cheap(self.mesh) if cheap else None)
+            lowered = self._traced[key].lower()
+            return (
+                self._shared.compiled(lowered, self.mesh, _cheap(self.mesh)) if begins else lowered.compile()
+            )
 
     def _abstract_state(self, init: Any) -> Any:
         return jax.tree.map(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.stages import Lowered
 
 from jaxlab.core import Learner, computed
 from jaxlab.training import Arm, Workdir, fit, trial
@@ -112,6 +113,40 @@ def test_arms_compile_before_the_stage_that_they_begin_from_has_trained():
         programs.close()
     assert trace["loss"].shape == (3, 1, 10)
     assert jax.tree.leaves(state)[0].shape[0] == 3
+
+
+def test_arms_that_start_alike_share_the_program_that_does_so(monkeypatch):
+    """And others do not, though they differ in a constant alone."""
+    base = toy.learner()
+    noise = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+
+    def elsewhere(number):
+        begin = lambda key, context: base.init(key, context)._replace(
+            params={"w": jnp.asarray(noise[number])}
+        )
+        return Arm(Learner(begin, base.update), steps=20)
+
+    compiled, compile_one = [], Lowered.compile
+    monkeypatch.setattr(
+        Lowered,
+        "compile",
+        lambda self, *args, **options: compiled.append(self.as_text()) or compile_one(self, *args, **options),
+    )
+    arms = {f"adam{rate}": Arm(toy.learner(rate), steps=20) for rate in (0.1, 0.2)} | {
+        "at0": elsewhere(0),
+        "at1": elsewhere(1),
+    }
+    programs = Programs({"": toy.experiment(**arms)}, toy.plan())
+    try:
+        taken = {name: programs.take(name) for name in arms}
+        train = next(iter(taken.values())).place_data(programs.data[""])["train"]
+        starts = {name: program.init({}, train).params["w"] for name, program in taken.items()}
+    finally:
+        programs.close()
+    assert sum("module @jit_init" in text for text in compiled) == 3
+    np.testing.assert_array_equal(starts["adam0.1"], starts["adam0.2"])
+    for number in range(2):
+        np.testing.assert_array_equal(starts[f"at{number}"][0], noise[number])
 
 
 def test_a_trial_says_what_there_is_and_trains_nothing():
