@@ -33,7 +33,7 @@ METHODS = {
     "sla_sd": {"method": "joint", "distillation_weight": 1.0},
 }  # fmt: skip
 ARMS = {name: {} for name in METHODS}
-GRID = {name: grid({"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (1e-3, 1e-1)}) for name in METHODS}
+GRID = {name: grid({"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": (1e-3, 1e-1)}) for name in METHODS}
 JUDGE = "val/accuracy"
 BY_FOUR, GATES = {"metric": "accuracy_by_four"}, {"needs": ("room", "converged")}
 CLAIMS = (
