@@ -1,5 +1,6 @@
 """Unlearning as in the code and as in the paper, and the objective of which other methods are cases."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,7 +114,7 @@ def test_ewc_er_der_and_der_pp_are_cases():
         (both, dark_both, LOGITS),
     ):
         got, expected = (jax.jit(jax.value_and_grad(f))(at) for f in (unified, plain))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, expected)
+        chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-5)
     assert r.unified_objective(task) == task
 
 

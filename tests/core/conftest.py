@@ -1,5 +1,6 @@
 """Four ways to run one update on four devices; whatever takes `axis_name` must agree in all of them."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +72,6 @@ def assert_global(on_four_devices):
         expected = jax.jit(jax.value_and_grad(loss), static_argnums=2)(weight, batch, None)
         got = on_four_devices(update, weight, batch)
         assert jnp.all(jnp.isfinite(got[1]))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), got, expected)
+        chex.assert_trees_all_close(got, expected, rtol=2e-5, atol=1e-6)
 
     return check

@@ -1,5 +1,6 @@
 """Contrastive losses: by hand and by a loop in numpy, what changes nothing, masks, extremes, devices."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +112,7 @@ def test_anchors_in_chunks_are_all_at_once():
 
     made = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True), static_argnums=2)
     got, expected = made(spoiled, Y, 4), made(spoiled, Y, None)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=2e-5, atol=1e-6)
 
 
 def test_no_chunk_is_empty():

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,7 +131,7 @@ def test_scan_jit_and_loop_agree():
     looped = ema_init(ARRAYS[0])
     for x in ARRAYS:
         looped = ema_update(looped, x, ramp_up_decay(0.9))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), scanned, looped)
+    chex.assert_trees_all_close(scanned, looped, rtol=1e-6)
     assert isinstance(scanned, EmaState)
 
 

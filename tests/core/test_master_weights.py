@@ -1,5 +1,6 @@
 """Half-precision parameters that move at the papers' learning rates."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +51,7 @@ def test_the_steps_are_those_of_float32_parameters():
     exact = jax.tree.map(lambda x: x.astype(jnp.float32), half(START))
     wide, _ = train(make(), exact, 50)
     _, state = train(master_weights(make()), half(START), 50)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), state.weights, wide)
+    chex.assert_trees_all_close(state.weights, wide, rtol=1e-6)
 
 
 def test_wide_parameters_have_no_copy_and_the_same_numbers():
@@ -59,8 +60,7 @@ def test_wide_parameters_have_no_copy_and_the_same_numbers():
     assert jax.tree.structure(master_weights(optimizer).init(params)) == jax.tree.structure(
         optimizer.init(params)
     )
-    jax.tree.map(
-        np.testing.assert_array_equal,
+    chex.assert_trees_all_equal(
         train(master_weights(optimizer), params, 9),
         train(optimizer, params, 9),
     )

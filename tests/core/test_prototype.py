@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +44,7 @@ def test_masked_rows_and_foreign_labels_are_dropped_rows(outside):
     expected = class_means(FEATURES[keep], LABELS[keep], num_classes=3, weights=np.full(2, 2.0))
     by_mask = class_means(features, LABELS, num_classes=3, weights=weights, where=where)
     by_label = class_means(features, np.where(where, LABELS, outside), num_classes=3, weights=weights)
-    jax.tree.map(np.testing.assert_array_equal, (by_mask, by_label), (expected, expected))
+    chex.assert_trees_all_equal((by_mask, by_label), (expected, expected))
 
     def total(features, weights):
         means, mass = class_means(features, LABELS, num_classes=3, weights=weights, where=where)
@@ -105,7 +106,7 @@ def test_the_bank_is_the_same_on_every_device(on_four_devices):
         return bank_update(bank, *class_means(*batch, num_classes=3, axis_name=axis_name), decay=0.9)
 
     got, expected = on_four_devices(update, bank, batch), update(bank, batch, None)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-6)
 
 
 def test_bank_by_hand():

@@ -1,5 +1,6 @@
 import collections
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,8 +63,8 @@ def test_masked_rows_take_no_slot_and_never_leak():
     queue = queue_push(queue_init(2, 2), rows, where=jnp.array([1, 0, 1]))
     np.testing.assert_array_equal(queue.items, [[1, 1], [2, 2]])
     unchanged = queue_push(queue, rows, where=jnp.zeros(3))
-    jax.tree.map(np.testing.assert_array_equal, unchanged, queue)
-    jax.tree.map(np.testing.assert_array_equal, queue_push(queue, jnp.zeros((0, 2))), queue)
+    chex.assert_trees_all_equal(unchanged, queue)
+    chex.assert_trees_all_equal(queue_push(queue, jnp.zeros((0, 2))), queue)
 
 
 def test_rows_without_labels_are_marked():
@@ -91,11 +92,11 @@ def test_scan_and_vmap():
     looped = queue_init(5, 2)
     for rows in batches:
         looped = queue_push(looped, rows)
-    jax.tree.map(np.testing.assert_array_equal, scanned, looped)
+    chex.assert_trees_all_equal(scanned, looped)
     many = jax.vmap(lambda rows: queue_push(queue_init(5, 2), rows))(batches)
     for i in range(3):
         one = queue_push(queue_init(5, 2), batches[i])
-        jax.tree.map(np.testing.assert_array_equal, jax.tree.map(lambda x, i=i: x[i], many), one)
+        chex.assert_trees_all_equal(jax.tree.map(lambda x, i=i: x[i], many), one)
     assert isinstance(many, Queue)
 
 
@@ -109,7 +110,7 @@ def test_every_device_holds_the_queue_of_one_device(on_four_devices):
         return queue_push(queue, items, labels=labels, where=mask, axis_name=axis_name)
 
     got = on_four_devices(update, start, batch)
-    jax.tree.map(np.testing.assert_array_equal, got, update(start, batch, None))
+    chex.assert_trees_all_equal(got, update(start, batch, None))
 
 
 def test_every_device_holds_the_same_queue_through_a_scan(on_four_devices):
@@ -121,7 +122,7 @@ def test_every_device_holds_the_same_queue_through_a_scan(on_four_devices):
 
     start = queue_init(5, 2)
     got = on_four_devices(run, start, batch)
-    jax.tree.map(np.testing.assert_array_equal, got, run(start, batch, None))
+    chex.assert_trees_all_equal(got, run(start, batch, None))
 
 
 def test_a_contrastive_loss_on_the_queue_has_the_gradient_of_one_device(assert_global):

@@ -1,5 +1,6 @@
 """What every function of the room must survive: jit, vmap, narrow and wide types, finite differences."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,7 +66,7 @@ def _example(i, dtype):
 
 
 def _close(a, b, **tolerance):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), a, b)
+    chex.assert_trees_all_close(a, b, **tolerance)
 
 
 @cases

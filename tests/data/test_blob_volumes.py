@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_images_directly_and_without_spots():
 
 def test_determined_by_the_key(volumes):
     again = make(jax.random.key(0), 30)
-    jax.tree.map(np.testing.assert_array_equal, volumes, jax.tree.map(np.asarray, again))
+    chex.assert_trees_all_equal(volumes, jax.tree.map(np.asarray, again))
     assert np.abs(volumes.image - make(jax.random.key(1), 30).image).max() > 0.1
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,8 +38,8 @@ def test_uniform():
 def test_determined_by_the_key_and_jit_is_eager():
     sample = lambda key: draw(_images(), key, batch_size=16)
     first = sample(jax.random.key(1))
-    jax.tree.map(np.testing.assert_array_equal, first, sample(jax.random.key(1)))
-    jax.tree.map(np.testing.assert_array_equal, first, jax.jit(sample)(jax.random.key(1)))
+    chex.assert_trees_all_equal(first, sample(jax.random.key(1)))
+    chex.assert_trees_all_equal(first, jax.jit(sample)(jax.random.key(1)))
     assert (first["index"] != sample(jax.random.key(2))["index"]).any()
 
 
@@ -46,9 +47,9 @@ def test_vmap_over_seeds_and_scan_over_steps_are_loops():
     keys = jax.random.split(jax.random.key(0), 3)
     sample = lambda key: draw(_images(), key, batch_size=5)
     looped = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(sample, keys))
-    jax.tree.map(np.testing.assert_array_equal, jax.vmap(sample)(keys), looped)
+    chex.assert_trees_all_equal(jax.vmap(sample)(keys), looped)
     scanned = jax.jit(lambda keys: jax.lax.scan(lambda _, key: (None, sample(key)), None, keys))(keys)[1]
-    jax.tree.map(np.testing.assert_array_equal, scanned, looped)
+    chex.assert_trees_all_equal(scanned, looped)
 
 
 def test_a_table_of_teacher_logits_rides_along():

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +70,7 @@ def test_clicks_are_spread_over_the_class():
 
 def test_determined_by_the_key_and_growing_with_it(scenes):
     again = make(jax.random.key(0), 120)
-    jax.tree.map(np.testing.assert_array_equal, scenes, jax.tree.map(np.asarray, again))
+    chex.assert_trees_all_equal(scenes, jax.tree.map(np.asarray, again))
     other = make(jax.random.key(1), 120)
     assert np.abs(scenes.intensity - other.intensity).max() > 0.1
 

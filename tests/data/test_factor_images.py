@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +54,7 @@ def test_the_table_and_the_label():
 
 def test_determined_by_its_key():
     first, again, other = (made(jax.random.key(n), 8) for n in (0, 0, 1))
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     assert np.abs(first.image - other.image).max() > 0.1
     with jax.disable_jit():
         eager = factor_images(KEY, 8)

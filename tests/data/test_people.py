@@ -2,6 +2,7 @@
 
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +36,7 @@ def test_ways_go_from_corner_to_corner_past_the_objects():
 
 def test_a_world_is_its_key():
     first, again = (data.robot_paths(WORLD, jax.random.key(1), 50) for _ in range(2))
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     other = data.robot_paths(WORLD, jax.random.key(2), 50)
     assert (np.asarray(first.path) != other.path).any()
     elsewhere = data.robot_paths(jax.random.key(3), jax.random.key(1), 50)

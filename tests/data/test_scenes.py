@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,7 +105,7 @@ def test_difficulty_adds_noise_to_sound_and_frame():
 def test_scenes_are_determined_by_their_keys():
     first, again = _heard(), _scenes(TASK, jax.random.key(1), 0.5)
     assert isinstance(again, data.AudioVisualScenes)
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     assert not np.array_equal(_heard(seed=4).image, first.image)
     # Another task: other sounds for the same classes.
     other = _heard(task=9)
@@ -164,7 +165,7 @@ def test_height_tells_an_object_from_clutter_less_and_less():
 def test_clouds_are_determined_by_their_key():
     first, again = _seen(), _clouds[False](jax.random.key(2), 0.5)
     assert isinstance(again, data.PointScenes)
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     assert not np.array_equal(_seen(seed=7).points, first.points)
 
 

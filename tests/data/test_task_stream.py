@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +78,7 @@ def test_keys_determine_everything_and_jit_is_eager():
                 draw(stream, jax.random.key(seed), step),
                 compiled(stream, jax.random.key(seed), step),
             )
-            jax.tree.map(np.testing.assert_array_equal, eager, fast)
+            chex.assert_trees_all_equal(eager, fast)
             orders.add(tuple(fast["index"].tolist()))
     assert len(orders) == 4
 
@@ -151,7 +152,7 @@ def test_classes_in_an_order_also_traced():
     assert stream.size.tolist() == [18, 6, 6]
     assert set(LABEL[task_examples(stream, 0)["index"]].tolist()) == {0, 5}
     traced = jax.jit(lambda order: split_classes(SMALL, 3, num_classes=6, order=order))(order)
-    jax.tree.map(np.testing.assert_array_equal, traced, stream)
+    chex.assert_trees_all_equal(traced, stream)
     padded = jax.jit(lambda stream, task: task_examples(stream, task, size=20))(stream, 1)
     assert padded["where"].tolist() == [True] * 6 + [False] * 14
     np.testing.assert_array_equal(padded["index"][:6], task_examples(stream, 1)["index"])

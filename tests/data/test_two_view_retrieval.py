@@ -1,5 +1,6 @@
 """Pairs of views: same task, same key, same data; near-duplicates are near, and noise hides."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +17,7 @@ def test_shapes_scale_and_repetition():
     assert pairs.image.shape == pairs.text.shape == (400, 6)
     np.testing.assert_array_equal(pairs.group, np.repeat(np.arange(100), 4))
     assert 0.5 < float(pairs.image.std()) < 1.5
-    jax.tree.map(
-        np.testing.assert_array_equal, pairs, two_view_pairs(TASK, KEY, 400, view_dim=6, group_size=4)
-    )
+    chex.assert_trees_all_equal(pairs, two_view_pairs(TASK, KEY, 400, view_dim=6, group_size=4))
     other = two_view_pairs(TASK, jax.random.key(2), 400, view_dim=6)
     assert np.abs(other.image - pairs.image).max() > 0.1
 

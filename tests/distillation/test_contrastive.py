@@ -1,5 +1,6 @@
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +28,7 @@ def _unit(x):
 
 
 def _assert_states_close(got, expected, rtol=1e-5):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=rtol, atol=1e-6)
 
 
 def test_crd_matches_the_authors_code(kd_golden, close_to_golden):
@@ -126,12 +127,10 @@ def test_all_masked_and_empty_change_nothing():
     assert value == 0
     np.testing.assert_array_equal(gradient, np.zeros((B, D)))
     _, state = crd_loss(STATE, STUDENT, TEACHER, INDEX, NEGATIVES, where=jnp.zeros(B))
-    jax.tree.map(
-        np.testing.assert_array_equal, state, STATE
-    )  # the normalizers too wait for a first real batch
+    chex.assert_trees_all_equal(state, STATE)  # the normalizers too wait for a first real batch
     empty, state = crd_loss(STATE, STUDENT[:0], TEACHER[:0], INDEX[:0], NEGATIVES[:0])
     assert empty.shape == (0,)
-    jax.tree.map(np.testing.assert_array_equal, state, STATE)
+    chex.assert_trees_all_equal(state, STATE)
 
 
 def test_gradients_reach_both_maps_but_neither_the_teachers_features_nor_the_memories():

@@ -1,5 +1,6 @@
 """Messages between teacher and student: what passes, what is stopped, what is masked."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,7 +60,7 @@ def test_gradients_reach_both_codecs_through_a_frozen_teacher():
 
 def test_codecs_of_one_width_differ_by_key_alone():
     again = codec_init(jax.random.key(0), width=DS, message=M, hidden=6)
-    jax.tree.map(np.testing.assert_array_equal, OWN, again)
+    chex.assert_trees_all_equal(OWN, again)
     other = codec_init(jax.random.key(5), width=DS, message=M, hidden=6)
     assert np.abs(other["encoder"]["in"] - OWN["encoder"]["in"]).max() > 0
     assert np.abs(OWN["encoder"]["in"][:2, :2] - OWN["decoder"]["in"][:2, :2]).max() > 0

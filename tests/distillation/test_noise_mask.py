@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -197,7 +198,7 @@ def test_four_devices_agree_with_one():
     )
     got = jax.jit(spread)(log_prob, ce, where)
     expected = value, gradient, update_base(base, log_prob, where=where)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(

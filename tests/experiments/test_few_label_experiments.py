@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_every_seed_has_labels_of_its_own_and_every_arm_the_same():
     assert np.bincount(labelled["label"]).tolist() == [3] * 10
     np.testing.assert_array_equal(labelled["input"], same.memory.own["labelled"]["input"])
     assert np.abs(labelled["input"] - other.memory.own["labelled"]["input"]).max() > 0
-    jax.tree.map(np.testing.assert_array_equal, first.params, same.params)
+    chex.assert_trees_all_equal(first.params, same.params)
     # They are among the training images.
     train = np.asarray(experiment.data["train"]["input"]).reshape(-1, 64)
     for image in np.asarray(labelled["input"]).reshape(-1, 64):

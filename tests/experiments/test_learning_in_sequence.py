@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +71,7 @@ def test_one_pass_is_one_pass_and_a_step_without_examples_changes_nothing():
     learner, state = method(experiment, "er").learner, start(experiment, "er", jax.random.key(0), {})
     update = jax.jit(learner.update)
     same, _ = update(state, idle, jax.random.key(1), {})
-    jax.tree.map(np.testing.assert_array_equal, same, state)
+    chex.assert_trees_all_equal(same, state)
     moved, _ = update(state, seen[0], jax.random.key(1), {})
     assert int(moved.memory.seen) == int(seen[0]["where"].sum()) > 0
 
@@ -80,7 +81,7 @@ def test_arms_share_batches_and_starts_and_joint_sees_all_tasks():
     assert experiment.arms["sgd"].stream is experiment.arms["gem"].stream
     states = [start(experiment, arm, jax.random.key(0), {}).params for arm in ("sgd", "er", "lwf")]
     for other in states[1:]:
-        jax.tree.map(np.testing.assert_array_equal, states[0], other)
+        chex.assert_trees_all_equal(states[0], other)
     batch = jax.jit(experiment.arms["joint"].stream)(_train(experiment), jax.random.key(0), 0)
     assert set(batch["task"].tolist()) == {0, 1}
     own = np.asarray(batch["own"])[np.asarray(batch["task"]), np.asarray(batch["label"])]

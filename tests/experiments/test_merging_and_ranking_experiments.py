@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,7 +111,7 @@ def test_every_arm_sees_the_same_clicks_and_begins_with_the_same_ranker():
     np.testing.assert_array_equal(batch["click"], again["click"])
     begin = lambda arm: start(built, arm, jax.random.key(0), {}).params["ranker"]
     first, second = begin("ipw_true"), begin("dla")
-    jax.tree.map(np.testing.assert_array_equal, first, second)
+    chex.assert_trees_all_equal(first, second)
 
 
 def test_one_step_of_dual_learning_moves_both_models_and_no_other_arm_its_propensities():

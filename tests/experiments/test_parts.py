@@ -1,5 +1,6 @@
 """What drivers are made of: names and numbers in configs, arms of methods, chunks, splits, drawings."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +56,7 @@ def test_in_chunks_is_the_function_itself(size):
     rows = np.arange(14.0).reshape(7, 2)
     fn = lambda x: {"sum": x.sum(1), "twice": 2 * x}
     found = jax.jit(lambda x: in_chunks(fn, x, size))(rows)
-    jax.tree.map(np.testing.assert_array_equal, found, fn(rows))
+    chex.assert_trees_all_equal(found, fn(rows))
 
 
 def test_splits_are_disjoint_and_only_a_few_have_labels():

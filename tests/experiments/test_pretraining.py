@@ -4,6 +4,7 @@ import functools
 import gzip
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_the_loss_falls_the_term_decorrelates_and_both_views_are_used():
 
 def test_arms_start_alike_and_see_the_same_views_and_as_many_images():
     for other in ("lambda0", "labels"):
-        jax.tree.map(np.testing.assert_array_equal, _steps("bt")[0].params, _steps(other)[0].params)
+        chex.assert_trees_all_equal(_steps("bt")[0].params, _steps(other)[0].params)
     experiment, config = _experiment(), load(f"{PATH}:smoke").config
     assert experiment.arms["bt"].draw is experiment.arms["labels"].draw
     views = np.asarray(_batch()["views"])
@@ -107,9 +108,7 @@ def test_every_seed_has_its_own_images_and_its_own_few_labels():
     splits = _experiment().data
     for name in ("val", "test"):
         seen = {part: own.make(jax.random.key(0)) for part, own in splits[name].items()}
-        jax.tree.map(
-            np.testing.assert_array_equal, seen["train"], _train()
-        )  # the rows are of the training images
+        chex.assert_trees_all_equal(seen["train"], _train())  # the rows are of the training images
         label = np.asarray(_train().label)[np.asarray(seen["few"])]
         np.testing.assert_array_equal(np.bincount(label, minlength=6), np.full(6, 3))
         assert len(set(seen["few"].tolist())) == 18

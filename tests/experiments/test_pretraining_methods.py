@@ -1,5 +1,6 @@
 """Ways of pretraining beside Barlow Twins: views are equally many, teachers follow, gates stay; what is measured."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +40,7 @@ def test_a_teacher_follows_by_its_decay_and_prototypes_follow_too():
     assert set(first.params) == {"encoder", "projector", "prototypes"}
     expected = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, first.params, after.params)
     found = ema_value(after.memory["teacher"])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, expected)
+    chex.assert_trees_all_close(found, expected, atol=1e-6)
     assert np.abs(after.memory["center"]).max() > 0 == np.abs(first.memory["center"]).max()
 
 

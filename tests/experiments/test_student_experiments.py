@@ -3,6 +3,7 @@
 import functools
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,7 +98,7 @@ def _states(path):
 def test_every_arm_starts_from_the_same_student(path):
     first, *others = (state.params.get("net", state.params) for state in _states(path).values())
     for other in others:
-        jax.tree.map(np.testing.assert_array_equal, first, other)
+        chex.assert_trees_all_equal(first, other)
 
 
 def test_the_class_means_are_those_of_the_teachers_vectors():
@@ -153,8 +154,8 @@ def test_one_head_with_two_gradients_steps_as_the_sum_of_the_losses():
     weights = {"weight": 0.5, "ce_weight": 1.0}
     begun, apart, _ = _stepped(DHKD, "one_head", **weights)
     same, together, _ = _stepped(DHKD, "one_head", method="binary_kl_norm", **weights)
-    jax.tree.map(np.testing.assert_array_equal, same, begun["net"])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), together, apart["net"])
+    chex.assert_trees_all_equal(same, begun["net"])
+    chex.assert_trees_all_close(together, apart["net"], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,16 +65,15 @@ def test_fused_students_begin_alike_and_what_judges_them_is_kept_from_them():
     key = jax.random.key(0)
     states = [start(experiment, arm, key, context) for arm in ("fixed", "mean_of_each", "tgeo")]
     for state in states[1:]:
-        jax.tree.map(np.testing.assert_array_equal, state.params, states[0].params)
-    jax.tree.map(np.testing.assert_array_equal, states[1].controller, states[2].controller)
+        chex.assert_trees_all_equal(state.params, states[0].params)
+    chex.assert_trees_all_equal(states[1].controller, states[2].controller)
     own = data_of(experiment, key)
     drawn = jax.vmap(lambda key: experiment.draw(own["train"], key))(jax.random.split(jax.random.key(0), 200))
     index = {name: set(np.unique(batch["index"])) for name, batch in drawn.items()}
     assert index["all"] == set(range(200))
     assert index["lower"] == set(range(170))
     assert index["upper"] == set(range(170, 200))
-    jax.tree.map(
-        np.testing.assert_array_equal,
+    chex.assert_trees_all_equal(
         own["seen"]._asdict(),
         {name: own["train"][name][:170] for name in ("image", "label")},
     )

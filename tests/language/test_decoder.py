@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -141,7 +142,7 @@ def test_the_two_rotary_conventions_are_one_function(kind):
     assert np.abs(logits(other, params, TOKENS, LEFT) - expected)[LEFT > 0].max() > 1e-2
     back, restored = convert_rope_pairs(other, permuted, "half")
     assert back == model
-    jax.tree.map(np.testing.assert_array_equal, restored, params)
+    chex.assert_trees_all_equal(restored, params)
 
 
 def test_stacked_rematerialised_and_packed_are_the_same_function():
@@ -156,7 +157,7 @@ def test_stacked_rematerialised_and_packed_are_the_same_function():
     all_close(stacked_remat, (value, stack_layers(gradient)))
     close(logits(model, pack_for_decoding(params), TOKENS, LEFT), logits(model, params, TOKENS, LEFT))
     from_stacked = pack_for_decoding(stack_layers(params))
-    jax.tree.map(np.testing.assert_array_equal, from_stacked, stack_layers(pack_for_decoding(params)))
+    chex.assert_trees_all_equal(from_stacked, stack_layers(pack_for_decoding(params)))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

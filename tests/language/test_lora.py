@@ -2,6 +2,7 @@ import functools
 import json
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,14 +79,14 @@ def test_attached_merged_stacked_and_packed_are_the_same_function():
     close(logits(MODEL, stacked))
     stacked_adapters = stack_layers({"layers": trained()})["layers"]
     again = attach_lora(PARAMS, stacked_adapters, alpha=6.0)
-    jax.tree.map(np.testing.assert_array_equal, again, tuned)
+    chex.assert_trees_all_equal(again, tuned)
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6),
         merge_lora(stacked),
         stack_layers(merged),
     )
     close(logits(MODEL, pack_for_decoding(tuned)))
-    jax.tree.map(np.testing.assert_array_equal, merge_lora(merged), merged)
+    chex.assert_trees_all_equal(merge_lora(merged), merged)
 
 
 def test_gradients_of_adapters_are_finite_differences():
@@ -192,7 +193,7 @@ def test_variants_of_peft_there_and_back(variant, tmp_path):
     save_lora(tmp_path / "ours", MODEL, adapters, alpha=alpha)
     again = peft.PeftModel.from_pretrained(_on_base(tmp_path)[1], tmp_path / "ours")
     np.testing.assert_allclose(logits_of(again)[VALID], expected[VALID], rtol=1e-4, atol=5e-5)
-    jax.tree.map(np.testing.assert_array_equal, load_lora(tmp_path / "ours", MODEL), (adapters, alpha))
+    chex.assert_trees_all_equal(load_lora(tmp_path / "ours", MODEL), (adapters, alpha))
 
 
 def test_strengths_by_hand(tmp_path):
@@ -226,7 +227,7 @@ def test_save_and_load_give_the_same_adapters(tmp_path):
     adapters, alpha = load_lora(tmp_path, MODEL, dtype=jnp.bfloat16)
     assert alpha == 6.0
     rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), trained())
-    jax.tree.map(np.testing.assert_array_equal, adapters, rounded)
+    chex.assert_trees_all_equal(adapters, rounded)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert config["target_modules"] == ["down_proj", "k_proj", "o_proj", "q_proj"]
 
@@ -298,7 +299,7 @@ def test_adapters_of_another_model_are_refused(tmp_path):
 def test_all_linear_is_every_matrix_of_a_layer(targets):
     adapters = init_lora(jax.random.key(0), MODEL, rank=2, targets=targets)
     named = init_lora(jax.random.key(0), MODEL, rank=2, targets=("q", "k", "v", "o", "gate", "up", "down"))
-    jax.tree.map(np.testing.assert_array_equal, adapters, named)
+    chex.assert_trees_all_equal(adapters, named)
     for adapted, layer in zip(adapters, PARAMS["layers"], strict=True):
         assert set(adapted) == {name for name, leaf in layer.items() if leaf.ndim == 2}
 

@@ -1,5 +1,6 @@
 """Prompts are continued and scored alike, on whichever side their padding is."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +29,7 @@ def test_the_side_of_the_padding_changes_nothing(prompts):
         _write_and_score(LEFT, LEFT > 0),
         _write_and_score(prompts, prompts > 0),
     )
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    chex.assert_trees_all_equal(found, expected)
     np.testing.assert_array_equal(np.delete(other, [4, 5], 0), np.delete(hidden, [4, 5], 0))
     assert found.mask.sum(axis=1).tolist()[4:6] == [0, 0]  # no prompt, no completion
     assert found.mask[:, 0].sum() == 6

@@ -3,6 +3,7 @@
 import math
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +78,7 @@ def test_gradients_are_those_of_one_device_and_little_travels(shape):
             jax.jit(jax.value_and_grad(loss), out_shardings=(None, shardings)).lower(where, *rows).compile()
         )
     got = step(where, *rows)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-5)
     sizes, own_rows = travelling(step.as_text()), TOKENS.size * MODEL.width // shape["data"]
     # Over "model" partial sums of a layer's output travel, [rows, T, width]; no row leaves its part of "data".
     largest = own_rows if "model" in shape else LARGEST

@@ -3,6 +3,7 @@
 import math
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -169,7 +170,7 @@ def test_rows_and_vocabulary_stay_on_their_devices():
     )
     arrays = (place(hidden, "data"), place(embed, "model"), place(tokens, "data"))
     got, expected = step(*arrays), jax.value_and_grad(loss, (0, 1))(hidden, embed, tokens)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-5)
     program = step.lower(*arrays).compile().as_text()
     gathered = re.findall(r"= \S*\[([\d,]*)\]\S* all-gather", program)
     sizes = [math.prod(map(int, shape.split(","))) for shape in gathered if shape]
@@ -233,7 +234,7 @@ def test_completions_of_a_shared_prompt_equal_whole_sequences():
     seen = np.asarray(mask)
     np.testing.assert_allclose(shared(params)[seen], whole(params)[seen], atol=1e-5)
     got, expected = (jax.jit(jax.grad(scalar(f)))(params) for f in (shared, whole))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_completions_that_do_not_divide_are_named():

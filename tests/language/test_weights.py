@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,7 +120,7 @@ def test_save_and_load_give_the_same_parameters(dtype, tmp_path):
     save_hugging_face(tmp_path / "new" / "folder", model, params, dtype=dtype)
     again, loaded = load_hugging_face(tmp_path / "new" / "folder", dtype=dtype)
     assert again == model
-    jax.tree.map(np.testing.assert_array_equal, loaded, params)
+    chex.assert_trees_all_equal(loaded, params)
     assert all(x.dtype == dtype for x in jax.tree.leaves(loaded))
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
         "config.json",

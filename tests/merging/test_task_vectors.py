@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ def test_merge_by_hand_with_the_three_kinds_of_coefficients():
 
 def test_coefficients_of_zero_give_the_pretrained_model_and_one_hot_ones_a_fine_tuned_one():
     taus = task_vector(MODELS, START)
-    jax.tree.map(np.testing.assert_array_equal, merge(START, taus, 0.0), START)
+    chex.assert_trees_all_equal(merge(START, taus, 0.0), START)
     second = merge(START, taus, jnp.array([0.0, 1.0]))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[1]), second, MODELS)
 

@@ -1,5 +1,6 @@
 """Overlap per class and Dice by hand, over masks and devices."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +24,7 @@ def test_class_overlap_by_hand():
 def test_a_mask_drops_pixels_and_nothing_scores_nothing():
     where = jnp.array([[1, 1, 1], [0, 0, 0]])
     kept = metrics.class_overlap(PREDICTION[:1], LABELS[:1], num_classes=4)
-    jax.tree.map(
-        np.testing.assert_array_equal,
+    chex.assert_trees_all_equal(
         metrics.class_overlap(PREDICTION, LABELS, num_classes=4, where=where),
         kept,
     )

@@ -1,5 +1,6 @@
 """The two convolutions agree with each other, with flax, and with sums done by hand."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,7 @@ def test_implementations_agree(kernel_size, strides, padding, size):
         ours, theirs = jax.jit(lambda: (run("matmul"), run("lax")))()
         assert ours[0][1].shape == theirs[0][1].shape
         assert ours[0][1].dtype == jnp.float64
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), ours, theirs)
+        chex.assert_trees_all_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_gradient_against_finite_differences():

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -99,7 +100,7 @@ def test_parameter_counts(net, shape, count):
 @EVERY
 def test_init_is_determined_by_the_key_and_of_unit_scale(name):
     first, again, other = _init(name), _initializer(name)(jax.random.key(1)), _init(name, seed=2)
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     assert _dtypes(first) == {jnp.dtype("float32")}
     kernel = lambda p: p["params"]["classifier"]["kernel"]
     assert np.abs(kernel(first) - kernel(other)).max() > 0.01

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,9 +82,7 @@ def test_both_convolutions_of_volumes_agree_with_each_other_and_with_sums():
         run = lambda way, o=options: jax.value_and_grad(
             lambda k: jnp.sin(conv3d(x, k, implementation=way, **o)).sum()
         )(kernel)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), run("matmul"), run("lax")
-        )
+        chex.assert_trees_all_close(run("matmul"), run("lax"), rtol=1e-4, atol=1e-4)
     one = conv3d(x, kernel, padding="VALID")[0, 0, 0, 0]
     np.testing.assert_allclose(one, np.einsum("ijkc,ijkco->o", x[0, :3, :2, :3], kernel), rtol=1e-4)
 

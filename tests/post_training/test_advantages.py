@@ -1,5 +1,6 @@
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +81,7 @@ def test_rows_may_stand_in_any_order(name):
 
 def test_ids_are_names_only():
     renamed = all_of_them(REWARDS, np.array([1, 4, 1, 7, 4, 4, 0, 7, 1]), LENGTHS, WHERE)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), renamed, usual())
+    chex.assert_trees_all_close(renamed, usual(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

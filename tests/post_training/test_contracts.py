@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -158,7 +159,7 @@ def finite(tree):
 
 
 def same(got, wanted, rtol=1e-5, atol=1e-6):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), got, wanted)
+    chex.assert_trees_all_close(got, wanted, rtol=rtol, atol=atol)
 
 
 @functools.cache

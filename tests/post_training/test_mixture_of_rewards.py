@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,7 +101,7 @@ def test_rescaled_weights_and_skipped_gradients():
     for bad in ([3.0, 4.0], [np.nan, 0.0]):
         updates, after = update(jnp.array(bad), state)
         assert (updates == 0).all()
-        jax.tree.map(np.testing.assert_array_equal, after, state)
+        chex.assert_trees_all_equal(after, state)
     updates, after = update(jnp.array([0.6, 0.0]), state)
     assert updates[0] < 0
     assert after[0].count == 1

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +76,7 @@ def test_stages_follow_each_other_and_a_refresh_forgets_the_optimizer():
     memory = {"reference": {"w": jnp.zeros(2)}, "other": jnp.ones(1)}
     state = pt.PolicyState(params, used, jnp.int32(5), jnp.float32(0.5), memory)
     after = md.policy_refresh(state, optimizer)
-    jax.tree.map(np.testing.assert_array_equal, after.opt_state, optimizer.init(params))
+    chex.assert_trees_all_equal(after.opt_state, optimizer.init(params))
     np.testing.assert_array_equal(after.memory["reference"]["w"], 1)
     assert (after.step, after.memory["other"]) == (5, 1)
     assert md.policy_refresh(state._replace(memory=()), optimizer).memory == ()

@@ -1,5 +1,6 @@
 """Others' answers in a group, and tokens behind an end: only what was asked for changes."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +47,7 @@ def test_the_worst_are_replaced_in_the_order_of_the_answers():
 def test_nothing_taken_is_nothing_changed():
     found, injected = inject(ROLLOUTS, THEIRS, THEIRS > 0, np.ones((2, 2)), np.zeros((2, 2)))
     assert not injected.any()
-    jax.tree.map(np.testing.assert_array_equal, found, ROLLOUTS)
+    chex.assert_trees_all_equal(found, ROLLOUTS)
 
 
 @pytest.mark.parametrize("trained", [True, False])

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,7 +114,7 @@ def test_equal_rewards_change_nothing():
     )
     before = learner.init(jax.random.key(9), {})
     after, metrics = jax.jit(learner.update)(before, PROBLEMS, jax.random.key(1), {})
-    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+    chex.assert_trees_all_equal(before.params, after.params)
     assert metrics["reward"] == 1
 
 
@@ -121,7 +122,7 @@ def test_a_group_of_one_has_no_advantage_but_trains_with_a_baseline_of_its_own()
     plain = _learner(group_size=1, optimizer=optax.sgd(1.0))
     before = plain.init(jax.random.key(9), {})
     after, _ = jax.jit(plain.update)(before, PROBLEMS, jax.random.key(1), {})
-    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+    chex.assert_trees_all_equal(before.params, after.params)
     own = _learner(group_size=1, advantage=lambda r: r.rewards - 0.5, optimizer=optax.sgd(1.0))
     after, _ = jax.jit(own.update)(before, PROBLEMS, jax.random.key(1), {})
     assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params)))

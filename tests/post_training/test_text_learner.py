@@ -2,6 +2,7 @@
 
 import warnings
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,7 +59,7 @@ def _train(learner, steps):
 
 
 def _same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
+    chex.assert_trees_all_equal(a, b)
 
 
 def test_a_policy_learns_what_the_scorer_pays_for(learner):
@@ -85,7 +86,7 @@ def test_it_equals_the_compiled_learner_under_the_same_verifier(learner):
         state, metrics = update(state, PROBLEMS, jax.random.key(step), {})
         for name, value in metrics.items():
             np.testing.assert_allclose(rows[step][name], value, atol=1e-5, err_msg=name)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-4), found.params, state.params)
+    chex.assert_trees_all_close(found.params, state.params, atol=2e-4)
 
 
 def test_each_completion_is_scored_as_an_answer_to_its_own_problem():

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -170,7 +171,7 @@ def test_a_policy_in_bfloat16_learns_at_a_millionth():
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), after.opt_state.weights, state.opt_state.weights)
     assert 1e-5 < np.max(jax.tree.leaves(moved)) < 3e-5  # twenty steps of about 1e-6
     rounded = jax.tree.map(lambda w: w.astype(jnp.bfloat16), after.opt_state.weights)
-    jax.tree.map(np.testing.assert_array_equal, after.params, rounded)
+    chex.assert_trees_all_equal(after.params, rounded)
     assert not isinstance(_learner(jnp.float32).init(jax.random.key(0), {}).opt_state, MasterWeightsState)
 
 

@@ -1,5 +1,6 @@
 """The stochastic teacher and its weights, the mixed targets, the whole loss, and the ramp: by hand and at the edges."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,7 +133,7 @@ def test_a_mask_hides_rows_and_an_empty_one_leaves_the_labels():
     dirty = jnp.where(where[:, None], STRONG, jnp.nan)
     (again, _), own = GRADED(dirty, jnp.where(where[:, None], MIXED, jnp.nan), where)
     np.testing.assert_allclose(again, total, rtol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), own, gradients)
+    chex.assert_trees_all_close(own, gradients, rtol=1e-5, atol=1e-8)
     assert all((gradient[6:] == 0).all() for gradient in gradients)
     (none, parts), gradients = GRADED(STRONG, MIXED, jnp.zeros(B, bool))
     assert none == parts.supervised
@@ -151,7 +152,7 @@ def test_padding_does_not_reach_its_partners():
     clean = loss(STRONG, MIXED, TEACHER)
     hide = lambda x: jnp.where(where[:, None], x, jnp.nan)
     dirty = loss(hide(STRONG), hide(MIXED), hide(TEACHER))
-    jax.tree.map(np.testing.assert_array_equal, dirty, clean)
+    chex.assert_trees_all_equal(dirty, clean)
     assert not clean[1].weight[6:].any()
     gradient = jax.grad(lambda s, m: loss(s, m, hide(TEACHER))[0], argnums=(0, 1))(hide(STRONG), hide(MIXED))
     assert all(np.isfinite(g).all() for g in gradient)

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +95,7 @@ def test_before_the_prototypes_begin(golden):
     total, terms, queues, _ = graded(a, b, labels, started=0.0)
     np.testing.assert_allclose(total, golden["out_e0_total"], rtol=1e-5)
     np.testing.assert_allclose(6 * terms.distillation, golden["out_e0_loss_distill"], rtol=1e-5)
-    jax.tree.map(np.testing.assert_array_equal, queues, (a.queues, b.queues))
+    chex.assert_trees_all_equal(queues, (a.queues, b.queues))
 
 
 def test_a_weight_of_zero_leaves_a_term_out(golden):
@@ -103,7 +104,7 @@ def test_a_weight_of_zero_leaves_a_term_out(golden):
     total, terms, queues = jax.jit(lambda: ss.ev_wsss_loss(a, b, labels, where=labels != 255, **off))()
     np.testing.assert_allclose(total, golden["out_e0_loss_seg_A"] + golden["out_e0_loss_seg_B"], rtol=1e-5)
     assert float(terms.dual) == float(terms.prototype_a) == float(terms.distillation) == 0
-    jax.tree.map(np.testing.assert_array_equal, queues, (a.queues, b.queues))
+    chex.assert_trees_all_equal(queues, (a.queues, b.queues))
 
 
 @pytest.mark.parametrize("authors_code", [False, True])

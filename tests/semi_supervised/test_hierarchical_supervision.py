@@ -3,6 +3,7 @@
 import itertools
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -182,7 +183,7 @@ def test_the_store_fills_and_keeps():
     assert full.classes[2].tolist() == [0, 2, 2]
     assert full.boxes[2].tolist() == [[0, 1], [4, 5], [50, 51]]
     again = append(full, jnp.array([2, 2]), boxes, jnp.zeros((2, 3), int))
-    jax.tree.map(np.testing.assert_array_equal, again, full)
+    chex.assert_trees_all_equal(again, full)
 
 
 def test_a_scene_that_is_there_twice_counts_once():

@@ -3,6 +3,7 @@
 Two styles: an update written for the whole batch, whose batch is sharded, and one written per device with `axis_name`.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +90,7 @@ def one_device():
 
 
 def close(got, expected):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=5e-5, atol=5e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=5e-5, atol=5e-6)
 
 
 @DEVICES

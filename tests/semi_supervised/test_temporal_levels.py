@@ -1,5 +1,6 @@
 """Levels of frames: which frames, in which order, and mixed how."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +89,7 @@ def test_moderate_reverses_all_but_the_context():
     assert other.tolist() == [[7, 3], [17, 13]]
     assert context.tolist() == LEVELS[2].tolist()
     back = semi.moderate_perturb((fine, other, context))
-    jax.tree.map(np.testing.assert_array_equal, back, LEVELS)
+    chex.assert_trees_all_equal(back, LEVELS)
     full = semi.moderate_perturb(LEVELS, reverse=(True, True, True))
     assert full[2].tolist() == [[6, 4, 2, 0], [16, 14, 12, 10]]
 

@@ -1,5 +1,6 @@
 """Thresholds per class: their state by hand, repeated and absent examples, and the same on four devices."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,7 +60,7 @@ def test_a_batch_without_rows_moves_nothing():
     state = semi.AdaptiveThresholds(jnp.array(0.7), jnp.array([0.6, 0.4]))
     for probs, where in ((jnp.ones((3, 2)), jnp.zeros(3)), (jnp.zeros((0, 2)), None)):
         after = semi.adaptive_update(state, probs, where=where)
-        jax.tree.map(np.testing.assert_array_equal, after, state)
+        chex.assert_trees_all_equal(after, state)
     never = semi.AdaptiveThresholds(jnp.array(0.7), jnp.zeros(2))
     np.testing.assert_array_equal(semi.adaptive_thresholds(never), [0, 0])
 
@@ -88,7 +89,7 @@ def test_four_devices_remember_what_one_does(on_four_devices):  # noqa: F811
     expected = jax.jit(lambda *args: update(*args, axis_name=None))(state, batch)
     got = on_four_devices(update, state, batch)
     assert (expected[0].last_label >= 0).sum() > 2
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-6)
 
 
 def test_scanned_and_mapped_over_seeds():

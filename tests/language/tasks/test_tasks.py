@@ -3,6 +3,7 @@
 import collections
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -268,7 +269,7 @@ def test_a_row_depends_on_the_key_and_its_place_alone(case):
     few = sample(key, 3)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:3]), few, many)
     eager = task.sample(key, 3)
-    jax.tree.map(np.testing.assert_array_equal, eager, few)
+    chex.assert_trees_all_equal(eager, few)
     assert not np.array_equal(sample(jax.random.key(8), 3).prompts, few.prompts)
 
 
@@ -287,7 +288,7 @@ def test_seeds_by_vmap_and_steps_by_scan(case):
     together = jax.jit(jax.vmap(run))(keys)
     alone = jax.jit(run)
     one_by_one = jax.tree.map(lambda *seeds: jnp.stack(seeds), *[alone(key) for key in keys])
-    jax.tree.map(np.testing.assert_array_equal, together, one_by_one)
+    chex.assert_trees_all_equal(together, one_by_one)
     rewards = together[-1]
     assert rewards.shape == (3, 4, 6)
     assert 0.2 < rewards.mean() < 0.8
