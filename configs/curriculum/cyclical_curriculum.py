@@ -43,7 +43,7 @@ METHODS = {
 }  # fmt: skip
 SETTING = {"learning_rate": 1e-3, "weight_decay": 1e-3}
 ARMS = {task: dict.fromkeys(METHODS, SETTING) for task in ("clean", "noisy")}
-KNOBS = grid({"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (1e-3, 0.1, 1.0, 3.0)})
+KNOBS = grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": (1e-3, 0.1, 1.0, 3.0)})
 GRID = dict.fromkeys(METHODS, KNOBS)
 GATES = {"needs": ("room", "easier", "converged")}
 CLAIMS = (
