@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxlab.continual import proxy_contrast as p
-from jaxlab.core import masked_mean, multi_positive_cross_entropy, prototype_logits
+from jaxlab.core import multi_positive_cross_entropy, prototype_logits
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "hpcr.npz"))
 RNG = np.random.default_rng(0)
@@ -110,23 +110,6 @@ def test_the_factor_swings_from_its_lowest_to_its_highest():
     assert p.gradient_temperature(0) == np.float32(0.5625)
     np.testing.assert_allclose(p.gradient_temperature(250), 1.8, rtol=1e-6)
     np.testing.assert_allclose(p.gradient_temperature(500), 0.5625, rtol=1e-6)
-
-
-def test_one_and_four_devices_agree():
-    rows, labels = RNG.normal(size=(8, 4)).astype(np.float32), np.array([0, 1, 0, 2, 2, 2, 0, -1])
-
-    def loss(proxies, rows, labels, axis_name):
-        each = p.proxy_contrastive_loss(rows, proxies, labels, axis_name=axis_name)
-        return masked_mean(each, where=labels >= 0, axis_name=axis_name)
-
-    def update(rows, labels):
-        value, gradient = jax.value_and_grad(loss)(W, rows, labels, "data")
-        return value, jax.lax.pmean(gradient, "data")
-
-    split = jax.jit(jax.vmap(update, axis_name="data"))(rows.reshape(4, 2, 4), labels.reshape(4, 2))
-    expected = jax.jit(jax.value_and_grad(loss), static_argnums=3)(W, rows, labels, None)
-    for got, want in zip(split, expected):
-        np.testing.assert_allclose(got[1], want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -55,20 +55,6 @@ def test_rows_that_do_not_count_are_dropped_and_a_nan_that_does_stays():
     assert np.abs(correlated(X, Y, where=np.zeros(9))).max() == 0
 
 
-def test_one_and_four_devices_agree(assert_global):
-    rows = RNG.normal(size=(2, 12, 4)).astype(np.float32)
-    where = np.arange(12) % 5 > 0
-
-    def loss(weight, batch, axis_name):
-        x, y, where = batch
-        first, second = (
-            standardize_batch(z * weight + z**2, where=where, axis_name=axis_name, eps=0.0) for z in (x, y)
-        )
-        return jnp.sum(cross_correlation(first, second, where=where, axis_name=axis_name) ** 3)
-
-    assert_global(loss, jnp.array([0.5, 1.0, 2.0, -1.0]), (*rows, where))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [

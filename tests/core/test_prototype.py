@@ -82,33 +82,6 @@ def test_an_empty_batch_and_no_mass():
     assert np.all(np.isfinite(grad(zero)(jnp.zeros(5))))
 
 
-def test_one_and_four_devices_agree(assert_global):
-    features = jax.random.normal(jax.random.key(0), (12, 3))
-    # Class 1 is on two devices, class 2 on one, class 3 nowhere; the last device sees no label.
-    batch = (features, jnp.array([0, 1, 0, 0, 0, 1, 2, 0, 2, -1, -1, -1]), jnp.linspace(0.1, 1.2, 12))
-
-    def loss(weight, batch, axis_name):
-        features, labels, confidence = batch
-        confidence = jax.nn.sigmoid(confidence * weight[0])
-        embedded = jnp.tanh(features * weight)
-        means, mass = class_means(embedded, labels, num_classes=4, weights=confidence, axis_name=axis_name)
-        logits = prototype_logits(weight, means, classes=mass > 0)
-        return jnp.sum(means**2) + jnp.sum(mass**2) + jnp.sum(logits**2, where=mass > 0)
-
-    assert_global(loss, jnp.array([0.5, 1.0, -2.0]), batch)
-
-
-def test_the_bank_is_the_same_on_every_device(on_four_devices):
-    bank = PrototypeBank(jnp.array([[1.0, 1.0], [0.0, 0.0], [2.0, 2.0]]), jnp.array([3.0, 0.0, 1.0]))
-    batch = (np.tile(FEATURES[:4], (2, 1)), np.array([0, 1, 1, -1, -1, 0, -1, -1]))
-
-    def update(bank, batch, axis_name="data"):
-        return bank_update(bank, *class_means(*batch, num_classes=3, axis_name=axis_name), decay=0.9)
-
-    got, expected = on_four_devices(update, bank, batch), update(bank, batch, None)
-    chex.assert_trees_all_close(got, expected, rtol=1e-6)
-
-
 def test_bank_by_hand():
     bank = PrototypeBank(jnp.array([[4.0], [0.0], [6.0], [0.0]]), jnp.array([2.0, 0.0, 1.0, 0.0]))
     # Known and seen: 0.75 * 4 + 0.25 * 8; new: taken outright; known and unseen: kept; unknown and unseen: still so.

@@ -100,19 +100,6 @@ def test_scan_and_vmap():
     assert isinstance(many, Queue)
 
 
-def test_every_device_holds_the_queue_of_one_device(on_four_devices):
-    start = queue_push(queue_init(4, 2), _rows([100, 101]))
-    mask = jnp.array([1, 1, 0, 0, 1, 0, 1, 1])
-    batch = (_rows(range(8)), jnp.arange(8), mask)
-
-    def update(queue, batch, axis_name="data"):
-        items, labels, mask = batch
-        return queue_push(queue, items, labels=labels, where=mask, axis_name=axis_name)
-
-    got = on_four_devices(update, start, batch)
-    chex.assert_trees_all_equal(got, update(start, batch, None))
-
-
 def test_every_device_holds_the_same_queue_through_a_scan(on_four_devices):
     batch = jnp.arange(24.0).reshape(4, 3, 2)  # one row for each device and step
 

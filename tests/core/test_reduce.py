@@ -207,38 +207,3 @@ def test_extreme_entries_give_finite_values_and_gradients(reduce, scale):
     value, gradient = value_and_grad(lambda x: reduce(x, axis=1).sum())(x)
     assert np.isfinite(value)
     assert np.all(np.isfinite(gradient))
-
-
-@pytest.mark.parametrize("axis", [None, 0])
-def test_one_and_four_devices_agree(axis, assert_global):
-    x = jax.random.normal(jax.random.key(0), (8, 3))
-    # 3, 0, 4 and 1 valid entries on the four devices: the mean of device means is not the mean.
-    mask = jnp.array([[1, 1, 0], [0, 1, 0]] + [[0] * 3] * 2 + [[1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 0, 0]])
-
-    def loss(weight, batch, axis_name):
-        x, mask = batch
-        settings = {"where": mask, "axis": axis, "axis_name": axis_name}
-        sums = masked_sum(jnp.tanh(x * weight), **settings)
-        means = masked_mean(jnp.sin(x * weight), **settings)
-        variances = masked_var(jnp.cos(x * weight), ddof=1, **settings)
-        deviations = masked_std(jnp.tanh(x + weight), **settings)
-        return jnp.sum(sums**2 + 3 * means**2 + 5 * variances**2 + 7 * deviations**2)
-
-    assert_global(loss, jnp.array([0.5, 1.0, -2.0]), (x, mask))
-
-
-def test_one_and_four_devices_agree_without_a_mask(assert_global):
-    def loss(weight, batch, axis_name):
-        mean = masked_mean(jnp.tanh(batch * weight), axis_name=axis_name)
-        return mean + masked_std(jnp.sin(batch * weight), axis_name=axis_name)
-
-    assert_global(loss, jnp.array([0.5, 1.0, -2.0]), jax.random.normal(jax.random.key(0), (8, 3)))
-
-
-def test_everything_masked_on_all_devices_is_zero(assert_global):
-    def loss(weight, batch, axis_name):
-        nothing = jnp.zeros_like(batch)
-        mean = masked_mean(batch * weight, where=nothing, axis_name=axis_name)
-        return mean + masked_std(batch * weight, where=nothing, axis_name=axis_name)
-
-    assert_global(loss, jnp.ones(3), jnp.ones((4, 3)))

@@ -1,11 +1,9 @@
-"""The stored numbers of the authors' code, and four ways to use four devices."""
+"""The stored numbers of the authors' code."""
 
 import pathlib
 
 import numpy as np
 import pytest
-
-from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
 DATA = pathlib.Path(__file__).parents[1] / "golden"
 

@@ -121,16 +121,6 @@ def test_leading_axes_and_vmap_agree():
     np.testing.assert_allclose(each, values, rtol=1e-6)
 
 
-def test_centroids_are_global_on_four_devices(assert_global):
-    def loss(weight, batch, axis_name):
-        probs = jax.nn.softmax(batch["x"] * weight)
-        made = class_centroids(probs, batch["y"], axis_name=axis_name)
-        moved = ema_centroids(CENTROIDS, probs, batch["y"], decay=0.5, min_count=2, axis_name=axis_name)
-        return (made**2).sum() + weight.sum() * moved[0, 0]
-
-    assert_global(loss, jnp.ones(C), {"x": LOGITS, "y": LABELS})
-
-
 def test_the_matching_temperature_matches():
     sharp = jnp.array([3.0, 2.0])[:, None, None] * LOGITS
     found = jax.jit(jax.vmap(matching_temperature, in_axes=(0, None)))(sharp, LOGITS)

@@ -110,17 +110,6 @@ def test_the_teacher_gets_no_gradient_and_the_students_is_right():
         check_grads(lambda s: dcd_loss(s, teacher), (student,), order=1, modes=["rev"])
 
 
-def test_a_batch_over_two_devices_is_one_batch():
-    # pmean(grad(global loss)) is the gradient of the whole batch.
-    halves = lambda x: x.reshape(2, 2, K)
-    local = lambda s, t: dcd_loss(s, t, axis_name="data")
-    value, gradient = jax.vmap(jax.value_and_grad(local), axis_name="data")(halves(STUDENT), halves(TEACHER))
-    expected, whole = jax.value_and_grad(dcd_loss)(STUDENT, TEACHER)
-    np.testing.assert_allclose(value, [expected, expected], rtol=1e-6)
-    # Every device holds rows of its own; the gradient of the sum over devices counts the loss once per device.
-    np.testing.assert_allclose(gradient.reshape(B, K) / 2, whole, rtol=1e-5, atol=1e-8)
-
-
 def test_recall_counts_matches_among_the_first_k():
     scores = jnp.array([[3.0, 1.0, 2.0], [9.0, 5.0, 7.0], [0.0, 1.0, 2.0]])
     assert [round(recall_at_k(scores, k=k).item(), 4) for k in (1, 2, 3)] == [0.6667, 0.6667, 1.0]

@@ -1,9 +1,7 @@
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec as P
 
 from jaxlab.core import cross_entropy
 from jaxlab.distillation import (
@@ -177,28 +175,6 @@ def test_images_that_do_not_count_are_as_if_they_were_not_there(loss):
     np.testing.assert_allclose(got[1][kept], expected[1], rtol=1e-5)
     assert np.abs(got[1][~kept]).max() == 0
     assert loss(log_prob, other, where=np.zeros(4)).sum() == 0
-
-
-def test_four_devices_agree_with_one():
-    rng = np.random.default_rng(1)
-    log_prob, ce = rng.normal(size=(8, 3)).astype(np.float32), rng.random(8).astype(np.float32)
-    base, where = jnp.zeros(3), rng.random(8) < 0.7
-    axis = "data"
-    mesh = jax.make_mesh((4,), (axis,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
-
-    def local(log_prob, ce, where):
-        loss = lambda p: released_mask_loss(p[0] * log_prob, ce, where=where, axis_name=axis)
-        moved = update_base(base, log_prob, where=where, axis_name=axis)
-        value, gradient = jax.value_and_grad(loss)(jnp.ones(1))
-        return jax.lax.pmean((value, gradient, moved), axis)
-
-    spread = jax.shard_map(local, mesh=mesh, in_specs=(P(axis), P(axis), P(axis)), out_specs=P())
-    value, gradient = jax.value_and_grad(lambda p: released_mask_loss(p[0] * log_prob, ce, where=where))(
-        jnp.ones(1)
-    )
-    got = jax.jit(spread)(log_prob, ce, where)
-    expected = value, gradient, update_base(base, log_prob, where=where)
-    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(

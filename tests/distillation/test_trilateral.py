@@ -115,16 +115,6 @@ def test_a_class_without_examples_has_a_uniform_mean_and_an_unknown_label_zeros(
     np.testing.assert_array_equal(state[:, 2 * C : 4 * C], np.zeros((B, 2 * C)))
 
 
-def test_class_means_are_global_on_four_devices(assert_global):
-    def loss(weight, batch, axis_name):
-        probs = jax.nn.softmax(batch["x"] * weight)
-        # Its own gradient is stopped, so that of a factor shows whether the value is the global one.
-        return weight.sum() * class_mean_teacher(probs, batch["y"], axis_name=axis_name)[0, 0]
-
-    batch = {"x": jnp.tile(STUDENT[:4], (2, 1)), "y": jnp.array([0, 1, 0, 0, 1, 1, 0, 1])}
-    assert_global(loss, jnp.ones(C), batch)
-
-
 def test_the_controller_starts_near_one_half_and_receives_gradient():
     controller = fusion_controller_init(jax.random.key(0), C)
     probs = jax.nn.softmax(STUDENT)

@@ -11,7 +11,6 @@ from jaxlab.merging import (
     merge,
     task_vector,
 )
-from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
 START = {"w": jnp.array([[1.0, 2.0]]), "b": jnp.array([0.5])}
 MODELS = {"w": jnp.array([[[2.0, 2.0]], [[1.0, 5.0]]]), "b": jnp.array([[0.5], [1.5]])}
@@ -98,15 +97,6 @@ def test_a_task_with_fewer_classes_and_nan_behind_the_mask():
     np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
     assert np.isfinite(gradient).all()
     assert np.isnan(adamerging_loss(dirty))
-
-
-def test_devices_return_the_global_entropy_although_they_hold_unequal_numbers(assert_global):  # noqa: F811
-    logits = 2 * jax.random.normal(jax.random.key(0), (8, 3, 2))
-    where = jnp.array([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]] * 2)
-    loss = lambda weight, batch, axis_name: adamerging_loss(
-        weight * batch[0].swapaxes(0, 1), where=batch[1].swapaxes(0, 1), axis_name=axis_name
-    )
-    assert_global(loss, jnp.float32(0.7), (logits, where))
 
 
 def test_learning_coefficients_by_entropy_finds_the_task_vector_that_makes_predictions_sure():

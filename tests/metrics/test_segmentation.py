@@ -1,7 +1,6 @@
 """Overlap per class and Dice by hand, over masks and devices."""
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -31,14 +30,6 @@ def test_a_mask_drops_pixels_and_nothing_scores_nothing():
     empty = metrics.class_overlap(PREDICTION, LABELS, num_classes=4, where=False)
     assert not empty.occurs.any()
     assert metrics.mean_overlap(empty) == 0
-
-
-def test_devices_share_one_overlap():
-    whole = metrics.class_overlap(PREDICTION, LABELS, num_classes=4)
-    each = jax.vmap(
-        lambda p, y: metrics.class_overlap(p, y, num_classes=4, axis_name="data"), axis_name="data"
-    )(PREDICTION, LABELS)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.stack([b, b])), each, whole)
 
 
 def test_dice_score_by_hand():

@@ -13,7 +13,6 @@ from jaxlab import post_training as p
 from jaxlab.core import MasterWeightsState, debug_checks
 from jaxlab.language import Decoder
 from jaxlab.post_training._policy_step import Rollouts, improve
-from tests.core.conftest import on_four_devices  # noqa: F401
 
 REWARDS = np.array([1.0, 0.0, 3.0, 5.0], np.float32)
 VALUES = np.array([[0.5, 2.0, 0.3], [1.5, 0.2, 0.1]], np.float32)
@@ -46,7 +45,7 @@ def test_traced_groups_too(group):
     np.testing.assert_allclose(traced, p.grpo_advantage(REWARDS, np.array([0, 0, 1, 1])), rtol=1e-6)
 
 
-def test_a_number_is_one_prompt_on_all_devices(on_four_devices):  # noqa: F811
+def test_a_number_is_one_prompt_on_all_devices(on_four_devices):
     group = np.array([700, -3, 700, 12, -3, 700, 12, 12], np.int32)
     rewards = np.arange(8.0, dtype=np.float32) ** 2
 

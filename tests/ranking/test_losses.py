@@ -9,7 +9,6 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlab.ranking import dla_losses, relative_weights, softmax_loss, weighted_list_loss
-from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
 SCORES = 2 * jax.random.normal(jax.random.key(0), (6, 5))
 CLICKS = (jax.random.uniform(jax.random.key(1), (6, 5)) < 0.4).astype(jnp.float32).at[0].set(0.0)
@@ -155,17 +154,6 @@ def test_narrow_scores_give_float32_and_gradients_agree_with_finite_differences(
         loss = lambda s: weighted_list_loss(s, clicks, weights=np.arange(1.0, 6.0), where=np.asarray(WHERE))
         assert loss(scores).dtype == np.float64
         check_grads(loss, (jnp.asarray(scores),), order=1, modes=["rev"])
-
-
-def test_devices_return_the_global_losses_although_they_hold_unequal_clicks(assert_global):  # noqa: F811
-    scores = jax.random.normal(jax.random.key(0), (8, 5))
-    clicks = jnp.zeros((8, 5)).at[0].set(1.0).at[5, 3].set(1.0)
-
-    def loss(weight, batch, axis_name):
-        losses = dla_losses(weight * batch[0], weight * LOGITS, batch[1], axis_name=axis_name)
-        return losses.ranker + 2 * losses.propensity
-
-    assert_global(loss, jnp.float32(0.7), (scores, clicks))
 
 
 @pytest.mark.parametrize(

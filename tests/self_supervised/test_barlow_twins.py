@@ -116,14 +116,6 @@ def test_types_and_extremes():
     np.testing.assert_allclose(half, loss(Z1.astype(jnp.bfloat16).astype(np.float32), Z2)[0], rtol=1e-2)
 
 
-def test_one_and_four_devices_agree(assert_global):
-    def global_loss(weight, batch, axis_name):
-        z1, z2, where = batch
-        return _value(z1 @ weight, z2 @ weight, where=where, axis_name=axis_name)
-
-    assert_global(global_loss, RNG.normal(size=(6, 4)).astype(np.float32), (Z1, Z2, WHERE))
-
-
 def test_redundancy_reduction_fills_the_directions_that_invariance_alone_leaves_empty():
     """Noisy views of eight factors, one of them strong, seen by a linear map that begins with equal outputs."""
     factors = RNG.normal(size=(256, 8)).astype(np.float32) * np.float32([4, 1, 1, 1, 1, 1, 1, 1])

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from jaxlab import self_supervised as room
-from jaxlab.core import masked_mean
 
 RNG = np.random.default_rng(0)
 VIEWS = RNG.normal(size=(3, 8, 5)).astype(np.float32)
@@ -213,60 +212,6 @@ def test_classes_of_one_member_and_pairs_that_are_all_positive(labels, mixed):
     if not labels.any():  # all are positives, alike far away: each is against the seven others
         assert (mixtures > 0).all()
         assert gates == 0
-
-
-def test_one_and_four_devices_agree(on_four_devices):
-    """What stands on four devices in turn is the batch of one: two rows each, mixed among themselves."""
-    names = list(WHOLE)
-
-    def losses(weight, batch, axis_name):
-        views, where, labels, partner, share = batch
-        views = jnp.swapaxes(views, 0, 1) @ weight
-        options = {"where": where, "axis_name": axis_name}
-        partner = partner if axis_name is None else partner % 2
-        gates, others = jnp.abs(views[1]), (labels + 1) % 3
-        own = {
-            "hard_mixture": lambda: room.hard_mixture_loss(
-                views[0], labels.astype(jnp.float32), share, window=3.0, **options
-            ),
-            "mixed_barlow_twins": lambda: room.mixed_barlow_twins_loss(
-                *views, share=0.3, partner=partner, **options
-            )[0],
-            "gated_positive": lambda: room.gated_positive_loss(views[0], gates, labels, others, **options),
-        }
-        values = [own.get(name, lambda name=name: WHOLE[name](views, **options))() for name in names]
-        values = [v if v.ndim == 0 else masked_mean(v, where=where, axis_name=axis_name) for v in values]
-        return jnp.stack(values)
-
-    def update(weight, batch, axis_name="data"):
-        def total(weight):
-            values = losses(weight, batch, axis_name)
-            return jnp.sum(values), values
-
-        (_, values), gradient = jax.value_and_grad(total, has_aux=True)(weight)
-        return values, gradient if axis_name is None else jax.lax.pmean(gradient, axis_name)
-
-    pairs = np.arange(8, dtype=np.int32) ^ 1
-    where = np.array([1, 1, 1, 1, 0, 0, 1, 1], bool)
-    batch = (np.swapaxes(VIEWS, 0, 1), where, LABELS, pairs, SHARE)
-    weight = RNG.normal(size=(5, 4)).astype(np.float32)
-    values, gradient = on_four_devices(update, weight, batch)
-    expected, expected_gradient = jax.jit(lambda *args: update(*args, None))(weight, batch)
-    np.testing.assert_allclose(values, expected, rtol=2e-5, atol=1e-5)
-    scale = np.abs(expected_gradient).max()
-    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5 * scale)
-
-
-def test_gates_of_the_global_batch(on_four_devices):
-    params = room.pair_gate_init(jax.random.key(0), num_classes=3, dim=4, embedding=5, hidden=6)
-
-    def update(params, batch):
-        gate = room.pair_gate(params, *batch, axis_name="data")
-        return jax.lax.pmean(jnp.mean(jnp.square(gate), axis=0), "data")
-
-    expected = jnp.mean(jnp.square(room.pair_gate(params, LABELS, LABELS[::-1])), axis=0)
-    got = on_four_devices(update, params, (LABELS, LABELS[::-1].copy()))
-    np.testing.assert_allclose(got, expected, rtol=1e-4)
 
 
 def _call(name, *args, **options):

@@ -8,7 +8,6 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlab import semi_supervised as semi
-from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
 A, B, K, R = 4, 8, 3, 10
 _KEYS = jax.random.split(jax.random.key(0), 4)
@@ -184,27 +183,6 @@ def test_gradient_in_float64_and_half_precision():
     )
     assert total.dtype == jnp.float32
     assert np.isfinite(total)
-
-
-def test_four_devices_are_one(assert_global):  # noqa: F811
-    # Partners within each device's two rows.
-    batch = {
-        "labelled": LABELLED,
-        "labels": LABELS,
-        "x": STRONG,
-        "teacher": jnp.moveaxis(TEACHER, 0, 1),
-        "partner": jnp.array([1, 0] * 4),
-        "where": jnp.array([1, 1, 1, 0, 0, 0, 1, 1], bool),
-    }
-
-    def loss(weight, batch, axis_name):
-        partner = batch["partner"] if axis_name else PARTNER
-        return semi.sefar_loss(
-            batch["labelled"] @ weight, batch["labels"], batch["x"] @ weight, batch["x"] @ weight.T,
-            jnp.moveaxis(batch["teacher"], 1, 0), partner, 0.4, 0.7, where=batch["where"], axis_name=axis_name,
-        )[0]  # fmt: skip
-
-    assert_global(loss, jnp.eye(K) + 0.1, batch)
 
 
 def test_the_ramp_by_hand():

@@ -9,7 +9,6 @@ import pytest
 
 from jaxlab import metrics
 from jaxlab import semi_supervised as ss
-from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dual_mean_teacher.npz"))
 consensus = jax.jit(ss.teacher_consensus)
@@ -106,19 +105,6 @@ def test_the_students_loss_divides_by_all_and_not_by_the_accepted():
     nothing = student_loss(labelled, boxes, unlabelled, pseudo, jnp.zeros(8, bool))
     np.testing.assert_allclose(nothing, ss.pixel_cross_entropy(labelled, boxes).mean(), rtol=1e-6)
     assert student_loss(labelled[:0], boxes[:0], unlabelled[:0], pseudo[:0], accepted[:0]) == 0
-
-
-def test_the_students_loss_on_four_devices(assert_global):  # noqa: F811
-    labelled, boxes, unlabelled, pseudo = _losses()
-    accepted = jnp.arange(8) % 3 == 0
-
-    def loss(weight, batch, axis_name):
-        labelled, boxes, unlabelled, pseudo, accepted, where = batch
-        return ss.dual_teacher_loss(
-            labelled * weight, boxes, unlabelled * weight, pseudo, accepted, where=where, axis_name=axis_name
-        )
-
-    assert_global(loss, jnp.float32(0.9), (labelled, boxes, unlabelled, pseudo, accepted, jnp.arange(8) != 1))
 
 
 def test_measures_by_hand():

@@ -7,7 +7,6 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlab import semi_supervised as semi
-from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
 B, K = 6, 4
 STUDENT, TEACHER = 2 * jax.random.normal(jax.random.key(0), (2, B, K))
@@ -77,17 +76,6 @@ def test_quality_by_hand():
     nothing = pseudo._replace(accepted=jnp.zeros(4, bool))
     assert tuple(semi.pseudo_label_quality(nothing, truth)) == (0, 0)
     assert tuple(semi.pseudo_label_quality(pseudo, truth, where=False)) == (0, 0)
-
-
-def test_quality_is_global(on_four_devices):  # noqa: F811
-    batch = (jax.random.uniform(jax.random.key(1), (8, 3)), jnp.arange(8) % 3)
-
-    def update(state, batch, axis_name="data"):
-        pseudo = semi.pseudo_label(batch[0], threshold=state)
-        return semi.pseudo_label_quality(pseudo, batch[1], axis_name=axis_name)
-
-    state = jnp.array(0.8)
-    np.testing.assert_allclose(on_four_devices(update, state, batch), update(state, batch, None), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlab import semi_supervised as ss
-from tests.core.conftest import assert_global, on_four_devices  # noqa: F401
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dual_mean_teacher.npz"))
 FEATURES = jax.random.normal(jax.random.key(0), (8, 3, 2, 5))
@@ -64,13 +63,6 @@ def test_contrast_over_a_mask_is_contrast_of_what_is_left():
         np.testing.assert_array_equal(got[np.array([2, 5])], 0.0)
     assert contrast(FEATURES, AUDIO, where=jnp.zeros(8)) == 0
     assert np.isnan(contrast(FEATURES.at[0].set(jnp.nan), AUDIO))
-
-
-def test_contrast_on_four_devices(assert_global):  # noqa: F811
-    def loss(weight, batch, axis_name):
-        return ss.audio_visual_contrastive(batch[0] * weight, batch[1], temperature=0.3, axis_name=axis_name)
-
-    assert_global(loss, jnp.linspace(0.5, 1.5, 5), (FEATURES, AUDIO))
 
 
 @pytest.mark.parametrize("scale", [1e4, 1e-30, 0.0])

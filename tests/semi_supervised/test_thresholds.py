@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from jaxlab import semi_supervised as semi
-from tests.core.conftest import on_four_devices  # noqa: F401
 
 SURE, UNSURE = [0.02, 0.98], [0.4, 0.6]
 
@@ -71,25 +70,6 @@ def test_a_class_that_is_seldom_predicted_gets_pseudo_labels_earlier():
     probs = jnp.array([[0.8, 0.2], [0.2, 0.8]])
     assert semi.pseudo_label(probs, threshold=thresholds).accepted.tolist() == [False, True]
     assert semi.pseudo_label(probs, threshold=0.95).accepted.tolist() == [False, False]
-
-
-def test_four_devices_remember_what_one_does(on_four_devices):  # noqa: F811
-    probs = jax.nn.softmax(4 * jax.random.normal(jax.random.key(0), (16, 3)))
-    index = jnp.array([0, 1, 2, 3, 0, 1, 2, 3, 4, 4, 5, 5, 0, 6, 7, 99])
-    where = jnp.arange(16) % 5 > 0
-
-    def update(state, batch, axis_name="data"):
-        probs, index, where = batch
-        return (
-            semi.curriculum_update(state[0], probs, index, threshold=0.7, where=where, axis_name=axis_name),
-            semi.adaptive_update(state[1], probs, decay=0.5, where=where, axis_name=axis_name),
-        )
-
-    state, batch = (semi.curriculum_init(9), semi.adaptive_init(3)), (probs, index, where)
-    expected = jax.jit(lambda *args: update(*args, axis_name=None))(state, batch)
-    got = on_four_devices(update, state, batch)
-    assert (expected[0].last_label >= 0).sum() > 2
-    chex.assert_trees_all_close(got, expected, rtol=1e-6)
 
 
 def test_scanned_and_mapped_over_seeds():
