@@ -132,8 +132,8 @@ def scores_of(name, search):
 
     Tasks that share their arms are under "" as well, by their mean.
     """
-    metric = module(name).get_config().claims[0]["metric"]
-    judge = getattr(module(name), "JUDGE", f"val/{metric.rpartition('/')[2]}")
+    judge = getattr(module(name), "JUDGE", None)
+    judge = judge or f"val/{module(name).get_config().claims[0]['metric'].rpartition('/')[2]}"
     sign = -1 if judge.startswith("-") else 1
     found = collections.defaultdict(lambda: collections.defaultdict(dict))
     for called, own in RESULTS[f"{name}-{search}"]["arms"].items():

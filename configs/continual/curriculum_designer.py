@@ -16,7 +16,7 @@ trouser, pullover, dress and coat of Fashion-MNIST at 14 x 14, with their table 
 Other than in the paper: a small MLP for SqueezeNet, batches of 4 for 64; the search learns digits 5 to 9.
 """
 
-from configs._comparison import TUNE, comparison, grid, headline, premise, room, secondary
+from configs._comparison import TUNE, TWO_VALUES, comparison, grid, headline, premise, room, secondary
 
 BASE = {
     "experiment": "continual.order_classes",
@@ -40,12 +40,17 @@ METHODS = {
     "ewc": {"method": "ewc", "strength": 10.0},
     "replay": {"method": "replay", "capacity": 40},
 }
-ARMS = {"naive": {"learning_rate": 1e-3}, "ewc": {"learning_rate": 1e-3}, "replay": {"learning_rate": 3e-3}}
+ARMS = {
+    "naive": {"learning_rate": 1e-3}, "ewc": {"learning_rate": 1e-3, "strength": 10.0},
+    "replay": {"learning_rate": 2e-3},
+}  # fmt: skip
 RATES = grid({"learning_rate": (3e-4, 6e-4, 1e-3, 2e-3, 3e-3, 6e-3)})
 GRID = {
     "naive": RATES, "replay": RATES,
     "ewc": grid({"learning_rate": (1e-3, 3e-3), "strength": (1.0, 10.0, 100.0)}),
 }  # fmt: skip
+JUDGE = "val/quality"
+EDGES = {"ewc.learning_rate": TWO_VALUES}
 mean_of = lambda metric, *arms: tuple((arm, f"test/{metric}", 1 / len(arms)) for arm in arms)
 EVERY, GATES = ("naive", "ewc", "replay"), {"needs": ("learns", "apart"), "sesoi": 0.1}
 CLAIMS = (

@@ -39,7 +39,15 @@ METHODS = {
        for n, share in BUDGETS.items()},
     "paper": {"stream": "power_law", "exponent": 5.6, "scale": 10.0},
 }  # fmt: skip
-ARMS = {name: {} for name in METHODS}
+FAST = {"learning_rate": 0.3}
+ARMS = {
+    "sequential": {"learning_rate": 0.02}, "ewc": FAST | {"strength": 100.0}, "joint": {"learning_rate": 0.5},
+    "uniform_10": FAST, "uniform_25": FAST, "uniform_50": FAST, "paper": FAST,
+    "power_law_10": FAST | {"exponent": 0.25}, "power_law_25": FAST | {"exponent": 0.5},
+    "power_law_50": FAST | {"exponent": 0.25},
+    "exponential_10": FAST | {"scale": 10.0}, "exponential_25": FAST | {"scale": 10.0},
+    "exponential_50": FAST | {"scale": 30.0},
+}  # fmt: skip
 JUDGE = "val/domain_il/accuracy"
 RATES = grid({"learning_rate": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)})
 THREE = (0.1, 0.3, 0.5)
@@ -51,6 +59,12 @@ GRIDS = {
 GRID = {
     name: RATES if "exponent" in own else GRIDS.get(own.get("stream") or own.get("method"), RATES)
     for name, own in METHODS.items()
+}
+EDGES = {
+    "sequential": "a rate of 0.01 was no better in a search before",
+    "power_law_10": "smaller exponents come near to uniform rehearsal, an arm of its own",
+    "power_law_50": "smaller exponents come near to uniform rehearsal, an arm of its own",
+    "exponential_50": "longer scales come near to uniform rehearsal, an arm of its own",
 }
 GATES = {"sesoi": 0.02, "needs": ("forgets", "learnable")}
 CLAIMS = (

@@ -38,7 +38,11 @@ METHODS = {
     "prd": {"axis": "class"}, "prd_sample": {"axis": "sample"}, "no_relation": {}, "lwf": {"method": "lwf"},
     "er_20": {"method": "er"}, "sgd": {"method": "sgd"}, "joint": {"method": "sgd", "stream": "joint"},
 }  # fmt: skip
-ARMS = {name: {} for name in METHODS}
+ARMS = {
+    "prd": {"learning_rate": 0.1, "strength": 4.0}, "prd_sample": {"learning_rate": 0.1, "strength": 16.0},
+    "no_relation": {"learning_rate": 0.1}, "lwf": {"learning_rate": 0.1, "strength": 1.0},
+    "er_20": {"learning_rate": 0.15}, "sgd": {"learning_rate": 0.2}, "joint": {"learning_rate": 0.2},
+}  # fmt: skip
 JUDGE = "val/task_il/accuracy"
 RATES = (0.03, 0.1, 0.3)
 ALONE = grid({"learning_rate": (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)})

@@ -41,10 +41,24 @@ METHODS = {
     "ccl_easy": EASY, "ccl_random": EASY | {"prefer": "random"}, "ccl_hard": EASY | {"prefer": "hard"},
     "constant_easy": EASY | {"method": "constant", "share": 0.5}, "growing_easy": EASY | {"method": "growing"},
 }  # fmt: skip
-SETTING = {"learning_rate": 1e-3, "weight_decay": 1e-3}
-ARMS = {task: dict.fromkeys(METHODS, SETTING) for task in ("clean", "noisy")}
+with_decay = lambda rate, decay: {"learning_rate": rate, "weight_decay": decay}
+ARMS = {
+    "clean": {
+        "vanilla": with_decay(0.01, 0.1), "vanilla_twice": with_decay(0.003, 0.1),
+        "ccl_easy": with_decay(0.003, 0.001), "ccl_random": with_decay(0.01, 0.001),
+        "ccl_hard": with_decay(0.003, 1.0), "constant_easy": with_decay(0.01, 0.1),
+        "growing_easy": with_decay(0.003, 0.001),
+    },
+    "noisy": {
+        "vanilla": with_decay(0.003, 1.0), "vanilla_twice": with_decay(0.001, 1.0),
+        "ccl_easy": with_decay(0.001, 0.1), "ccl_random": with_decay(0.001, 1.0),
+        "ccl_hard": with_decay(0.001, 1.0), "constant_easy": with_decay(0.003, 1.0),
+        "growing_easy": with_decay(0.001, 1.0),
+    },
+}  # fmt: skip
 KNOBS = grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": (1e-3, 0.1, 1.0, 3.0)})
 GRID = dict.fromkeys(METHODS, KNOBS)
+EDGES = {"weight_decay": "0.001 changes no weight by more than a thousandth over the run"}
 GATES = {"needs": ("room", "easier", "converged")}
 CLAIMS = (
     headline("ccl_easy", "vanilla", "a cycle of easy examples beats all of them at once", **GATES),

@@ -15,7 +15,17 @@ always the same.
 Other than in the paper: small images in the place of CIFAR, AdamW in the place of SGD, no batch norm.
 """
 
-from configs._comparison import TUNE, ablation, comparison, grid, headline, premise, room, secondary
+from configs._comparison import (
+    TUNE,
+    TWO_VALUES,
+    ablation,
+    comparison,
+    grid,
+    headline,
+    premise,
+    room,
+    secondary,
+)
 
 BASE = {
     "experiment": "self_supervised.augment_labels",
@@ -32,9 +42,16 @@ METHODS = {
     "baseline": {}, "da": {"method": "invariant"}, "sla": {"method": "joint", "distillation_weight": None},
     "sla_sd": {"method": "joint", "distillation_weight": 1.0},
 }  # fmt: skip
-ARMS = {name: {} for name in METHODS}
-GRID = {name: grid({"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": (1e-3, 1e-1)}) for name in METHODS}
+ARMS = {
+    "baseline": {"learning_rate": 1e-2, "weight_decay": 1e-3},
+    "da": {"learning_rate": 1e-2, "weight_decay": 0.1}, "sla": {"learning_rate": 1e-2, "weight_decay": 0.1},
+    "sla_sd": {"learning_rate": 3e-3, "weight_decay": 1e-3},
+}  # fmt: skip
+GRID = {
+    name: grid({"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": (1e-3, 1e-1)}) for name in METHODS
+}
 JUDGE = "val/accuracy"
+EDGES = {"weight_decay": TWO_VALUES}
 BY_FOUR, GATES = {"metric": "accuracy_by_four"}, {"needs": ("room", "converged")}
 CLAIMS = (
     headline("sla", "baseline", "joint labels, aggregated over four turns, beat four passes of a plain net", **BY_FOUR,
