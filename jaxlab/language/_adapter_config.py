@@ -12,6 +12,9 @@ from jaxlab.language._checkpoint_files import PROJECTIONS
 from jaxlab.language._hugging_face_config import read_json
 from jaxlab.language._key_rules import check_keys, kept, shown
 
+# What PEFT takes for the architectures here where a file says nothing.
+_DEFAULTS = {"r": 8, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+
 
 class AdapterConfig(NamedTuple):
     """What a configuration says of each module, `model.layers.3.self_attn.q_proj` say.
@@ -35,13 +38,11 @@ class AdapterConfig(NamedTuple):
         strength = scale * rank / self.alpha
         return 1.0 if math.isclose(strength, 1.0, rel_tol=1e-12) else strength
 
-    def adapts(self, module: str) -> bool | None:
-        """Whether the module is named; None where the configuration leaves it to the tensors."""
-        targets, excluded = self.said.get("target_modules"), self.said.get("exclude_modules")
+    def adapts(self, module: str) -> bool:
+        """Whether the module is named."""
+        targets, excluded = self.said["target_modules"], self.said.get("exclude_modules")
         if excluded and _names(excluded, module):
             return False
-        if targets is None:
-            return None
         if isinstance(targets, str) and targets.lower() == "all-linear":
             return True
         if not _names(targets, module):
@@ -84,7 +85,7 @@ def read_adapter_config(file: pathlib.Path) -> AdapterConfig:
     if config.get("peft_type") != "LORA":
         raise InputError(f"{file}: peft_type is {config.get('peft_type')!r}: only 'LORA' is supported")
     check_keys(file, config, ADAPTER_KEYS)
-    said = {"r": 8, "lora_alpha": 8} | {key: value for key, value in config.items() if value is not None}
+    said = _DEFAULTS | {key: value for key, value in config.items() if value is not None}
     _check_types(file, said)
     alpha = float(said["lora_alpha"])
     return AdapterConfig(alpha * (math.sqrt(said["r"]) if said.get("use_rslora") else 1.0), said)

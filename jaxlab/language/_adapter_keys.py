@@ -11,7 +11,7 @@ ADAPTER_KEYS: Mapping[str, Rule] = {
     "rank_pattern": honoured("ranks by module"),
     "alpha_pattern": honoured("alphas by module; a module's own alpha goes into its `b`"),
     "use_rslora": honoured("alpha / sqrt(rank) in the place of alpha / rank: `alpha` is larger, or `b`"),
-    "target_modules": honoured("modules with adapters; must be those that have tensors"),
+    "target_modules": honoured("modules with adapters, those that have tensors; absent: q_proj and v_proj"),
     "exclude_modules": honoured("modules without adapters"),
     "layers_to_transform": honoured("layers with adapters"),
     "layers_pattern": honoured("must be layers, the name of the list of layers"),

@@ -85,6 +85,8 @@ def plain_messages(messages: Any) -> list[dict[str, Any]]:
         if thought is not None:
             message = {"thinking": thought, **message, "reasoning_content": thought}
         found.append(message)
+    if not found:
+        raise InputError("messages are empty: a conversation has at least one")
     return found
 
 

@@ -133,9 +133,9 @@ def _modules(
     for i in range(model.num_layers):
         for target in PROJECTIONS:
             name, named = module_name(i, target), config.adapts(module_name(i, target))
-            if named is False and (i, target) in found:
+            if (i, target) in found and not named:
                 raise InputError(f"{folder}: {name} has adapters, and {_FILES[0]} says that it has none")
-            if named or (i, target) in found:
+            if named:
                 modules[i, target] = config.rank(name)
     return modules
 

@@ -147,16 +147,17 @@ def _with_special_ids(backend: Any, folder: pathlib.Path, padding: str | None) -
     _check_spaces(file, config, backend)
     _add_tokens(file, backend, config.get("added_tokens_decoder") or {})
 
-    library, added = (
-        require("tokenizers"),
-        {token.content for token in backend.get_added_tokens_decoder().values()},
-    )
+    library = require("tokenizers")
+    added = {token.content: token for token in backend.get_added_tokens_decoder().values()}
     special = {**named, **{f"additional_special_tokens[{i}]": _text(token) for i, token in enumerate(others)}}
     for key, text in special.items():
-        if backend.token_to_id(text) is None:
-            raise InputError(f"{file}: {key} is {text!r}, which is not in the vocabulary")
+        if not isinstance(text, str) or backend.token_to_id(text) is None:
+            raise InputError(f"{file}: {key} is {text!r:.80}, which is not in the vocabulary")
         if text not in added:
             backend.add_tokens([library.AddedToken(text, special=True)])
+        elif key in named and not added[text].special:  # the name makes it special
+            flags = {flag: getattr(added[text], flag) for flag in _FLAGS[1:]}
+            backend.add_tokens([library.AddedToken(text, **{**flags, "special": True})])
 
     for key in SPECIAL_TOKENS:
         given, text = config.get(f"{key}_id"), named.get(key)
@@ -180,9 +181,9 @@ def _config(folder: pathlib.Path) -> dict[str, Any]:
     if "added_tokens_decoder" in config:
         return config
     config |= read("special_tokens_map.json")
-    special = {_text(value) for key, value in config.items() if key in SPECIAL_TOKENS and value is not None}
-    special |= {_text(value) for key in ("additional_special_tokens", "extra_special_tokens")
-                for value in _listed(config, key)}  # fmt: skip
+    special = [_text(value) for key, value in config.items() if key in SPECIAL_TOKENS and value is not None]
+    special += [_text(value) for key in ("additional_special_tokens", "extra_special_tokens")
+                for value in _listed(config, key)]  # fmt: skip
     older = {
         str(i): {"content": text, "normalized": text not in special, "special": text in special}
         for text, i in read("added_tokens.json").items()
@@ -233,11 +234,14 @@ def _parts(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _parts(part)
 
 
-def _add_tokens(file: pathlib.Path, backend: Any, decoder: Mapping[str, Any]) -> None:
+def _add_tokens(file: pathlib.Path, backend: Any, decoder: Any) -> None:
     """Tokens that `tokenizer.json` may not have; they get the next ids, which must be the ones that they claim."""
     library = require("tokenizers")
+    if not isinstance(decoder, Mapping) or not all(map(str.isdecimal, decoder)):
+        raise InputError(f"{file}: added_tokens_decoder is {decoder!r:.80}: it must be tokens by their ids")
     for number, token in sorted(decoder.items(), key=lambda pair: int(pair[0])):
-        if not isinstance(token, Mapping) or not isinstance(token.get("content"), str):
+        flags = [token.get(flag, False) for flag in _FLAGS[1:]] if isinstance(token, Mapping) else [None]
+        if not all(isinstance(flag, bool) for flag in flags) or not isinstance(token.get("content"), str):
             raise InputError(f"{file}: added_tokens_decoder[{number}] is {token!r:.80}: it must be a token")
         text, flags = token["content"], {flag: token[flag] for flag in _FLAGS[1:] if flag in token}
         known = backend.token_to_id(text)
@@ -274,6 +278,7 @@ def _chat_template(
             ) from None
     if isinstance(template, Mapping) and set(template) == {"default"}:
         template = template["default"]
-    if not (template is None or isinstance(template, (str, Mapping))):
+    texts = template.values() if isinstance(template, Mapping) else [template]
+    if template is not None and not all(isinstance(each, str) for each in texts):
         raise InputError(f"{file}: chat_template is {template!r:.80}: it must be a text")
     return template

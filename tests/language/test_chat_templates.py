@@ -208,6 +208,7 @@ def test_a_template_cannot_change_or_reach_what_is_not_its_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"messages": []}, "messages are empty: a conversation has at least one"),
         ({"messages": "hi"}, "messages must be a list of dicts, got 'hi'"),
         ({"messages": {"role": "user", "content": "a"}}, "messages must be a list of dicts, got {'role'"),
         (

@@ -209,7 +209,8 @@ def test_strengths_by_hand(tmp_path):
         name = module_name(0, target)
         assert (config.rank(name), config.strength(name)) == (rank, pytest.approx(strength))
     assert config.strength(module_name(0, "q")) == 1
-    assert config.adapts(module_name(0, "q")) is None  # the tensors decide
+    adapted = {target for target in "qkvo" if config.adapts(module_name(0, target))}
+    assert adapted == {"q", "v"}  # as PEFT for these architectures where the file says nothing
 
 
 def test_adapters_that_differ_by_layer_need_layers_in_a_tuple():
@@ -263,6 +264,10 @@ def test_save_and_load_give_the_same_adapters(tmp_path):
             "model.layers.0.self_attn.q_proj has adapters, and adapter_config.json says",
         ),
         ({"exclude_modules": ["down_proj"]}, "model.layers.0.mlp.down_proj has adapters"),
+        (
+            {"target_modules": None},
+            "model.layers.0.self_attn.k_proj has adapters, and adapter_config.json says",
+        ),
         (
             {"target_modules": ["q_proj", "k_proj", "o_proj", "down_proj", "v_proj"]},
             "v_proj.lora_A.weight is missing",

@@ -200,7 +200,7 @@ def test_any_adapter_configuration_says_which_or_one_line(values, tmp_path_facto
         for target in ("q", "down"):
             name = module_name(1, target)
             assert config.rank(name) >= 1
-            assert config.adapts(name) in (True, False, None)
+            assert config.adapts(name) in (True, False)
             assert abs(config.strength(name)) > 0
     except ValueError as error:
         assert str(file) in str(error)

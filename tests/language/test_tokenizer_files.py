@@ -3,6 +3,8 @@
 import json
 import re
 
+import hypothesis
+import hypothesis.strategies as st
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,11 +13,26 @@ from jaxlab.language import CharacterTokenizer, Tokenizer, load_tokenizer, save_
 from jaxlab.language._tokenizer_gguf import _templates
 from jaxlab.language._tokenizer_keys import TOKENIZER_KEYS
 from tests.language.test_tokenizer import HARD, trained, write_folder, write_gguf
+from tests.test_fuzz import examples
 
 library = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
 
 CONFIG = {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}
 FLAGS = {"single_word": False, "lstrip": False, "rstrip": False}
+
+
+ODD = st.recursive(
+    st.sampled_from(
+        (None, True, False, 0, 2, -3, 10**30, 0.5, float("nan"), "", "the", "<|im_end|>", "\u20ac")
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(("content", "special", "name", "template", "0", "2", "x")), inner, max_size=3
+        )
+    ),
+    max_leaves=4,
+)
 
 
 def write_json(file, **content):
@@ -199,6 +216,11 @@ def test_harmless_keys_change_nothing(tmp_path):
         ({"bos_token_id": 2}, "bos_token_id is 2, but bos_token is '<|im_start|>'"),
         ({"pad_token_id": 2}, "pad_token_id is 2, but pad_token is None"),
         ({"chat_template": 3}, "chat_template is 3: it must be a text"),
+        ({"chat_template": {"a": 3}}, "chat_template is {'a': 3}: it must be a text"),
+        ({"added_tokens_decoder": {"a": {}}}, "added_tokens_decoder is {'a': {}}: it must be tokens by their ids"),
+        ({"added_tokens_decoder": {"2": {"content": "a", "special": 1}}}, "'special': 1}: it must be a token"),
+        ({"eos_token": ["</s>"]}, "eos_token is ['</s>']: it must be a text"),
+        ({"additional_special_tokens": [5]}, "additional_special_tokens[0] is 5, which is not in the vocabulary"),
         ({"chat_template": [{"name": "a"}]}, "each needs name and template"),
     ],
 )  # fmt: skip
@@ -337,3 +359,30 @@ def test_templates_that_are_gone_leave_no_file(tmp_path):
         save_tokenizer(tmp_path, Tokenizer(trained(), 0, 1, 2, {"../x": "a"}))
     with pytest.raises(ValueError, match="only a Tokenizer has a form in files, got CharacterTokenizer"):
         save_tokenizer(tmp_path, CharacterTokenizer("ab"))
+
+
+def test_a_token_with_a_name_is_special_whatever_its_flag_says(tmp_path):
+    plain = {"300": {"content": "<|tool|>", "special": False, "normalized": False, **FLAGS}}
+    for name in ({"image_token": "<|tool|>"}, {"extra_special_tokens": {"boi_token": "<|tool|>"}}):
+        write_folder(tmp_path, {**CONFIG, **name, "added_tokens_decoder": plain})
+        tokenizer, text = load_tokenizer(tmp_path), "the<|tool|>cat"
+        assert tokenizer.encode(text) == theirs(tmp_path).encode(text, add_special_tokens=False)
+        shown = theirs(tmp_path).decode(tokenizer.encode(text), skip_special_tokens=True)
+        assert tokenizer.decode(tokenizer.encode(text)) == "thecat" == shown
+        save_tokenizer(tmp_path / "saved", tokenizer)
+        assert load_tokenizer(tmp_path / "saved").decode(tokenizer.encode(text)) == "thecat"
+
+
+@examples(150)
+@hypothesis.given(
+    values=st.dictionaries(st.sampled_from(sorted([*TOKENIZER_KEYS, "image_token"])), ODD, max_size=3)
+)
+def test_any_configuration_gives_a_tokenizer_or_one_line(values, tmp_path_factory):
+    folder = write_folder(tmp_path_factory.mktemp("fuzz"), {**CONFIG, **values})
+    try:
+        tokenizer = load_tokenizer(folder)
+        assert tokenizer.decode(tokenizer.encode("the cat"), special=True) == "the cat"
+    except ValueError as error:
+        assert str(folder) in str(error)
+        assert "\n" not in str(error)
+        assert len(str(error)) < 600
