@@ -8,26 +8,31 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from jaxlab.core import Learner, gradient_learner
+from jaxlab.core import Learner, gradient_learner, masked_sum
 from jaxlab.language import Decoder, completion_hidden, output_matrix, sample, token_log_probs
 from jaxlab.language.tasks import Task
 from jaxlab.post_training import aggregate
 
 
-def _nll(model: Decoder, params: Any, problems: Any, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+def _log_probs(model: Decoder, params: Any, problems: Any, tokens: jax.Array, mask: jax.Array) -> jax.Array:
     hidden = completion_hidden(model, params, problems.prompts, problems.prompt_mask, tokens, mask)
-    return -aggregate(token_log_probs(hidden, output_matrix(params), tokens), mask)
+    return token_log_probs(hidden, output_matrix(params), tokens)
 
 
 def demonstrated(
     model: Decoder, task: Task, spec: ConfigDict, problems_of: Callable[[jax.Array, int], Any], optimizer: Any
 ) -> Learner:
-    """Maximum likelihood of demonstrations, fresh in every step, a share `spec.noise` of them wrong."""
+    """Maximum likelihood of demonstrations, fresh in every step, a share `spec.noise` of them wrong.
+
+    Its metric `success` is the probability of a demonstration: how often a policy is right where one answer is.
+    """
 
     def loss(params: Any, memory: None, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
         problems = problems_of(jax.random.fold_in(key, 0), spec.batch_size)
         tokens, mask = task.demonstrate(jax.random.fold_in(key, 1), problems, noise=spec.noise)
-        return _nll(model, params, problems, tokens, mask), (memory, {})
+        log_probs = _log_probs(model, params, problems, tokens, mask)
+        success = jnp.mean(jnp.exp(masked_sum(log_probs, where=mask, axis=1)))
+        return -aggregate(log_probs, mask), (memory, {"success": jax.lax.stop_gradient(success)})
 
     return gradient_learner(lambda key, context: (model.init(key), None), loss, optimizer)
 
@@ -52,6 +57,7 @@ def sampled_from_teacher(
         )  # fmt: skip
         out = jax.lax.stop_gradient(out)
         length = jnp.mean(jnp.sum(out.mask, 1))
-        return _nll(model, params, problems, out.tokens, out.mask), (memory, {"length": length})
+        log_probs = _log_probs(model, params, problems, out.tokens, out.mask)
+        return -aggregate(log_probs, out.mask), (memory, {"length": length})
 
     return gradient_learner(lambda key, context: (policy(context), None), loss, optimizer)

@@ -1,0 +1,87 @@
+"""What methods of post-training are made from, and the two kinds: rewarded by a verifier, and imitating."""
+
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments.parts.optimizers import clipped_adam
+from experiments.post_training._imitation import sampled_from_teacher
+from experiments.post_training._objectives import advantage_of, loss_of
+from experiments.post_training._policy_tasks import EOS, longest_answer
+from jaxlab.core import InputError, Learner
+from jaxlab.language import Decoder
+from jaxlab.language.tasks import Task
+from jaxlab.post_training import rlvr_learner
+
+
+class World(NamedTuple):
+    """What all arms of a comparison share.
+
+    Attributes:
+      student, teacher: shapes; there may be no teacher.
+      task: problems and their verifier.
+      config: the config.
+    """
+
+    student: Decoder
+    teacher: Decoder | None
+    task: Task
+    config: ConfigDict
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a completion may have."""
+        return longest_answer(self.task, self.config)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What `roll_out` is told besides the policy."""
+        return {
+            "max_new_tokens": self.longest, "eos": EOS, "stop_early": False,
+            "segment": self.config.get("segment", 32),
+        }  # fmt: skip
+
+
+def of_student(context: Any) -> Any:
+    """Where every policy starts."""
+    return context["student"]
+
+
+def of_teacher(context: Any) -> Any:
+    """The teacher's parameters."""
+    return context["teacher"]
+
+
+def rewarded(world: World, arm: Any, **slots: Any) -> Learner:
+    """The student's own samples, paid by the verifier; `slots` replace what `rlvr_learner` is given."""
+    config = world.config
+    given = {
+        "verify": world.task.verify,
+        "advantage": advantage_of(arm, world.longest),
+        "loss": loss_of(arm),
+        "optimizer": clipped_adam(arm.learning_rate, arm.max_grad_norm),
+        "group_size": config.group_size,
+        "teacher": (world.teacher, of_teacher) if "teacher" in arm else None,
+        "minibatches": arm.minibatches,
+        "passes": arm.passes,
+        "microbatches": config.get("microbatches", 1),
+    }
+    return rlvr_learner(world.student, policy=of_student, **world.sampling, **given | slots)
+
+
+def imitating(world: World, arm: Any) -> Learner:
+    """Maximum likelihood of the teacher's samples."""
+    if world.teacher is None:
+        raise InputError("method is 'sft' and the config has no teacher: add one under the key teacher")
+    return sampled_from_teacher(
+        world.student, world.teacher, policy=of_student, teacher_params=of_teacher,
+        num_samples=world.config.group_size, optimizer=clipped_adam(arm.learning_rate, arm.max_grad_norm),
+        max_new_tokens=world.longest, eos=EOS,
+    )  # fmt: skip
+
+
+def told(state: Any) -> dict[str, jax.Array]:
+    """What a method remembers in order to report it, under "told" in the memory of its state."""
+    memory = getattr(state, "memory", ())
+    return memory.get("told", {}) if isinstance(memory, dict) else {}
