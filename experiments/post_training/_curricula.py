@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.post_training._learners import World, rewarded
+from experiments.post_training._learners import World, early_and_late, nothing_told, rewarded
 from jaxlab.core import Learner
 from jaxlab.language.tasks import Problems
 from jaxlab.post_training import PolicyState, Rollouts, multi_domain, sec
@@ -50,20 +50,15 @@ def _levels(world: World) -> tuple[int, int]:
 
 def _posed(world: World, arm: Any, pose: Any, values: jax.Array, learn: Any) -> Learner:
     """A learner that chooses its problems, and tells the mean level in the first and the last fifth of its steps."""
-    fifth = max(world.config.steps // 5, 1)
 
     def remember(
         state: PolicyState, problems: Problems, r: Rollouts, advantage: jax.Array, context: Any
     ) -> dict:
-        level, told = jnp.mean(problems.difficulty.astype(jnp.float32)), state.memory["told"]
-        within = {"early_level": state.step <= fifth, "late_level": state.step > world.config.steps - fifth}
-        told = {name: told[name] + jnp.where(within[name], level / fifth, 0.0) for name in within}
+        level = jnp.mean(problems.difficulty.astype(jnp.float32))
+        told = early_and_late(state.memory["told"], state.step, world.config.steps, level=level)
         return {"values": learn(state, problems, advantage), "told": told}
 
-    memory = lambda context: {
-        "values": values,
-        "told": {"early_level": jnp.float32(0), "late_level": jnp.float32(0)},
-    }
+    memory = lambda context: {"values": values, "told": nothing_told("level")}
     return rewarded(world, arm, memory=memory, pose=pose, remember=remember)
 
 

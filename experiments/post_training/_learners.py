@@ -1,8 +1,10 @@
 """What methods of post-training are made from, and the two kinds: rewarded by a verifier, and imitating."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.parts.optimizers import clipped_adam
@@ -12,7 +14,7 @@ from experiments.post_training._policy_tasks import EOS, longest_answer
 from jaxlab.core import InputError, Learner
 from jaxlab.language import Decoder
 from jaxlab.language.tasks import Task
-from jaxlab.post_training import rlvr_learner
+from jaxlab.post_training import diagnose, rlvr_learner
 
 
 class World(NamedTuple):
@@ -79,6 +81,27 @@ def imitating(world: World, arm: Any) -> Learner:
         num_samples=world.config.group_size, optimizer=clipped_adam(arm.learning_rate, arm.max_grad_norm),
         max_new_tokens=world.longest, eos=EOS,
     )  # fmt: skip
+
+
+def early_and_late(before: dict, step: jax.Array, steps: int, **now: jax.Array) -> dict[str, jax.Array]:
+    """Means over the first and the last fifth of the steps, of what each step says, after step number `step`."""
+    fifth = max(steps // 5, 1)
+    within = {"early": step <= fifth, "late": step > steps - fifth}
+    return {
+        f"{when}_{name}": before[f"{when}_{name}"] + jnp.where(within[when], value / fifth, 0.0)
+        for name, value in now.items()
+        for when in within
+    }
+
+
+def nothing_told(*names: str) -> dict[str, jax.Array]:
+    """What `early_and_late` begins with."""
+    return {f"{when}_{name}": jnp.float32(0) for name in names for when in ("early", "late")}
+
+
+def findings(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What the arms suffer from, at most three lines for each."""
+    return [f"{arm}, {finding}" for arm, own in rows.items() for finding in diagnose(own)]
 
 
 def told(state: Any) -> dict[str, jax.Array]:

@@ -19,9 +19,9 @@ from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts
 from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adam, cosine_decay
-from experiments.post_training import _curricula, _samplers, _selections
+from experiments.post_training import _curricula, _guides, _samplers, _selections
 from experiments.post_training._imitation import demonstrated
-from experiments.post_training._learners import World, imitating, rewarded, told
+from experiments.post_training._learners import World, findings, imitating, rewarded, told
 from experiments.post_training._objectives import check_loss
 from experiments.post_training._policy_tasks import (
     EOS,
@@ -43,6 +43,7 @@ METHODS: dict[str, Callable[[World, Any], Learner]] = {
     **_samplers.METHODS,
     **_selections.METHODS,
     **_curricula.METHODS,
+    **_guides.METHODS,
 }
 
 
@@ -72,6 +73,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         evaluate=_evaluate(student, task, config),
         claims=tuple(Claim(**claim) for claim in config.claims),
         summarise=_summary,
+        remarks=findings,
     )
 
 
@@ -128,7 +130,7 @@ def _evaluate(
     `mean_reward` is of the training so far, the area under its curve, and so the same for every split; so is what a
     method tells.
     """
-    count = config.eval_samples
+    count, tried = config.eval_samples, min(config.get("pass_at", 4), config.eval_samples)
 
     def evaluate(state: Any, split: Problems, context: Any) -> dict[str, jax.Array]:
         rows = split.prompts.shape[0]
@@ -141,7 +143,7 @@ def _evaluate(
         found = correct.sum(axis=1).astype(jnp.int32)
         metrics = {
             "accuracy": jnp.mean(avg_at_n(correct)),
-            f"pass_at_{min(4, count)}": jnp.mean(pass_at_k(jnp.int32(count), found, min(4, count))),
+            f"pass_at_{tried}": jnp.mean(pass_at_k(jnp.int32(count), found, tried)),
             "format": jnp.mean(task.well_formed(out.tokens, out.mask)),
             "length": jnp.mean(jnp.sum(out.mask, axis=1)),
             "entropy": -masked_mean(out.log_probs, where=out.mask),

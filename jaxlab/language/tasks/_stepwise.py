@@ -268,8 +268,11 @@ def _derive(
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     check_choice("style", style, tuple(STYLES))
     check_choice("corruption", corruption, (None, *CORRUPTIONS))
-    if len(STYLES[style]) > max(len(STYLES[own]) for own in world.styles):
-        raise InputError(f"style is {style!r}: longer than the task's own styles, {', '.join(world.styles)}")
+    longest = len(STYLES[style]) * len(world.slots) + 3
+    if longest > world.length:
+        raise InputError(
+            f"style is {style!r}: it needs {longest} tokens, and with its room the task has {world.length}"
+        )
     kind = len(CORRUPTIONS) if corruption is None else CORRUPTIONS.index(corruption)
 
     def row(answers: dict, place: jax.Array, shift: jax.Array) -> tuple[jax.Array, jax.Array]:
