@@ -46,7 +46,8 @@ BAND = {"relation": "equivalent", "sesoi": 0.02}
 CLAIMS = (
     headline("old_truncated", "old_none", "a truncated weight helps with an old sampler", **OLD),
     secondary("old_dppo", "old_truncated", "a trust region of probabilities helps more", **OLD),
-    secondary("half_none", "on_policy", "bfloat16 sampling needs no correction", needs=("start", "half_differs"), **BAND),
+    secondary("half_none", "on_policy", "bfloat16 sampling needs no correction", needs=("start", "half_differs"),
+              **BAND),
     secondary("rounded_none", "on_policy", "8-bit sampling needs no correction", needs=("start", "rounded_differs"),
               **BAND),
     ablation("old_truncated", "on_policy", "a truncated weight makes up for the age", **OLD | BAND),
@@ -64,6 +65,7 @@ CLAIMS = (
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM, methods=METHODS,
-    smoke=policies.SMOKE | policies.SMALL_SORTING | {"arms": ("on_policy", "old_none", "old_truncated", "rounded_none")},
+    smoke=policies.SMOKE | policies.SMALL_SORTING
+    | {"arms": ("on_policy", "old_none", "old_truncated", "rounded_none")},
     tune={"minutes": 8.0, "eval_every": 150}, long=("steps",),
 )  # fmt: skip

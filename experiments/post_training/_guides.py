@@ -22,7 +22,7 @@ def _teachers(world: World, arm: Any) -> Learner:
     The rank is a sum of how well the student follows an answer, of chance, and of being the last teacher, each times a
     number of the arm's, so that all choices are one program.
     """
-    task, styles, choice = _stepwise(world), tuple(arm.styles), arm.choice
+    task, styles, choice = stepwise_task(world), tuple(arm.styles), arm.choice
     for style in styles:
         check_name("style", style, STYLES)
 
@@ -49,7 +49,7 @@ def _teachers(world: World, arm: Any) -> Learner:
 
 def _reformulated(world: World, arm: Any) -> Learner:
     """Failed groups get what the policy itself writes on a prompt with a hint, if that is right."""
-    task = _stepwise(world)
+    task = stepwise_task(world)
     check_name("hint", arm.hint, GUIDANCE)
 
     def revise(state: PolicyState, problems: Problems, r: Rollouts, key: jax.Array, context: Any) -> Rollouts:
@@ -67,7 +67,7 @@ def _reformulated(world: World, arm: Any) -> Learner:
 
 def _inserted(world: World, arm: Any) -> Learner:
     """Failed groups get the expert's own text, as if the policy had written it."""
-    task = _stepwise(world)
+    task = stepwise_task(world)
 
     def revise(state: PolicyState, problems: Problems, r: Rollouts, key: jax.Array, context: Any) -> Rollouts:
         tokens, mask = task.derive(problems, arm.style)
@@ -77,7 +77,8 @@ def _inserted(world: World, arm: Any) -> Learner:
     return _guided(world, arm, revise)
 
 
-def _stepwise(world: World) -> StepwiseTask:
+def stepwise_task(world: World) -> StepwiseTask:
+    """The task of the world, which has to be one that writes solutions."""
     if not isinstance(world.task, StepwiseTask):
         raise InputError(
             f"the task is {world.task.name!r}: a guide needs one that writes solutions, 'stepwise'"

@@ -55,10 +55,16 @@ def of_teacher(context: Any) -> Any:
     return context["teacher"]
 
 
+def steps_of(world: World, arm: Any) -> int:
+    """An arm's own number of steps, where it has one."""
+    return arm.steps if "steps" in arm else world.config.steps
+
+
 def rewarded(world: World, arm: Any, **slots: Any) -> Learner:
     """The student's own samples, paid by the verifier; `slots` replace what `rlvr_learner` is given."""
     config = world.config
     given = {
+        "policy": of_student,
         "verify": world.task.verify,
         "advantage": advantage_of(arm, world.longest),
         "loss": loss_of(arm),
@@ -69,7 +75,7 @@ def rewarded(world: World, arm: Any, **slots: Any) -> Learner:
         "passes": arm.passes,
         "microbatches": config.get("microbatches", 1),
     }
-    return rlvr_learner(world.student, policy=of_student, **world.sampling, **given | slots)
+    return rlvr_learner(world.student, **world.sampling, **given | slots)
 
 
 def imitating(world: World, arm: Any) -> Learner:

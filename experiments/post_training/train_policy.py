@@ -6,6 +6,7 @@ demonstrations for a while; a teacher, where the config has one, is fitted likew
 demonstrations.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts
 from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adam, cosine_decay
-from experiments.post_training import _curricula, _guides, _samplers, _selections
+from experiments.post_training import _curricula, _domains, _guides, _pools, _samplers, _selections, _tutors
 from experiments.post_training._imitation import demonstrated
 from experiments.post_training._learners import World, findings, imitating, rewarded, told
 from experiments.post_training._objectives import check_loss
@@ -35,7 +36,7 @@ from jaxlab.core import InputError, Learner, masked_mean, until
 from jaxlab.language import Decoder, sample, sharding_rules
 from jaxlab.language.tasks import Problems, Task
 from jaxlab.post_training import PolicyState, avg_at_n, pass_at_k
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Claim, Experiment, Turn
 
 METHODS: dict[str, Callable[[World, Any], Learner]] = {
     "rl": rewarded,
@@ -44,7 +45,11 @@ METHODS: dict[str, Callable[[World, Any], Learner]] = {
     **_selections.METHODS,
     **_curricula.METHODS,
     **_guides.METHODS,
+    **_tutors.METHODS,
+    **_pools.METHODS,
+    **_domains.METHODS,
 }
+TURNS: dict[str, Callable[[World, Any], Turn]] = {**_pools.TURNS, **_domains.TURNS}
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -62,6 +67,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     if teacher:
         stages["teacher"] = _stage(teacher, task, config, config.teacher)
     world = World(student, teacher, task, config)
+    stages |= _more_stages(world)
     methods = {name: functools.partial(make, world) for name, make in METHODS.items()}
     for arm in config.arms.values():
         methods[arm.method](arm)  # settings that make no sense are found now
@@ -69,12 +75,35 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         data=problem_splits(task, config),
         draw=lambda train, key: draw_problems(task, key, config.prompts, config.task.train),
         prepare=stages,
-        arms=make_arms(config.arms, methods, config.steps, sharding=_rules(config)),
+        arms=_arms(world, methods),
         evaluate=_evaluate(student, task, config),
         claims=tuple(Claim(**claim) for claim in config.claims),
         summarise=_summary,
         remarks=findings,
     )
+
+
+def _arms(world: World, methods: Mapping[str, Callable]) -> dict[str, Arm]:
+    """The arms, some with steps of their own, some with turns."""
+    config = world.config
+    own = {arm.method: arm.steps for arm in config.arms.values() if "steps" in arm}
+    arms = make_arms(config.arms, methods, config.steps, steps_of=own, sharding=_rules(config))
+    turns = {name: TURNS[arm.method](world, arm) for name, arm in config.arms.items() if arm.method in TURNS}
+    return {name: dataclasses.replace(arm, turn=turns.get(name)) for name, arm in arms.items()}
+
+
+def _more_stages(world: World) -> dict[str, Arm]:
+    """A pool of problems and a start that has imitated a tutor, where the config asks for them."""
+    config, stages = world.config, {}
+    nothing = lambda state, split, context: {}
+    if "pool" in config:
+        stages["pool"] = Arm(_pools.pool(world), evaluate=nothing)
+    if "tutored" in config:
+        stages["tutored"] = Arm(
+            _tutors.imitated(world, config.tutored), steps=config.tutored.steps,
+            evaluate=_evaluate(world.student, world.task, config), export=lambda state: state.params,
+        )  # fmt: skip
+    return stages
 
 
 def _check(config: ConfigDict) -> None:
@@ -143,6 +172,7 @@ def _evaluate(
         found = correct.sum(axis=1).astype(jnp.int32)
         metrics = {
             "accuracy": jnp.mean(avg_at_n(correct)),
+            "score": jnp.mean(task.score(problems, out.tokens, out.mask)),
             f"pass_at_{tried}": jnp.mean(pass_at_k(jnp.int32(count), found, tried)),
             "format": jnp.mean(task.well_formed(out.tokens, out.mask)),
             "length": jnp.mean(jnp.sum(out.mask, axis=1)),
