@@ -55,23 +55,23 @@ def loss_of(arm: Any) -> Callable:
     beta_of = _beta(arm.teacher) if "teacher" in arm else None
 
     def loss(log_probs: jax.Array, r: Rollouts, advantage: jax.Array) -> tuple[jax.Array, dict]:
-        ratio = ratio_of(log_probs, r.log_probs, where=r.mask)
+        ratio = ratio_of(log_probs, r.log_probs, where=r.trained)
         surrogate = pt.ppo_clip_loss(
-            ratio, advantage, where=r.mask, clip_low=arm.clip_low, clip_high=arm.clip_high
+            ratio, advantage, where=r.trained, clip_low=arm.clip_low, clip_high=arm.clip_high
         )
-        value = pt.aggregate(surrogate, r.mask, mode=arm.aggregation)
+        value = pt.aggregate(surrogate, r.trained, mode=arm.aggregation)
         clipped = pt.clip_fraction(
-            ratio, advantage, where=r.mask, clip_low=arm.clip_low, clip_high=arm.clip_high
+            ratio, advantage, where=r.trained, clip_low=arm.clip_low, clip_high=arm.clip_high
         )
         return value, {"clipped": clipped}
 
     def with_teacher(log_probs: jax.Array, r: Rollouts, advantage: jax.Array) -> tuple[jax.Array, dict]:
         beta, keep = beta_of(r.step), pt.kd_keep_mask(r.rewards > 0, r.group, mode=arm.teacher.keep)
         value = pt.kdrl_loss(
-            log_probs, r.log_probs, r.teacher_log_probs, advantage, r.mask, keep=keep, beta=beta,
+            log_probs, r.log_probs, r.teacher_log_probs, advantage, r.trained, keep=keep, beta=beta,
             kind=arm.teacher.kind, denominator=arm.teacher.denominator, clip=arm.teacher.clip,
         )  # fmt: skip
-        divergence = masked_mean(r.log_probs - r.teacher_log_probs, where=r.mask)
+        divergence = masked_mean(r.log_probs - r.teacher_log_probs, where=r.trained)
         return value, {"beta": beta, "teacher_kl": divergence}
 
     return loss if beta_of is None else with_teacher

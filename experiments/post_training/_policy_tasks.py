@@ -10,16 +10,34 @@ from ml_collections import ConfigDict
 from experiments.parts.checks import choose
 from jaxlab.core import InputError
 from jaxlab.core.check import check_least
-from jaxlab.language import tasks
+from jaxlab.language import CharacterTokenizer, tasks
 from jaxlab.language.tasks import Problems, Task
+
+EVERY_CHARACTER = "0123456789+-*%=:?> &|!abcdefsABCDEFGHIJ"
+
+
+def _mixture(levels: tuple[int, int], **parts: dict[str, Any]) -> Task:
+    """Tasks by name, each with its `task`, its `levels` and its options, under one tokenizer."""
+    shared = CharacterTokenizer(EVERY_CHARACTER)
+
+    def make(task: str, levels: tuple[int, int], **options: Any) -> tuple[Task, tuple[int, int]]:
+        return choose("task", task, TASKS)(levels, tokenizer=shared, **options), levels
+
+    return tasks.mixture({name: make(**own) for name, own in parts.items()})
+
 
 TASKS: dict[str, Callable[..., Task]] = {
     "addition": tasks.addition,
     "chain": tasks.chain,
     "countdown": tasks.countdown,
+    "knights": tasks.knights,
+    "mixture": _mixture,
     "multiplication": tasks.multiplication,
     "parity": tasks.parity,
+    "properties": tasks.properties,
     "sorting": tasks.sorting,
+    "stack_program": tasks.stack_program,
+    "stepwise": tasks.stepwise,
 }
 
 EOS = 2
@@ -28,7 +46,8 @@ EOS = 2
 def make_task(spec: ConfigDict) -> Task:
     """The task that `spec` names, of all difficulties that it speaks of."""
     levels = (*spec.train, *spec.pretrain, *spec.harder)
-    return choose("task.name", spec.name, TASKS)((min(levels), max(levels)))
+    options = spec.options.to_dict() if "options" in spec else {}
+    return choose("task.name", spec.name, TASKS)((min(levels), max(levels)), **options)
 
 
 def draw_problems(task: Task, key: jax.Array, count: int, levels: tuple[int, int]) -> Problems:
@@ -50,6 +69,8 @@ def problem_splits(task: Task, config: ConfigDict) -> dict[str, Any]:
     if config.test:
         splits["test"] = make(jax.random.fold_in(key, 2), counts.test, tuple(counts.train))
         splits["test_harder"] = make(jax.random.fold_in(key, 3), counts.test, tuple(counts.harder))
+        for number, (name, levels) in enumerate(counts.get("parts", {}).items()):
+            splits[f"test_{name}"] = make(jax.random.fold_in(key, 4 + number), counts.test, tuple(levels))
     return splits
 
 

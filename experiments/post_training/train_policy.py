@@ -6,19 +6,24 @@ demonstrations for a while; a teacher, where the config has one, is fitted likew
 demonstrations.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts
+from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adam, cosine_decay
-from experiments.post_training._imitation import demonstrated, sampled_from_teacher
-from experiments.post_training._objectives import advantage_of, check_loss, loss_of
+from experiments.post_training import _curricula, _domains, _guides, _pools, _samplers, _selections, _tutors
+from experiments.post_training._imitation import demonstrated
+from experiments.post_training._learners import World, findings, imitating, rewarded, told
+from experiments.post_training._objectives import check_loss
 from experiments.post_training._policy_tasks import (
     EOS,
     draw_problems,
@@ -27,11 +32,24 @@ from experiments.post_training._policy_tasks import (
     problem_splits,
 )
 from experiments.post_training._pretrained import pretrained
-from jaxlab.core import InputError, Learner
+from jaxlab.core import InputError, Learner, masked_mean, until
 from jaxlab.language import Decoder, sample, sharding_rules
 from jaxlab.language.tasks import Problems, Task
-from jaxlab.post_training import PolicyState, avg_at_n, pass_at_k, rlvr_learner
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.post_training import PolicyState, avg_at_n, pass_at_k
+from jaxlab.training import Arm, Claim, Experiment, Turn
+
+METHODS: dict[str, Callable[[World, Any], Learner]] = {
+    "rl": rewarded,
+    "sft": imitating,
+    **_samplers.METHODS,
+    **_selections.METHODS,
+    **_curricula.METHODS,
+    **_guides.METHODS,
+    **_tutors.METHODS,
+    **_pools.METHODS,
+    **_domains.METHODS,
+}
+TURNS: dict[str, Callable[[World, Any], Turn]] = {**_pools.TURNS, **_domains.TURNS}
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -48,19 +66,44 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     stages = {"student": _stage(student, task, config, config.student)}
     if teacher:
         stages["teacher"] = _stage(teacher, task, config, config.teacher)
-    methods = {
-        name: functools.partial(make, student, teacher, task, config) for name, make in METHODS.items()
-    }
+    world = World(student, teacher, task, config)
+    stages |= _more_stages(world)
+    methods = {name: functools.partial(make, world) for name, make in METHODS.items()}
     for arm in config.arms.values():
         methods[arm.method](arm)  # settings that make no sense are found now
     return Experiment(
         data=problem_splits(task, config),
         draw=lambda train, key: draw_problems(task, key, config.prompts, config.task.train),
         prepare=stages,
-        arms=make_arms(config.arms, methods, config.steps, sharding=_rules(config)),
+        arms=_arms(world, methods),
         evaluate=_evaluate(student, task, config),
         claims=tuple(Claim(**claim) for claim in config.claims),
+        summarise=_summary,
+        remarks=findings,
     )
+
+
+def _arms(world: World, methods: Mapping[str, Callable]) -> dict[str, Arm]:
+    """The arms, some with steps of their own, some with turns."""
+    config = world.config
+    own = {arm.method: arm.steps for arm in config.arms.values() if "steps" in arm}
+    arms = make_arms(config.arms, methods, config.steps, steps_of=own, sharding=_rules(config))
+    turns = {name: TURNS[arm.method](world, arm) for name, arm in config.arms.items() if arm.method in TURNS}
+    return {name: dataclasses.replace(arm, turn=turns.get(name)) for name, arm in arms.items()}
+
+
+def _more_stages(world: World) -> dict[str, Arm]:
+    """A pool of problems and a start that has imitated a tutor, where the config asks for them."""
+    config, stages = world.config, {}
+    nothing = lambda state, split, context: {}
+    if "pool" in config:
+        stages["pool"] = Arm(_pools.pool(world), evaluate=nothing)
+    if "tutored" in config:
+        stages["tutored"] = Arm(
+            _tutors.imitated(world, config.tutored), steps=config.tutored.steps,
+            evaluate=_evaluate(world.student, world.task, config), export=lambda state: state.params,
+        )  # fmt: skip
+    return stages
 
 
 def _check(config: ConfigDict) -> None:
@@ -92,65 +135,31 @@ def _rules(config: ConfigDict) -> tuple:
 
 
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:
+    """A policy from files, or fitted to demonstrations for some steps; with a `target`, until it succeeds so often."""
     if "weights" in spec:
         return pretrained(model, spec, sharding_rules(stacked=True))
     draw = lambda key, count: draw_problems(task, key, count, config.task.pretrain)
     schedule = cosine_decay(spec.learning_rate, spec.steps)
     learner = demonstrated(model, task, spec, draw, clipped_adam(schedule, 1.0))
     evaluate = _evaluate(model, task, config)
-    return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
-
-
-_of_student, _of_teacher = lambda context: context["student"], lambda context: context["teacher"]
-
-
-def _shared(task: Task, config: ConfigDict, arm: Any) -> dict[str, Any]:
-    """What all learners take."""
-    optimizer = clipped_adam(arm.learning_rate, arm.max_grad_norm)
-    longest = longest_answer(task, config)
-    return {"policy": _of_student, "optimizer": optimizer, "max_new_tokens": longest, "eos": EOS}
-
-
-def _imitating(
-    student: Decoder, teacher: Decoder | None, task: Task, config: ConfigDict, arm: Any
-) -> Learner:
-    """Maximum likelihood of the teacher's samples."""
-    if teacher is None:
-        raise InputError("method is 'sft' and the config has no teacher: add one under the key teacher")
-    shared = _shared(task, config, arm)
-    return sampled_from_teacher(
-        student, teacher, teacher_params=_of_teacher, num_samples=config.group_size, **shared
-    )
-
-
-def _rewarded(student: Decoder, teacher: Decoder | None, task: Task, config: ConfigDict, arm: Any) -> Learner:
-    """The student's own samples, paid by the verifier, with or without a teacher."""
-    return rlvr_learner(
-        student,
-        verify=task.verify,
-        advantage=advantage_of(arm, longest_answer(task, config)),
-        loss=loss_of(arm),
-        group_size=config.group_size,
-        teacher=(teacher, _of_teacher) if "teacher" in arm else None,
-        minibatches=arm.minibatches,
-        passes=arm.passes,
-        microbatches=config.get("microbatches", 1),
-        segment=config.get("segment", 32),
-        **_shared(task, config, arm),
-    )
-
-
-METHODS: dict[str, Callable[..., Learner]] = {"rl": _rewarded, "sft": _imitating}
+    if "target" not in spec:
+        return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
+    learner = until(learner, lambda running: running["success"] >= spec.target, ("success",), decay=0.95)
+    return Arm(
+        learner, steps=spec.steps, export=lambda state: state.inner.params,
+        evaluate=lambda state, split, context: evaluate(state.inner, split, context) | {"reached": state.reached},
+    )  # fmt: skip
 
 
 def _evaluate(
     model: Decoder, task: Task, config: ConfigDict
 ) -> Callable[[Any, Problems, Any], dict[str, jax.Array]]:
-    """Mean accuracy of several samples per problem, pass@4, their form and length.
+    """Mean accuracy of several samples per problem, pass@k, their form, length and entropy.
 
-    `mean_reward` is of the training so far, the area under its curve, and so the same for every split.
+    `mean_reward` is of the training so far, the area under its curve, and so the same for every split; so is what a
+    method tells.
     """
-    count = config.eval_samples
+    count, tried = config.eval_samples, min(config.get("pass_at", 4), config.eval_samples)
 
     def evaluate(state: Any, split: Problems, context: Any) -> dict[str, jax.Array]:
         rows = split.prompts.shape[0]
@@ -163,12 +172,19 @@ def _evaluate(
         found = correct.sum(axis=1).astype(jnp.int32)
         metrics = {
             "accuracy": jnp.mean(avg_at_n(correct)),
-            f"pass_at_{min(4, count)}": jnp.mean(pass_at_k(jnp.int32(count), found, min(4, count))),
+            "score": jnp.mean(task.score(problems, out.tokens, out.mask)),
+            f"pass_at_{tried}": jnp.mean(pass_at_k(jnp.int32(count), found, tried)),
             "format": jnp.mean(task.well_formed(out.tokens, out.mask)),
             "length": jnp.mean(jnp.sum(out.mask, axis=1)),
+            "entropy": -masked_mean(out.log_probs, where=out.mask),
         }
         if isinstance(state, PolicyState):
             metrics["mean_reward"] = state.mean_reward
-        return metrics
+        return metrics | told(state)
 
     return evaluate
+
+
+def _summary(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The mean of the validation accuracy over training, and what its last fifth changed."""
+    return late_change("val/accuracy")(history) | {"val/area": history["val/accuracy"].mean(axis=0)}

@@ -3,7 +3,7 @@
 Difficulty is larger for what is harder. Scores, orders and draws carry no gradient. What belongs to one paper stands
 in a module of its own:
 
-    from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated
+    from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated, riac
 """
 
 from jaxlab.curriculum._bandit import arm_log_probs, arm_rewards, update_arms

@@ -18,6 +18,7 @@ from jaxlab.language._lora import attach_lora, init_lora, merge_lora
 from jaxlab.language._lora_files import load_lora, save_lora
 from jaxlab.language._rope_pairs import convert_rope_pairs
 from jaxlab.language._rope_scaling import RopeScaling
+from jaxlab.language._rounding import round_weights
 from jaxlab.language._sampler import Rollout, check_sampling, filter_logits, sample
 from jaxlab.language._sharding import sharding_rules
 from jaxlab.language._token_divergence import token_divergence
@@ -49,6 +50,7 @@ __all__ = [
     "merge_lora",
     "output_matrix",
     "pack_for_decoding",
+    "round_weights",
     "sample",
     "save_hugging_face",
     "save_lora",

@@ -10,6 +10,7 @@ they are judged, what is made of them and what is remembered. What belongs to on
 
 from jaxlab.post_training._adaptive_entropy import EntropyCoefficient, adaptive_entropy
 from jaxlab.post_training._aggregation import aggregate, top_entropy_mask
+from jaxlab.post_training._doctor import Finding, diagnose
 from jaxlab.post_training._group_advantages import (
     dr_grpo_advantage,
     gdpo_advantage,
@@ -65,6 +66,7 @@ from jaxlab.post_training._text_learner import (
 
 __all__ = [
     "EntropyCoefficient",
+    "Finding",
     "GroupStatistics",
     "PolicyState",
     "Rollouts",
@@ -78,6 +80,7 @@ __all__ = [
     "clip_fraction",
     "completion_scores",
     "completion_texts",
+    "diagnose",
     "dppo_mask",
     "dr_grpo_advantage",
     "dual_clip_fraction",

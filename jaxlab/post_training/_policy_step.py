@@ -1,11 +1,12 @@
 """What one step on a policy is made of, wherever its verifier runs: sample, score, improve."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxlab.core import masked_mean
@@ -90,6 +91,19 @@ def check_sizes(**sizes: int) -> None:
     for name, value in sizes.items():
         if value < 1:
             raise InputError(f"{name} is {value}: it must be at least 1")
+
+
+def check_one_judge(verifier: Any, judge: Any, name: str, does: str) -> None:
+    """A verifier or a judge, one of the two."""
+    if (verifier is None) == (judge is None):
+        raise InputError(f"either {name} or judge is needed: {does}")
+
+
+def for_each_row(problems: Any, rollouts: Rollouts) -> Any:
+    """The problems with a row for each completion."""
+    times = rollouts.tokens.shape[0] // rollouts.prompts.shape[0]
+    repeat = lambda x: x.repeat(times, axis=0) if isinstance(x, np.ndarray) else jnp.repeat(x, times, axis=0)
+    return jax.tree.map(repeat, problems)
 
 
 def completion_scores(
@@ -205,9 +219,21 @@ def roll_out(
     )  # fmt: skip
 
 
-def summary(rollouts: Rollouts) -> dict[str, jax.Array]:
-    """The metrics of what a policy wrote itself."""
+def summary(rollouts: Rollouts, eos: int | Sequence[int]) -> dict[str, jax.Array]:
+    """The metrics of what a policy wrote itself.
+
+    `groups_solved` and `groups_failed` are the shares of groups whose answers are all worth the same, above 0 and not:
+    they have no advantage. `truncated` is the share of answers without an end.
+    """
+    prompts = rollouts.prompts.shape[0]
+    rewards = rollouts.rewards.reshape(prompts, -1)
+    alike = jnp.all(rewards == rewards[:, :1], axis=1)
+    ends = jnp.any(rollouts.mask & jnp.isin(rollouts.tokens, jnp.atleast_1d(jnp.asarray(eos))), axis=1)
+    share = lambda where: jnp.mean(where.astype(jnp.float32))
     return {
+        "groups_solved": share(alike & (rewards[:, 0] > 0)),
+        "groups_failed": share(alike & (rewards[:, 0] <= 0)),
+        "truncated": share(~ends),
         "reward": jnp.mean(rollouts.rewards),
         "length": jnp.mean(jnp.sum(rollouts.mask, axis=1)),
         "entropy": -masked_mean(rollouts.log_probs, where=rollouts.mask),
@@ -246,7 +272,8 @@ def improve(
 
         (value, (metrics, mismatch)), grads = jax.value_and_grad(objective, has_aux=True)(params)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), ({"loss": value, **metrics}, mismatch)
+        told = {"loss": value, "gradient_norm": optax.tree.norm(grads).astype(jnp.float32), **metrics}
+        return (optax.apply_updates(params, updates), opt_state), (told, mismatch)
 
     whole = (rollouts, advantage)
     carry = (state.params, state.opt_state)

@@ -21,8 +21,10 @@ from jaxlab.post_training._policy_step import (
     Remember,
     Revise,
     Rollouts,
+    check_one_judge,
     check_sizes,
     completion_scores,
+    for_each_row,
     improve,
     roll_out,
     slot_key,
@@ -106,9 +108,10 @@ def rlvr_learner(
 
     Returns:
       A learner whose batches are problems with fields `prompts` and `prompt_mask`, with the metrics `loss`,
-      `reward`, `length`, `entropy` (an estimate from the sampled tokens) and the loss's own, averaged over the updates;
-      and `mismatch_mean` and `mismatch_max`, how far log-probabilities of the first update, whose parameters are those
-      that sampled, are from the sampler's: rounding, and 0 in exact arithmetic.
+      `gradient_norm` and the loss's own, averaged over the updates; `reward`, `length`, `entropy` (an estimate from the
+      sampled tokens), `truncated`, and the shares of groups without a difference, `groups_solved` and `groups_failed`
+      (`diagnose` reads them); and `mismatch_mean` and `mismatch_max`, how far log-probabilities of the first update,
+      whose parameters are those that sampled, are from the sampler's: rounding, and 0 in exact arithmetic.
 
     Raises:
       ValueError: a group size, number of minibatches or passes below 1, a teacher with another vocabulary,
@@ -128,55 +131,28 @@ def rlvr_learner(
     ['init', 'jit', 'update']
     """
     check_sizes(group_size=group_size, minibatches=minibatches, passes=passes, microbatches=microbatches)
-    if teacher and teacher[0].vocab_size != model.vocab_size:
-        raise InputError(
-            f"the teacher's vocabulary has {teacher[0].vocab_size} tokens and the policy's {model.vocab_size}: "
-            "scoring the policy's tokens needs the same one"
-        )
-
-    if (verify is None) == (judge is None):
-        raise InputError("either verify or judge is needed: verify(problems, tokens, mask) gives rewards")
-
+    check_one_judge(verify, judge, "verify", "verify(problems, tokens, mask) gives rewards")
+    generate = generate or _sampler(
+        model, group_size=group_size, max_new_tokens=max_new_tokens, eos=eos, temperature=temperature,
+        stop_early=stop_early, segment=segment,
+    )  # fmt: skip
+    judge = judge or _verifier(verify)
     optimizer = master_weights(optimizer)
     score = functools.partial(completion_scores, temperature=temperature)
-    sampling = {
-        "max_new_tokens": max_new_tokens, "eos": eos, "temperature": temperature, "stop_early": stop_early,
-        "segment": segment,
-    }  # fmt: skip
+    teach = _teacher(model, teacher, functools.partial(score, microbatches=minibatches * microbatches))
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         return start(policy(context), optimizer, memory(context))
 
-    def written(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> Rollouts:
-        if generate:
-            return generate(state, problems, key, context)
-        return roll_out(
-            model, state.params, problems, key, step=state.step, group_size=group_size, **sampling
-        )
-
-    def judged(state: PolicyState, problems: Any, rollouts: Rollouts, context: Any) -> Rollouts:
-        times = rollouts.tokens.shape[0] // rollouts.prompts.shape[0]
-        rows = jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), problems)
-        if judge:
-            return judge(state, rows, rollouts, context)
-        rewards = verify(rows, rollouts.tokens, rollouts.mask).astype(jnp.float32)
-        return rollouts._replace(rewards=rewards)
-
-    def taught(rollouts: Rollouts, context: Any) -> Rollouts:
-        if not teacher:
-            return rollouts
-        parts = minibatches * microbatches
-        of_teacher = score(teacher[0], teacher[1](context), rollouts, microbatches=parts)
-        return rollouts._replace(teacher_log_probs=jnp.where(rollouts.mask, of_teacher, 0.0))
-
     def update(state: PolicyState, batch: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
         sample_key, order_key = jax.random.split(key)
         problems = pose(state, batch, slot_key(key, "pose"), context) if pose else batch
-        rollouts = judged(state, problems, written(state, problems, sample_key, context), context)
-        seen = summary(rollouts)
+        rollouts = generate(state, problems, sample_key, context)
+        rollouts = judge(state, for_each_row(problems, rollouts), rollouts, context)
+        seen = summary(rollouts, eos)
         if revise:
             rollouts = revise(state, problems, rollouts, slot_key(key, "revise"), context)
-        rollouts = taught(rollouts, context)
+        rollouts = teach(rollouts, context)
         weight = jax.lax.stop_gradient(advantage(rollouts))
         state, metrics = improve(
             state, rollouts, weight, order_key, seen=seen, loss=loss, optimizer=optimizer, minibatches=minibatches,
@@ -187,3 +163,42 @@ def rlvr_learner(
         return state, metrics
 
     return Learner(begin, update)
+
+
+def _sampler(model: Decoder, **sampling: Any) -> Generate:
+    """Completions of the policy itself."""
+
+    def generate(state: PolicyState, problems: Any, key: jax.Array, context: Any) -> Rollouts:
+        return roll_out(model, state.params, problems, key, step=state.step, **sampling)
+
+    return generate
+
+
+def _verifier(verify: Callable[[Any, jax.Array, jax.Array], jax.Array]) -> Judge:
+    """Rewards of tokens alone."""
+
+    def judge(state: PolicyState, problems: Any, rollouts: Rollouts, context: Any) -> Rollouts:
+        rewards = verify(problems, rollouts.tokens, rollouts.mask).astype(jnp.float32)
+        return rollouts._replace(rewards=rewards)
+
+    return judge
+
+
+def _teacher(
+    model: Decoder, teacher: tuple[Decoder, Callable[[Any], Any]] | None, score: Callable[..., jax.Array]
+) -> Callable[[Rollouts, Any], Rollouts]:
+    """The teacher's log-probabilities of the same tokens, where there is a teacher."""
+    if not teacher:
+        return lambda rollouts, context: rollouts
+    shape, params = teacher
+    if shape.vocab_size != model.vocab_size:
+        raise InputError(
+            f"the teacher's vocabulary has {shape.vocab_size} tokens and the policy's {model.vocab_size}: "
+            "scoring the policy's tokens needs the same one"
+        )
+
+    def teach(rollouts: Rollouts, context: Any) -> Rollouts:
+        log_probs = score(shape, params(context), rollouts)
+        return rollouts._replace(teacher_log_probs=jnp.where(rollouts.mask, log_probs, 0.0))
+
+    return teach

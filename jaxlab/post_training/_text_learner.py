@@ -1,5 +1,6 @@
 """Reinforcement from verifiers that read text: the same step, with Python between its two compiled halves."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,8 +24,10 @@ from jaxlab.post_training._policy_step import (
     Remember,
     Revise,
     Rollouts,
+    check_one_judge,
     check_sizes,
     completion_scores,
+    for_each_row,
     improve,
     roll_out,
     slot_key,
@@ -225,17 +228,52 @@ def text_rlvr_learner(
     check_vocabulary(model, tokenizer)
     if isinstance(items, (str, bytes)):
         raise InputError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
-    if (scorer is None) == (judge is None):
-        raise InputError("either scorer or judge is needed: scorer(item, text) gives a reward")
-    scored, shown = False, set()  # whether the scorer has ever worked, and which of its failures were shown
-    optimizer = master_weights(optimizer)
-    slots = any((pose, generate, revise, remember))
+    check_one_judge(scorer, judge, "scorer", "scorer(item, text) gives a reward")
+    optimizer, slots = master_weights(optimizer), any((pose, generate, revise, remember))
+    running = lambda state, base: state._replace(params=attach(state.params, base))
+    write = _writer(
+        model, running, pose, generate, group_size=group_size, temperature=temperature, max_new_tokens=max_new_tokens,
+        eos=tokenizer.eos_ids, pad=tokenizer.pad_id, stop_early=True,
+    )  # fmt: skip
+    judged = _by_judge(judge, running) if judge else _by_scorer(scorer, tokenizer, items, seconds)
+    learn = _improver(
+        running, revise, advantage, remember,
+        score=functools.partial(_scores, model, attach, temperature, microbatches), loss=loss,
+        optimizer=optimizer, minibatches=minibatches, passes=passes, eos=tokenizer.eos_ids,
+    )  # fmt: skip
 
     def begin(key: jax.Array, context: Any) -> PolicyState:
         return start(init(key, context), optimizer, memory(context))
 
-    def running(state: PolicyState, base: Any) -> PolicyState:
-        return state._replace(params=attach(state.params, base))
+    def update(state: PolicyState, batch: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
+        given = batch if slots else TextProblems(batch.prompts, batch.prompt_mask, batch.item)
+        if not pose:  # an item that is unknown shows before anything is written
+            _told(np.asarray(given.item).tolist(), items)
+        for_slots = context if slots else None
+        problems, rollouts = write(state, base, given, key, for_slots)
+        rollouts, counts = judged(state, base, problems, rollouts, context)
+        state, metrics = learn(state, base, problems, rollouts, key, for_slots)
+        return state, {**metrics, **counts}
+
+    return Learner(begin, update, jit=False)
+
+
+def _scores(
+    model: Decoder, attach: Callable[[Any, Any], Any], temperature: float, microbatches: int, base: Any, params: Any,
+    r: Rollouts,
+) -> jax.Array:  # fmt: skip
+    return completion_scores(
+        model, attach(params, base), r, temperature=temperature, microbatches=microbatches
+    )
+
+
+Running = Callable[[PolicyState, Any], PolicyState]
+
+
+def _writer(
+    model: Decoder, running: Running, pose: Pose | None, generate: Generate | None, **sampling: Any
+) -> Callable[..., tuple[Any, Rollouts]]:
+    """The first compiled half: which problems, and the answers to them."""
 
     @jax.jit
     def write(
@@ -246,21 +284,34 @@ def text_rlvr_learner(
         problems = pose(state, batch, slot_key(key, "pose"), context) if pose else batch
         if generate:
             return problems, generate(state, problems, sample_key, context)
-        return problems, roll_out(
-            model, state.params, problems, sample_key, step=state.step, group_size=group_size,
-            temperature=temperature, max_new_tokens=max_new_tokens, eos=tokenizer.eos_ids, pad=tokenizer.pad_id,
-            stop_early=True,
-        )  # fmt: skip
+        return problems, roll_out(model, state.params, problems, sample_key, step=state.step, **sampling)
+
+    return write
+
+
+def _by_judge(judge: Judge, running: Running) -> Callable[..., tuple[Rollouts, dict[str, int]]]:
+    """A judge on the host."""
 
     def judged(
-        state: PolicyState, problems: Any, rollouts: Rollouts, context: Any
+        state: PolicyState, base: Any, problems: Any, rollouts: Rollouts, context: Any
+    ) -> tuple[Rollouts, dict[str, int]]:
+        rows = for_each_row(jax.tree.map(np.asarray, problems), rollouts)
+        return judge(running(state, base), rows, rollouts, context), {}
+
+    return judged
+
+
+def _by_scorer(
+    scorer: Callable[[Any, str], float], tokenizer: Any, items: Sequence[Any] | None, seconds: float
+) -> Callable[..., tuple[Rollouts, dict[str, int]]]:
+    """A scorer of texts, and how often it failed."""
+    scored, shown = False, set()  # whether the scorer has ever worked, and which of its failures were shown
+
+    def judged(
+        state: PolicyState, base: Any, problems: Any, rollouts: Rollouts, context: Any
     ) -> tuple[Rollouts, dict[str, int]]:
         nonlocal scored
-        times = rollouts.tokens.shape[0] // rollouts.prompts.shape[0]
-        if judge:
-            rows = jax.tree.map(lambda x: np.repeat(x, times, axis=0), problems)
-            return judge(running(state, base), rows, rollouts, context), {}
-        told = _told(np.asarray(problems.item).repeat(times).tolist(), items)
+        told = _told(for_each_row(np.asarray(problems.item), rollouts).tolist(), items)
         texts = completion_texts(tokenizer, rollouts.tokens, rollouts.mask)
         rewards, failures = verify_text(
             scorer, told, texts, seconds=seconds, all_may_fail=scored, shown=shown
@@ -269,40 +320,33 @@ def text_rlvr_learner(
         counts = {f"verifier_{name}": count for name, count in failures.items()}
         return rollouts._replace(rewards=jnp.asarray(rewards)), counts
 
+    return judged
+
+
+def _improver(
+    running: Running, revise: Revise | None, advantage: Advantage, remember: Remember | None, *, eos: Sequence[int],
+    score: Callable[[Any, Any, Rollouts], jax.Array], **settings: Any,
+) -> Callable[..., tuple[PolicyState, Any]]:  # fmt: skip
+    """The second compiled half: what is made of the answers, and the updates on them."""
+
     @jax.jit
     def learn(
         state: PolicyState, base: Any, problems: Any, rollouts: Rollouts, key: jax.Array, context: Any
     ) -> tuple[PolicyState, Any]:
         _, order_key = jax.random.split(key)
-        score = lambda params, r: completion_scores(
-            model, attach(params, base), r, temperature=temperature, microbatches=microbatches
-        )
-        seen = summary(rollouts)
+        seen = summary(rollouts, eos)
         if revise:
             rollouts = revise(running(state, base), problems, rollouts, slot_key(key, "revise"), context)
         weight = jax.lax.stop_gradient(advantage(rollouts))
         state, metrics = improve(
-            state, rollouts, weight, order_key, seen=seen, score=score, loss=loss, optimizer=optimizer,
-            minibatches=minibatches, passes=passes,
-        )  # fmt: skip
+            state, rollouts, weight, order_key, seen=seen, score=functools.partial(score, base), **settings
+        )
         if remember:
             memory = remember(running(state, base), problems, rollouts, weight, context)
             state = state._replace(memory=memory)
         return state, metrics
 
-    def update(state: PolicyState, batch: Any, key: jax.Array, context: Any) -> tuple[PolicyState, Any]:
-        given = batch if slots else TextProblems(batch.prompts, batch.prompt_mask, batch.item)
-        if not pose:
-            _told(
-                np.asarray(given.item).tolist(), items
-            )  # an item that is unknown shows before anything is written
-        for_slots = context if slots else None
-        problems, rollouts = write(state, base, given, key, for_slots)
-        rollouts, counts = judged(state, problems, rollouts, context)
-        state, metrics = learn(state, base, problems, rollouts, key, for_slots)
-        return state, {**metrics, **counts}
-
-    return Learner(begin, update, jit=False)
+    return learn
 
 
 def _told(numbers: list[int], items: Sequence[Any] | None) -> list[Any]:

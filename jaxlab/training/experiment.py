@@ -1,7 +1,7 @@
 """An experiment is a comparison: arms under equal conditions, and claims about them written down beforehand."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -147,6 +147,7 @@ class Experiment:
         processes, none of which holds all of a state, leaves it out.
       chart: `{arm: history} -> matplotlib figure`, the histories as `summarise` has them, drawn when all arms are done
         and saved as chart.png (chart-<task>.png); without arms that diverged.
+      remarks: `{arm: rows that it logged} -> lines`, what the report is to say about how the arms trained.
     """
 
     data: Mapping[str, Any]
@@ -163,6 +164,7 @@ class Experiment:
     data_size: int | None = None
     examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
     chart: Callable[[Mapping[str, Mapping[str, np.ndarray]]], Any] | None = None
+    remarks: Callable[[Mapping[str, Sequence[Mapping[str, Any]]]], Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         check_splits(self.data)

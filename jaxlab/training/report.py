@@ -45,7 +45,12 @@ def markdown(result: Mapping[str, Any]) -> str:
     elif across := across_tasks(result):
         lines += [*table(across), ""]
     lines += [
-        f"- {line}" for line in (*result.get("limits", ()), *map(_look, result.get("earlier_looks", ())))
+        f"- {line}"
+        for line in (
+            *result.get("remarks", ()),
+            *result.get("limits", ()),
+            *map(_look, result.get("earlier_looks", ())),
+        )
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
 

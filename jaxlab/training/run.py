@@ -109,6 +109,7 @@ def run(
             "arms": arms,
             "prepare": stages,
             "claims": _decide(tasks, plan, variant, scores, (notes or {}).get("edges", ())),
+            **_remarks(tasks, log),
             **(notes or {}),
         }
     )
@@ -212,6 +213,18 @@ class _Runner:
         self.wall_s += end.wall_s
         facts = {"steps": program.group.steps, "metrics": {k: v.tolist() for k, v in end.final.items()}}
         return facts, end
+
+
+def _remarks(tasks: Tasks, log: MetricLog) -> dict[str, list[str]]:
+    """What the experiments say about how their arms trained; nothing where they have nothing to say."""
+    lines: list[str] = []
+    for task, experiment in tasks.items():
+        if experiment.remarks is None:
+            continue
+        name = {arm: f"{task}/{arm}" if task else arm for arm in experiment.arms}
+        rows = {arm: [row for row in log.rows if row["arm"] == full] for arm, full in name.items()}
+        lines += [f"{task}: {line}" if task else line for line in experiment.remarks(rows)]
+    return {"remarks": lines} if lines else {}
 
 
 def _first_seed(program: Any, done: Fit) -> Any:

@@ -154,7 +154,10 @@ def test_the_slots_of_the_learner_of_texts():
     state = learner.init(jax.random.key(9), {})
     for step in range(2):
         state, metrics = learner.update(state, TEXTS, jax.random.key(step), {})
-    assert set(metrics) == {"loss", "reward", "length", "entropy", "mismatch_mean", "mismatch_max"}
+    assert set(metrics) == {
+        "loss", "gradient_norm", "reward", "length", "entropy", "truncated", "groups_solved", "groups_failed",
+        "mismatch_mean", "mismatch_max",
+    }  # fmt: skip
     assert (state.memory["steps"], state.memory["paid"]) == (2, metrics["reward"])
 
 

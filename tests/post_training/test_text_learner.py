@@ -67,8 +67,9 @@ def test_a_policy_learns_what_the_scorer_pays_for(learner):
     rewards = [row["reward"] for row in rows]
     assert np.mean(rewards[:3]) < 0.5
     assert np.mean(rewards[-5:]) > 0.9
-    assert set(rows[0]) == {"loss", "reward", "length", "entropy", "mismatch_mean", "mismatch_max",
-                            "verifier_raised", "verifier_timed_out", "verifier_not_finite"}  # fmt: skip
+    assert set(rows[0]) == {"loss", "gradient_norm", "reward", "length", "entropy", "truncated", "groups_solved",
+                            "groups_failed", "mismatch_mean", "mismatch_max", "verifier_raised",
+                            "verifier_timed_out", "verifier_not_finite"}  # fmt: skip
     assert rows[-1]["entropy"] < rows[0]["entropy"]
     assert state.step == 25
     np.testing.assert_allclose(state.mean_reward, np.mean(rewards), rtol=1e-5)

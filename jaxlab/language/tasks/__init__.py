@@ -8,26 +8,41 @@ whole iteration of reinforcement learning with verifiable rewards is one compile
 from jaxlab.language.tasks._arithmetic import addition, multiplication
 from jaxlab.language.tasks._chain import chain
 from jaxlab.language.tasks._countdown import countdown
+from jaxlab.language.tasks._knights import knights
 from jaxlab.language.tasks._math_answer import MathAnswers, math_answer_matches, math_score
+from jaxlab.language.tasks._mixture import mixture
 from jaxlab.language.tasks._parity import parity
+from jaxlab.language.tasks._properties import PROPERTIES, properties
 from jaxlab.language.tasks._reasoning_gym import ReasoningGym
 from jaxlab.language.tasks._sorting import sorting
+from jaxlab.language.tasks._stack_program import stack_program
+from jaxlab.language.tasks._stepwise import CORRUPTIONS, GUIDANCE, STYLES, StepwiseTask, stepwise
 from jaxlab.language.tasks._task import ALPHABET, Problems, Task
 from jaxlab.language.tasks._verifier import verify_text
 
 __all__ = [
     "ALPHABET",
+    "CORRUPTIONS",
+    "GUIDANCE",
+    "PROPERTIES",
+    "STYLES",
     "MathAnswers",
     "Problems",
     "ReasoningGym",
+    "StepwiseTask",
     "Task",
     "addition",
     "chain",
     "countdown",
+    "knights",
     "math_answer_matches",
     "math_score",
+    "mixture",
     "multiplication",
     "parity",
+    "properties",
     "sorting",
+    "stack_program",
+    "stepwise",
     "verify_text",
 ]

@@ -53,6 +53,12 @@ class Task:
     `demonstrate(key, problems, *, noise=0.0) -> (completions [n, T], mask [n, T])`: correct and well formed; with
     probability `noise`, per row, still well formed but wrong, as of an imperfect teacher.
 
+    `score(problems, completions, mask) -> [n]` float32 in [0, 1]: how much of the answer is right, 1 where `verify` is;
+    tasks without degrees have `verify` here.
+
+    `guess(key, problems) -> (completions, mask)`: a random policy, which knows the form of an answer and nothing else;
+    `chance(problems) -> [n]`: how often it succeeds. None where a task does not say.
+
     Args:
         name: the task's name.
         tokenizer: its characters.
@@ -61,7 +67,7 @@ class Task:
         sample: see above.
         verify: see above.
         well_formed: see above.
-        demonstrate: see above.
+        demonstrate, score, guess, chance: see above.
 
     Reference: reinforcement learning with verifiable rewards, Lambert et al., Tulu 3: Pushing Frontiers in Open
     Language Model Post-Training, 2024, section 6.
@@ -83,6 +89,13 @@ class Task:
     verify: Callable[..., jax.Array]
     well_formed: Callable[..., jax.Array]
     demonstrate: Callable[..., tuple[jax.Array, jax.Array]]
+    score: Callable[..., jax.Array] | None = None
+    guess: Callable[..., tuple[jax.Array, jax.Array]] | None = None
+    chance: Callable[..., jax.Array] | None = None
+
+    def __post_init__(self) -> None:
+        if self.score is None:
+            object.__setattr__(self, "score", self.verify)
 
     def text(self, problems: Problems, completions: jax.Array | None = None) -> list[str]:
         """The rows for people to read; a completion that did not end is shown with an ellipsis.
@@ -111,7 +124,8 @@ class Rules(NamedTuple):
     `draw(words, difficulty) -> (tokens, keep, answers)`: the prompt without BOS and padding, only `keep` counts.
     `correct(answers, reading)` and `form(reading)` -> bool. `solve(words, answers, wrong) -> (tokens, keep)`: the
     completion without EOS. `words` are random uint32, `draw_words` and `solve_words` of them: one call of the
-    generator per batch, since each adds a second to the compilation of whatever uses the task.
+    generator per batch, since each adds a second to the compilation of whatever uses the task. `score(answers,
+    reading)`, `guess(words, answers) -> (tokens, keep)` and `chance(answers)` may be left out.
     """
 
     draw: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, Answers]]
@@ -120,6 +134,10 @@ class Rules(NamedTuple):
     solve: Callable[[jax.Array, Answers, jax.Array], tuple[jax.Array, jax.Array]]
     draw_words: int
     solve_words: int
+    score: Callable[[Answers, Reading], jax.Array] | None = None
+    guess: Callable[[jax.Array, Answers], tuple[jax.Array, jax.Array]] | None = None
+    guess_words: int = 0
+    chance: Callable[[Answers], jax.Array] | None = None
 
 
 def make_task(
@@ -130,17 +148,26 @@ def make_task(
     completion_length: int,
     levels: tuple[int, int],
     rules: Rules,
+    kind: type[Task] = Task,
+    **more: Any,
 ) -> Task:
-    """The task of these rules: padding, masks, keys and the batch axis are the same for all."""
-    return Task(
+    """The task of these rules: padding, masks, keys and the batch axis are the same for all.
+
+    `kind` is a task that can do `more`.
+    """
+    return kind(
         name=name,
         tokenizer=tokenizer,
         prompt_length=prompt_length,
         completion_length=completion_length,
         sample=functools.partial(_sample, rules, levels, prompt_length),
-        verify=functools.partial(_verify, rules),
+        verify=functools.partial(_verify, rules.correct),
         well_formed=functools.partial(_well_formed, rules),
         demonstrate=functools.partial(_demonstrate, rules, completion_length),
+        score=rules.score and functools.partial(_verify, rules.score),
+        guess=rules.guess and functools.partial(_guess, rules, completion_length),
+        chance=rules.chance and functools.partial(_chance, rules),
+        **more,
     )
 
 
@@ -219,12 +246,17 @@ def _read(completions: jax.Array, mask: jax.Array) -> Reading:
     return jax.vmap(read)(completions, mask.astype(bool))
 
 
-def _verify(rules: Rules, problems: Problems | Answers, completions: jax.Array, mask: jax.Array) -> jax.Array:
+def _verify(
+    judge: Callable[[Answers, Reading], jax.Array],
+    problems: Problems | Answers,
+    completions: jax.Array,
+    mask: jax.Array,
+) -> jax.Array:
     answers, reading = _answers(problems), _read(completions, mask)
     n, rows = _num_rows(answers), reading.tokens.shape[0]
     if n != rows:
         raise InputError(f"{rows} completions need as many answers, got {n}; repeat the problems per group")
-    return jax.vmap(rules.correct)(answers, reading).astype(jnp.float32)
+    return jax.vmap(judge)(answers, reading).astype(jnp.float32)
 
 
 def _well_formed(rules: Rules, completions: jax.Array, mask: jax.Array) -> jax.Array:
@@ -240,9 +272,22 @@ def _demonstrate(
     first_word, words = _random_words(key, _num_rows(answers), rules.solve_words)
     wrong = (first_word >> 8).astype(jnp.float32) * 2.0**-24 < noise
 
-    def row(words, answers, wrong):
-        tokens, keep = rules.solve(words, answers, wrong)
-        tokens = jnp.concatenate([tokens, jnp.full(1, EOS, tokens.dtype)])
-        return pack(tokens, jnp.concatenate([keep, jnp.full(1, True)]), length)
+    return jax.vmap(lambda *row: ended(*rules.solve(*row), length))(words, answers, wrong)
 
-    return jax.vmap(row)(words, answers, wrong)
+
+def ended(tokens: jax.Array, keep: jax.Array, length: int) -> tuple[jax.Array, jax.Array]:
+    """The kept tokens of one row and an end of sequence, padded to a length."""
+    tokens = jnp.concatenate([tokens, jnp.full(1, EOS, tokens.dtype)])
+    return pack(tokens, jnp.concatenate([keep, jnp.full(1, True)]), length)
+
+
+def _guess(
+    rules: Rules, length: int, key: jax.Array, problems: Problems | Answers
+) -> tuple[jax.Array, jax.Array]:
+    answers = _answers(problems)
+    _, words = _random_words(key, _num_rows(answers), rules.guess_words)
+    return jax.vmap(lambda *row: ended(*rules.guess(*row), length))(words, answers)
+
+
+def _chance(rules: Rules, problems: Problems | Answers) -> jax.Array:
+    return jax.vmap(rules.chance)(_answers(problems)).astype(jnp.float32)

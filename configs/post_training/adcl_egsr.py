@@ -1,0 +1,63 @@
+"""ADCL and EGSR: difficulty measured again before each stage, and failures that the policy rewrites after a hint.
+
+Learning Like Humans: Advancing LLM Reasoning Capabilities via Adaptive Difficulty Curriculum Learning and Expert-Guided
+Self-Reformulation, 2025, arXiv 2505.08364.
+
+    python -m experiments.run --config=configs/post_training/adcl_egsr.py        # about 5 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/adcl_egsr.py:tune   # the rates behind ARMS
+
+Derivations of 2 to 6 steps modulo 7 or 10, in four families of operations; 7 steps are harder. Half of the prompts that
+the policy imitates have a hint, so that it can use one. `grpo` draws problems afresh; `pcl` goes through a pool of as
+many, in five stages from easy to hard for the start; `adcl` measures each stage again before it comes, with two answers
+to each problem, and pays for them with 25 of its 150 steps. Where a group has failed, `egsr_*` samples with the
+expert's answer (a), solution (s) or both (sa) in sight and learns what is right as an answer to the bare prompt;
+`inserted` learns the expert's text itself, whose style, whole equations, is not the policy's.
+Other than in the paper, whose code is not public: the number of answers for a difficulty, of stages, and of
+replacements are inferred.
+"""
+
+from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
+from configs.post_training import _policies as policies
+
+BASE = policies.BASE | {
+    "paper": "Learning Like Humans: ADCL and EGSR (2025, arXiv 2505.08364)",
+    "scale": "toy (a decoder 32 wide, derivations in steps)", "minutes": 5.0,
+    "task": policies.SORTING | {
+        "name": "stepwise", "train": (2, 6), "harder": (7, 7), "pretrain": (1, 7),
+        "options": {"operations": ("+", "-", "+-", "+-*"), "moduli": (7, 10), "styles": "values", "room": 14},
+    },
+    "student": policies.STUDENT | {"target": 0.2, "steps": 500, "hints": 0.5, "hint_style": "equations"},
+    "pool": {"stages": 5, "samples": 2},
+    "log_every": 5, "eval_every": 25, "checkpoint_every": 50,
+}  # fmt: skip
+EGSR = {"method": "reformulated", "style": "equations"}
+METHODS = {
+    "grpo": {"method": "alone"},
+    "pcl": {"method": "predefined"}, "adcl": {"method": "adaptive", "steps": 125},
+    "inserted": {"method": "inserted", "style": "equations"},
+    "egsr_a": EGSR | {"hint": "answer"}, "egsr_s": EGSR | {"hint": "solution"}, "egsr_sa": EGSR | {"hint": "both"},
+}  # fmt: skip
+ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1.2e-3)}))
+GATES = {"sesoi": 0.02, "needs": ("start", "room")}
+FAILING = {"sesoi": 0.02, "needs": ("start", "room", "failing")}
+CLAIMS = (
+    headline("adcl", "pcl", "measuring again beats the order of the start, at equal rollouts", **GATES),
+    headline("egsr_sa", "grpo", "reformulated solutions help GRPO", **FAILING),
+    secondary("egsr_sa", "inserted", "the policy's own words are better than the expert's", **FAILING),
+    secondary(text="the order of the start goes stale", name="stale", sesoi=0.05, needs=("start",),
+              terms=(("adcl", "test/early_rank", 1.0), ("adcl", "test/late_rank", -1.0))),
+    ablation("egsr_sa", "egsr_a", "a solution helps beyond its answer", **FAILING),
+    ablation("pcl", "grpo", "an order of the start helps GRPO", **GATES),
+    premise("student", 0.35, "the start succeeds in 15 to 55 %", name="start", relation="equivalent", sesoi=0.2),
+    premise("grpo", 0.2, "20 % of the first groups fail", name="failing", metric="early_failed", sesoi=0.001),
+    room(1.0, "grpo", "GRPO leaves room", name="room", sesoi=0.04),
+)  # fmt: skip
+
+get_config, VARIANTS = comparison(
+    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM, methods=METHODS,
+    smoke=policies.SMOKE | policies.SMALL_SORTING
+    | {"student": policies.TINY | {"hints": 0.5, "hint_style": "equations"}, "pool.stages": 2, "arms.adcl.steps": 4},
+    tune={"minutes": 8.0, "log_every": 25, "eval_every": 75, "checkpoint_every": 75},
+    long=("steps", "arms.adcl.steps"),
+)  # fmt: skip

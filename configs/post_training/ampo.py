@@ -1,0 +1,53 @@
+"""AMPO: where all of a group's answers fail, the answers of several teachers stand in, those that the student follows.
+
+More Than One Teacher: Adaptive Multi-Guidance Policy Optimization, 2025.
+
+    python -m experiments.run --config=configs/post_training/ampo.py        # about 4 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/ampo.py:tune   # the rates behind ARMS
+
+Sums and differences of 4 to 6 steps modulo 10; 7 are harder. Four teachers write right derivations in four styles: the
+answer alone, the values, operands with values, whole equations. The student has seen values, and operands with values,
+until its demonstrations have a probability of 0.12, so that 20 to 60 % of its groups of 8 fail altogether. `ampo` puts
+in the answer behind which the student finds the right digit most likely, `random` any of them, `one_teacher` always the
+one with whole equations; `grpo` has no teacher. All arms have the reward's mean for a baseline and no deviation.
+Other than in the paper: everything but trigger, choice and loss; the format has no reward of its own.
+"""
+
+from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
+from configs.post_training import _policies as policies
+
+BASE = policies.BASE | {
+    "paper": "AMPO: More Than One Teacher, Adaptive Multi-Guidance Policy Optimization (2025)",
+    "scale": "toy (a decoder 32 wide, sums in steps)",
+    "task": policies.SORTING | {"name": "stepwise", "train": (4, 6), "harder": (7, 7), "pretrain": (1, 7),
+                                "options": {"operations": "+-", "styles": ("values", "operands"), "room": 7},
+                                "val": 256, "test": 256},
+    "student": policies.STUDENT | {"target": 0.12},
+    "eval_samples": 16, "pass_at": 16, "eval_every": 75,
+}  # fmt: skip
+TEACHERS = {"method": "teachers", "styles": ("direct", "values", "operands", "equations"), "count": 1}
+NOTHING = {"followed": 0.0, "chance": 0.0, "last": 0.0}
+METHODS = {
+    "grpo": {"method": "alone"},
+    "ampo": TEACHERS | {"choice": NOTHING | {"followed": 1.0}},
+    "random": TEACHERS | {"choice": NOTHING | {"chance": 1.0}},
+    "one_teacher": TEACHERS | {"choice": NOTHING | {"last": 1.0}},
+}
+ARMS = {name: {"learning_rate": 1e-3} for name in METHODS}
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1e-3, 2e-3)}))
+GATES = {"needs": ("failing", "room")}
+CLAIMS = (
+    headline("ampo", "grpo", "AMPO beats GRPO", sesoi=0.02, **GATES),
+    secondary("ampo", "grpo", "AMPO finds more with 16 tries", metric="pass_at_16", sesoi=0.02, **GATES),
+    secondary("ampo", "random", "what the student follows is better than any answer", sesoi=0.02, **GATES),
+    ablation("ampo", "one_teacher", "several teachers are better than one", sesoi=0.02, **GATES),
+    premise("grpo", 0.4, "20 to 60 % of the first groups fail", name="failing", relation="equivalent", sesoi=0.2,
+            metric="early_failed"),
+    room(1.0, "grpo", "GRPO leaves room", name="room", sesoi=0.04),
+)  # fmt: skip
+
+get_config, VARIANTS = comparison(
+    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM | {"advantage": "dr_grpo"}, methods=METHODS,
+    smoke=policies.SMOKE | policies.SMALL_SORTING | {"pass_at": 2, "task.options.room": 4}, tune={"minutes": 8.0},
+    long=("steps",),
+)  # fmt: skip

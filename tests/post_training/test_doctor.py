@@ -1,0 +1,114 @@
+"""Six planted illnesses of real, tiny training are each named; the same training without them has no findings."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxlab import post_training as pt
+from jaxlab.core import InputError
+from jaxlab.post_training import diagnose
+from tests.post_training.test_rlvr import EOS, MODEL, PAYS, PROBLEMS, _learner, _verify
+
+STEPS, EVERY = 60, 4
+RESULTS = pathlib.Path(__file__).parents[2] / "results" / "post_training"
+
+
+def _loss(log_probs, r, advantage):
+    loss = pt.aggregate(pt.gpg_loss(log_probs, advantage, where=r.mask), r.mask)
+    return loss, {"teacher_kl": jnp.sum((r.log_probs - r.teacher_log_probs) * r.mask) / jnp.sum(r.mask)}
+
+
+def _rows(held_out=None, **options):
+    """What a run logs: means over every few steps, with a held-out score."""
+    teacher = (MODEL, lambda context: MODEL.init(jax.random.key(0)))  # as good as the start
+    learner = _learner(**{"optimizer": optax.adam(0.01), "loss": _loss, "teacher": teacher} | options)
+
+    @jax.jit
+    def train(key):
+        def step(state, key):
+            state, metrics = learner.update(state, PROBLEMS, key, {})
+            out = pt.roll_out(
+                MODEL, state.params, PROBLEMS, key, step=state.step, group_size=8, max_new_tokens=2, eos=EOS
+            )
+            right = _verify(PROBLEMS._replace(answers=PROBLEMS.answers.repeat(8)), out.tokens, out.mask)
+            return state, metrics | {"val/accuracy": jnp.mean(right.astype(jnp.float32))}
+
+        return jax.lax.scan(step, learner.init(jax.random.key(9), {}), jax.random.split(key, STEPS))[1]
+
+    metrics = jax.tree.map(lambda x: np.asarray(x).reshape(-1, EVERY).mean(1), train(jax.random.key(0)))
+    return [
+        {"step": EVERY * (i + 1)} | {name: [value[i]] for name, value in metrics.items()}
+        for i in range(STEPS // EVERY)
+    ]
+
+
+def _games(problems, tokens, mask):
+    """Pays for another token than the one that is asked for."""
+    return (tokens[:, 0] == PAYS - 1) & mask[:, 0]
+
+
+def _certain(context):
+    """A policy that always writes one and the same wrong token, whatever it is paid for."""
+    params = MODEL.init(jax.random.key(0))
+    return params | {"embed": 40 * params["embed"]}
+
+
+def _zeros(r):
+    return r._replace(teacher_log_probs=jnp.zeros_like(r.log_probs))
+
+
+ILL = {
+    "no signal": {"verify": lambda problems, tokens, mask: jnp.zeros(tokens.shape[0])},
+    "gamed verifier": {"verify": _games},
+    "too large steps": {"optimizer": optax.adam(1.0), "verify": lambda p, t, m: _verify(p, t, m) | (t[:, 0] > 3)},
+    "collapsed entropy": {"policy": _certain, "verify": lambda p, t, m: _verify(p, t, m) & (t[:, 1] == 3)},
+    "truncated answers": {"eos": 0, "max_new_tokens": 2},
+    "dead teacher": {"advantage": lambda r: pt.grpo_advantage(r.rewards, r.group),
+                     "loss": lambda log_probs, r, a: _loss(log_probs, _zeros(r), a)},
+}  # fmt: skip
+
+
+def test_training_that_goes_well_has_no_findings():
+    assert diagnose(_rows()) == []
+
+
+@pytest.mark.parametrize("illness", ILL)
+def test_a_planted_illness_is_named(illness):
+    found = diagnose(_rows(**ILL[illness]))
+    assert illness in [finding.illness for finding in found]
+    assert len(found) <= 3
+    finding = next(own for own in found if own.illness == illness)
+    assert 0 < finding.step <= STEPS
+    assert str(finding).startswith(f"step {finding.step}: ")
+    assert str(finding).endswith(f"{finding.remedy}.")
+
+
+def test_published_runs_that_are_healthy_have_no_findings():
+    for path in RESULTS.glob("*.curves.json"):
+        if path.stem.split(".")[0].removesuffix("-tune").removesuffix("-long") in ("mismatch",):
+            continue  # a sampler that is not the learner is an illness
+        for arm, groups in json.loads(path.read_text()).items():
+            rows = [
+                {"step": step} | {name: values[i] for name, values in group["mean"].items()}
+                for group in groups
+                for i, step in enumerate(group["steps"])
+            ]
+            assert diagnose(rows) == [], (path.name, arm)
+
+
+def test_a_row_without_a_step_is_refused():
+    with pytest.raises(InputError, match="a row has no step"):
+        diagnose([{"reward": 1.0}])
+
+
+def test_the_report_has_the_findings():
+    from experiments.post_training._learners import findings
+
+    rows = [{"step": s, "groups_failed": 1.0, "groups_solved": 0.0} for s in (1, 2, 3)]
+    (line,) = findings({"grpo": rows, "other": []})
+    assert line.startswith("grpo, step 1: all answers are worth the same in 100% of the groups.")
