@@ -1,5 +1,6 @@
 """Two students of an event camera: one sees what happened before the label's moment, one what came after, reversed."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,22 +11,21 @@ from ml_collections import ConfigDict
 
 from experiments.parts.chunks import in_chunks
 from experiments.parts.optimizers import cosine_decay
-from experiments.parts.splits import cut
+from experiments.parts.splits import independent
 from jaxlab import data, metrics, nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, Queue, TrainState, gradient_learner, masked_mean
 from jaxlab.data import EventScenes
+from jaxlab.training import PerSeed
 
+Known = Callable[[Any], Any]  # `batch -> ` the pixels whose labels are known
 CLASSES = ("background", "disk", "square", "triangle", "bar")
 
 
-def splits(task: ConfigDict) -> dict[str, EventScenes]:
-    """Independent scenes of one generator."""
-    sizes = {name: task[name] for name in ("train", "val", "test")}
-    made = jax.jit(lambda key: data.event_scenes(key, sum(sizes.values()), **task.options.to_dict()))(
-        jax.random.key(task.data_seed)
-    )
-    return cut(made, sizes)
+def splits(task: ConfigDict) -> dict[str, PerSeed]:
+    """Independent scenes of one generator, of which every seed has its own."""
+    options = task.options.to_dict()
+    return independent(lambda world, key, count: data.event_scenes(key, count, **options), task)
 
 
 def draw(config: ConfigDict) -> Callable[[EventScenes, jax.Array], dict[str, jax.Array]]:
@@ -84,7 +84,9 @@ def _branch(config: ConfigDict, params: Any, x: jax.Array, queues: Queue) -> ss.
     return ss.EvWsssBranch(logits, maps, tuple(params["projections"]), queues)
 
 
-def _loss(config: ConfigDict, arm: Any, params: Any, queues: Any, batch: Any, step: jax.Array) -> tuple:
+def _loss(
+    known: Known, config: ConfigDict, arm: Any, params: Any, queues: Any, batch: Any, step: jax.Array
+) -> tuple:
     of = lambda student: jax.tree.map(lambda x: x[student], params)
     weight = lambda setting: 0.0 if setting is None else setting  # None leaves a term out
     a, b = _streams(arm, batch)
@@ -92,7 +94,7 @@ def _loss(config: ConfigDict, arm: Any, params: Any, queues: Any, batch: Any, st
         _branch(config, of(0), a, queues[0]),
         _branch(config, of(1), b, queues[1]),
         batch["label"],
-        where=True if arm.dense else batch["clicked"],
+        where=known(batch),
         threshold=arm.threshold,
         region_threshold=arm.region_threshold,
         min_mass=config.min_mass,
@@ -106,20 +108,32 @@ def _loss(config: ConfigDict, arm: Any, params: Any, queues: Any, batch: Any, st
     )
 
 
-def method(config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
+def learner(known: Known, config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
     """Both students under one optimizer; an arm's weights say what they learn from."""
     schedule = cosine_decay(arm.learning_rate, config.steps)
-    optimizer = optax.radam(schedule, b1=config.momentum, b2=config.scale_decay)
+    optimizer = optax.chain(
+        optax.scale_by_radam(b1=config.momentum, b2=config.scale_decay),
+        optax.add_decayed_weights(arm.weight_decay),
+        optax.scale_by_learning_rate(schedule),
+    )
     empty = lambda: ss.class_queues_init(len(CLASSES), config.memory, config.net.channels[config.maps[-1]])
 
     def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], tuple[Queue, Queue]]:
         return _params(config, key), (empty(), empty())
 
     def loss(params: Any, queues: Any, batch: Any, step: jax.Array, key: jax.Array, context: Any) -> tuple:
-        value, terms, after = _loss(config, arm, params, queues, batch, step)
+        value, terms, after = _loss(known, config, arm, params, queues, batch, step)
         return value, (after, _metrics(config, queues, terms, after, batch))
 
     return gradient_learner(init, loss, optimizer), _evaluate(config, arm), None
+
+
+METHODS: dict[str, Known] = {"clicks": lambda batch: batch["clicked"], "all_labels": lambda batch: True}
+
+
+def methods(config: ConfigDict) -> dict[str, Callable[[Any], tuple]]:
+    """A function of settings for every name that an arm's `method` may be."""
+    return {name: functools.partial(learner, known, config) for name, known in METHODS.items()}
 
 
 def _metrics(config: ConfigDict, old: tuple, terms: ss.EvWsssTerms, new: tuple, batch: Any) -> dict:
@@ -133,6 +147,7 @@ def _metrics(config: ConfigDict, old: tuple, terms: ss.EvWsssTerms, new: tuple, 
         "dual": terms.dual,
         "pseudo_accuracy": quality_a.accuracy,
         "pseudo_coverage": quality_a.coverage,
+        "disagreement": jnp.mean(terms.pseudo_a.label != terms.pseudo_b.label),
         "pseudo_accuracy_b": quality_b.accuracy,
         "pseudo_coverage_b": quality_b.coverage,
         "prototype_drift": masked_mean(1 - jnp.sum(before * after, axis=-1), where=seen),
@@ -167,7 +182,9 @@ def panels(config: ConfigDict, ends: dict[str, TrainState], splits: dict[str, Ev
     logits = {name: _logits(config, state.params, 0, _squash(rows.forward)) for name, state in ends.items()}
     # What the other student learns from.
     judged = jax.jit(
-        lambda state: _loss(config, config.arms[teacher], state.params, state.memory, rows._asdict(), 0)[1]
+        lambda state: _loss(
+            METHODS["clicks"], config, config.arms[teacher], state.params, state.memory, rows._asdict(), 0
+        )[1]
     )
     pseudo = judged(ends[teacher]).pseudo_a
     return [

@@ -51,8 +51,8 @@ def hierarchical_learner(
         return detection_loss(maps, labels, size=scenes.size), (memory, metrics)
 
     def follow(params: Any, memory: Memory, step: jax.Array) -> Memory:
-        decay = ss.linear_keep_rate(step, end=config.keep_rate, length=config.keep_length)
+        decay = ss.linear_keep_rate(step, end=arm.keep_rate, length=config.keep_length)
         return memory._replace(teacher=ema_update(memory.teacher, params, decay))
 
-    optimizer = clipped_adamw(arm.learning_rate, config.steps, weight_decay=config.weight_decay)
+    optimizer = clipped_adamw(arm.learning_rate, config.steps, weight_decay=arm.weight_decay)
     return gradient_learner(init, loss, optimizer, after=follow)

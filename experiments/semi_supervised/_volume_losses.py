@@ -1,5 +1,6 @@
-"""What the two students of a group learn: RAIL, or one of its rivals."""
+"""What the two students of a group learn, by method: RAIL, its rivals, the floor and the ceiling."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,50 +26,41 @@ def forward(config: ConfigDict, params: Stacked, x: jax.Array) -> jax.Array:
 
 
 class Seen(NamedTuple):
-    """What a student's loss looks at besides its own logits; leading axis of logits: students."""
+    """What a student's loss looks at besides its own logits.
+
+    Attributes:
+      batch: labelled and unlabelled images, with their labels.
+      own, frozen: logits `[2, B, ..., 2]` of this group's students, and without gradient those of all that are looked
+        at.
+      teachers: logits `[2, U, ..., 2]` of the slow teachers, or None.
+      best: which of `frozen` is the best student.
+      progress: share of the steps taken.
+    """
 
     batch: Any
-    others: jax.Array | None
+    own: jax.Array
+    frozen: jax.Array
     teachers: jax.Array | None
+    best: jax.Array
     progress: jax.Array
 
 
-def student_losses(config: ConfigDict, arm: Any, params: Stacked, seen: Seen, x: jax.Array) -> tuple:
-    """The two students' losses summed; beside them the logits, and which student the others look up to."""
-    own = forward(config, params, x)
-    frozen = jax.lax.stop_gradient(own)
-    best, students = jnp.int32(0), range(len(ARCHITECTURES))
-    ramp = sigmoid_ramp_up(seen.progress, length=arm.ramp)
-    if arm.instructive:
-        frozen = jnp.concatenate([frozen, seen.others])
-        labelled = jax.nn.softmax(frozen[:, : config.batch_size])[..., 1]
-        best = ss.best_student(jax.vmap(lambda p: ss.dice_loss(p, seen.batch["label"] == 1).mean())(labelled))
-        each = [_instructive(config, arm, own[s], seen, frozen[best], best == s, ramp) for s in students]
-    else:
-        each = [_baseline(config, arm, own, seen, s, ramp) for s in students]
-    return sum(each), (frozen, best)
+class Method(NamedTuple):
+    """A loss `(config, arm, seen, student) -> scalar`, and whether it asks the other group, or the teachers."""
+
+    loss: Callable[[ConfigDict, Any, Seen, int], jax.Array]
+    others: bool = False
+    teachers: bool = False
 
 
-def _instructive(
-    config: ConfigDict, arm: Any, own: Any, seen: Seen, best: Any, is_best: Any, ramp: Any
-) -> jax.Array:
-    """RAIL's loss of one student."""
-    rows, begun = config.batch_size, seen.progress >= config.start
-    return ss.rail_student_loss(
-        own[:rows],
-        seen.batch["label"],
-        own[rows:],
-        best[:rows],
-        best[rows:],
-        seen.teachers[0],
-        is_best=is_best,
-        consistency_weight=arm.consistency_weight * ramp * begun,
-        teacher_weight=arm.teacher_weight * ramp,
-        mse_weight=arm.mse_weight * begun,
-        kl_weight=arm.kl_weight * begun,
-        restraint_weight=arm.restraint_weight,
-        authors_code=arm.authors_code,
-    )[0]
+def best_of(config: ConfigDict, frozen: jax.Array, batch: Any) -> jax.Array:
+    """The student with the smallest Dice loss on the labelled half."""
+    labelled = jax.nn.softmax(frozen[:, : config.batch_size])[..., 1]
+    return ss.best_student(jax.vmap(lambda p: ss.dice_loss(p, batch["label"] == 1).mean())(labelled))
+
+
+def _ramp(arm: Any, seen: Seen) -> jax.Array:
+    return sigmoid_ramp_up(seen.progress, length=arm.ramp)
 
 
 def _segmentation(logits: jax.Array, label: jax.Array) -> jax.Array:
@@ -76,15 +68,52 @@ def _segmentation(logits: jax.Array, label: jax.Array) -> jax.Array:
     return ss.masked_cross_entropy(logits, label).mean() + overlap.mean()
 
 
-def _baseline(config: ConfigDict, arm: Any, own: Any, seen: Seen, student: int, ramp: Any) -> jax.Array:
-    """The labels alone, a mean teacher, cross pseudo supervision, or the labels of everything."""
-    rows = config.batch_size
-    total, logits = _segmentation(own[student, :rows], seen.batch["label"]), own[student, rows:]
-    if arm.mean_teacher_weight is not None:
-        total += arm.mean_teacher_weight * ramp * ss.consistency_mse(logits, seen.teachers[student]).mean()
-    if arm.cross_weight is not None:
-        other = jax.lax.stop_gradient(own[1 - student, rows:]).argmax(-1)
-        total += arm.cross_weight * ramp * ss.masked_cross_entropy(logits, other).mean()
-    if arm.all_labels:
-        total += _segmentation(logits, seen.batch["hidden"])
-    return total
+def _labels(config: ConfigDict, arm: Any, seen: Seen, student: int) -> jax.Array:
+    """The labelled half alone."""
+    return _segmentation(seen.own[student, : config.batch_size], seen.batch["label"])
+
+
+def _all_labels(config: ConfigDict, arm: Any, seen: Seen, student: int) -> jax.Array:
+    """The labels of everything."""
+    hidden = _segmentation(seen.own[student, config.batch_size :], seen.batch["hidden"])
+    return _labels(config, arm, seen, student) + hidden
+
+
+def _mean_teacher(config: ConfigDict, arm: Any, seen: Seen, student: int) -> jax.Array:
+    """Each student follows its own slow average."""
+    apart = ss.consistency_mse(seen.own[student, config.batch_size :], seen.teachers[student])
+    return _labels(config, arm, seen, student) + arm.weight * _ramp(arm, seen) * apart.mean()
+
+
+def _cross(config: ConfigDict, arm: Any, seen: Seen, student: int) -> jax.Array:
+    """Each student takes the other's classes for labels."""
+    other = seen.frozen[1 - student, config.batch_size :].argmax(-1)
+    apart = ss.masked_cross_entropy(seen.own[student, config.batch_size :], other)
+    return _labels(config, arm, seen, student) + arm.weight * _ramp(arm, seen) * apart.mean()
+
+
+def _rail(config: ConfigDict, arm: Any, seen: Seen, student: int) -> jax.Array:
+    """RAIL's whole loss, its consistency weight in the authors' ratio to the teacher's."""
+    rows, own, best = config.batch_size, seen.own[student], seen.frozen[seen.best]
+    begun, ramp = seen.progress >= config.start, _ramp(arm, seen)
+    return ss.rail_student_loss(
+        own[:rows], seen.batch["label"], own[rows:], best[:rows], best[rows:], seen.teachers[0],
+        is_best=seen.best == student,
+        consistency_weight=2 * arm.weight * ramp * begun,
+        teacher_weight=arm.weight * ramp,
+        mse_weight=arm.mse_weight * begun,
+        kl_weight=arm.kl_weight * begun,
+        restraint_weight=arm.restraint_weight,
+        authors_code=arm.authors_code,
+        kl_mode=arm.kl_mode,
+        error_mask=arm.error_mask,
+    )[0]  # fmt: skip
+
+
+METHODS: dict[str, Method] = {
+    "labels": Method(_labels),
+    "mean_teacher": Method(_mean_teacher, teachers=True),
+    "cross": Method(_cross),
+    "rail": Method(_rail, others=True, teachers=True),
+    "all_labels": Method(_all_labels),
+}

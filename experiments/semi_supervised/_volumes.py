@@ -1,5 +1,6 @@
 """Two groups of students: in each a plain and a residual net, with slow teachers; one group learns at a time."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,17 @@ from ml_collections import ConfigDict
 
 from experiments.parts.checks import choose
 from experiments.parts.chunks import in_chunks
-from experiments.parts.splits import cut
+from experiments.parts.splits import few_labelled
 from experiments.semi_supervised._turns import GROUPS, Stacked, by_turns, of_group, put_group, turn_of
-from experiments.semi_supervised._volume_losses import ARCHITECTURES, Seen, forward, student_losses, unet
+from experiments.semi_supervised._volume_losses import (
+    ARCHITECTURES,
+    METHODS,
+    Method,
+    Seen,
+    best_of,
+    forward,
+    unet,
+)
 from jaxlab import data, metrics
 from jaxlab import semi_supervised as ss
 from jaxlab.core import (
@@ -31,24 +40,17 @@ from jaxlab.metrics import expected_calibration_error
 
 
 def splits(task: ConfigDict) -> dict[str, Any]:
-    """Volumes, or their middle slices; the first few of the training volumes are labelled."""
+    """Volumes, or their middle slices, of which every seed has its own; few of the training volumes are labelled."""
     if task.dims not in (2, 3):
         raise InputError(f"task.dims is {task.dims}: it must be 2 for slices or 3 for volumes")
     options = task.options.to_dict()
     options["size"] = tuple(options["size"])
 
-    sizes = {name: task[name] for name in ("labelled", "unlabelled", "val", "test")}
-
-    def make(key: jax.Array) -> BlobVolumes:
-        volumes = data.blob_volumes(key, sum(sizes.values()), **options)
+    def make(world: jax.Array, key: jax.Array, count: int) -> BlobVolumes:
+        volumes = data.blob_volumes(key, count, **options)
         return data.volume_slices(volumes, index=options["size"][2] // 2) if task.dims == 2 else volumes
 
-    made = cut(jax.jit(make)(jax.random.key(task.data_seed)), sizes)
-    return {
-        "train": {name: made[name] for name in ("labelled", "unlabelled")},
-        "val": made["val"],
-        "test": made["test"],
-    }
+    return few_labelled(make, task)
 
 
 def draw(config: ConfigDict) -> Callable[[Any, jax.Array], dict[str, jax.Array]]:
@@ -74,10 +76,11 @@ def draw(config: ConfigDict) -> Callable[[Any, jax.Array], dict[str, jax.Array]]
     return one
 
 
-OPTIMIZERS: dict[str, Callable[[ConfigDict, Any], optax.GradientTransformation]] = {
-    "adam": lambda config, rate: optax.adamw(rate, b1=config.momentum, weight_decay=config.weight_decay),
-    "sgd": lambda config, rate: optax.chain(
-        optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=config.momentum)
+# `(rate, momentum, weight decay) -> optimizer`
+OPTIMIZERS: dict[str, Callable[[Any, float, float], optax.GradientTransformation]] = {
+    "adam": lambda rate, momentum, decay: optax.adamw(rate, b1=momentum, weight_decay=decay),
+    "sgd": lambda rate, momentum, decay: optax.chain(
+        optax.add_decayed_weights(decay), optax.sgd(rate, momentum=momentum)
     ),
 }
 
@@ -87,12 +90,12 @@ def _optimizer(config: ConfigDict, arm: Any) -> optax.GradientTransformation:
     rate = lambda step: ss.warm_up_constant_cosine(
         step, base=arm.learning_rate, floor=1e-3 * arm.learning_rate, warm_up=turns // 8, total=turns
     )
-    return by_turns(choose("optimizer", config.optimizer, OPTIMIZERS)(config, rate), config.period)
+    made = choose("optimizer", config.optimizer, OPTIMIZERS)(rate, config.momentum, arm.weight_decay)
+    return by_turns(made, config.period)
 
 
-def method(config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
+def learner(method: Method, config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
     """Four students and their teachers; each step trains one group, which sees the other's predictions."""
-    taught = arm.instructive or arm.mean_teacher_weight is not None
 
     def init(key: jax.Array, context: Any) -> tuple[Stacked, EmaState]:
         space = config.task.options.size[: config.task.dims]
@@ -102,37 +105,43 @@ def method(config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
         }
         return params, jax.vmap(ema_init)(params)
 
-    def loss(params: Stacked, teachers: Any, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
+    def look(params: Stacked, teachers: EmaState, batch: Any, step: Any, key: jax.Array) -> Seen:
         group, x = turn_of(step, config.period), jnp.concatenate([batch["image"], batch["unlabelled"]])
         noise = config.input_noise * jax.random.normal(key, (3, *x.shape))
         others, slow = jax.lax.stop_gradient(of_group(params, 1 - group)), of_group(teachers.value, group)
-        seen = Seen(
-            batch=batch,
-            others=forward(config, others, x + noise[0]) if arm.instructive else None,
-            teachers=forward(config, slow, (x + noise[1])[config.batch_size :]) if taught else None,
-            progress=step / config.steps,
-        )
-        value, known = student_losses(config, arm, of_group(params, group), seen, x + noise[2])
-        return value, (teachers, {"loss": value / len(ARCHITECTURES), **_metrics(config, batch, *known)})
+        own = forward(config, of_group(params, group), x + noise[2])
+        looked_at = [own, forward(config, others, x + noise[0])] if method.others else [own]
+        frozen = jax.lax.stop_gradient(jnp.concatenate(looked_at))
+        follow = forward(config, slow, (x + noise[1])[config.batch_size :]) if method.teachers else None
+        return Seen(batch, own, frozen, follow, best_of(config, frozen, batch), step / config.steps)
+
+    def loss(params: Stacked, teachers: Any, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
+        seen = look(params, teachers, batch, step, key)
+        value = sum(method.loss(config, arm, seen, student) for student in range(len(ARCHITECTURES)))
+        return value, (teachers, {"loss": value / len(ARCHITECTURES), **_metrics(config, seen)})
 
     def follow(params: Stacked, teachers: EmaState, step: jax.Array) -> EmaState:
         group = turn_of(step - 1, config.period)
         slow = ema_update(of_group(teachers, group), of_group(params, group), ramp_up_decay(config.ema_decay))
         return put_group(teachers, group, slow)
 
-    learner = gradient_learner(init, loss, _optimizer(config, arm), after=follow)
-    return learner, _evaluate(config), None
+    return gradient_learner(init, loss, _optimizer(config, arm), after=follow), _evaluate(config), None
 
 
-def _metrics(config: ConfigDict, batch: Any, frozen: jax.Array, best: jax.Array) -> dict[str, jax.Array]:
+def methods(config: ConfigDict) -> dict[str, Callable[[Any], tuple]]:
+    """A function of settings for every name that an arm's `method` may be."""
+    return {name: functools.partial(learner, method, config) for name, method in METHODS.items()}
+
+
+def _metrics(config: ConfigDict, seen: Seen) -> dict[str, jax.Array]:
     """How far the two students differ, and how good the labels are that the others get from the best of them."""
-    unlabelled = frozen[:, config.batch_size :]
-    pseudo = ss.pseudo_label(jax.nn.softmax(unlabelled[best]), threshold=0.8)
-    quality = ss.pseudo_label_quality(pseudo, batch["hidden"])
+    unlabelled = seen.frozen[:, config.batch_size :]
+    pseudo = ss.pseudo_label(jax.nn.softmax(unlabelled[seen.best]), threshold=0.8)
+    quality = ss.pseudo_label_quality(pseudo, seen.batch["hidden"])
     differs = ss.disagreement_mask(unlabelled[0].argmax(-1), unlabelled[1].argmax(-1))
     return {
         "disagreement": jnp.mean(differs.astype(jnp.float32)),
-        "best_is_residual": (best % 2).astype(jnp.float32),
+        "best_is_residual": (seen.best % 2).astype(jnp.float32),
         "pseudo_accuracy": quality.accuracy,
         "pseudo_coverage": quality.coverage,
     }

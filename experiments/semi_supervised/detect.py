@@ -1,7 +1,7 @@
 """Detect boxes in point clouds with few labelled scenes: a teacher's boxes as labels, by fixed or by dual thresholds.
 
-Scenes are procedural. A burn-in stage trains the detector on the labelled scenes, once per seed; every arm starts from
-it, student and teacher alike, and sees the same batches.
+Scenes are procedural, and every seed has its own. A burn-in stage trains the detector on the labelled scenes, once per
+seed; every arm starts from it, student and teacher alike, and sees the same batches.
 """
 
 import functools
@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms
+from experiments.parts.claims import claims_of
+from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adamw
 from experiments.parts.splits import draw_both, few_labelled
 from experiments.semi_supervised._box_labels import METHODS
@@ -33,7 +35,7 @@ from jaxlab import data
 from jaxlab import semi_supervised as ss
 from jaxlab.core import InputError, gradient_learner, masked_mean
 from jaxlab.metrics import mean_average_precision
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Experiment
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -62,18 +64,19 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         prepare={"burn_in": _burn_in(net, scenes, config)},
         arms=make_arms(config.arms, methods, config.steps),
         evaluate=_evaluate(net, scenes),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         examples=lambda states, splits: draw_examples(states, splits, net, scenes, config),
+        summarise=late_change("val/map50", means=("train/labels_per_scene", "train/label_precision")),
     )
 
 
 def _splits(config: ConfigDict) -> dict[str, Any]:
     spec = config.data
-    make = lambda key, count: data.point_cloud_scenes(
+    make = lambda world, key, count: data.point_cloud_scenes(
         key, count, size=spec.size, class_shares=tuple(spec.class_shares), aligned=True,
         difficulty=spec.difficulty, num_clusters=spec.num_clusters, num_clutter=spec.num_clutter,
     )  # fmt: skip
-    splits = few_labelled(make, jax.random.key(spec.task_seed), spec)
+    splits = few_labelled(make, spec)
     return {name: split for name, split in splits.items() if name != "test" or config.test}
 
 

@@ -6,17 +6,19 @@ per class (`_events`). Volumes: two groups of two students and their slow teache
 an arm says which losses they get.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts, choose
+from experiments.parts.claims import claims_of
+from experiments.parts.history import late_change
 from experiments.parts.pictures import draw_panels
 from experiments.semi_supervised import _events, _volumes
 from jaxlab.core import InputError
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Experiment
 
 
 class Flow(NamedTuple):
@@ -25,20 +27,23 @@ class Flow(NamedTuple):
     Attributes:
       splits: `config.task -> ` the splits by name.
       draw: `config -> (train, key) -> batch`.
-      method: `(config, settings) -> (learner, evaluation, export)`.
+      methods: `config -> ` by name, what makes learner and evaluation of an arm's settings.
       panels: `(config, {arm: last state}, splits) -> ` what `draw_panels` takes.
+      judge: the metric of convergence.
     """
 
     splits: Callable[[ConfigDict], dict[str, Any]]
     draw: Callable[[ConfigDict], Callable]
-    method: Callable[[ConfigDict, Any], tuple]
+    methods: Callable[[ConfigDict], dict[str, Callable]]
     panels: Callable[[ConfigDict, dict, dict], list]
+    judge: str
 
 
 FLOWS = {
-    "event_scenes": Flow(_events.splits, _events.draw, _events.method, _events.panels),
-    "blob_volumes": Flow(_volumes.splits, _volumes.draw, _volumes.method, _volumes.panels),
+    "event_scenes": Flow(_events.splits, _events.draw, _events.methods, _events.panels, "val/miou"),
+    "blob_volumes": Flow(_volumes.splits, _volumes.draw, _volumes.methods, _volumes.panels, "val/dice"),
 }
+WATCHED = ("train/disagreement", "train/pseudo_coverage", "train/pseudo_accuracy")  # what is meant to act
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -51,16 +56,17 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     flow = choose("task.source", config.task.source, FLOWS)
     check_counts(config, "steps")
     check_arms(config.arms, {})
-    method = functools.partial(flow.method, config)
     for name, arm in config.arms.items():
         if not arm.learning_rate > 0:
             raise InputError(f"arms.{name}.learning_rate is {arm.learning_rate}: it must be above 0")
-        method(arm)  # settings that make no sense are found now
-    splits = flow.splits(config.task)
+    methods, splits = flow.methods(config), flow.splits(config.task)
+    for arm in config.arms.values():
+        choose("method", arm.method, methods)(arm)  # settings that make no sense are found now
     return Experiment(
         data={name: split for name, split in splits.items() if name != "test" or config.test},
         draw=flow.draw(config),
-        arms={name: Arm(method, arm.to_dict(), config.steps) for name, arm in config.arms.items()},
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        arms=make_arms(config.arms, methods, config.steps),
+        claims=claims_of(config),
         examples=lambda ends, data: draw_panels(flow.panels(config, ends, data)),
+        summarise=late_change(flow.judge, means=WATCHED),
     )

@@ -1,5 +1,6 @@
 """Two students of complementary streams: pseudo-labels and class prototypes exchanged, labels at single points."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -310,8 +311,7 @@ def ev_wsss_loss(
     present = classes_in_labels(labels, num_classes=branch_a.logits.shape[-1], where=labelled)
     started = jnp.asarray(started, as_float(branch_a.logits).dtype)
     probs_a, probs_b = _probabilities(branch_a.logits, present), _probabilities(branch_b.logits, present)
-    pseudo_a = pseudo_label(probs_a, threshold=threshold)
-    pseudo_b = pseudo_label(probs_b, threshold=threshold)
+    pseudo_a, pseudo_b = (pseudo_label(probs, threshold=threshold) for probs in (probs_a, probs_b))
     point = lambda logits: masked_mean(
         masked_cross_entropy(logits, labels, where=labelled), where=labelled, axis_name=axis_name
     )
@@ -321,25 +321,24 @@ def ev_wsss_loss(
         features_a, queues_a = _remember(branch_a, probs_a, *memory)
         features_b, queues_b = _remember(branch_b, probs_b, *memory)
         queues = queues_a, queues_b
-        own_a, own_b = (class_queue_means(queue, min_items=min_items) for queue in queues)
-        received_a, received_b = _exchanged(branch_a, branch_b, own_a, own_b) if exchanged else (None, None)
-        pull = {"temperature": temperature, "axis_name": axis_name, "authors_code": authors_code}
-        pulls = (
-            prototype_exchange_loss(features_a, pseudo_b, own_a, received_a, **pull),
-            prototype_exchange_loss(features_b, pseudo_a, own_b, received_b, **pull),
+        own = [class_queue_means(queue, min_items=min_items) for queue in queues]
+        received = _exchanged(branch_a, branch_b, *own) if exchanged else (None, None)
+        pull = functools.partial(
+            prototype_exchange_loss, temperature=temperature, axis_name=axis_name, authors_code=authors_code
         )
-    nothing = jnp.zeros_like(started)
+        pulls = tuple(map(pull, (features_a, features_b), (pseudo_b, pseudo_a), own, received))
+    dual = apart = jnp.zeros_like(started)
+    if _counts(dual_weight):
+        dual = _dual(branch_a, branch_b, pseudo_a, pseudo_b, axis_name, authors_code)
+    if _counts(distillation_weight):
+        apart = _distillation(branch_a, branch_b, axis_name)
     terms = EvWsssTerms(
         point_a=point(branch_a.logits),
         point_b=point(branch_b.logits),
-        dual=_dual(branch_a, branch_b, pseudo_a, pseudo_b, axis_name, authors_code)
-        if _counts(dual_weight)
-        else nothing,
+        dual=dual,
         prototype_a=pulls[0],
         prototype_b=pulls[1],
-        distillation=_distillation(branch_a, branch_b, axis_name)
-        if _counts(distillation_weight)
-        else nothing,
+        distillation=apart,
         pseudo_a=pseudo_a,
         pseudo_b=pseudo_b,
     )

@@ -4,6 +4,8 @@ Arrays are `[B, ...]` with any number of spatial axes; a class axis K comes last
 one example, and a mean over an empty region is 0.
 """
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -309,51 +311,47 @@ def rail_student_loss(
     >>> round(loss.item(), 4)  # log 2 + Dice: 1 - 2 / 3
     1.0265
     """
-    labels, known = as_dense_labels(labelled_logits, labels)
-    if np.shape(labelled_logits)[-1] != 2:
-        raise InputError(f"labelled_logits {np.shape(labelled_logits)} must have shape [L, ..., 2]")
     for student, other in (
         (labelled_logits, best_labelled_logits),
         (unlabelled_logits, best_unlabelled_logits),
         (unlabelled_logits, teacher_unlabelled_logits),
     ):
         check_same_logits(student, other)
-    mean = lambda x, where=None: masked_mean(x, where=where, axis_name=axis_name)
+    labels, known = as_dense_labels(labelled_logits, labels)
+    if np.shape(labelled_logits)[-1] != 2:
+        raise InputError(f"labelled_logits {np.shape(labelled_logits)} must have shape [L, ..., 2]")
+    mean = functools.partial(masked_mean, axis_name=axis_name)
     labelled = known.any(axis=tuple(range(1, known.ndim)))
-    frozen = lambda x: jax.lax.stop_gradient(as_float(x))
-    best_labelled, best_unlabelled = frozen(best_labelled_logits), frozen(best_unlabelled_logits)
-    probs = jax.nn.softmax(as_float(unlabelled_logits))
-
-    def follow(logits: jax.Array) -> jax.Array:
-        target = sharpen(jax.nn.softmax(frozen(logits)), temperature=temperature)
-        return mean(jnp.square(probs - target))
-
-    foreground = jax.nn.softmax(jnp.where(known[..., None], as_float(labelled_logits), 0.0))[..., 1]
+    best_labelled, best_unlabelled = (
+        jax.lax.stop_gradient(as_float(z)).argmax(-1) for z in (best_labelled_logits, best_unlabelled_logits)
+    )
+    disagreement = disagreement_supervision_loss(
+        labelled_logits, labels, best_labelled, is_best=is_best, mse_weight=mse_weight, kl_weight=kl_weight,
+        authors_code=authors_code, kl_mode=kl_mode, error_mask=error_mask,
+    )  # fmt: skip
+    restraint = confidence_restraint_loss(unlabelled_logits, best_unlabelled, authors_code=authors_code)
+    follow = lambda other: mean(_squared_distance(unlabelled_logits, other, temperature))
     terms = RailTerms(
-        segmentation=mean(masked_cross_entropy(labelled_logits, labels), known)
-        + mean(dice_loss(foreground, labels == 1, where=known), labelled),
-        disagreement=mean(
-            disagreement_supervision_loss(
-                labelled_logits,
-                labels,
-                jnp.argmax(best_labelled, axis=-1),
-                is_best=is_best,
-                mse_weight=mse_weight,
-                kl_weight=kl_weight,
-                authors_code=authors_code,
-                kl_mode=kl_mode,
-                error_mask=error_mask,
-            ),
-            labelled,
-        ),
-        consistency=follow(best_unlabelled),
-        restraint=mean(
-            confidence_restraint_loss(
-                unlabelled_logits, jnp.argmax(best_unlabelled, axis=-1), authors_code=authors_code
-            )
-        ),
+        segmentation=_segmentation(labelled_logits, labels, known, mean),
+        disagreement=mean(disagreement, where=labelled),
+        consistency=follow(best_unlabelled_logits),
+        restraint=mean(restraint),
         teacher=follow(teacher_unlabelled_logits),
     )
-    follows = jnp.where(is_best, 0.0, jnp.asarray(consistency_weight, probs.dtype))
+    follows = jnp.where(is_best, 0.0, jnp.asarray(consistency_weight, terms.consistency.dtype))
     total = terms.segmentation + terms.disagreement + teacher_weight * terms.teacher
     return total + follows * (terms.consistency + restraint_weight * terms.restraint), terms
+
+
+def _segmentation(logits: jax.Array, labels: jax.Array, known: jax.Array, mean: Callable) -> jax.Array:
+    """Cross-entropy and Dice loss where there are labels."""
+    foreground = jax.nn.softmax(jnp.where(known[..., None], as_float(logits), 0.0))[..., 1]
+    overlap = dice_loss(foreground, labels == 1, where=known)
+    labelled = known.any(axis=tuple(range(1, known.ndim)))
+    return mean(masked_cross_entropy(logits, labels), where=known) + mean(overlap, where=labelled)
+
+
+def _squared_distance(logits: jax.Array, other: jax.Array, temperature: float | jax.Array) -> jax.Array:
+    """To another's sharpened probabilities, which stay as they are."""
+    target = sharpen(jax.nn.softmax(jax.lax.stop_gradient(as_float(other))), temperature=temperature)
+    return jnp.square(jax.nn.softmax(as_float(logits)) - target)

@@ -2,7 +2,6 @@
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -59,14 +58,19 @@ def test_in_chunks_is_the_function_itself(size):
     chex.assert_trees_all_equal(found, fn(rows))
 
 
-def test_splits_are_disjoint_and_only_a_few_have_labels():
+def test_every_split_of_a_seed_has_examples_of_its_own_from_one_task():
     spec = ConfigDict({"labelled": 2, "train": 5, "val": 3, "test": 1})
-    made = splits.few_labelled(lambda key, count: jnp.arange(count), jax.random.key(0), spec)
+    make = lambda task, key, count: (jax.random.key_data(task), jax.random.uniform(key, count))
+    made = splits.few_labelled(make, spec)
     parts = [made["train"]["labelled"], made["train"]["unlabelled"], made["val"], made["test"]]
-    assert [part.tolist() for part in parts] == [[0, 1], [2, 3, 4], [5, 6, 7], [8]]
+    drawn = [part.make(jax.random.key(0)) for part in parts]
+    assert [len(examples) for _, examples in drawn] == [2, 3, 3, 1]
+    assert len({tuple(task.tolist()) for task, _ in drawn}) == 1
+    assert len({float(examples[0]) for _, examples in drawn}) == 4
+    assert drawn[0][1].tolist() != parts[0].make(jax.random.key(1))[1].tolist()
     spec.labelled = 5
     with pytest.raises(InputError, match="data.labelled is 5: it must be between 1 and 4"):
-        splits.few_labelled(None, None, spec)
+        splits.few_labelled(None, spec)
 
 
 def test_pooling_by_hand():
