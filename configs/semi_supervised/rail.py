@@ -33,12 +33,10 @@ BASE = {
     "period": 1,  # steps of a group's turn
     "start": 0.05,  # share of the steps after which the students look at each other
     "ema_decay": 0.99,
-    "optimizer": "adam",
-    "momentum": 0.9,
+    "optimizer": "adam", "momentum": 0.9,
     "input_noise": 0.05,
     "task": {
-        "source": "blob_volumes",
-        "dims": 2,  # 2 takes the middle slice of each volume
+        "source": "blob_volumes", "dims": 2,  # 2 takes the middle slice of each volume
         "labelled": 3, "train": 103, "val": 100, "test": 1000,
         "options": {"size": (16, 16, 8), "contrast": 0.35, "clutter": 0.07, "noise": 0.05, "variation": 1.0},
     },
@@ -49,16 +47,14 @@ ARM = {"weight_decay": 1e-3, "ramp": 0.4}
 RAIL = {"method": "rail", "mse_weight": 0.5, "kl_weight": 0.05, "restraint_weight": 0.1, "authors_code": False,
         "kl_mode": "class", "error_mask": "class"}  # fmt: skip
 METHODS = {
-    "supervised": {"method": "labels"},
-    "mean_teacher": {"method": "mean_teacher"},
-    "cross": {"method": "cross"},
+    "supervised": {"method": "labels"}, "mean_teacher": {"method": "mean_teacher"}, "cross": {"method": "cross"},
     "rail": RAIL,
     "released": RAIL | {"authors_code": True},
     "code": RAIL | {"authors_code": True, "kl_mode": "code", "error_mask": "code"},
     "no_dfs": RAIL | {"mse_weight": 0.0, "kl_weight": 0.0},
     "no_cal": RAIL | {"restraint_weight": 0.0},
     "full": {"method": "all_labels"},
-}
+}  # fmt: skip
 TUNED = {"learning_rate": 3e-3, "weight": 5.0}
 ARMS = {
     "supervised": {"learning_rate": 3e-3},
@@ -70,14 +66,8 @@ ARMS = {
 RATES = {"learning_rate": (1e-3, 3e-3, 1e-2)}
 ALONE = grid(RATES | {"weight_decay": (1e-4, 1e-3, 1e-2)})
 FOLLOWING = grid(RATES | {"weight": (1.0, 5.0, 25.0)})
-GRID = {
-    "supervised": ALONE,
-    "mean_teacher": FOLLOWING,
-    "cross": grid(RATES | {"weight": (0.1, 0.5, 2.5)}),
-    "rail": FOLLOWING,
-    "released": FOLLOWING,
-    "full": ALONE,
-}
+GRID = {"supervised": ALONE, "full": ALONE, "cross": grid(RATES | {"weight": (0.1, 0.5, 2.5)})}
+GRID |= dict.fromkeys(("mean_teacher", "rail", "released"), FOLLOWING)
 APART = {"needs": ("disagree", "converged")}  # also where no ceiling is
 GATES = {"needs": ("disagree", "room", "converged")}
 CLAIMS = (
