@@ -24,10 +24,10 @@ BASE = {
     "experiment": "semi_supervised.segment",
     "paper": "EV-WSSS: Finding Meaning in Points (2024, arXiv 2407.11216)",
     "scale": "toy (small convolutional nets, a simulated event camera)",
-    "minutes": 4.0, "first_seed": 200, "seeds_by": "map",
+    "minutes": 4.0, "seeds": 12, "first_seed": 200, "seeds_by": "map",
     "shown": "ev_wsss",  # the arm whose pseudo-labels the figure shows
-    "log_every": 80, "eval_every": 160, "checkpoint_every": 800,
-    "steps": 800,
+    "log_every": 100, "eval_every": 300, "checkpoint_every": 1500,
+    "steps": 1500,
     "batch_size": 8,
     "momentum": 0.9,  # b1 of RAdam
     "scale_decay": 0.99,  # its b2; at 0.999 its warm-up alone would take most of the steps

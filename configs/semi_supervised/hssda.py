@@ -25,11 +25,11 @@ BASE = {
     "minutes": 4.0, "first_seed": 200, "seeds_by": "map",
     "eval_every": 200, "checkpoint_every": 1000,
     "shown": "hssda",  # the arm of examples.png
-    "data": {"train": 400, "labelled": 20, "val": 200, "test": 1000, "size": 24.0, "difficulty": 0.3,
-             "num_clusters": 4, "num_clutter": 96, "class_shares": (0.5, 0.25, 0.25)},
-    "cells": 24,  # of the grid, on a side
+    "data": {"train": 400, "labelled": 20, "val": 200, "test": 1000, "size": 32.0, "difficulty": 0.2,
+             "num_clusters": 4, "num_clutter": 128, "class_shares": (0.5, 0.25, 0.25)},
+    "cells": 32,  # of the grid, on a side
     "detections": 12,  # boxes of a scene at most
-    "net": {"channels": (8, 12, 12), "head": 12},
+    "net": {"channels": (8, 16, 16), "head": 16},
     "labelled_batch": 4,
     "unlabelled_batch": 4,
     "burn_in": {"steps": 400, "learning_rate": 1e-2},
@@ -59,11 +59,11 @@ ARMS = {
     "ceiling": {"learning_rate": 8e-3, "weight_decay": 1e-4},
 }
 RATES = {"learning_rate": (4e-3, 8e-3, 1.6e-2)}
-ALONE = grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)})
+ALONE = grid(RATES | {"weight_decay": (1e-4, 1e-3, 1e-2)})
 GRID = {
     "supervised": ALONE,
-    "fixed": grid(RATES | {"threshold": (0.2, 0.3, 0.4, 0.5)}),
-    "hssda": grid(RATES | {"keep_rate": (0.95, 0.98, 0.99, 0.995)}),
+    "fixed": grid(RATES | {"threshold": (0.2, 0.3, 0.4)}),
+    "hssda": grid(RATES | {"keep_rate": (0.97, 0.99, 0.997)}),
     "ceiling": ALONE,
 }
 GATES = {"needs": ("fixed_helps", "sorted", "room", "converged")}

@@ -1,8 +1,8 @@
 """Localise a sounding object with few boxes: one or two mean teachers, and ways to make pseudo-labels of their maps.
 
-Frames and sounds are procedural. A warm-up stage trains every net on the labelled boxes, once per seed; every arm
-starts from it, students and teachers alike, and sees the same batches. An arm is a set of nets and a rule by which
-the teachers' maps of unlabelled frames become pseudo-labels.
+Frames and sounds are procedural, and every seed has its own. A warm-up stage trains every net on the labelled boxes,
+once per seed; every arm starts from it, students and teachers alike, and sees the same batches. An arm is a set of nets
+and a rule by which the teachers' maps of unlabelled frames become pseudo-labels.
 """
 
 import functools
@@ -16,16 +16,23 @@ from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms
+from experiments.parts.claims import claims_of
+from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adamw
 from experiments.parts.pictures import draw_scene
 from experiments.parts.splits import draw_both, few_labelled
-from experiments.semi_supervised._localization_learner import localization_learner, overlap_with, rows_of
+from experiments.semi_supervised._localization_learner import (
+    localization_learner,
+    overlap_with,
+    quality,
+    rows_of,
+)
 from experiments.semi_supervised._localization_rules import METHODS, Rule
 from experiments.semi_supervised._localizers import Localizer, mirrored, strong_view
 from jaxlab import data, metrics
 from jaxlab import semi_supervised as ss
-from jaxlab.core import InputError, Learner, gradient_learner, masked_mean
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.core import InputError, Learner, gradient_learner
+from jaxlab.training import Arm, Experiment
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -36,16 +43,16 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
       download: nothing here is fetched.
     """
     _check(config)
-    splits = _splits(config)
     nets = {name: Localizer(**spec.to_dict()) for name, spec in config.nets.items()}
     methods = {name: functools.partial(_method, rule, nets, config) for name, rule in METHODS.items()}
     return Experiment(
-        data=splits,
+        data=_splits(config),
         draw=_draw(config),
-        prepare={"warm_up": _warm_up(nets, config, splits)},
+        prepare={"warm_up": _warm_up(nets, config)},
         arms=make_arms(config.arms, methods, config.steps),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         examples=lambda states, splits: _examples(states, splits, nets, config),
+        summarise=late_change("val/ap50", means=("train/acceptance", "train/pseudo_iou")),
     )
 
 
@@ -64,13 +71,12 @@ def _check(config: ConfigDict) -> None:
 
 
 def _splits(config: ConfigDict) -> dict[str, Any]:
-    spec, task = config.data, jax.random.key(config.data.task_seed)
-    make = lambda key, count: data.audio_visual_scenes(
+    spec = config.data
+    make = lambda task, key, count: data.audio_visual_scenes(
         task, key, count, num_classes=spec.num_classes, size=spec.size, audio_dim=spec.audio_dim,
         difficulty=spec.difficulty,
     )  # fmt: skip
-    splits = few_labelled(make, jax.random.fold_in(task, 1), spec)
-    return {name: split for name, split in splits.items() if name != "test" or config.test}
+    return {name: split for name, split in few_labelled(make, spec).items() if name != "test" or config.test}
 
 
 def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
@@ -85,13 +91,14 @@ def _draw(config: ConfigDict) -> Callable[[Any, jax.Array], Any]:
     return draw
 
 
-def _warm_up(nets: Mapping[str, Localizer], config: ConfigDict, splits: Any) -> Arm:
+def _warm_up(nets: Mapping[str, Localizer], config: ConfigDict) -> Arm:
     """Every net on the boxes alone."""
-    example = jax.tree.map(lambda x: x[:1], splits["val"])
+    spec = config.data
+    example = jnp.zeros((1, spec.size, spec.size, 3)), jnp.zeros((1, spec.audio_dim))
 
     def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], None]:
         keys = jax.random.split(key, len(nets))
-        return {n: net.init(k, example.image, example.audio) for (n, net), k in zip(nets.items(), keys)}, None
+        return {n: net.init(k, *example) for (n, net), k in zip(nets.items(), keys)}, None
 
     def loss(params: Any, memory: None, batch: Any, step: Any, key: jax.Array, context: Any) -> tuple:
         total, view = 0.0, strong_view(batch["image"], key, **config.strong)
@@ -116,7 +123,7 @@ def _method(
 
 
 def _evaluate(rule: Rule, nets: Mapping[str, Localizer], config: ConfigDict, arm: Any) -> Callable:
-    """The mean of the teachers' maps on weak views, and how good pseudo-labels would be there."""
+    """The mean of the teachers' maps on weak views, the first one's, and how good pseudo-labels would be there."""
 
     def evaluate(state: Any, split: data.AudioVisualScenes, context: Any) -> dict[str, jax.Array]:
         truth = ss.box_map(split.boxes[:, 0], height=config.data.size, width=config.data.size)
@@ -124,18 +131,17 @@ def _evaluate(rule: Rule, nets: Mapping[str, Localizer], config: ConfigDict, arm
         maps = [nets[n].apply(teacher[n], split.image, split.audio)[0] for n in arm.nets]
         overlap = overlap_with(sum(maps) / len(maps), truth)
         small = truth.sum((1, 2)) < config.small_area
-        both, pseudo = rule.judge(maps, truth, arm)
-        quality = jnp.mean(jnp.stack([overlap_with(p, truth) for p in pseudo]), axis=0)
+        given = rule.judge(maps, truth, arm)
         # At equal coverage: the half of the samples that the arm's own rule trusts most.
-        half = jnp.argsort(-both.agreement, stable=True)[: len(truth) // 2]
+        trusted = lambda own: jnp.argsort(-own.agreement, stable=True)[: len(truth) // 2]
+        half = [overlap_with(pseudo, truth)[trusted(own)].mean() for own, pseudo in given]
         return {
             "ap50": metrics.localization_success(overlap),
             "auc": metrics.localization_auc(overlap),
             "ap50_small": metrics.localization_success(overlap, where=small),
             "ap50_one": metrics.localization_success(overlap_with(maps[0], truth)),
-            "acceptance": both.accepted.mean(),
-            "pseudo_iou": masked_mean(quality, where=both.accepted),
-            "pseudo_iou_half": quality[half].mean(),
+            "pseudo_iou_half": sum(half) / len(half),
+            **quality(given, truth),
         }
 
     return evaluate
@@ -153,9 +159,9 @@ def _examples(
     truth = ss.box_map(scenes.boxes[:, 0], height=config.data.size, width=config.data.size)
     teacher = states[name].memory.teacher.value
     maps = [nets[n].apply(teacher[n], scenes.image, scenes.audio)[0] for n in arm.nets]
-    both, pseudo = METHODS[arm.method].judge(maps, truth, arm)
+    both, pseudo = METHODS[arm.method].judge(maps, truth, arm)[0]
     columns = {f"teacher {n}": m for n, m in zip(arm.nets, maps)}
-    columns |= {"pseudo-label": pseudo[0], f"prediction ({name})": sum(maps) / len(maps), "truth": truth}
+    columns |= {"pseudo-label": pseudo, f"prediction ({name})": sum(maps) / len(maps), "truth": truth}
     figure = Figure(figsize=(1.7 * (len(columns) + 1), 1.7 * len(truth)), layout="constrained")
     for row in range(len(truth)):
         axes = figure.add_subplot(len(truth), len(columns) + 1, row * (len(columns) + 1) + 1)

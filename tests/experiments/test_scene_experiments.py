@@ -53,7 +53,7 @@ def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
             {"arms__dmt__method": "vote"},
             "arm dmt: method is 'vote': it must be one of none, conf",
         ),
-        (localize, LOCALIZE, {"arms__dmt__nets": ("a", "c")}, "they must be one or two of a, b, wide"),
+        (localize, LOCALIZE, {"arms__dmt__nets": ("a", "c")}, "they must be one or two of a, b"),
         (
             localize,
             LOCALIZE,
