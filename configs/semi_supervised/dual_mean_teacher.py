@@ -25,8 +25,8 @@ BASE = {
     "experiment": "semi_supervised.localize",
     "paper": "Dual Mean-Teacher for audio-visual source localization (2023, arXiv 2403.03145)",
     "scale": "toy (small nets, procedural frames and sounds)",
-    "minutes": 4.0, "first_seed": 200, "seeds_by": "map",
-    "eval_every": 200, "checkpoint_every": 1000,
+    "minutes": 4.0, "seeds": 16, "first_seed": 200, "seeds_by": "map",
+    "eval_every": 400, "checkpoint_every": 2000,
     "shown": "dmt",  # the arm of examples.png
     "data": {"train": 700, "labelled": 20, "val": 400, "test": 2000, "num_classes": 8, "size": 16, "audio_dim": 16,
              "difficulty": 0.5},
@@ -40,7 +40,7 @@ BASE = {
     "strong": {"colour": 0.3, "noise": 0.08, "hole": 4},
     "warm_up": {"steps": 300, "learning_rate": 3e-3},
     "weight_decay": 1e-4,  # of the warm-up
-    "steps": 1000,
+    "steps": 2000,
     "ema_decay": 0.99,
     "contrast_temperature": 0.1,
     "arms": ("supervised", "contrastive", "independent", "dmt", "ceiling"),

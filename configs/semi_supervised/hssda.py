@@ -22,8 +22,8 @@ BASE = {
     "experiment": "semi_supervised.detect",
     "paper": "HSSDA: hierarchical supervision and shuffle data augmentation (2023, arXiv 2304.01464)",
     "scale": "toy (a small detector, procedural scenes)",
-    "minutes": 4.0, "first_seed": 200, "seeds_by": "map",
-    "eval_every": 200, "checkpoint_every": 1000,
+    "minutes": 4.0, "seeds": 12, "first_seed": 200, "seeds_by": "map",
+    "eval_every": 300, "checkpoint_every": 1500,
     "shown": "hssda",  # the arm of examples.png
     "data": {"train": 400, "labelled": 20, "val": 200, "test": 1000, "size": 32.0, "difficulty": 0.2,
              "num_clusters": 4, "num_clutter": 128, "class_shares": (0.5, 0.25, 0.25)},
@@ -34,7 +34,7 @@ BASE = {
     "unlabelled_batch": 4,
     "burn_in": {"steps": 400, "learning_rate": 1e-2},
     "weight_decay": 1e-4,  # of the burn-in
-    "steps": 1000,
+    "steps": 1500,
     "keep_length": 100,  # steps in which the teacher's decay rises from 0.5 to an arm's `keep_rate`
     "interval": 50,  # steps between new thresholds
     "pool": 512,  # boxes that they are measured on, the last ones

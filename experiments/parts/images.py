@@ -43,19 +43,9 @@ def seeded_images(spec: ConfigDict, download: bool) -> SeededImages:
     return choose("data.source", spec.source, SEEDED)(spec, download)
 
 
-def load_images(spec: ConfigDict, download: bool) -> Splits:
-    """The train, val and test images that `spec` names, the same for all seeds."""
-    return choose("data.source", spec.source, SOURCES)(spec, download)
-
-
 def load_files(spec: ConfigDict, download: bool) -> Splits:
     """The images of a source that has a training and a test file."""
     return choose("data.source", spec.source, FILES)(spec, download)
-
-
-def count_classes(splits: Splits) -> int:
-    """Number of classes, over all splits."""
-    return int(max(split.label.max() for split in splits.values())) + 1
 
 
 def pooled(images: jax.Array, size: int) -> jax.Array:
@@ -76,18 +66,6 @@ FILES: dict[str, Callable[[ConfigDict, bool], Splits]] = {
     "fashion_mnist": _fashion_mnist,
     "npz": lambda spec, download: data.images_from_npz(spec.path),
 }
-
-
-def _digits(spec: ConfigDict, download: bool) -> Splits:
-    own = {"fractions": tuple(spec.fractions)} if "fractions" in spec else {}
-    return data.split_images(data.digits(), seed=spec.split_seed, **own)
-
-
-def _files(spec: ConfigDict, download: bool) -> Splits:
-    """Validation images are cut from the training file."""
-    files = load_files(spec, download)
-    kept = data.split_images(files["train"], seed=spec.split_seed, fractions=tuple(spec.fractions))
-    return {"train": kept["train"], "val": kept["val"], "test": files["test"]}
 
 
 def _seeded_digits(spec: ConfigDict, download: bool) -> SeededImages:
@@ -152,10 +130,4 @@ SEEDED: dict[str, Callable[[ConfigDict, bool], SeededImages]] = {
     "fashion_mnist": _seeded_files,
     "hierarchy": _seeded_hierarchy,
     "npz": _seeded_files,
-}
-
-SOURCES: dict[str, Callable[[ConfigDict, bool], Splits]] = {
-    "digits": _digits,
-    "fashion_mnist": _files,
-    "npz": _files,
 }

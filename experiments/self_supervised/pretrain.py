@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from experiments.parts.checks import check_arms, check_between
 from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
+from experiments.parts.tasks import of_tasks
 from experiments.self_supervised._image_sets import Sets, load_sets
 from experiments.self_supervised._methods import METHODS, UNTRAINED
 from experiments.self_supervised._task import OPTIMIZERS, Task
@@ -33,20 +34,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[st
       config: see that file for the keys.
       download: allow data sets to be fetched.
     """
-    tasks = config.get("tasks", {})
-    return {
-        name: _experiment(_merged(config, own, name), download) for name, own in tasks.items()
-    } or _experiment(config, download)
-
-
-def _merged(config: ConfigDict, own: ConfigDict, task: str) -> ConfigDict:
-    """A task's values over those that all share, and the claims that are about it."""
-    merged = config.copy_and_resolve_references()
-    with merged.unlocked():
-        merged.update(own)
-        said = [dict(claim) for claim in config.claims]
-        merged.claims = tuple(claim for claim in said if task in claim.pop("tasks", (task,)))
-    return merged
+    return of_tasks(config, lambda task: _experiment(task, download))
 
 
 def _experiment(config: ConfigDict, download: bool) -> Experiment:

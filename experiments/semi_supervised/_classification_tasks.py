@@ -4,19 +4,24 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.parts.images import count_classes, load_images, pooled
+from experiments.parts.checks import check_between
+from experiments.parts.images import seeded_images
 from experiments.parts.nets import make_net
 from jaxlab import data
 from jaxlab.core import InputError
+from jaxlab.training import PerSeed
 
 
 class Task(NamedTuple):
     """A data set with its net and its views.
 
     Attributes:
-      splits: by name, each a dict of `input` and `label`.
+      splits: "val" and "test" of `input` and `label`; "train" with the "labelled" and all, "unlabelled", see
+        `few_of_all`.
+      rows: training examples of a seed.
       num_classes: K.
       init: `key -> params`.
       apply: `(params, view, key) -> [B, K]` logits; without a key (None) nothing is dropped.
@@ -24,9 +29,11 @@ class Task(NamedTuple):
       view: `(inputs, key, strong, perturb) -> view`, a random look at inputs `[B, ...]`.
       plain: `inputs -> list of views`, those that a prediction is averaged over.
       mix: `(view, partner, key, ratio) -> view`, or None where views cannot be mixed.
+      resplit: see `Experiment.resplit`.
     """
 
-    splits: dict[str, dict[str, jax.Array]]
+    splits: dict[str, Any]
+    rows: int
     num_classes: int
     init: Callable
     apply: Callable
@@ -34,16 +41,38 @@ class Task(NamedTuple):
     view: Callable
     plain: Callable
     mix: Callable | None
+    resplit: tuple[int, int] | None = None
+
+
+def few_of_all(
+    make: Callable[[jax.Array], Any], per_class: int, num_classes: int, rows: int
+) -> dict[str, PerSeed]:
+    """Training examples, and of each seed's the few that it has labels of.
+
+    `make` is `key -> examples` with a `label`, of which there are so many `rows`.
+    """
+    check_between("labels_per_class", per_class, rows // num_classes, "examples of a class")
+
+    def few(key: jax.Array) -> Any:
+        examples, own = make(key), jax.random.fold_in(key, 4)
+        chosen = data.few_labels(own, examples["label"], num_classes=num_classes, per_class=per_class)
+        return data.take(examples, jnp.flatnonzero(chosen, size=num_classes * per_class))
+
+    return {"labelled": PerSeed(few), "unlabelled": PerSeed(make)}
 
 
 def image_task(config: ConfigDict, download: bool) -> Task:
     """Real images."""
-    images = load_images(config.data, download)
-    net = make_net(config.net, count_classes(images))
-    splits = {
-        name: {"input": pooled(split.image, config.data.pool), "label": split.label}
-        for name, split in images.items()
+    images = seeded_images(config.data, download)
+    net = make_net(config.net, images.num_classes)
+    fields = lambda part: {"input": part.image, "label": part.label}
+    made = {
+        name: PerSeed(lambda key, make=split.make: fields(make(key)))
+        if isinstance(split, PerSeed)
+        else fields(split)
+        for name, split in images.splits.items()
     }
+    train = few_of_all(made["train"].make, config.labels_per_class, images.num_classes, images.rows)
 
     def view(images: jax.Array, key: jax.Array, strong: bool, perturb: str) -> jax.Array:
         return moved(images, key, config.views.strong if strong else config.views.weak)
@@ -54,14 +83,16 @@ def image_task(config: ConfigDict, download: bool) -> Task:
         return net.apply(params, images)[None]
 
     return Task(
-        splits=splits,
-        num_classes=count_classes(images),
-        init=lambda key: net.init(key, splits["train"]["input"][:1]),
+        splits=made | {"train": train},
+        rows=images.rows,
+        num_classes=images.num_classes,
+        init=lambda key: net.init(key, images.example),
         apply=lambda params, images, key: net.apply(params, images),
         passes=passes,
         view=view,
         plain=lambda images: [images],
         mix=None,
+        resplit=images.resplit,
     )
 
 

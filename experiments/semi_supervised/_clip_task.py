@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.semi_supervised._classification_tasks import Task, moved
+from experiments.parts.splits import independent
+from experiments.semi_supervised._classification_tasks import Task, few_of_all, moved
 from experiments.semi_supervised._level_net import LevelNet
 from jaxlab import data
 from jaxlab.core import InputError
@@ -24,18 +25,16 @@ from jaxlab.semi_supervised import (
 
 def clip_task(config: ConfigDict, download: bool) -> Task:
     """Procedural action clips, and a small net that sees a few frames at three levels."""
-    splits = _clips(config.data)
-    levels, options = tuple(config.net.levels), config.net
-    classes = len(data.swing_orders(config.data.num_swings))
-    net = LevelNet(classes, tuple(options.frame), options.level, options.fused)
+    spec, levels, options = config.data, tuple(config.net.levels), config.net
+    net = LevelNet(spec.num_classes, tuple(options.frame), options.level, options.fused)
     rate = options.dropout
 
     # The same frames for every clip, chosen beforehand: within the program it would fold them at length.
-    fixed = jax.random.split(jax.random.key(config.data.split_seed), options.views)
     fixed = [
-        jax.tree.map(np.asarray, dual_level_indices(key, config.data.num_frames, levels=levels))
-        for key in fixed
+        jax.tree.map(np.asarray, dual_level_indices(key, spec.num_frames, levels=levels))
+        for key in jax.random.split(jax.random.key(0), options.views)
     ]
+    example = tuple(jnp.zeros((1, count, spec.size, spec.size, 1)) for count in levels)
 
     def sampled(clips: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
         length = jnp.full((len(clips),), clips.shape[1])
@@ -64,9 +63,10 @@ def clip_task(config: ConfigDict, download: bool) -> Task:
         return jax.vmap(drop)(jax.random.split(key, count))
 
     return Task(
-        splits=splits,
-        num_classes=classes,
-        init=lambda key: net.init(key, tuple(splits["train"]["input"][:1, frames] for frames in fixed[0])),
+        splits=_clips(config),
+        rows=spec.train,
+        num_classes=spec.num_classes,
+        init=lambda key: net.init(key, example),
         apply=apply,
         passes=passes,
         view=view,
@@ -75,26 +75,44 @@ def clip_task(config: ConfigDict, download: bool) -> Task:
     )
 
 
-def _clips(spec: ConfigDict) -> dict[str, dict[str, jax.Array]]:
-    make = jax.jit(
-        lambda key, count: data.action_clips(
-            key,
-            count,
-            num_frames=spec.num_frames,
-            size=spec.size,
-            num_swings=spec.num_swings,
-            difficulty=spec.difficulty,
-            burst=tuple(spec.burst),
-            imbalance=spec.imbalance,
-        ),
-        static_argnums=1,
-    )
-    # One size for all splits is one program instead of three.
-    most, found = max(spec.train, spec.val, spec.test), {}
-    for number, name in enumerate(("train", "val", "test")):
-        clips = make(jax.random.fold_in(jax.random.key(spec.split_seed), number), most)
-        found[name] = {"input": clips.video[: spec[name]], "label": clips.label[: spec[name]]}
-    return found
+def _clips(config: ConfigDict) -> dict[str, Any]:
+    spec = config.data
+    forth = np.arange(len(data.swing_orders(spec.num_swings)))
+    back = np.asarray(data.reversed_action(forth, num_swings=spec.num_swings))
+    both = np.stack([forth, back], axis=1)[forth < back]
+    pairs = _paired(spec, len(both))
+
+    def make(world: jax.Array, key: jax.Array, count: int) -> dict[str, jax.Array]:
+        clips = data.action_clips(
+            key, count, num_frames=spec.num_frames, size=spec.size, num_swings=spec.num_swings,
+            difficulty=spec.difficulty, burst=tuple(spec.burst),
+            classes=_orders(world, both, spec.num_classes, pairs),
+        )  # fmt: skip
+        return {"input": clips.video, "label": clips.label}
+
+    splits = independent(make, spec)
+    train = few_of_all(splits["train"].make, config.labels_per_class, spec.num_classes, spec.train)
+    return splits | {"train": train}
+
+
+def _paired(spec: ConfigDict, most: int) -> int:
+    """How many pairs of classes are each other's reversal."""
+    pairs = spec.reversals * spec.num_classes / 2
+    if not 0 <= spec.reversals <= 1 or pairs % 1 or not 0 < spec.num_classes - pairs <= most:
+        raise InputError(
+            f"data.reversals is {spec.reversals}: of {spec.num_classes} classes it must be an even number, and "
+            f"{spec.num_swings} swings have {most} orders and their reversals"
+        )
+    return round(pairs)
+
+
+def _orders(key: jax.Array, both: np.ndarray, num_classes: int, pairs: int) -> jax.Array:
+    """Which orders of swings are the classes of a seed: `both` of so many pairs, one of others."""
+    pair_key, turn_key = jax.random.split(key)
+    chosen = jax.random.permutation(pair_key, both)[: num_classes - pairs]
+    turned = jax.random.bernoulli(turn_key, shape=(len(chosen), 1))
+    chosen = jnp.where(turned, chosen[:, ::-1], chosen)
+    return jnp.concatenate([chosen[:, 0], chosen[:pairs, 1]])
 
 
 def _same_for_all_frames(

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.semi_supervised._classification_tasks import Task
-from jaxlab import data
 from jaxlab import semi_supervised as semi
 from jaxlab.core import InputError, cross_entropy, linear_ramp_up, sigmoid_ramp_up
 from jaxlab.metrics import accuracy
@@ -52,18 +51,15 @@ def few_labels_loss(method: Method, task: Task, config: ConfigDict, arm: Any, wa
     ramp = RAMPS[arm.ramp](arm.ramp_length * config.steps, warm_up, config.steps)
 
     def loss(params, teacher, memory, batch, step, key, context):
-        rows_key, view_key, drop_key, rest_key = jax.random.split(key, 4)
+        view_key, drop_key, rest_key = jax.random.split(key, 3)
+        labelled, others = batch["labelled"], batch["unlabelled"]
         if arm.labels == "all":
-            labelled = jax.tree.map(lambda x: x[: config.labelled_batch], batch)
-        else:
-            labelled = data.draw(memory["labelled"], rows_key, batch_size=config.labelled_batch)
+            labelled = jax.tree.map(lambda x: x[: config.labelled_batch], others)
         views, targets = [task.view(labelled["input"], view_key, arm.strong_labels, "none")], None
         if method.trust:
             source = teacher if arm.teacher == "ema" else jax.lax.stop_gradient(params)
-            more, targets, thresholds = _targets(
-                method, task, arm, source, memory["thresholds"], batch, rest_key
-            )
-            memory, views = memory | {"thresholds": thresholds}, views + more
+            more, targets, memory = _targets(method, task, arm, source, memory, others, rest_key)
+            views += more
         logits = task.apply(params, jax.tree.map(lambda *x: jnp.concatenate(x), *views), drop_key)
         few, rest = logits[: config.labelled_batch], logits[config.labelled_batch :]
         value, metrics = method.loss(arm, few, labelled["label"], rest, targets, ramp(step))

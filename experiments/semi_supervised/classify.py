@@ -1,8 +1,8 @@
 """Classify images or clips from few labels: one arm per way of using the examples without a label.
 
 Every arm trains the same net, from the same parameters, on the same few labels and the same unlabelled batches, for
-the same number of steps. Which examples are labelled depends on the seed. Every arm keeps a moving average of its
-parameters and is scored by that average, so that averaging alone favours nobody; an arm with `teacher = "ema"` also
+the same number of steps. Every seed has its own examples and its own few labels. Every arm keeps a moving average of
+its parameters and is scored by that average, so that averaging alone favours nobody; an arm with `teacher = "ema"` also
 takes its targets from it, one with `"self"` takes them from the student itself.
 """
 
@@ -12,25 +12,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
-from experiments.parts.checks import check_arms, check_between, check_counts, choose
+from experiments.parts.checks import check_arms, check_counts, choose
 from experiments.parts.chunks import in_chunks
-from experiments.parts.images import SOURCES
+from experiments.parts.history import late_change
+from experiments.parts.images import SEEDED
 from experiments.parts.optimizers import adamw
+from experiments.parts.splits import draw_both
+from experiments.parts.tasks import of_tasks
 from experiments.semi_supervised._classification_tasks import Task, image_task
 from experiments.semi_supervised._clip_task import PERTURBATIONS, clip_task
 from experiments.semi_supervised._few_labels_loss import METHODS, RAMPS, Method, few_labels_loss
 from experiments.semi_supervised._predictions import answers, predictions
-from jaxlab import data
 from jaxlab import semi_supervised as semi
 from jaxlab.core import InputError, Learner
 from jaxlab.training import Claim, Experiment
 
 TASKS: dict[str, Callable[[ConfigDict, bool], Task]] = {
-    **dict.fromkeys(SOURCES, image_task),
+    **dict.fromkeys(SEEDED, image_task),
     "clips": clip_task,
 }
 CHOICES = {
@@ -43,28 +44,32 @@ CHOICES = {
 }
 
 
-def build(config: ConfigDict, *, download: bool = False) -> Experiment:
+def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[str, Experiment]:
     """The comparison that configs/semi_supervised/mean_teacher.py or sefar.py describes.
 
     Args:
       config: see those two for the keys.
       download: allow data sets to be fetched.
     """
+    return of_tasks(config, lambda task: _experiment(task, download))
+
+
+def _experiment(config: ConfigDict, download: bool) -> Experiment:
     _check(config)
     task = choose("data.source", config.data.source, TASKS)(config, download)
-    pool = _label_pool(task, config)
-    methods = {
-        name: functools.partial(_learner, method, task, config, pool) for name, method in METHODS.items()
-    }
+    methods = {name: functools.partial(_learner, method, task, config) for name, method in METHODS.items()}
     for arm in config.arms.values():
         methods[arm.method](arm)  # settings that contradict each other are found now
+    sizes = {"labelled": config.labelled_batch, "unlabelled": config.unlabelled_batch}
     return Experiment(
         data={name: split for name, split in task.splits.items() if name != "test" or config.test},
-        draw=lambda train, key: data.draw(train, key, batch_size=config.unlabelled_batch),
+        draw=lambda train, key: draw_both(train, jax.random.split(key), **sizes),
         arms=make_arms(config.arms, methods, config.steps, static=("warm_up",)),
         evaluate=_evaluate(task, config.eval_chunk),
         claims=tuple(Claim(**claim) for claim in config.claims),
         examples=predictions(task),
+        summarise=late_change("val/accuracy", means=("train/pseudo_coverage", "train/pseudo_accuracy")),
+        resplit=task.resplit,
     )
 
 
@@ -79,36 +84,12 @@ def _check(config: ConfigDict) -> None:
             )
 
 
-def _label_pool(task: Task, config: ConfigDict) -> dict[str, np.ndarray]:
-    """Examples that seeds choose their labels from: a part of the set, as it becomes a constant of the program."""
-    train = task.splits["train"]
-    counts = np.bincount(train["label"], minlength=task.num_classes)
-    check_between(
-        "labels_per_class", config.labels_per_class, int(counts.min()), "examples of the rarest class"
-    )
-    kept = data.few_labels(
-        jax.random.key(config.data.split_seed),
-        train["label"],
-        num_classes=task.num_classes,
-        per_class=max(config.label_pool, config.labels_per_class),
-    )
-    return jax.tree.map(np.asarray, data.take(train, np.flatnonzero(kept)))
-
-
-def _learner(
-    method: Method, task: Task, config: ConfigDict, pool: dict[str, np.ndarray], arm: Any
-) -> Learner:
+def _learner(method: Method, task: Task, config: ConfigDict, arm: Any) -> Learner:
     if arm.mix_weight is not None and task.mix is None:
         raise InputError(f"mix_weight is {arm.mix_weight}: images are not mixed, it must be None")
 
-    classes, count = task.num_classes, config.labels_per_class
-
     def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
-        params_key, label_key = jax.random.split(key)
-        chosen = data.few_labels(label_key, pool["label"], num_classes=classes, per_class=count)
-        labelled = data.take(pool, jnp.flatnonzero(chosen, size=classes * count))
-        thresholds = method.thresholds(len(task.splits["train"]["label"]), classes)
-        return task.init(params_key), {"labelled": labelled, "thresholds": thresholds}
+        return task.init(key), method.thresholds(task.rows, task.num_classes)
 
     warm_up = round(arm.warm_up * config.steps)
     loss = few_labels_loss(method, task, config, arm, warm_up)

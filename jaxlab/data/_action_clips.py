@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, as_integers
 
 
 class Clips(NamedTuple):
@@ -147,6 +147,7 @@ def action_clips(
     difficulty: Any = 0.5,
     burst: tuple[float, float] = (0.6, 1.0),
     imbalance: float = 1.0,
+    classes: jax.Array | None = None,
 ) -> Clips:
     """Clips of a limb that swings out and back in several directions; the order of the swings is the class.
 
@@ -168,6 +169,8 @@ def action_clips(
         burst: least and largest fraction of the clip that all swings together take; a short one is quick.
         imbalance: how many times more often class 0 is than the last; 1 is balanced. The classes between follow a
             geometric series.
+        classes: integers `[K]`, the rows of `swing_orders` that are the classes 0 to K - 1; may be traced. None takes
+            all of them.
 
     Returns:
         `Clips` with video `[N, T, size, size, 1]` in [0, 1] and label `[N]` in random order; the number of clips of
@@ -187,6 +190,8 @@ def action_clips(
     """
     _check(num_frames, size, difficulty, burst, imbalance)
     orders = jnp.asarray(swing_orders(num_swings))
+    if classes is not None:
+        orders = orders[as_integers("classes", classes, "rows of swing_orders", len(orders))]
     keys = jax.random.split(key, 8)
     label = _labels(keys[0], num_clips, len(orders), imbalance)
     start, length = _timing(keys[1], num_clips, num_swings, num_frames, burst)
