@@ -24,8 +24,7 @@ BASE = {
     "paper": "Mean teachers are better role models (2017, arXiv 1703.01780)",
     "scale": "toy (256-128-unit MLP, digits)",
     "minutes": 4.0, "seeds": 16, "first_seed": 200, "seeds_by": "map",
-    "eval_every": 300, "checkpoint_every": 1500,
-    "steps": 1500,
+    "eval_every": 300, "checkpoint_every": 1500, "steps": 1500,
     "labels_per_class": 3,
     "labelled_batch": 32, "unlabelled_batch": 64,
     "ema_decay": 0.99, "eval_chunk": 0,  # examples at a time, 0 for all
@@ -58,12 +57,13 @@ FASHION_ARMS = {
     name: ARMS[name] for name in ("supervised", "pi_model", "mean_teacher", "fixmatch", "all_labels")
 }
 RATES, LOOK = {"learning_rate": (1e-3, 3e-3, 1e-2)}, {"strong_labels": (False, True)}
+WEIGHTS = {"weight": (0.1, 0.3, 1.0, 3.0)}
 GRID = {
-    **dict.fromkeys(("supervised", "all_labels"), grid(RATES | LOOK | {"weight_decay": (1e-2, 1e-1)})),
-    "pseudo_label": grid(RATES | {"threshold": (0.0, 0.95), "weight": (0.3, 1.0)}),
+    **dict.fromkeys(("supervised", "all_labels"), grid(RATES | LOOK | {"weight_decay": (1e-3, 1e-2, 1e-1, 1.0)})),
     **dict.fromkeys(("pi_model", "mean_teacher"),
-                    grid(RATES | {"student_view": ("weak", "strong"), "weight": (10.0, 100.0)})),
-    **dict.fromkeys(("fixmatch", "flexmatch", "freematch"), grid(RATES | LOOK | {"weight": (0.3, 1.0)})),
+                    grid(RATES | {"student_view": ("weak", "strong"), "weight": (3.0, 10.0, 50.0, 250.0)})),
+    **dict.fromkeys(("fixmatch", "flexmatch", "freematch"), grid(RATES | LOOK | WEIGHTS)),
+    "pseudo_label": grid(RATES | {"threshold": (0.0, 0.95)} | WEIGHTS),
 }  # fmt: skip
 GATES = {"needs": ("room", "converged")}
 CLAIMS = (

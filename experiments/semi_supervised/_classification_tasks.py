@@ -19,8 +19,7 @@ class Task(NamedTuple):
     """A data set with its net and its views.
 
     Attributes:
-      splits: "val" and "test" of `input` and `label`; "train" with the "labelled" and all, "unlabelled", see
-        `few_of_all`.
+      splits: "val" and "test" of `input` and `label`; "train", see `few_of_all`.
       rows: training examples of a seed.
       num_classes: K.
       init: `key -> params`.
@@ -44,21 +43,20 @@ class Task(NamedTuple):
     resplit: tuple[int, int] | None = None
 
 
-def few_of_all(
-    make: Callable[[jax.Array], Any], per_class: int, num_classes: int, rows: int
-) -> dict[str, PerSeed]:
-    """Training examples, and of each seed's the few that it has labels of.
+def few_of_all(make: Callable[[jax.Array], Any], per_class: int, num_classes: int, rows: int) -> PerSeed:
+    """Of every seed all training examples, "unlabelled", and the few of them that are "labelled".
 
     `make` is `key -> examples` with a `label`, of which there are so many `rows`.
     """
     check_between("labels_per_class", per_class, rows // num_classes, "examples of a class")
 
-    def few(key: jax.Array) -> Any:
+    def train(key: jax.Array) -> dict[str, Any]:
         examples, own = make(key), jax.random.fold_in(key, 4)
         chosen = data.few_labels(own, examples["label"], num_classes=num_classes, per_class=per_class)
-        return data.take(examples, jnp.flatnonzero(chosen, size=num_classes * per_class))
+        few = jnp.flatnonzero(chosen, size=num_classes * per_class)
+        return {"labelled": data.take(examples, few), "unlabelled": examples}
 
-    return {"labelled": PerSeed(few), "unlabelled": PerSeed(make)}
+    return PerSeed(train)
 
 
 def image_task(config: ConfigDict, download: bool) -> Task:

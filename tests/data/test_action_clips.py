@@ -45,6 +45,16 @@ def test_shapes_ranges_and_labels():
     assert np.bincount(clips.label).tolist() == [100] * 6
 
 
+def test_some_orders_can_be_the_classes():
+    all_orders, swapped = make(KEYS[0], 60), make(KEYS[0], 60, classes=jnp.array([1, 0, 2, 3, 4, 5]))
+    np.testing.assert_array_equal(all_orders.label, swapped.label)
+    same = np.abs(all_orders.video - swapped.video).max(axis=(1, 2, 3, 4)) == 0
+    np.testing.assert_array_equal(same, all_orders.label >= 2)
+    assert np.bincount(make(KEYS[0], 60, classes=jnp.array([5, 3])).label).tolist() == [30, 30]
+    with pytest.raises(ValueError, match="classes"):
+        action_clips(KEYS[0], 6, classes=jnp.array([6]))
+
+
 def test_determined_by_its_key():
     first, again, other = make(KEYS[0], 600), make(KEYS[0], 600), make(KEYS[1], 600)
     np.testing.assert_array_equal(first.video, again.video)
