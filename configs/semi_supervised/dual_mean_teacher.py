@@ -55,7 +55,7 @@ METHODS = {
     "dmt": {"method": "intersection"},
     "ceiling": {"method": "truth"},
 }  # fmt: skip
-DMT = {"learning_rate": 1.2e-2, "threshold": 0.35, "weight": 1.0}
+DMT = {"learning_rate": 1.2e-2, "threshold": 0.35, "contrast": 0.03}
 ARMS = {
     "supervised": {"learning_rate": 1.2e-2},
     "contrastive": {"learning_rate": 1.2e-2, "contrast": 0.03},
@@ -64,7 +64,7 @@ ARMS = {
 }
 RATES = {"learning_rate": (6e-3, 1.2e-2, 2.4e-2)}
 ALONE = grid(RATES | {"weight_decay": (1e-4, 1e-3, 1e-2)})
-SURE = grid(RATES | {("threshold", "weight"): ((0.5, 1.0), (0.35, 1.0), (0.35, 0.3))})
+SURE = grid(RATES | {("threshold", "contrast"): ((0.5, 0.03), (0.35, 0.03), (0.35, 0.1))})
 GRID = {"supervised": ALONE, "ceiling": ALONE, "independent": SURE, "dmt": SURE}
 GRID["contrastive"] = grid(RATES | {"contrast": (0.01, 0.03, 0.1)})
 APART = {"needs": ("believed", "converged")}  # also where no ceiling and no rival is

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts, choose
 from experiments.parts.chunks import in_chunks
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import SEEDED
 from experiments.parts.optimizers import adamw
@@ -28,7 +29,7 @@ from experiments.semi_supervised._few_labels_loss import METHODS, RAMPS, Method,
 from experiments.semi_supervised._predictions import answers, predictions
 from jaxlab import semi_supervised as semi
 from jaxlab.core import InputError, Learner
-from jaxlab.training import Claim, Experiment
+from jaxlab.training import Experiment
 
 TASKS: dict[str, Callable[[ConfigDict, bool], Task]] = {
     **dict.fromkeys(SEEDED, image_task),
@@ -66,7 +67,7 @@ def _experiment(config: ConfigDict, download: bool) -> Experiment:
         draw=lambda train, key: draw_both(train, jax.random.split(key), **sizes),
         arms=make_arms(config.arms, methods, config.steps, static=("warm_up",)),
         evaluate=_evaluate(task, config.eval_chunk),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         examples=predictions(task),
         summarise=late_change("val/accuracy", means=("train/pseudo_coverage", "train/pseudo_accuracy")),
         resplit=task.resplit,

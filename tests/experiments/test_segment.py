@@ -2,10 +2,16 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from experiments._config import load
 from experiments.semi_supervised import segment
+from experiments.semi_supervised._volume_losses import METHODS, Seen
+from jaxlab import semi_supervised as ss
 from tests.experiments.command import changed, finish
 
 EV_WSSS, RAIL = "configs/semi_supervised/ev_wsss.py", "configs/semi_supervised/rail.py"
@@ -41,3 +47,19 @@ def test_the_smoke_run_reports_every_arm_and_draws_examples(tmp_path, config):
 def test_settings_that_make_no_sense_are_named(path, changes, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         segment.build(changed(path, **changes))
+
+
+def test_the_released_restraint_is_all_that_differs():
+    config, rows = changed(RAIL), 2
+    arm = config.arms.rail
+    released = ConfigDict(arm.to_dict() | {"authors_code": True})
+    logits = jax.random.normal(jax.random.key(0), (5, 2 * rows, 4, 4, 2))
+    batch = {"label": jax.random.bernoulli(jax.random.key(1), shape=(rows, 4, 4)).astype(int)}
+    seen = Seen(batch, logits[:2], logits[:4], logits[4:, rows:], jnp.int32(1), jnp.float32(1.0))
+    loss = lambda arm: METHODS["rail"].loss(config, arm, seen, 0)
+    restraint = lambda code: ss.confidence_restraint_loss(
+        logits[0, rows:], logits[1, rows:].argmax(-1), authors_code=code
+    ).mean()
+    expected = 2 * arm.weight * arm.restraint_weight * (restraint(True) - restraint(False))
+    np.testing.assert_allclose(loss(released) - loss(arm), expected, rtol=1e-3)
+    assert abs(expected) > 0.01
