@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_between, choose
-from experiments.parts.images import count_classes, load_files, pooled
+from experiments.parts.images import load_files, pooled
 from jaxlab import data
 from jaxlab.training import PerSeed
 
@@ -19,7 +19,7 @@ Sets = tuple[data.Images, data.Images]
 def few_label_splits(spec: ConfigDict, labels_per_class: int, download: bool) -> tuple[dict[str, Any], int]:
     """Splits by name, each the images with their labels and the `row` of those that are in it, and their classes."""
     pool, test = choose("data.source", spec.source, SOURCES)(spec, download)
-    classes = count_classes({"pool": pool})
+    classes = int(pool.label.max()) + 1
     known, rarest = classes * labels_per_class, int(jnp.bincount(pool.label, length=classes).min())
     check_between("labels_per_class", labels_per_class, rarest, "images of the rarest class")
     check_between("data.val", spec.val, len(pool.label) - known, "other images")
