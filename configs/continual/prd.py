@@ -25,7 +25,7 @@ BASE = {
     "data": {"source": "hierarchy", "train": 2800, "val": 1000, "test": 2000, "tasks": "split_classes",
              "num_tasks": 4, "options": {"num_superclasses": 5, "classes_per_superclass": 4, "difficulty": 0.5}},
     "tasks_learned": 4,
-    "batch_size": 32, "passes": 8,
+    "batch_size": 32, "passes": 32,
     "net": {"kind": "mlp", "features": (128, 64)},
     "views": {"shift": 0.1},
     "importance_examples": 100, "max_grad_norm": 10.0,

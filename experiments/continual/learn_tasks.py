@@ -22,10 +22,11 @@ from experiments.continual._methods import METHODS
 from experiments.continual._streams import KINDS, make_stream
 from experiments.continual._task_sets import Sets, load_sets
 from experiments.parts.checks import check_arms, check_between, check_counts, check_name
+from experiments.parts.claims import claims_of
 from experiments.parts.nets import make_net
 from experiments.parts.pictures import draw_matrices
 from jaxlab import continual, data
-from jaxlab.training import Arm, Claim, Experiment, Turn
+from jaxlab.training import Arm, Experiment, Turn
 
 SUMMARIES: dict[str, Callable] = {
     "accuracy": continual.average_accuracy,
@@ -52,7 +53,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     return Experiment(
         data=sets.splits,
         arms=_arms(config, sets, task),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         along=(scored,),
         summarise=lambda history: (
             _summaries(f"{scored}/{config.scenario}", matrix(history), sets)

@@ -30,12 +30,13 @@ from experiments.continual._class_orders import (
 )
 from experiments.continual._strategies import STRATEGIES, Strategy
 from experiments.parts.checks import check_arms, check_between, check_counts, choose
+from experiments.parts.claims import claims_of
 from experiments.parts.nets import make_net
 from experiments.parts.seed_splits import SeedSplits, seed_splits
 from jaxlab import data
 from jaxlab.continual import class_order
 from jaxlab.core import InputError, Learner, computed, cross_entropy, gradient_learner
-from jaxlab.training import Arm, Claim, Experiment, PerSeed, Turn
+from jaxlab.training import Arm, Experiment, PerSeed, Turn
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -65,7 +66,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         },
         arms={name: arm(spec) for name, spec in config.arms.items()},
         evaluate=_evaluate(task, table),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         along=(),
         resplit=sets.resplit,
     )

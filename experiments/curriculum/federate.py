@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from experiments._config import plan_of
 from experiments.parts.checks import check_arms, check_counts, choose
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
 from experiments.parts.seed_splits import seed_splits
@@ -24,7 +25,7 @@ from jaxlab import data
 from jaxlab.core import InputError, Learner, cross_entropy
 from jaxlab.curriculum import ORDERS, client_shards, federated, transfer_difficulty
 from jaxlab.metrics import accuracy
-from jaxlab.training import Arm, Claim, Experiment, PerSeed, Turn
+from jaxlab.training import Arm, Experiment, PerSeed, Turn
 
 # Of every seed: rows of its images, and which of them there are, `[K, M]`.
 Shards = list[tuple[np.ndarray, np.ndarray]]
@@ -53,7 +54,6 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool)
     make = functools.partial(
         _federated, net, train.image[0, :1], _sizes(shards, spec, config.log_every), spec, config
     )
-    claims = [dict(claim) for claim in config.claims if name in claim.get("tasks", config.tasks)]
     return Experiment(
         data={part: split for part, split in splits.items() if part != "test" or config.test},
         stream=lambda train, key, step: train,
@@ -61,7 +61,7 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool)
         evaluate=lambda state, split, context: {
             "accuracy": accuracy(net.apply(state.average, split.image), split.label)
         },
-        claims=tuple(Claim(**{key: claim[key] for key in claim if key != "tasks"}) for claim in claims),
+        claims=claims_of(config, name),
         along=("val", "test") if config.test else ("val",),
         summarise=_summary,
         resplit=sets.resplit,

@@ -19,13 +19,14 @@ from ml_collections import ConfigDict
 
 from experiments._config import plan_of
 from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
 from experiments.parts.seed_splits import SeedSplits, seed_splits
 from jaxlab.core import InputError, Learner, computed, cross_entropy, gradient_learner
 from jaxlab.curriculum import cycles, loss_difficulty
 from jaxlab.metrics import accuracy, average_ranks
-from jaxlab.training import Arm, Claim, Experiment, PerSeed
+from jaxlab.training import Arm, Experiment, PerSeed
 
 # From the passes over the whole set that an arm has, and its smallest share, to the share of every epoch.
 METHODS: dict[str, Callable[[float, float], np.ndarray]] = {
@@ -69,7 +70,7 @@ def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experim
         evaluate=lambda state, split, context: {
             "accuracy": accuracy(net.apply(state.params, split.image), split.label)
         },
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         summarise=_summary,
         resplit=sets.resplit,
     )

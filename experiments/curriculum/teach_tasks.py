@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 from experiments.curriculum._tasked_students import STUDENTS, Student
 from experiments.curriculum._teachers import TEACHERS, Teacher
 from experiments.parts.checks import check_arms, check_counts, choose
+from experiments.parts.claims import claims_of
 from jaxlab.core import Learner
-from jaxlab.training import Arm, Claim, Experiment, Turn
+from jaxlab.training import Arm, Experiment, Turn
 
 
 class TeachingState(NamedTuple):
@@ -49,7 +50,7 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
         data={"train": nothing, "val": nothing} | ({"test": nothing} if config.test else {}),
         arms={name: make(arm.to_dict(), _taught(spec, student, arm.method)) for name, arm in config.arms.items()},
         evaluate=lambda state, split, context: {"mastered": student.mastered(state.student), "reward": state.reward},
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         summarise=lambda history: {"val/area": np.mean(history["val/mastered"], axis=0)},
     )  # fmt: skip
 

@@ -15,10 +15,11 @@ from experiments.education._raters import raters
 from experiments.education._studies import GRADERS, grading, marks, ratings, trial
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_name, choose
+from experiments.parts.claims import claims_of
 from jaxlab import data
 from jaxlab.core import Computed, InputError
 from jaxlab.core.check import check_fraction, check_least
-from jaxlab.training import Claim, Experiment, PerSeed
+from jaxlab.training import Experiment, PerSeed
 
 # What the arms of a seed start from: a key of its own, or labels that all seeds share.
 SOURCES: dict[str, Callable[[], Any]] = {
@@ -53,7 +54,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         data=splits | ({"test": ()} if config.test else {}),
         arms=make_arms(config.arms, METHODS, 0, static=("correlation", "sd", "p_value")),
         evaluate=lambda state, split, context: state,
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         data_size=None if isinstance(train, PerSeed) else len(jax.tree.leaves(train)[0]),
     )
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts
+from experiments.parts.claims import claims_of
 from experiments.parts.optimizers import clipped_adam, cosine_decay
 from experiments.post_training._objectives import advantage_of, check_loss, loss_of
 from experiments.post_training._text_learning import Examples, examples, imitation, text_evaluation, untouched
@@ -24,7 +25,7 @@ from experiments.post_training._text_tasks import TextTask, text_task
 from jaxlab import data
 from jaxlab.core import Computed, InputError, Learner
 from jaxlab.post_training import text_rlvr_learner
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Experiment
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment:
@@ -55,7 +56,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
             temperature=config.temperature,
             seconds=config.task.seconds,
         ),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
     )
 
 

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adam, cosine_decay
 from experiments.post_training import _curricula, _domains, _guides, _pools, _samplers, _selections, _tutors
@@ -36,7 +37,7 @@ from jaxlab.core import InputError, Learner, masked_mean, until
 from jaxlab.language import Decoder, sample, sharding_rules
 from jaxlab.language.tasks import Problems, Task
 from jaxlab.post_training import PolicyState, avg_at_n, pass_at_k
-from jaxlab.training import Arm, Claim, Experiment, Turn
+from jaxlab.training import Arm, Experiment, Turn
 
 METHODS: dict[str, Callable[[World, Any], Learner]] = {
     "rl": rewarded,
@@ -77,7 +78,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         prepare=stages,
         arms=_arms(world, methods),
         evaluate=_evaluate(student, task, config),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         summarise=_summary,
         remarks=findings,
     )

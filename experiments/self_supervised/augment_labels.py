@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_counts
 from experiments.parts.chunks import in_chunks
+from experiments.parts.claims import claims_of
 from experiments.parts.nets import make_net
 from experiments.parts.optimizers import adamw
 from experiments.self_supervised._few_label_splits import few_label_splits
@@ -25,7 +26,7 @@ from jaxlab import data, nets
 from jaxlab.core import Learner, cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
 from jaxlab.self_supervised import aggregate_logits, joint_label_loss, self_distilled_loss, single_logits
-from jaxlab.training import Claim, Experiment
+from jaxlab.training import Experiment
 
 COPIES = 4  # quarter turns
 Method = tuple[Learner, Callable, None]
@@ -64,7 +65,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         arms=make_arms(
             config.arms, {name: functools.partial(m, task) for name, m in METHODS.items()}, config.steps
         ),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         summarise=_late_change,
     )
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments.parts.arms import make_arms
 from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.claims import claims_of
 from experiments.parts.optimizers import adamw
 from experiments.self_supervised._behaviours import Answers, splits
 from jaxlab import nets
@@ -23,7 +24,7 @@ from jaxlab.core import InputError, Learner, gradient_learner
 from jaxlab.core.check import check_fraction, check_least
 from jaxlab.metrics import accuracy, linear_probe, ridge_probe
 from jaxlab.self_supervised import preference_loss, triplet_similarity_loss
-from jaxlab.training import Claim, Experiment
+from jaxlab.training import Experiment
 
 Method = tuple[Learner, Callable, None]
 
@@ -70,7 +71,7 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict) -> Experiment:
         data={part: split for part, split in made.items() if part != "test" or config.test},
         draw=functools.partial(_draw, config.batch_size),
         arms=make_arms(config.arms, methods, config.steps, steps_of={"untrained": 0}),
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config, name),
         summarise=_late_change,
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_arms, check_between
+from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
 from experiments.parts.tasks import of_tasks
@@ -24,7 +25,7 @@ from experiments.self_supervised._methods import METHODS, UNTRAINED
 from experiments.self_supervised._task import OPTIMIZERS, Task
 from jaxlab import data
 from jaxlab.core import InputError
-from jaxlab.training import Arm, Claim, Experiment
+from jaxlab.training import Arm, Experiment
 
 
 def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[str, Experiment]:
@@ -45,7 +46,7 @@ def _experiment(config: ConfigDict, download: bool) -> Experiment:
     return Experiment(
         data={name: split for name, split in sets.splits.items() if name != "test" or config.test},
         arms={name: _arm(config, methods, draws, arm.to_dict()) for name, arm in config.arms.items()},
-        claims=tuple(Claim(**claim) for claim in config.claims),
+        claims=claims_of(config),
         summarise=functools.partial(_summary, config.probe.get("settled", "probe_accuracy")),
     )
 
