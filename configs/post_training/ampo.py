@@ -48,6 +48,6 @@ CLAIMS = (
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM | {"advantage": "dr_grpo"}, methods=METHODS,
-    smoke=policies.SMOKE | policies.SMALL_SORTING | {"pass_at": 2, "task.options.room": 4}, tune={"minutes": 8.0},
+    smoke=policies.SMOKE | policies.SMALL_SORTING | {"eval_samples": 16, "task.options.room": 4}, tune={"minutes": 8.0},
     long=("steps",),
 )  # fmt: skip
