@@ -10,6 +10,10 @@ STUDENT = {
     "steps": 300, "batch_size": 64, "learning_rate": 3e-3, "noise": 0.0,
     "target": 0.3,  # imitation stops where demonstrations have this probability, so that all seeds start alike
 }  # fmt: skip
+# Arithmetic in steps is learned in a sudden ascent: what stops there has to look at the last few steps alone.
+IN_STEPS = STUDENT | {
+    "shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96}, "steps": 700, "decay": 0.8,
+}  # fmt: skip
 SORTING = {
     "name": "sorting",
     "train": (4, 6),  # difficulties, both ends included

@@ -6,7 +6,7 @@ Self-Reformulation, 2025, arXiv 2505.08364.
     python -m experiments.run --config=configs/post_training/adcl_egsr.py        # about 5 minutes on 2 CPU cores
     python -m experiments.run --config=configs/post_training/adcl_egsr.py:tune   # the rates behind ARMS
 
-Derivations of 2 to 6 steps modulo 7 or 10, in four families of operations; 7 steps are harder. Half of the prompts that
+Derivations of 2 to 5 steps modulo 5 or 7, sums, differences, or both; 6 steps are harder. Half of the prompts that
 the policy imitates have a hint, so that it can use one. `grpo` draws problems afresh; `pcl` goes through a pool of as
 many, in five stages from easy to hard for the start; `adcl` measures each stage again before it comes, with two answers
 to each problem, and pays for them with 25 of its 150 steps. Where a group has failed, `egsr_*` samples with the
@@ -21,12 +21,13 @@ from configs.post_training import _policies as policies
 
 BASE = policies.BASE | {
     "paper": "Learning Like Humans: ADCL and EGSR (2025, arXiv 2505.08364)",
-    "scale": "toy (a decoder 32 wide, derivations in steps)", "minutes": 5.0,
+    "scale": "toy (a decoder 48 wide, derivations in steps)", "minutes": 5.0,
     "task": policies.SORTING | {
-        "name": "stepwise", "train": (2, 6), "harder": (7, 7), "pretrain": (1, 7),
-        "options": {"operations": ("+", "-", "+-", "+-*"), "moduli": (7, 10), "styles": "values", "room": 14},
+        "name": "stepwise", "train": (2, 5), "harder": (6, 6), "pretrain": (2, 6),
+        "options": {"operations": ("+", "-", "+-"), "moduli": (5, 7), "styles": "operands", "room": 6},
     },
-    "student": policies.STUDENT | {"target": 0.2, "steps": 500, "hints": 0.5, "hint_style": "equations"},
+    "student": policies.IN_STEPS | {"target": 0.2, "steps": 1000, "hints": 0.5, "hint_style": "equations"},
+    "extra_context": 32,  # for hints
     "pool": {"stages": 5, "samples": 2},
     "log_every": 5, "eval_every": 25, "checkpoint_every": 50,
 }  # fmt: skip

@@ -64,7 +64,7 @@ CLAIMS = (
 )  # fmt: skip
 
 get_config, VARIANTS = comparison(
-    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM, methods=METHODS,
+    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM | {"method": "mismatched"}, methods=METHODS,
     smoke=policies.SMOKE | policies.SMALL_SORTING
     | {"arms": ("on_policy", "old_none", "old_truncated", "rounded_none")},
     tune={"minutes": 8.0, "eval_every": 150}, long=("steps",),

@@ -18,13 +18,15 @@ from configs.post_training import _policies as policies
 
 BASE = policies.BASE | {
     "paper": "Intern-S1's Mixture-of-Rewards (2025, arXiv 2508.15763)",
-    "scale": "toy (a decoder 32 wide, sums and words)",
+    "scale": "toy (a decoder 48 wide, sums and words)",
     "task": policies.SORTING | {
         "name": "mixture", "train": (0, 7), "harder": (3, 3), "pretrain": (0, 7), "test": 1000,
         "parts": {"sums": (0, 3), "words": (4, 7)},
-        "options": {"sums": {"task": "stepwise", "levels": (2, 5)}, "words": {"task": "properties", "levels": (1, 4)}},
+        "options": {"sums": {"task": "stepwise", "levels": (2, 5), "operations": "+", "moduli": 7,
+                             "styles": "operands"},
+                    "words": {"task": "properties", "levels": (1, 4)}},
     },
-    "student": policies.STUDENT | {"target": 0.2, "steps": 500},
+    "student": policies.IN_STEPS | {"target": 0.2},
     "judge": {"part": 1, "scale": 20.0, "offset": 30.0, "noise": 0.2},
     "eval_every": 75,
 }  # fmt: skip

@@ -20,15 +20,16 @@ from configs.post_training import _policies as policies
 LEVELS = {"knights": (2, 5), "sums": (2, 5), "programs": (2, 5)}
 BASE = policies.BASE | {
     "paper": "Can One Domain Help Others? Multi-Domain Reasoning via RL (2025, arXiv 2507.17512)",
-    "scale": "toy (a decoder 32 wide, puzzles, sums and programs)", "minutes": 5.0,
+    "scale": "toy (a decoder 48 wide, puzzles, sums and programs)", "minutes": 5.0,
     "task": policies.SORTING | {
         "name": "mixture", "train": (0, 11), "harder": (3, 3), "pretrain": (0, 11), "test": 1000,
         "parts": {"knights": (0, 3), "sums": (4, 7), "programs": (8, 11)},
         "options": {"knights": {"task": "knights", "levels": LEVELS["knights"]},
-                    "sums": {"task": "stepwise", "levels": LEVELS["sums"]},
+                    "sums": {"task": "stepwise", "levels": LEVELS["sums"], "operations": "+", "moduli": 7,
+                             "styles": "operands"},
                     "programs": {"task": "stack_program", "levels": LEVELS["programs"]}},
     },
-    "student": policies.STUDENT | {"target": 0.35, "steps": 800},
+    "student": policies.IN_STEPS | {"target": 0.35, "steps": 1000},
     "steps": 160, "log_every": 10, "eval_every": 80, "checkpoint_every": 80,
 }  # fmt: skip
 PUZZLES = {"method": "domains", "levels": (0, 3), "order": "mixed", "partial": False, "beta": 0.02}

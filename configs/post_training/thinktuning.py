@@ -5,7 +5,7 @@ ThinkTuning: Instilling Cognitive Reflections without Distillation, 2025, arXiv 
     python -m experiments.run --config=configs/post_training/thinktuning.py        # about 4 minutes on 2 CPU cores
     python -m experiments.run --config=configs/post_training/thinktuning.py:tune   # the rates behind ARMS
 
-Sums and differences of 4 to 6 steps modulo 10; 7 are harder. An answer may be reconsidered, `...=5?=7`: the last digit
+Sums of 3 to 5 steps modulo 7; 6 are harder. An answer may be reconsidered, `...=5?=7`: the last digit
 counts. The policy has never seen that. A tutor reads a quarter of each group's answers, wrong ones first, works the
 problem out with an error in 15 % and writes `?=` and its own digit behind them; what comes out is rewarded and learned
 from. `grpo` has no tutor; `clipped` treats its tokens as the policy's own; `grpo_after_sft` imitates what became right,
@@ -21,10 +21,11 @@ from configs.post_training import _policies as policies
 
 BASE = policies.BASE | {
     "paper": "ThinkTuning: Instilling Cognitive Reflections without Distillation (2025, arXiv 2508.07616)",
-    "scale": "toy (a decoder 32 wide, sums in steps)",
-    "task": policies.SORTING | {"name": "stepwise", "train": (4, 6), "harder": (7, 7), "pretrain": (1, 7),
-                                "options": {"operations": "+-", "styles": "values", "room": 4}},
-    "student": policies.STUDENT | {"target": 0.2},
+    "scale": "toy (a decoder 48 wide, sums in steps)",
+    "task": policies.SORTING | {"name": "stepwise", "train": (3, 5), "harder": (6, 6), "pretrain": (3, 6),
+                                "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 4}},
+    "student": policies.IN_STEPS | {"target": 0.2},
+    "extra_context": 4,  # for what a tutor writes
     "tutored": policies.ARM | {"steps": 75, "fraction": 0.5, "tutor_error": 0.15, "learning_rate": 1e-3},
     "eval_every": 75,
 }  # fmt: skip

@@ -120,7 +120,7 @@ def _check(config: ConfigDict) -> None:
 
 def _model(spec: ConfigDict, task: Task, config: ConfigDict) -> Decoder:
     shape = {
-        "context": task.prompt_length + longest_answer(task, config),
+        "context": task.prompt_length + longest_answer(task, config) + config.get("extra_context", 0),
         "vocab_size": task.tokenizer.vocab_size,
     }
     shape |= spec.shape.to_dict()
@@ -145,7 +145,12 @@ def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> 
     evaluate = _evaluate(model, task, config)
     if "target" not in spec:
         return Arm(learner, steps=spec.steps, evaluate=evaluate, export=lambda state: state.params)
-    learner = until(learner, lambda running: running["success"] >= spec.target, ("success",), decay=0.95)
+    learner = until(
+        learner,
+        lambda running: running["success"] >= spec.target,
+        ("success",),
+        decay=spec.get("decay", 0.95),
+    )
     return Arm(
         learner, steps=spec.steps, export=lambda state: state.inner.params,
         evaluate=lambda state, split, context: evaluate(state.inner, split, context) | {"reached": state.reached},

@@ -145,7 +145,9 @@ def _gamed_verifier(curves: _Curves, held_out: str) -> Finding | None:
 
 
 def _truncated(curves: _Curves, held_out: str) -> Finding | None:
-    if ill := curves.first("truncated", lambda x: x > 0.3):
+    """Answers that are cut off to the end of the run; at its beginning a policy may have to learn to end."""
+    _, share = curves("truncated")
+    if len(share) and share[-1] > 0.3 and (ill := curves.first("truncated", lambda x: x > 0.3)):
         return Finding(
             "truncated answers", ill[0], f"{ill[1]:.0%} of the answers are cut off before they end",
             "Raise max_new_tokens, or add overlong_penalty to the reward",
@@ -206,6 +208,6 @@ def _exploding_gradient(curves: _Curves, held_out: str) -> Finding | None:
 
 # The worst first.
 RULES: tuple[Callable[[_Curves, str], Finding | None], ...] = (
-    _dead_teacher, _no_signal, _too_large_steps, _gamed_verifier, _truncated, _collapsed_entropy, _saturated_clip,
+    _dead_teacher, _too_large_steps, _no_signal, _gamed_verifier, _truncated, _collapsed_entropy, _saturated_clip,
     _exploding_gradient, _drifting_length,
 )  # fmt: skip

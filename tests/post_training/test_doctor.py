@@ -23,10 +23,24 @@ def _loss(log_probs, r, advantage):
     return loss, {"teacher_kl": jnp.sum((r.log_probs - r.teacher_log_probs) * r.mask) / jnp.sum(r.mask)}
 
 
-def _rows(held_out=None, **options):
+def _plain(log_probs, r, advantage):
+    return pt.aggregate(pt.gpg_loss(log_probs, advantage, where=r.mask), r.mask), {}
+
+
+def _ends(tokens, mask):
+    return jnp.any((tokens == EOS) & mask, axis=1)
+
+
+def _pays(problems, tokens, mask):
+    """Half for the right token, half for an end."""
+    return (_verify(problems, tokens, mask) + 0.0 + _ends(tokens, mask)) / 2
+
+
+def _rows(**options):
     """What a run logs: means over every few steps, with a held-out score."""
     teacher = (MODEL, lambda context: MODEL.init(jax.random.key(0)))  # as good as the start
-    learner = _learner(**{"optimizer": optax.adam(0.01), "loss": _loss, "teacher": teacher} | options)
+    healthy = {"optimizer": optax.adam(0.01), "loss": _loss, "teacher": teacher, "verify": _pays}
+    learner = _learner(**healthy | options)
 
     @jax.jit
     def train(key):
@@ -49,13 +63,21 @@ def _rows(held_out=None, **options):
 
 def _games(problems, tokens, mask):
     """Pays for another token than the one that is asked for."""
-    return (tokens[:, 0] == PAYS - 1) & mask[:, 0]
+    return (tokens[:, 0] == PAYS - 1) & mask[:, 0] & _ends(tokens, mask)
 
 
 def _certain(context):
-    """A policy that always writes one and the same wrong token, whatever it is paid for."""
+    """A policy that always writes one and the same, whatever it is paid for."""
     params = MODEL.init(jax.random.key(0))
-    return params | {"embed": 40 * params["embed"]}
+    return params | {"embed": 400 * params["embed"]}
+
+
+def _good(context):
+    """A policy that is paid most of what there is to be paid."""
+    learner = _learner(optimizer=optax.adam(0.01), verify=_pays)
+    keys = jax.random.split(jax.random.key(5), 40)
+    step = lambda state, key: (learner.update(state, PROBLEMS, key, {})[0], None)
+    return jax.lax.scan(step, learner.init(jax.random.key(9), {}), keys)[0].params
 
 
 def _zeros(r):
@@ -65,9 +87,10 @@ def _zeros(r):
 ILL = {
     "no signal": {"verify": lambda problems, tokens, mask: jnp.zeros(tokens.shape[0])},
     "gamed verifier": {"verify": _games},
-    "too large steps": {"optimizer": optax.adam(1.0), "verify": lambda p, t, m: _verify(p, t, m) | (t[:, 0] > 3)},
-    "collapsed entropy": {"policy": _certain, "verify": lambda p, t, m: _verify(p, t, m) & (t[:, 1] == 3)},
-    "truncated answers": {"eos": 0, "max_new_tokens": 2},
+    "too large steps": {"policy": _good, "optimizer": optax.adam(1.0), "teacher": None, "loss": _plain,
+                        "verify": lambda *given: _pays(*given) > 0.9},
+    "collapsed entropy": {"policy": _certain, "teacher": None, "loss": _plain},
+    "truncated answers": {"verify": _verify},
     "dead teacher": {"advantage": lambda r: pt.grpo_advantage(r.rewards, r.group),
                      "loss": lambda log_probs, r, a: _loss(log_probs, _zeros(r), a)},
 }  # fmt: skip

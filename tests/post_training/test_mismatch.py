@@ -11,8 +11,10 @@ from jaxlab import post_training as pt
 from jaxlab.language import attach_lora, init_lora
 from tests.post_training.test_rlvr import MODEL, PROBLEMS, _learner
 
-# Largest distance of two log-probabilities, in nats. bfloat16 has 8 bits: logits of size 2 are rounded to 2**-7.
-BOUNDS = {"float32": 1e-4, "bfloat16": 0.05}
+# Largest distance of two log-probabilities, in nats. Measured on 30 random policies of this shape, with and without
+# adapters, 32 answers of 12 tokens each: at most 6e-7 in float32, and 0.015 in bfloat16, where 95 % of the batches stay
+# below 0.003 and the mean is 1.6e-4. (A decoder 48 wide, of two layers: at most 0.006, mean 7.5e-4.)
+BOUNDS = {"float32": 1e-4, "bfloat16": 0.02}
 STEPS = 3
 
 
