@@ -51,7 +51,9 @@ class Shared:
 
     def compiled(self, lowered: Any, mesh: Mesh, options: dict[str, Any] | None) -> Any:
         """A lowered program compiled, or what an equal one was compiled to."""
-        key = (lowered.as_text(), lowered.in_tree, lowered.out_tree, mesh)
+        # What it does not use is not in its text, and has its place among the arguments.
+        arguments = str(lowered.args_info)
+        key = (lowered.as_text(), arguments, lowered.out_tree, mesh)
         with self._lock:
             mine = key not in self._programs
             program = self._programs.setdefault(key, Future())

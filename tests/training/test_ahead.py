@@ -149,6 +149,19 @@ def test_arms_that_start_alike_share_the_program_that_does_so(monkeypatch):
         np.testing.assert_array_equal(starts[f"at{number}"][0], noise[number])
 
 
+def test_tasks_of_other_sizes_start_by_programs_of_their_own(tmp_path):
+    """The state of step 0 does not look at the data, but is called with them."""
+    whole = toy.experiment(first=Arm(toy.learner(), steps=20), second=Arm(toy.learner(0.1), steps=20))
+    half = dataclasses.replace(
+        whole,
+        data={name: jax.tree.map(lambda x: x[: len(x) // 2], split) for name, split in whole.data.items()},
+    )
+    workdir = Workdir(tmp_path, {"toy": 1})
+    with workdir.opened():
+        result = run({"whole": whole, "half": half}, toy.plan(), workdir)
+    assert set(result["arms"]) == {"whole/first", "whole/second", "half/first", "half/second"}
+
+
 def test_a_trial_says_what_there_is_and_trains_nothing():
     experiment = dataclasses.replace(
         toy.experiment(
