@@ -44,11 +44,11 @@ ARMS = {
     "er_20": {"learning_rate": 0.15}, "sgd": {"learning_rate": 0.2}, "joint": {"learning_rate": 0.2},
 }  # fmt: skip
 JUDGE = "val/task_il/accuracy"
-RATES = (0.03, 0.1, 0.3)
+RATES, SLOW = (0.03, 0.1, 0.3), (0.01, 0.03, 0.1)
 ALONE = grid({"learning_rate": (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)})
 GRID = {
-    "prd": grid({"learning_rate": RATES, "strength": (1.0, 4.0, 16.0)}),
-    "prd_sample": grid({"learning_rate": RATES, "strength": (4.0, 16.0, 64.0)}),
+    "prd": grid({"learning_rate": SLOW, "strength": (1.0, 4.0, 16.0)}),
+    "prd_sample": grid({"learning_rate": SLOW, "strength": (16.0, 64.0, 256.0)}),
     "lwf": grid({"learning_rate": RATES, "strength": (0.3, 1.0, 3.0)}),
     "no_relation": ALONE, "er_20": ALONE, "sgd": ALONE, "joint": ALONE,
 }  # fmt: skip
