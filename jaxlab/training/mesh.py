@@ -61,15 +61,25 @@ def make_mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] 
     return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=have[:need])
 
 
+# XLA ends a process whose devices wait for each other for 40 seconds: beside other work a core may take longer.
+_PATIENCE = {
+    "xla_cpu_collective_call_warn_stuck_timeout_seconds": 600,
+    "xla_cpu_collective_call_terminate_timeout_seconds": 86_400,
+}
+
+
 def spread_over_cores() -> None:
     """Let a CPU count as one device per core, so that a mesh can spread seeds over the cores.
 
-    Small products use one core however many there are; seeds on devices of their own use them all. Call it before
-    anything touches a device; `XLA_FLAGS` that already set the number of host devices win, accelerators are not
+    Small products use one core however many there are; seeds on devices of their own use them all, and may wait long
+    for each other. Call it before anything touches a device; what `XLA_FLAGS` already set wins, accelerators are not
     affected, and a process that joins others keeps one device, since the cores may be shared with them.
     """
     joins_others = "JAX_NUM_PROCESSES" in os.environ or os.environ.get("JAXLAB_DISTRIBUTED") == "1"
-    if not joins_others and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    flags = os.environ.get("XLA_FLAGS", "")
+    patience = [f"--{name}={seconds}" for name, seconds in _PATIENCE.items() if name not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *patience]).strip()
+    if not joins_others and "xla_force_host_platform_device_count" not in flags:
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 

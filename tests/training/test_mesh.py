@@ -131,8 +131,14 @@ def test_seeds_take_the_fewest_devices_that_leave_each_the_least_work(seeds, oth
 def test_cores_become_devices_unless_told_otherwise(monkeypatch):
     asked = []
     monkeypatch.setattr(jax.config, "update", lambda name, value: asked.append((name, value)))
+    monkeypatch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"])
     spread_over_cores()
     assert asked == []  # these tests have set the number themselves
-    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_collective_call_terminate_timeout_seconds=90")
     spread_over_cores()
     assert asked == [("jax_num_cpu_devices", os.cpu_count())]
+    # A process whose devices wait for each other goes on waiting, unless told otherwise.
+    assert os.environ["XLA_FLAGS"].split() == [
+        "--xla_cpu_collective_call_terminate_timeout_seconds=90",
+        "--xla_cpu_collective_call_warn_stuck_timeout_seconds=600",
+    ]
