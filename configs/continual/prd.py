@@ -39,9 +39,9 @@ METHODS = {
     "er_20": {"method": "er"}, "sgd": {"method": "sgd"}, "joint": {"method": "sgd", "stream": "joint"},
 }  # fmt: skip
 ARMS = {
-    "prd": {"learning_rate": 0.1, "strength": 4.0}, "prd_sample": {"learning_rate": 0.1, "strength": 16.0},
+    "prd": {"learning_rate": 0.03, "strength": 4.0}, "prd_sample": {"learning_rate": 0.03, "strength": 64.0},
     "no_relation": {"learning_rate": 0.1}, "lwf": {"learning_rate": 0.1, "strength": 1.0},
-    "er_20": {"learning_rate": 0.15}, "sgd": {"learning_rate": 0.2}, "joint": {"learning_rate": 0.2},
+    "er_20": {"learning_rate": 0.15}, "sgd": {"learning_rate": 0.15}, "joint": {"learning_rate": 0.3},
 }  # fmt: skip
 JUDGE = "val/task_il/accuracy"
 RATES, SLOW = (0.03, 0.1, 0.3), (0.01, 0.03, 0.1)
