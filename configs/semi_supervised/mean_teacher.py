@@ -15,7 +15,7 @@ Fashion-MNIST at 14 x 14 with its own test set, four labels per class, a small c
 Other than in the paper: digits and clothes for SVHN, CIFAR-10 and ImageNet, small nets for 13-layer and residual ones.
 """
 
-from configs._comparison import TUNE, benchmark, comparison, grid, headline, premise, room
+from configs._comparison import TUNE, TWO_VALUES, benchmark, comparison, grid, headline, premise, room
 
 VIEW = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "shear": 0.0, "gain": 0.0, "noise": 0.0,
         "hole": 0}  # fmt: skip
@@ -28,6 +28,7 @@ BASE = {
     "labels_per_class": 3,
     "labelled_batch": 32, "unlabelled_batch": 64,
     "ema_decay": 0.99, "eval_chunk": 0,  # examples at a time, 0 for all
+    "open_edges": ("mean_teacher: learning_rate", "supervised: weight_decay"),
     "data": {"source": "digits", "part": "rest", "train": 900, "val": 220, "test": 226},
     "net": {"kind": "mlp", "features": (256, 128)},
     "views": {"weak": VIEW | {"shift": 0.08},
@@ -46,12 +47,20 @@ METHODS = {
     "flexmatch": {"method": "curriculum", "threshold": 0.95},
     "freematch": {"method": "adaptive"},
 }  # fmt: skip
-ALONE, AGREED = {"strong_labels": True, "learning_rate": 3e-3}, {"student_view": "strong", "weight": 50.0}
-BELIEVED = {"strong_labels": False, "weight": 1.0}
 ARMS = {
-    "supervised": ALONE, "all_labels": ALONE, "pi_model": AGREED, "mean_teacher": AGREED,
-    "pseudo_label": {"threshold": 0.95, "weight": 1.0},
-    **dict.fromkeys(("fixmatch", "flexmatch", "freematch"), BELIEVED),
+    "supervised": {"strong_labels": True, "learning_rate": 3e-3, "weight_decay": 1.0},
+    "all_labels": {"strong_labels": True, "learning_rate": 1e-2, "weight_decay": 0.1},
+    "pi_model": {"student_view": "strong", "weight": 10.0, "learning_rate": 3e-3},
+    "mean_teacher": {"student_view": "strong", "weight": 10.0, "learning_rate": 1e-2},
+    "pseudo_label": {"threshold": 0.0, "weight": 0.3, "learning_rate": 1e-3},
+    "fixmatch": {"strong_labels": False, "weight": 0.3, "learning_rate": 1e-2},
+    "flexmatch": {"strong_labels": False, "weight": 0.1, "learning_rate": 1e-2},
+    "freematch": {"strong_labels": True, "weight": 3.0, "learning_rate": 1e-2},
+}  # fmt: skip
+EDGES = {
+    "threshold": TWO_VALUES,
+    "learning_rate": "0.01 and 0.001 end the grid: not widened", "weight": "0.1 and 3 end the grid: not widened",
+    "supervised.weight_decay": "1 is the largest: not widened",
 }  # fmt: skip
 FASHION_ARMS = {
     name: ARMS[name] for name in ("supervised", "pi_model", "mean_teacher", "fixmatch", "all_labels")
