@@ -138,10 +138,7 @@ def _rules(config: ConfigDict) -> tuple:
 
 
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:
-    """A policy from files, or fitted to demonstrations for some steps; with a `target`, until it succeeds so often.
-
-    Where that is decides when it ends, and so its rate is constant.
-    """
+    """A policy from files, or fitted to demonstrations; with a `target` at a constant rate, until it succeeds so often."""
     if "weights" in spec:
         return pretrained(model, spec, sharding_rules(stacked=True))
     draw = lambda key, count: draw_problems(task, key, count, config.task.pretrain)
