@@ -138,7 +138,7 @@ def _rules(config: ConfigDict) -> tuple:
 
 
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:
-    """A policy from files, or fitted to demonstrations; with a `target` at a constant rate, until it succeeds so often."""
+    """A policy from files, or fitted to demonstrations; with a `target` at a constant rate, until it is that good."""
     if "weights" in spec:
         return pretrained(model, spec, sharding_rules(stacked=True))
     draw = lambda key, count: draw_problems(task, key, count, config.task.pretrain)
