@@ -3,7 +3,7 @@
 Teacher algorithms for curriculum learning of Deep RL in continuously parameterized environments, 2019, arXiv 1910.07224
 (CoRL 2019).
 
-    python -m experiments.run --config=configs/curriculum/alp_gmm.py        # about 4 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/curriculum/alp_gmm.py        # about 5 minutes on 2 CPU cores
 
 `cubes` is the authors' toy world: a grid of 10 x 10 tasks, of which each is learned by a hundred episodes and opens its
 neighbours. Nothing in it can never be learned. `waves` has a student that learns by gradients, a net that fits waves of
@@ -19,7 +19,7 @@ from configs._comparison import ablation, comparison, headline, room, secondary
 BASE = {
     "experiment": "curriculum.teach_tasks",
     "paper": "ALP-GMM: Teacher algorithms for curriculum learning of Deep RL (2019, arXiv 1910.07224)",
-    "scale": "toy (a grid of competences; a 64-64-unit MLP)", "minutes": 4.0, "seeds": 16,
+    "scale": "toy (a grid of competences; a 64-64-unit MLP)", "minutes": 5.0,
     "log_every": 250, "eval_every": 1000, "checkpoint_every": 5000,
     "tasks": {
         "cubes": {"student": "cubes", "episodes": 20_000, "box": 2, "side": 10, "dims": 2},

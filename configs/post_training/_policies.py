@@ -12,7 +12,7 @@ STUDENT = {
 }  # fmt: skip
 # Arithmetic in steps is learned in a sudden ascent: what stops there has to look at the last few steps alone.
 IN_STEPS = STUDENT | {
-    "shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96}, "steps": 700, "decay": 0.8,
+    "shape": {"width": 48, "num_layers": 2, "num_heads": 4, "mlp_width": 96}, "steps": 1200, "decay": 0.8,
 }  # fmt: skip
 SORTING = {
     "name": "sorting",

@@ -19,7 +19,7 @@ from configs.post_training import _policies as policies
 BASE = policies.BASE | {
     "paper": "AMPO: More Than One Teacher, Adaptive Multi-Guidance Policy Optimization (2025)",
     "scale": "toy (a decoder 48 wide, sums in steps)",
-    "task": policies.SORTING | {"name": "stepwise", "train": (3, 5), "harder": (6, 6), "pretrain": (3, 6),
+    "task": policies.SORTING | {"name": "stepwise", "train": (3, 5), "harder": (6, 6), "pretrain": (3, 5),
                                 "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 6},
                                 "val": 256, "test": 256},
     "student": policies.IN_STEPS | {"target": 0.15},

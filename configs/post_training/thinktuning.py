@@ -22,7 +22,7 @@ from configs.post_training import _policies as policies
 BASE = policies.BASE | {
     "paper": "ThinkTuning: Instilling Cognitive Reflections without Distillation (2025, arXiv 2508.07616)",
     "scale": "toy (a decoder 48 wide, sums in steps)",
-    "task": policies.SORTING | {"name": "stepwise", "train": (3, 5), "harder": (6, 6), "pretrain": (3, 6),
+    "task": policies.SORTING | {"name": "stepwise", "train": (3, 5), "harder": (6, 6), "pretrain": (3, 5),
                                 "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 4}},
     "student": policies.IN_STEPS | {"target": 0.2},
     "extra_context": 4,  # for what a tutor writes

@@ -85,12 +85,15 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
 
 
 def _arms(world: World, methods: Mapping[str, Callable]) -> dict[str, Arm]:
-    """The arms, some with steps of their own, some with turns."""
+    """The arms, some with steps of their own; those of a method with turns share one, and with it their programs."""
     config = world.config
     own = {arm.method: arm.steps for arm in config.arms.values() if "steps" in arm}
     arms = make_arms(config.arms, methods, config.steps, steps_of=own, sharding=_rules(config))
-    turns = {name: TURNS[arm.method](world, arm) for name, arm in config.arms.items() if arm.method in TURNS}
-    return {name: dataclasses.replace(arm, turn=turns.get(name)) for name, arm in arms.items()}
+    first = {arm.method: arm for arm in config.arms.values()}
+    turns = {name: make(world, first[name]) for name, make in TURNS.items() if name in first}
+    return {
+        name: dataclasses.replace(arm, turn=turns.get(config.arms[name].method)) for name, arm in arms.items()
+    }
 
 
 def _more_stages(world: World) -> dict[str, Arm]:
@@ -136,11 +139,11 @@ def _rules(config: ConfigDict) -> tuple:
 
 
 def _stage(model: Decoder, task: Task, config: ConfigDict, spec: ConfigDict) -> Arm:
-    """A policy from files, or fitted to demonstrations for some steps; with a `target`, until it succeeds so often."""
+    """A policy from files, or fitted to demonstrations; with a `target` at a constant rate, until it is that good."""
     if "weights" in spec:
         return pretrained(model, spec, sharding_rules(stacked=True))
     draw = lambda key, count: draw_problems(task, key, count, config.task.pretrain)
-    schedule = cosine_decay(spec.learning_rate, spec.steps)
+    schedule = spec.learning_rate if "target" in spec else cosine_decay(spec.learning_rate, spec.steps)
     learner = demonstrated(model, task, spec, draw, clipped_adam(schedule, 1.0))
     evaluate = _evaluate(model, task, config)
     if "target" not in spec:

@@ -9,7 +9,6 @@ import pytest
 from experiments._config import load
 from experiments.post_training import train_policy
 from jaxlab.core import InputError
-from jaxlab.language import Decoder, round_weights
 from tests.experiments.arms import method, programs, start, untrained
 from tests.experiments.command import changed
 
@@ -58,21 +57,6 @@ def test_numbers_alone_make_no_program(config):
     arms, count = programs(built)[""]
     default = train_policy.build(load(f"{FOLDER}/{config}.py").config)
     assert count == programs(default)[""][1] < arms
-
-
-def test_rounded_weights_lie_on_a_grid_of_their_own_channel():
-    model = Decoder(vocab_size=7, width=8, num_layers=2, num_heads=2)
-    params = model.init(jax.random.key(0))
-    rounded = round_weights(params, bits=4)
-    for old, new in zip(params["layers"], rounded["layers"]):
-        scale = np.abs(old["up"]).max(axis=0) / 7
-        steps = np.asarray(new["up"] / scale)
-        np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
-        assert np.abs(new["up"] - old["up"]).max() <= scale.max() / 2 + 1e-6
-        np.testing.assert_array_equal(old["mlp_norm"], new["mlp_norm"])
-    np.testing.assert_array_equal(params["embed"], rounded["embed"])
-    with pytest.raises(InputError, match="bits"):
-        round_weights(params, bits=1)
 
 
 def test_a_failed_group_is_helped_by_one_answer_that_is_right():

@@ -11,7 +11,7 @@ import pytest
 
 from jaxlab import post_training as pt
 from jaxlab.core import InputError
-from jaxlab.post_training import diagnose
+from jaxlab.post_training import Finding, diagnose
 from tests.post_training.test_rlvr import EOS, MODEL, PAYS, PROBLEMS, _learner, _verify
 
 STEPS, EVERY = 60, 4
@@ -106,6 +106,7 @@ def test_a_planted_illness_is_named(illness):
     assert illness in [finding.illness for finding in found]
     assert len(found) <= 3
     finding = next(own for own in found if own.illness == illness)
+    assert isinstance(finding, Finding)
     assert 0 < finding.step <= STEPS
     assert str(finding).startswith(f"step {finding.step}: ")
     assert str(finding).endswith(f"{finding.remedy}.")

@@ -15,6 +15,7 @@ from jaxlab.language.tasks import (
     GUIDANCE,
     PROPERTIES,
     STYLES,
+    StepwiseTask,
     addition,
     knights,
     mixture,
@@ -199,6 +200,7 @@ def test_a_corruption_is_wrong_from_its_step_on_and_nowhere_before(corruption):
 
 def test_hints_and_revisions_are_written_as_they_are_read():
     task = stepwise((2, 3), styles=tuple(STYLES), room=4)
+    assert isinstance(task, StepwiseTask)
 
     @jax.jit
     def write(key):
