@@ -26,6 +26,9 @@ KINDS = {
 }
 
 
+HOME = pathlib.Path(__file__).resolve().parents[1]  # has experiments, configs and results side by side
+
+
 class Loaded(NamedTuple):
     """A config with the name and variant it goes by, and the module it came from."""
 
@@ -36,12 +39,13 @@ class Loaded(NamedTuple):
 
 
 def load(where: str, overrides: Sequence[str] = ()) -> Loaded:
-    """Load `path.py[:variant]` and apply flags `--config.key=value`.
+    """Load `path.py[:variant]`, or one of ours by its name, and apply flags `--config.key=value`.
 
     Raises:
       InputError: no such file or variant, a key that the config lacks, a value of the wrong type.
     """
-    path, _, variant = where.partition(":")
+    called, _, variant = where.partition(":")
+    path = find_config(called)
     module = load_module(path)
     base = _get(module, path, variant)
     for flag in overrides:
@@ -50,14 +54,43 @@ def load(where: str, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(base.lock(), name_of(path), variant or "default", module)
 
 
+def shipped_configs() -> dict[str, str]:
+    """The configs that come with the library: a path from here by name, such as "distillation/pld"."""
+    here = pathlib.Path.cwd()
+    files = sorted((HOME / "configs").glob("[!_]*/[!_]*.py"))
+    return {
+        name_of(str(path)): str(path.relative_to(here) if here in path.parents else path) for path in files
+    }
+
+
+def find_config(called: str) -> str:
+    """The path of a config: a file, or one of ours by its name, "distillation/pld" or "pld".
+
+    Raises:
+      InputError: there is none, or several have the name.
+    """
+    if pathlib.Path(called).is_file():
+        return called
+    known = shipped_configs()
+    found = [name for name in known if called in (name, short_name(name), f"configs/{name}.py")]
+    if len(found) > 1:
+        raise InputError(f"{called} may be {' or '.join(found)}")
+    if not found:
+        written = known.values() if called.endswith(".py") else [*known, *map(short_name, known)]
+        raise InputError(f"no config file {called}{suggest(called, list(written))}")
+    return known[found[0]]
+
+
+def short_name(name: str) -> str:
+    """Without the family."""
+    return name.rpartition("/")[2]
+
+
 def load_module(path: str) -> types.ModuleType:
     """Import a config file by path."""
     file = pathlib.Path(path)
     if not file.is_file():
-        near = suggest(
-            path, [str(p) for p in sorted(pathlib.Path("configs").glob("*/*.py")) if p.name[0] != "_"]
-        )
-        raise InputError(f"no config file {path}{near}")
+        raise InputError(f"no config file {path}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     try:

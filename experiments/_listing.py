@@ -1,16 +1,15 @@
 """What `--list` prints: a line a config, or all of one paper."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments._config import load_module, name_of
+from experiments._config import HOME, load_module, shipped_configs, short_name
 from jaxlab.core import InputError
 from jaxlab.training import report
 from jaxlab.training.publish import APART, completed, load_results
 from jaxlab.training.workdir import suggest
 
-RESULTS = pathlib.Path("results")
+RESULTS = HOME / "results"
 
 
 def listing(wanted: str = "") -> str:
@@ -22,31 +21,45 @@ def listing(wanted: str = "") -> str:
     Raises:
       InputError: if there is no such paper.
     """
-    paths = {name_of(str(path)): path for path in sorted(pathlib.Path("configs").glob("[!_]*/[!_]*.py"))}
-    if not paths:
-        return "no configs here: run this from the folder that holds configs/"
+    paths = shipped_configs()
     published = completed(load_results(RESULTS)) if RESULTS.is_dir() else {}
     if wanted:
-        found = [name for name in paths if wanted in (name, name.rpartition("/")[2])]
-        if not found:
-            raise InputError(f"there is no paper {wanted!r}{suggest(wanted, [*paths, *map(_short, paths)])}")
-        return "\n".join(_whole(name, paths[name], published) for name in found)
-    width = max(len(str(path)) for path in paths.values())
-    return "\n".join(_line(name, path, published, width) for name, path in paths.items())
+        return "\n".join(_whole(name, paths[name], published) for name in _named(wanted, paths))
+    # A path where it leads there from here, as in a checkout; a name elsewhere.
+    shown = {name: name if path.startswith("/") else path for name, path in paths.items()}
+    width = max(map(len, shown.values()))
+    return "\n".join(_line(name, path, shown[name].ljust(width), published) for name, path in paths.items())
 
 
-def _short(name: str) -> str:
-    return name.rpartition("/")[2]
+def page_of(wanted: str) -> str:
+    """What people wrote about the published results of a paper, with its numbers; empty if there are none.
+
+    Args:
+      wanted: as for `listing`.
+    """
+    published = completed(load_results(RESULTS)) if RESULTS.is_dir() else {}
+    pages = {name: RESULTS / f"{name}.md" for name in _named(wanted, shipped_configs()) if name in published}
+    texts = [
+        report.filled(page.read_text(), published[name]) for name, page in pages.items() if page.exists()
+    ]
+    return "\n\n".join(text.rstrip("\n") for text in texts)
 
 
-def _line(name: str, path: pathlib.Path, published: Mapping[str, Mapping[str, Any]], width: int) -> str:
-    minutes = load_module(str(path)).get_config(None).minutes
+def _named(wanted: str, paths: Mapping[str, str]) -> list[str]:
+    found = [name for name in paths if wanted in (name, short_name(name))]
+    if not found:
+        raise InputError(f"there is no paper {wanted!r}{suggest(wanted, [*paths, *map(short_name, paths)])}")
+    return found
+
+
+def _line(name: str, path: str, shown: str, published: Mapping[str, Mapping[str, Any]]) -> str:
+    minutes = load_module(path).get_config(None).minutes
     said = [
         (f"{variant}: " if variant else "") + ", ".join(verdicts)
         for variant, result in _variants(name, published).items()
         if (verdicts := [claim["verdict"] for claim in result["claims"] if claim["kind"] == "headline"])
     ]
-    return f"{path!s:<{width}}  {minutes:>6g} min  {'; '.join(said) or 'no headline published'}"
+    return f"{shown}  {minutes:>6g} min  {'; '.join(said) or 'no headline published'}"
 
 
 def _variants(name: str, published: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -58,8 +71,8 @@ def _variants(name: str, published: Mapping[str, Mapping[str, Any]]) -> dict[str
     return {"" if result["variant"] == "default" else result["variant"]: result for result in ordered}
 
 
-def _whole(name: str, path: pathlib.Path, published: Mapping[str, Mapping[str, Any]]) -> str:
-    module = load_module(str(path))
+def _whole(name: str, path: str, published: Mapping[str, Mapping[str, Any]]) -> str:
+    module = load_module(path)
     config = module.get_config(None)
     variants = ", ".join(getattr(module, "VARIANTS", ())) or "none"
     lines = [f"{path}  (about {config.minutes:g} min)", f"    {config.paper}", f"    variants: {variants}"]

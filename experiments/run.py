@@ -14,8 +14,9 @@ import pathlib
 import shlex
 import sys
 import traceback
+import types
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,24 +35,38 @@ from jaxlab.training.provenance import commit
 from jaxlab.training.publish import publish
 from jaxlab.training.run import PreemptedRun
 
+PROG = "python -m experiments.run"
 RUNS = pathlib.Path("runs")
 RESULTS = pathlib.Path("results")
 WRONG_INPUT, DIVERGED, MACHINE_FAILED = 2, 3, 74  # 74 and 75 are EX_IOERR and EX_TEMPFAIL of sysexits.h
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Parse the command line, do what it says, return the exit status.
 
-    What the library says of input or machine is one line. All else that is raised goes through, so that Python shows
-    where it comes from and exits with 1.
+    Args:
+      argv: its words.
+      prog: what stands before them.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        args, overrides = _parse(argv)
+
+    def action() -> int:
+        args, overrides = _parse(argv, prog)
         if args.list:
-            _print(listing("" if args.list is True else args.list))
+            show(listing("" if args.list is True else args.list))
             return 0
-        return _start(args, overrides, argv)
+        return _start(args, overrides, f"{prog} {shlex.join(_again(argv))}")
+
+    return answered(action, argv)
+
+
+def answered(action: Callable[[], int], argv: Sequence[str]) -> int:
+    """The exit status of an action. What the library says of input or machine is one line.
+
+    All else that is raised goes through, so that Python shows where it comes from and exits with 1.
+    """
+    try:
+        return action()
     except (InputError, MachineError) as error:
         if "--traceback" in argv:
             traceback.print_exception(error)
@@ -59,9 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MACHINE_FAILED if isinstance(error, MachineError) else WRONG_INPUT
 
 
-def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def _again(argv: list[str]) -> list[str]:
+    """The words that go on with a run."""
+    return [word for word in argv if not word.startswith("--fresh")]
+
+
+def _parse(argv: list[str], prog: str = PROG) -> tuple[argparse.Namespace, list[str]]:
     parser = _Parser(
-        prog="python -m experiments.run",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -110,7 +130,7 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(message)
 
 
-def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> int:
+def _start(args: argparse.Namespace, overrides: list[str], again: str) -> int:
     loaded = load(args.config, overrides)
     if args.publish:
         _refuse_unknown_code(commit())
@@ -120,9 +140,10 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     initialize_distributed()
     plan = plan_of(loaded.config)
     make_mesh(plan.mesh)
-    tasks = _build(loaded.config, args.download)
+    driver = _driver(loaded)
+    tasks = _build(driver, loaded.config, args.download)
     if args.dry_run:
-        _print(dry_run(tasks, plan))
+        show(dry_run(tasks, plan))
         return 0
     described = {
         "config": loaded.name,
@@ -132,7 +153,8 @@ def _start(args: argparse.Namespace, overrides: list[str], argv: list[str]) -> i
     workdir = Workdir(_choose(args, loaded, described), described)
     try:
         with workdir.opened(fresh=args.fresh):
-            return _run(args, loaded, tasks, plan, workdir, argv)
+            packages = dict.fromkeys(("jaxlab", "experiments", driver.__name__.partition(".")[0]))
+            return _run(args, loaded, tasks, plan, workdir, tuple(packages), again)
     except MachineError as error:
         raise MachineError(
             f"{error}; earlier checkpoints are intact, and the same command goes on from them"
@@ -149,14 +171,36 @@ def _refuse_unknown_code(found: str | None) -> None:
         )
 
 
-def _build(config: ConfigDict, download: bool) -> Mapping[str, Experiment]:
-    name = f"experiments.{config.experiment}"
+def _driver(loaded: Loaded) -> types.ModuleType:
+    """The module that `config.experiment` names: one of ours, or by its dotted path one of the user's.
+
+    The user's is found where Python looks and beside the config.
+    """
+    called = loaded.config.experiment
+    if not all(part.isidentifier() for part in called.split(".")):
+        raise InputError(f"config.experiment is {called!r}: it must be the dotted path of a module")
+    sys.path.append(str(pathlib.Path(loaded.module.__file__).resolve().parent))
     try:
-        driver = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if not f"{name}.".startswith(f"{error.name}."):  # the driver is there, and lacks something itself
-            raise
-        raise InputError(f"config.experiment is {config.experiment!r}: there is no module {name}") from None
+        for name in (f"experiments.{called}", called):
+            try:
+                driver = importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                if not f"{name}.".startswith(
+                    f"{error.name}."
+                ):  # the driver is there, and lacks something itself
+                    raise
+            else:
+                return driver
+    finally:
+        sys.path.pop()
+    raise InputError(
+        f"config.experiment is {called!r}: there is no module experiments.{called}, and none of yours of that name"
+    )
+
+
+def _build(driver: types.ModuleType, config: ConfigDict, download: bool) -> Mapping[str, Experiment]:
+    if not hasattr(driver, "build"):
+        raise InputError(f"{driver.__name__} has no build(config, *, download)")
     built = driver.build(config, download=download)
     return {"": built} if isinstance(built, Experiment) else built
 
@@ -185,7 +229,8 @@ def _run(
     tasks: Mapping[str, Experiment],
     plan: Plan,
     workdir: Workdir,
-    argv: list[str],
+    packages: tuple[str, ...],
+    again: str,
 ) -> int:
     main_process = jax.process_index() == 0
     say = lambda line: print(line, file=sys.stderr) if main_process else None
@@ -194,13 +239,13 @@ def _run(
             result = training.run(
                 tasks, plan, workdir, name=loaded.name, variant=loaded.variant, scale=loaded.config.get("scale", ""),
                 notes=_notes(loaded.config), stop=stop, tensorboard=args.tensorboard, accept_code=args.accept_code,
-                say=say,
+                packages=packages, say=say,
             )  # fmt: skip
     except PreemptedRun as error:
-        words = [word for word in argv if not word.startswith("--fresh")]
-        if not args.workdir:
-            words.append(f"--workdir={workdir.path}")
-        say(f"{error}. To go on: python -m experiments.run {shlex.join(words)}")
+        say(
+            f"{error}. To go on: {again}"
+            + ("" if args.workdir else f" --workdir={shlex.quote(str(workdir.path))}")
+        )
         return preemption.EXIT_CODE
     if main_process:
         _show(result, workdir)
@@ -216,8 +261,8 @@ def _notes(config: ConfigDict) -> dict[str, Any]:
 
 
 def _show(result: dict[str, Any], workdir: Workdir) -> None:
-    _print(report.markdown(result))
-    _print(f"curves: {workdir.path / 'curves.png'}\nresult: {workdir.result}")
+    show(report.markdown(result))
+    show(f"curves: {workdir.path / 'curves.png'}\nresult: {workdir.result}")
 
 
 def _publish(result: dict[str, Any], workdir: Workdir) -> None:
@@ -228,7 +273,7 @@ def _publish(result: dict[str, Any], workdir: Workdir) -> None:
         key: value for key, value in workdir.config.items() if key not in ("claims", "config", "variant")
     }
     publish(target, result, read_rows(workdir.metrics), settings=settings)
-    _print(f"published: {target}")
+    show(f"published: {target}")
 
 
 def _warn(
@@ -237,7 +282,7 @@ def _warn(
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _print(text: str) -> None:
+def show(text: str) -> None:
     """Print, though the reader may have left, as `head` does."""
     try:
         print(text, flush=True)

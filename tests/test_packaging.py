@@ -1,12 +1,14 @@
 """What an installation brings: the library, and no tool of its tests."""
 
 import configparser
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 
 import pytest
@@ -43,35 +45,38 @@ def test_importing_everything_needs_only_what_an_installation_brings():
     }  # orbax looks at the machine with it where it is there
 
 
-@pytest.mark.slow
-def test_the_wheel_is_the_library_and_works_alone(tmp_path):
-    """What `pip install .` installs: built from a copy, unpacked elsewhere, imported with nothing of the checkout."""
-    source, place = tmp_path / "source", tmp_path / "site"
-    for name in ("jaxlab", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """What `pip install .` installs, built from a copy."""
+    base = tmp_path_factory.mktemp("wheel")
+    source = base / "source"
+    kept = "jaxlab experiments configs results setup.cfg setup.py pyproject.toml README.md LICENSE"
+    for name in kept.split():
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / name, source / name)
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        ".",
-        "--no-deps",
-        "--no-build-isolation",
-        "-q",
-        "-w",
-        str(tmp_path),
-    ]
-    subprocess.run(build, cwd=source, check=True, capture_output=True, timeout=300)
-    (wheel,) = tmp_path.glob("*.whl")
+    build = f"-m pip wheel . --no-deps --no-build-isolation -q -w {base}".split()
+    subprocess.run([sys.executable, *build], cwd=source, check=True, capture_output=True, timeout=300)
+    (built,) = base.glob("*.whl")
+    return built
+
+
+@pytest.mark.slow
+def test_the_wheel_is_the_library_and_works_alone(wheel, tmp_path):
+    """Unpacked elsewhere, imported with nothing of the checkout."""
+    place = tmp_path / "site"
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(place)
         names = packed.namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"jaxlab"}
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"jaxlab", "jaxlab_shipped"}
     assert {"jaxlab/py.typed", "jaxlab/data/sight/labels.npz", "jaxlab/data/sight/LICENSE"} <= set(names)
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxlab").rglob("*.py")}
     assert modules <= set(names)
+    shipped = [
+        path.relative_to(ROOT) for room in ("experiments", "configs") for path in (ROOT / room).rglob("*.py")
+    ]
+    assert {f"jaxlab_shipped/{path.as_posix()}" for path in shipped} <= set(names)
+    assert "jaxlab_shipped/results/distillation/pld.json" in names
     (metadata,) = (place / name for name in names if name.endswith("METADATA"))
     needed = [
         line
@@ -90,6 +95,40 @@ def test_the_wheel_is_the_library_and_works_alone(tmp_path):
     )  # fmt: skip
     assert done.stdout.split()[0].startswith(str(place))
     assert float(done.stdout.split()[1]) == 0.0
+
+
+@pytest.mark.wide
+def test_an_installation_runs_from_an_empty_folder(wheel, tmp_path):
+    """In an environment of its own that sees this one's packages, but neither its jaxlab nor the checkout."""
+    venv, folder = tmp_path / "venv", tmp_path / "empty"
+    folder.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (site,) = (venv / "lib").glob("*/site-packages")
+    (site / "other.pth").write_text(sysconfig.get_path("purelib") + "\n")  # .pth files in there are not read
+    install = f"-m pip --python {venv}/bin/python install --no-deps --no-index -q {wheel}".split()
+    subprocess.run([sys.executable, *install], check=True, capture_output=True)
+    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")}
+
+    def command(*words):
+        done = subprocess.run(
+            [venv / "bin" / "jaxlab", *words], cwd=folder, env=kept, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "distillation/pld " in command("list")
+    assert "pld beats kd" in command("show", "pld")
+    (folder / "experiments").mkdir()  # a folder of the user's that is called like ours
+    (folder / "experiments" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    command("run", "distillation/pld:smoke", "--config.seeds=2", "--workdir=pld")
+    result = json.loads((folder / "pld" / "result.json").read_text())
+    assert (result["config"], result["seeds"], result["commit"]) == ("distillation/pld", [200, 201], None)
+    command("new", "my_method")
+    assert "the average helps" in command("run", "my_method_config.py:smoke", "--workdir=own")
+    test = subprocess.run(
+        [venv / "bin" / "python", "-m", "pytest", "-q", "test_my_method.py"], cwd=folder, env=kept
+    )
+    assert test.returncode == 0
 
 
 @pytest.mark.parametrize("name", ["numpy", "optax", "orbax-checkpoint", "pytest", "scikit-learn", "tqdm"])

@@ -14,11 +14,14 @@ def sources(packages: Sequence[str] = ("jaxlab", "experiments")) -> dict[str, st
     """The text of every Python file of these packages, as far as they are imported, by path such as "jaxlab/core/x.py".
 
     Args:
-      packages: names of top-level packages.
+      packages: names of top-level packages, or of modules that are one file.
     """
     found = {}
     for name in packages:
         module = sys.modules.get(name)
+        if module is not None and not hasattr(module, "__path__"):
+            path = pathlib.Path(module.__file__)
+            found[path.name] = path.read_text(errors="replace")
         for folder in map(pathlib.Path, getattr(module, "__path__", ())):
             for path in sorted(folder.rglob("*.py")):
                 found[path.relative_to(folder.parent).as_posix()] = path.read_text(errors="replace")

@@ -53,6 +53,7 @@ def run(
     show: bool | None = None,
     tensorboard: bool = False,
     accept_code: bool = False,
+    packages: Sequence[str] = ("jaxlab", "experiments"),
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Run one experiment on each of its tasks and write its folder: log, checkpoints, code, curves, report, result.
@@ -72,6 +73,7 @@ def run(
       show: progress bars; None shows them on a terminal.
       tensorboard: also write event files to `<workdir>/tensorboard`.
       accept_code: go on in a folder that other code has trained in; the result names both.
+      packages: top-level modules whose code trains here, see `training.code.sources`.
       say: receives one line for what a person should know.
 
     Returns:
@@ -83,7 +85,7 @@ def run(
       MachineError: the folder cannot be written; what was saved stays.
     """
     main = jax.process_index() == 0
-    code = workdir.keep_code(sources(), accept=accept_code) if main else []
+    code = workdir.keep_code(sources(packages), accept=accept_code) if main else []
     boards = workdir.path / "tensorboard" if tensorboard and main else None
     log = MetricLog(workdir.metrics if main else None, tensorboard=boards)
     runner = _Runner(tasks, plan, workdir, log, stop, show if main else False, say)

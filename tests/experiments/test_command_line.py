@@ -83,8 +83,11 @@ MISTAKES = {
     "no such driver": (
         [CONFIG, "--config.experiment=distillation.train_pupil"],
         "error: config.experiment is 'distillation.train_pupil': there is no module "
-        "experiments.distillation.train_pupil\n",
+        "experiments.distillation.train_pupil, and none of yours of that name\n",
     ),
+    "no dotted path": ([CONFIG, "--config.experiment=../x"], "it must be the dotted path of a module"),
+    "no driver": ([CONFIG, "--config.experiment=json"], "error: json has no build(config, *, download)\n"),
+    "misspelt name": (["--config=distillation/pdl:smoke"], "did you mean distillation/pld"),
     "temperature": (
         [TINY_CONFIG, "--config.tasks.digits.arms.pld.options.temperature=0"],
         "error: temperature must be positive, got 0.0\n",
