@@ -1,4 +1,5 @@
 # make run    sets up .venv once and runs a comparison: CONFIG=configs/...[:smoke] ARGS="--config.seeds=20"
+# make docs   writes the pages to build/docs/html
 # make test   the same set-up, then lint, import rules and the tests; make test-all adds the wide comparisons with peers
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ EXTRAS ?=
 PROJECT := setup.cfg pyproject.toml constraints.txt
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test test-all list clean
+.PHONY: run test test-all docs list clean
 
 run: $(VENV)/.run
 	$(VENV)/bin/python -m experiments.run --config=$(CONFIG) $(ARGS)
@@ -22,8 +23,11 @@ test: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not wide" $(TESTS)
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.dev $(VENV)/.docs
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+docs: $(VENV)/.docs
+	$(VENV)/bin/python docs/site/build.py
 
 list: $(VENV)/.run
 	$(VENV)/bin/python -m experiments.run --list
@@ -42,3 +46,7 @@ $(VENV)/.run: $(VENV)/bin/python $(PROJECT)
 $(VENV)/.dev: $(VENV)/bin/python $(PROJECT)
 	$(PIP) --editable ".[data,tensorboard,language,dev$(EXTRAS)]"
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(VENV)/bin/python $(PROJECT)
+	$(PIP) --editable ".[data,docs]"
+	@touch $@

@@ -24,9 +24,12 @@ DOCUMENTS = (
         "running",
     )),
 )  # fmt: skip
+GUIDES = ("docs/a_loss.md", "docs/own_project.md", "docs/verdicts.md")  # of the site
 README = (ROOT / "README.md").read_text()
 # The architecture page explains with fragments; what stands elsewhere runs.
-RUNS = "\n".join((ROOT / page).read_text() for page in DOCUMENTS if page != "docs/architecture.md")
+RUNS = "\n".join(
+    (ROOT / page).read_text() for page in (*DOCUMENTS, *GUIDES) if page != "docs/architecture.md"
+)
 METHOD = (
     "experiments/distillation/average_teacher.py",
     "configs/distillation/average_teacher.py",
@@ -48,7 +51,9 @@ def commands() -> list[list[str]]:
     """The words of every `experiments.run` command, without what stands before it or in a comment."""
     lines = [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines()]
     direct = [words[words.index("-m") + 2 :] for words in lines if "experiments.run" in words]
-    return direct + [_made(words) for words in lines if words[:2] == ["make", "run"]]
+    named = [[f"--config={words[2]}", *words[3:]] for words in lines if words[:2] == ["jaxlab", "run"]]
+    own = [words for words in named if "my_method" not in words[0]]  # tests/experiments/test_own_project.py
+    return direct + own + [_made(words) for words in lines if words[:2] == ["make", "run"]]
 
 
 def _made(words: list[str]) -> list[str]:
@@ -148,7 +153,7 @@ def test_the_time_it_promises_is_that_of_the_config():
 
 def test_links_and_paths_lead_somewhere():
     beside = []
-    for name in DOCUMENTS:
+    for name in (*DOCUMENTS, *GUIDES):
         text = (ROOT / name).read_text()
         links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
         named = re.findall(r"`((?:jaxlab|tests|experiments|configs|docs|notebooks)/[\w/.]+)`", text)
