@@ -83,7 +83,7 @@ def comparison(
         _complete(config, arm or {}, methods or {})
         for key, value in (first | changes).items():
             change = {"grid": _search, "map": _map}.get(key, _put)
-            (_select if key in ("tasks", "arms") and isinstance(value, tuple) else change)(config, key, value)
+            (select if key in ("tasks", "arms") and isinstance(value, tuple) else change)(config, key, value)
             _complete(config, arm or {}, methods or {})
         own = lambda said: {} if "terms" in said else {"metric": metric}
         config["claims"] = tuple(own(said) | said for said in config["claims"])
@@ -158,7 +158,7 @@ def _put(tree: dict[str, Any], key: str, value: Any, *, new: bool = False) -> No
         tree[name] = value(tree[name]) if callable(value) else copy.deepcopy(value)
 
 
-def _select(config: dict[str, Any], key: str, names: tuple[str, ...]) -> None:
+def select(config: dict[str, Any], key: str, names: tuple[str, ...]) -> None:
     """Keep these tasks or arms, and the claims that speak of no other and need no other claim."""
 
     def called() -> set[str]:

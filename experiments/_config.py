@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from configs._comparison import select
 from jaxlab.core import InputError
 from jaxlab.training import Plan
 from jaxlab.training.mesh import seed_devices
@@ -26,6 +27,7 @@ KINDS = {
 }
 
 
+OF_FILES = {"path": "", "pool": 1, "size": 0, "channels": 0}  # see `experiments.parts.images`
 HOME = pathlib.Path(__file__).resolve().parents[1]  # has experiments, configs and results side by side
 
 
@@ -38,8 +40,10 @@ class Loaded(NamedTuple):
     module: types.ModuleType
 
 
-def load(where: str, overrides: Sequence[str] = ()) -> Loaded:
+def load(where: str, overrides: Sequence[str] = (), arms: Sequence[str] = ()) -> Loaded:
     """Load `path.py[:variant]`, or one of ours by its name, and apply flags `--config.key=value`.
+
+    With `arms`, all others are left out, and the claims that speak of them.
 
     Raises:
       InputError: no such file or variant, a key that the config lacks, a value of the wrong type.
@@ -48,9 +52,12 @@ def load(where: str, overrides: Sequence[str] = ()) -> Loaded:
     path = find_config(called)
     module = load_module(path)
     base = _get(module, path, variant)
+    _add_source_keys(base, overrides)
     for flag in overrides:
         _check_override(flag, base)
     _apply(base, overrides)
+    if arms:
+        keep_arms(base, arms)
     return Loaded(base.lock(), name_of(path), variant or "default", module)
 
 
@@ -108,6 +115,25 @@ def name_of(path: str) -> str:
     return f"{file.parent.name}/{file.stem}"
 
 
+def keep_arms(config: ConfigDict, names: Sequence[str]) -> None:
+    """Leave out all other arms.
+
+    Raises:
+      InputError: no arm has the name, or a task would be left without arms.
+    """
+    parts = {"": config} | dict(config.get("tasks", {}))
+    arms = {task: list(part.arms) for task, part in parts.items() if part.get("arms")}
+    known = sorted({name for own in arms.values() for name in own})
+    for name in names:
+        if name not in known:
+            raise InputError(f"--arms names {name!r}{suggest(name, known)}")
+    for task, own in arms.items():
+        if not set(own) & set(names):
+            raise InputError(f"--arms leaves the task {task} without arms: it has {', '.join(own)}")
+    with config.unlocked():
+        select(config, "arms", tuple(names))
+
+
 def plan_of(config: ConfigDict) -> Plan:
     """The engine's part of a config; `mesh.seed = 0` stands for as many devices as divide the seeds."""
     if config.seeds < 1:
@@ -139,6 +165,15 @@ def _get(module: types.ModuleType, path: str, variant: str) -> ConfigDict:
     if variant and known is not None and variant not in known:
         raise InputError(f"{path} has no variant {variant!r}; known: {', '.join(known) or 'none'}")
     return module.get_config(variant or None)
+
+
+def _add_source_keys(base: ConfigDict, overrides: Sequence[str]) -> None:
+    """What a flag says of images of the user's, beside `source`, though the config's own source has no such key."""
+    for flag in overrides:
+        parent, _, key = flag.removeprefix("--config.").partition("=")[0].rpartition(".")
+        known = keys_of(base)
+        if key in OF_FILES and f"{parent}.source" in known and f"{parent}.{key}" not in known:
+            base.update_from_flattened_dict({f"{parent}.{key}": OF_FILES[key]})
 
 
 def _check_override(flag: str, base: ConfigDict) -> None:

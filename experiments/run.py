@@ -7,14 +7,12 @@ same --workdir goes on.
 
 import argparse
 import datetime
-import importlib
 import json
 import os
 import pathlib
 import shlex
 import sys
 import traceback
-import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +21,7 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments._config import Loaded, load, plan_of
+from experiments._driver import build, find_driver, packages_of
 from experiments._listing import listing
 from jaxlab import training
 from jaxlab.core import InputError, MachineError
@@ -89,6 +88,7 @@ def _parse(argv: list[str], prog: str = PROG) -> tuple[argparse.Namespace, list[
     )
     add = parser.add_argument
     add("--config", metavar="FILE[:VARIANT]", help="configs/<family>/<paper>.py, with :smoke, :paper, ...")
+    add("--arms", metavar="A,B", help="run these arms alone; others may follow in the same --workdir")
     add("--workdir", type=pathlib.Path, help="where the run lives; default runs/<config>-<time>")
     add(
         "--resume",
@@ -122,6 +122,8 @@ def _parse(argv: list[str], prog: str = PROG) -> tuple[argparse.Namespace, list[
         raise InputError("--config=configs/<family>/<paper>.py is missing; --list shows them all")
     if args.resume and args.fresh:
         raise InputError("--resume and --fresh contradict each other")
+    if args.arms and args.publish:
+        raise InputError("--publish needs all arms: leave out --arms")
     return args, overrides
 
 
@@ -131,7 +133,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _start(args: argparse.Namespace, overrides: list[str], again: str) -> int:
-    loaded = load(args.config, overrides)
+    loaded = load(args.config, overrides, [name for name in (args.arms or "").split(",") if name])
     if args.publish:
         _refuse_unknown_code(commit())
     enable_compilation_cache()
@@ -140,8 +142,8 @@ def _start(args: argparse.Namespace, overrides: list[str], again: str) -> int:
     initialize_distributed()
     plan = plan_of(loaded.config)
     make_mesh(plan.mesh)
-    driver = _driver(loaded)
-    tasks = _build(driver, loaded.config, args.download)
+    driver = find_driver(loaded)
+    tasks = build(driver, loaded.config, args.download)
     if args.dry_run:
         show(dry_run(tasks, plan))
         return 0
@@ -153,8 +155,7 @@ def _start(args: argparse.Namespace, overrides: list[str], again: str) -> int:
     workdir = Workdir(_choose(args, loaded, described), described)
     try:
         with workdir.opened(fresh=args.fresh):
-            packages = dict.fromkeys(("jaxlab", "experiments", driver.__name__.partition(".")[0]))
-            return _run(args, loaded, tasks, plan, workdir, tuple(packages), again)
+            return _run(args, loaded, tasks, plan, workdir, packages_of(driver, loaded.config), again)
     except MachineError as error:
         raise MachineError(
             f"{error}; earlier checkpoints are intact, and the same command goes on from them"
@@ -169,40 +170,6 @@ def _refuse_unknown_code(found: str | None) -> None:
         raise InputError(
             "--publish needs a clean tree: commit what has changed, also new files, and run again"
         )
-
-
-def _driver(loaded: Loaded) -> types.ModuleType:
-    """The module that `config.experiment` names: one of ours, or by its dotted path one of the user's.
-
-    The user's is found where Python looks and beside the config.
-    """
-    called = loaded.config.experiment
-    if not all(part.isidentifier() for part in called.split(".")):
-        raise InputError(f"config.experiment is {called!r}: it must be the dotted path of a module")
-    sys.path.append(str(pathlib.Path(loaded.module.__file__).resolve().parent))
-    try:
-        for name in (f"experiments.{called}", called):
-            try:
-                driver = importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                if not f"{name}.".startswith(
-                    f"{error.name}."
-                ):  # the driver is there, and lacks something itself
-                    raise
-            else:
-                return driver
-    finally:
-        sys.path.pop()
-    raise InputError(
-        f"config.experiment is {called!r}: there is no module experiments.{called}, and none of yours of that name"
-    )
-
-
-def _build(driver: types.ModuleType, config: ConfigDict, download: bool) -> Mapping[str, Experiment]:
-    if not hasattr(driver, "build"):
-        raise InputError(f"{driver.__name__} has no build(config, *, download)")
-    built = driver.build(config, download=download)
-    return {"": built} if isinstance(built, Experiment) else built
 
 
 def _choose(args: argparse.Namespace, loaded: Loaded, described: dict[str, Any]) -> pathlib.Path:

@@ -76,7 +76,7 @@ def test_a_paper_finds_the_functions_that_cite_it(site):
 def test_pictures_are_drawn_of_what_there_is(site, tmp_path):
     pictures = site("pictures")
     claim = {"text": "a beats b", "kind": "headline", "metric": "m", "sesoi": 0.01, "verdict": "supported"}
-    claim |= {"effect": 0.1, "ci95": [0.0, 0.2]}
+    claim |= {"effect": 0.1, "ci95": [0.0, 0.2], "fragile": []}
     assert pictures.verdicts(tmp_path / "v.svg", [claim, claim | {"effect": None}])
     assert not pictures.verdicts(tmp_path / "n.svg", [claim | {"verdict": "withdrawn"}])
     means = {"loss": [2.0, 1.0], "val/x": [0.1, None]}

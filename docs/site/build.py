@@ -148,6 +148,9 @@ def _write_papers(source: pathlib.Path, names: Sequence[Public]) -> None:
         papers.write(paper, source)
     (source / "papers" / "index.md").write_text(papers.index(found))
     (source / "papers" / "gallery.md").write_text(papers.gallery(found))
+    for family in papers.families(found):
+        own = [paper for paper in found if paper.family == family]
+        (source / "papers" / f"{family}.md").write_text(papers.family_page(family, own))
 
 
 def main(argv: Sequence[str]) -> int:

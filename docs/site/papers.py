@@ -17,6 +17,7 @@ from jaxlab.training.report import filled, published_claims_table, table, verdic
 
 GATES = ("premise", "room")
 VERDICTS = ("supported", "opposite", "no effect", "undecided", "not tested", "withdrawn", "none")
+WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n"  # without a table of its own contents
 DEVIATIONS = "Other than in the paper:"
 
 
@@ -47,7 +48,10 @@ class Paper(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The first words of the page that people wrote, else those of the paper."""
+        """The heading of what people wrote, else the first words of the paper."""
+        text = pathlib.Path("results") / f"{self.name}.md"
+        if text.exists():
+            return text.read_text().partition("\n")[0].removeprefix("# ")
         return re.sub(r"\s*\(.*", "", self.config.paper.partition(":")[0])
 
     @property
@@ -105,9 +109,8 @@ def functions_of(paper: str, doc: str, names: Sequence[Public]) -> list[Public]:
         reference = re.split(r"^References?:", one.doc, maxsplit=1, flags=re.MULTILINE)[1:]
         if not reference or not callable(one.value):
             continue
-        said = plain(reference[0])
-        named = method and re.search(rf"\b{re.escape(plain(method).strip())}\b", said) and len(method) > 2
-        if named or (len(title) > 12 and title[:28] in said):
+        named = len(method) > 1 and re.search(rf"\b{re.escape(method)}\b", reference[0])
+        if named or (len(title) > 12 and title[:28] in plain(reference[0])):
             found.append(one)
     own = plain(method or short).strip().replace(" ", "_")
     rank = lambda one: (own not in one.name, not one.name.endswith(("_loss", "_learner", "_advantage")))
@@ -170,7 +173,7 @@ def _equations(paper: Paper) -> str:
     if not paper.functions:
         return ""
     lines = ["## Equations and functions"]
-    for one in paper.functions[:8]:
+    for one in paper.functions[:6]:
         lines.append(f"{{py:obj}}`{one.path}`: {one.line}")
         if found := docstrings.equation(one.doc):
             lines.append(f"```text\n{found}\n```")
@@ -182,9 +185,13 @@ def _result(paper: Paper, variant: str, page: pathlib.Path) -> list[str]:
     name = paper.name + ("" if variant == "default" else f"-{variant}")
     title = "" if variant == "default" else f" (`:{variant}`)"
     unknown = " Published from code that was not committed." if result.get("code") == "unknown" else ""
-    minutes = f"{result['wall_s'] / 60:.1f} minutes"
-    facts = f"{result['scale']}; {len(result['seeds'])} seeds, {minutes} on {result['device']}.{unknown}"
-    parts = [f"## What was tested{title}", facts, *_tested(paper), _gates(result)]
+    spent = result["wall_s"]
+    minutes = f"{spent / 60:.1f} minutes" if spent > 6 else f"{spent:.0f} seconds"
+    resampled = any(one.get("rule") == "percentile" for one in result["claims"])
+    seeds = f"{len(result['seeds'])} {'resamples of the data' if resampled else 'seeds'}"
+    facts = f"Scale: {result['scale']}; {seeds}, {minutes} on {result['device']}.{unknown}"
+    first = variant == next(iter(paper.results))
+    parts = [f"## What was tested{title}", facts, *(_tested(paper) if first else []), _gates(result)]
     counted = [one for one in result["claims"] if one["kind"] not in GATES]
     parts.append(f"## Verdicts{title}")
     if any(one["effect"] is not None and one["verdict"] != "withdrawn" for one in result["claims"]):
@@ -289,30 +296,48 @@ def _files(paper: Paper) -> str:
 
 
 def gallery(found: Sequence[Paper]) -> str:
-    """A card a paper, by family."""
-    lines = ["# Gallery", "What ran, family by family: the first curves of each paper, or its intervals.", ""]
-    for family in dict.fromkeys(paper.family for paper in found if paper.results):
-        lines += [f"## {heading(family)}", "", "::::{grid} 2 3 3 4", ":gutter: 2", ""]
-        for paper in found:
-            if paper.family == family and paper.results:
-                words = "; ".join(dict.fromkeys(one["verdict"] for one in paper.headlines)) or "a benchmark"
-                lines += [
-                    f":::{{grid-item-card}} {paper.title}",
-                    f":img-top: {paper.name}-small.png",
-                    f":img-alt: first curves of {paper.title}",
-                    f":link: {paper.name}",
-                    ":link-type: doc",
-                    "",
-                    words,
-                    ":::",
-                ]
-        lines += ["::::", ""]
-    return "\n".join(lines)
+    """A card for every published paper, by family."""
+    lines = [
+        WIDE + "# Gallery",
+        "What ran, family by family: the first curves of each paper, or its intervals.",
+    ]
+    for family in families(found):
+        if own := [paper for paper in found if paper.family == family and paper.results]:
+            lines += [f"## {heading(family)}", _cards(own)]
+    return "\n\n".join(lines)
+
+
+def family_page(family: str, own: Sequence[Paper]) -> str:
+    """The papers of one family: cards, and links to those without a result."""
+    lines = [f"# {heading(family)}"]
+    if published := [paper for paper in own if paper.results]:
+        lines += [_cards(published), f"All claims in one place: [results](../docs/results/{family}.md)."]
+    if waiting := [f"[{paper.title}]({paper.name}.md)" for paper in own if not paper.results]:
+        lines.append(f"Not published yet: {', '.join(waiting)}.")
+    claims = [f"All claims <../docs/results/{family}>"] if published else []
+    pages = "\n".join([*(paper.name for paper in own), *claims])
+    return "\n\n".join([*lines, f"```{{toctree}}\n:hidden:\n\n{pages}\n```"])
+
+
+def _cards(own: Sequence[Paper]) -> str:
+    cards = []
+    for paper in own:
+        words = "; ".join(dict.fromkeys(one["verdict"] for one in paper.headlines)) or "a benchmark"
+        options = (
+            f":img-top: {paper.name}-small.png\n:img-alt: first curves\n:link: {paper.name}\n:link-type: doc"
+        )
+        cards.append(f":::{{grid-item-card}} {paper.title}\n{options}\n\n{words}\n:::")
+    return "\n".join(["::::{grid} 2 3 3 4", ":gutter: 2", "", *cards, "::::"])
+
+
+def families(found: Sequence[Paper]) -> list[str]:
+    """Their names, in order."""
+    return list(dict.fromkeys(paper.family for paper in found))
 
 
 def heading(family: str) -> str:
     """A family's name as people write it."""
-    return family.replace("_", " ").capitalize()
+    return family.replace("_", "-").capitalize()
 
 
 def index(found: Sequence[Paper]) -> str:
@@ -324,10 +349,10 @@ def index(found: Sequence[Paper]) -> str:
             [f"[{paper.title}]({paper.name}.md)", paper.family, paper.link, paper.config.scale,
              words or ("a benchmark" if paper.results else "not published"), f"{paper.config.minutes:g}"]
         )  # fmt: skip
-    pages = "\n".join(paper.name for paper in found)
+    pages = "\n".join(families(found))
     return "\n\n".join(
         [
-            "# Papers",
+            WIDE + "# Papers",
             "Every comparison of the library. A verdict is about the scale in its row and says nothing of the paper's "
             "own: see [how to read one](../docs/verdicts.md). A click on a column's head sorts.",
             "\n".join(table(rows, aligned=False)),
@@ -341,8 +366,7 @@ def index(found: Sequence[Paper]) -> str:
 def totals(found: Sequence[Paper]) -> str:
     """How often each verdict was given on headlines, by family."""
     rows = [["family", "papers", "headlines", *VERDICTS]]
-    families = list(dict.fromkeys(paper.family for paper in found))
-    counts = {family: [p for p in found if p.family == family and p.results] for family in families}
+    counts = {family: [p for p in found if p.family == family and p.results] for family in families(found)}
     for family, own in [*counts.items(), ("all", [p for p in found if p.results])]:
         words = [one["verdict"] for paper in own for one in paper.headlines]
         rows.append([family, str(len(own)), str(len(words)), *(str(words.count(word)) for word in VERDICTS)])

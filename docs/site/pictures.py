@@ -8,6 +8,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from jaxlab.training.report import verdict
+
 matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
 matplotlib.rcParams["svg.hashsalt"] = "jaxlab"
 
@@ -36,7 +38,7 @@ def verdicts(path: pathlib.Path, claims: Sequence[Mapping[str, Any]]) -> bool:
     if not drawn:
         return False
     own = {metric: [one for one in drawn if one["metric"] == metric] for metric in metrics}
-    figure = _figure(8.0, sum(0.8 + 0.42 * len(rows) for rows in own.values()))
+    figure = _figure(7.0, sum(0.8 + 0.42 * len(rows) for rows in own.values()))
     ratios = [0.8 + 0.42 * len(rows) for rows in own.values()]
     axes = figure.subplots(len(own), 1, squeeze=False, height_ratios=ratios)[:, 0]
     for panel, (metric, rows) in zip(axes, own.items()):
@@ -56,9 +58,9 @@ def _intervals(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
             axes.plot([low, high], [line, line], color=colour, linewidth=3, solid_capstyle="butt")
         marker = "s" if one["kind"] in GATES else "o"
         axes.plot(one["effect"], line, marker, color=colour, markersize=6)
-    labels = [f"{one['text']}\n{one['verdict']}" for one in reversed(rows)]
+    labels = [f"{one['text']}\n{verdict(one).partition(':')[0]}" for one in reversed(rows)]
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), labels, fontsize=8)
+    axes.set_yticks(range(len(rows)), labels, fontsize=8.5)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -98,7 +100,7 @@ def curves(path: pathlib.Path, panels: Sequence[tuple[tuple[str, str], Mapping[s
     """Means over seeds with 95 % bands, two panels in a row, one legend."""
     rows = -(-len(panels) // 2)
     arms = list(dict.fromkeys(arm for _, lines in panels for arm in lines))
-    figure = _figure(8.0, 2.6 * rows + 0.2 + 0.18 * -(-len(arms) // 5))
+    figure = _figure(7.0, 2.4 * rows + 0.2 + 0.18 * -(-len(arms) // 5))
     grid = figure.subplots(rows, 2, squeeze=False)
     colours = {arm: f"C{number % 10}" for number, arm in enumerate(arms)}
     styles = {arm: ("-", "--", ":", "-.")[number // 10 % 4] for number, arm in enumerate(arms)}

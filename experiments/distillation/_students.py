@@ -13,6 +13,7 @@ from experiments.distillation._classifiers import Evaluate, Task, evaluate_logit
 from experiments.distillation._dual_head import dual_head_student
 from experiments.distillation._features import class_means_arm, feature_student
 from experiments.distillation._losses import LOSSES, WATCHED
+from experiments.parts.checks import choose
 from experiments.parts.optimizers import adamw
 from jaxlab.core import Learner, cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
@@ -24,7 +25,7 @@ Student = tuple[Learner, Evaluate, None]
 def logits_student(name: str, task: Task, settings: Any) -> Student:
     """`ce_weight * cross-entropy + weight * loss` on the logits of one head."""
     net, hyper = task.student, settings.get("options", {})
-    distill, watch = LOSSES[name], WATCHED.get(name, lambda *_, **__: {})
+    distill, watch = choose("method", name, LOSSES), WATCHED.get(name, lambda *_, **__: {})
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         image, label = batch["image"], batch["label"]

@@ -3,7 +3,8 @@
 A task gives a data set, of which every seed has its own draw, a teacher and a student. The teacher is trained once per
 seed on the labels and then frozen; every arm trains the same student, from the same initial parameters, on the same
 batches in the same order. An arm's `method` says what it learns from (see `_students.py`): the name of a loss on logits
-is `ce_weight * cross-entropy + weight * loss`; "dual_head" keeps the two apart; "features" adds a loss on what the
+is `ce_weight * cross-entropy + weight * loss`, and so is one of the user's, `module:function` of `(student_logits,
+teacher_logits, labels, **options)`; "dual_head" keeps the two apart; "features" adds a loss on what the
 classifier reads. Every arm has its own learning rate.
 """
 
@@ -12,8 +13,9 @@ import functools
 from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import batches, make_task, reported, teacher_arm
-from experiments.distillation._students import METHODS, STAGES
+from experiments.distillation._students import METHODS, STAGES, logits_student
 from experiments.parts.arms import make_arms
+from experiments.parts.checks import is_own
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
@@ -36,6 +38,8 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool)
     images = seeded_images(spec.data, download)
     task = make_task(spec, images)
     methods = {method: functools.partial(student, task) for method, student in METHODS.items()}
+    theirs = {arm.method for arm in spec.arms.values() if is_own(arm.method)}
+    methods |= {loss: functools.partial(logits_student, loss, task) for loss in theirs}
     stages = {"teacher": teacher_arm(task.teacher, spec.teacher, images)}
     for arm in spec.arms.values():
         stages |= {stage: make(task) for stage, make in STAGES.get(arm.method, {}).items()}

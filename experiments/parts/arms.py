@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import choose
+from experiments.parts.checks import check_name
 from jaxlab.training import Arm
 
 
@@ -28,6 +28,8 @@ def make_arms(
     """
     made = {}
     for name, arm in arms.items():
-        method = choose(f"arm {name}: method", arm.method, methods)
+        key = f"arm {name}: method"
+        check_name(key, arm.method, methods)
+        method = methods[arm.method]
         made[name] = Arm(method, arm.to_dict(), (steps_of or {}).get(arm.method, steps), **options)
     return made

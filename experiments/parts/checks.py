@@ -1,5 +1,6 @@
 """What a config may say: names from a table, numbers in a range; every mistake is one line."""
 
+import importlib
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
@@ -11,9 +12,35 @@ T = TypeVar("T")
 
 
 def choose(key: str, name: str, table: Mapping[str, T]) -> T:
-    """What `name` stands for in a table; `key` is where it was written."""
+    """What `name` stands for, in a table or, written `module:function`, among what is the user's own.
+
+    `key` is where it was written.
+    """
+    if is_own(name):
+        return own(key, name)
     check_name(key, name, table)
     return table[name]
+
+
+def is_own(name: str) -> bool:
+    """Whether a name leads to the user's code."""
+    return ":" in name
+
+
+def own(key: str, name: str) -> Any:
+    """What stands in a module of the user's, `module:function`."""
+    path, _, called = name.partition(":")
+    if not all(part.isidentifier() for part in (*path.split("."), called)):
+        raise InputError(f"{key} is {name!r}: what is yours is written module:function")
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if not f"{path}.".startswith(f"{error.name}."):  # it is there, and lacks something itself
+            raise
+        raise InputError(f"{key} is {name!r}: there is no module {path}") from None
+    if not hasattr(module, called):
+        raise InputError(f"{key} is {name!r}: {path} has no {called}")
+    return getattr(module, called)
 
 
 def check_name(key: str, name: str, allowed: Collection[str]) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_name, choose
+from experiments.parts.checks import check_name, choose, is_own
 from experiments.parts.splits import independent
 from jaxlab import data
 from jaxlab.core import InputError
@@ -38,9 +38,11 @@ class SeededImages(NamedTuple):
 def seeded_images(spec: ConfigDict, download: bool) -> SeededImages:
     """The images that `spec` names, `train`, `val` and `test` of them, drawn anew for every seed.
 
-    Of a finite set a fixed quarter is for searches (`part` "tuning"), the rest for comparisons ("rest").
+    Of a finite set a fixed quarter is for searches (`part` "tuning"), the rest for comparisons ("rest"). A source of
+    the user's, `module:function`, is called as those in FILES are.
     """
-    return choose("data.source", spec.source, SEEDED)(spec, download)
+    make = _seeded_files if is_own(spec.source) else choose("data.source", spec.source, SEEDED)
+    return make(spec, download)
 
 
 def load_images(spec: ConfigDict, download: bool) -> Splits:
@@ -49,7 +51,7 @@ def load_images(spec: ConfigDict, download: bool) -> Splits:
 
 
 def load_files(spec: ConfigDict, download: bool) -> Splits:
-    """The images of a source that has a training and a test file."""
+    """The images of a source that has files: "train" and, unless it has to be cut from it, "test"."""
     return choose("data.source", spec.source, FILES)(spec, download)
 
 
@@ -75,7 +77,16 @@ def _fashion_mnist(spec: ConfigDict, download: bool) -> Splits:
 FILES: dict[str, Callable[[ConfigDict, bool], Splits]] = {
     "fashion_mnist": _fashion_mnist,
     "npz": lambda spec, download: data.images_from_npz(spec.path),
+    "folder": lambda spec, download: data.images_from_folder(spec.path, **_size(spec)),
+    "csv": lambda spec, download: data.images_from_csv(spec.path, **_size(spec)),
+    "datasets": lambda spec, download: data.images_from_datasets(spec.path, **_size(spec)),
 }
+
+
+def _size(spec: ConfigDict) -> dict[str, Any]:
+    """What pictures are brought to; 0 leaves them as they are."""
+    side, channels = spec.get("size", 0), spec.get("channels", 0)
+    return {"size": (side, side) if side else None, "channels": channels or None}
 
 
 def _digits(spec: ConfigDict, download: bool) -> Splits:
@@ -100,12 +111,15 @@ def seeded_digits(spec: ConfigDict, names: tuple[str, ...]) -> SeededImages:
 
 
 def _seeded_files(spec: ConfigDict, download: bool) -> SeededImages:
-    """The test file is the test split of every seed, and not drawn from."""
+    """A test file is the test split of every seed, and not drawn from; without one every seed has its own."""
     files = {
-        name: data.Images(pooled(file.image, spec.pool), file.label)
+        name: data.Images(pooled(file.image, spec.get("pool", 1)), file.label)
         for name, file in load_files(spec, download).items()
     }
-    drawn = _resplit(_part(files["train"], spec.part), spec, ("train", "val"))
+    whole = _part(files["train"], spec.part)
+    if "test" not in files:
+        return _resplit(whole, spec, ("train", "val", "test"))._replace(resplit=(spec.test, spec.train))
+    drawn = _resplit(whole, spec, ("train", "val"))
     return drawn._replace(splits=drawn.splits | {"test": files["test"]})
 
 
@@ -151,7 +165,7 @@ SEEDED: dict[str, Callable[[ConfigDict, bool], SeededImages]] = {
     "digits": _seeded_digits,
     "fashion_mnist": _seeded_files,
     "hierarchy": _seeded_hierarchy,
-    "npz": _seeded_files,
+    **dict.fromkeys(("npz", "folder", "csv", "datasets"), _seeded_files),
 }
 
 SOURCES: dict[str, Callable[[ConfigDict, bool], Splits]] = {

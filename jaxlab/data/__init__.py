@@ -28,8 +28,11 @@ from jaxlab.data._fashion_mnist import fashion_mnist
 from jaxlab.data._few_labels import few_labels
 from jaxlab.data._grid_robot import RobotPaths, robot_paths
 from jaxlab.data._hierarchy import image_hierarchy, superclass
+from jaxlab.data._image_files import images_from_csv, images_from_folder
+from jaxlab.data._image_sets import images_from_arrays
 from jaxlab.data._images import Images
 from jaxlab.data._npz import images_from_npz
+from jaxlab.data._other_libraries import images_from_datasets, images_from_torch
 from jaxlab.data._point_clouds import (
     POINT_CLASSES,
     PointScenes,
@@ -94,7 +97,12 @@ __all__ = [
     "fashion_mnist",
     "few_labels",
     "image_hierarchy",
+    "images_from_arrays",
+    "images_from_csv",
+    "images_from_datasets",
+    "images_from_folder",
     "images_from_npz",
+    "images_from_torch",
     "most_similar_pair",
     "permuted_pixels",
     "point_cloud_scenes",

@@ -9,8 +9,10 @@ import textwrap
 import pytest
 
 from experiments import _new, command, run
-from experiments._config import find_config, shipped_configs
+from experiments._config import find_config, load, shipped_configs
+from experiments.parts.images import seeded_images
 from jaxlab.core import InputError
+from jaxlab.training import trial
 from jaxlab.training.code import sources
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -116,7 +118,7 @@ def test_the_template_is_the_recipe_of_the_page():
 
 
 def test_a_driver_lies_where_python_looks_or_beside_the_config(folder, monkeypatch, capsys):
-    package = folder / "elsewhere" / "mine"
+    package = folder / "elsewhere" / "theirs"
     package.mkdir(parents=True)
     driver = "def build(config, *, download=False):\n    raise __import__('jaxlab.core').core.InputError('built')\n"
     (package / "driver.py").write_text(driver)
@@ -125,13 +127,13 @@ def test_a_driver_lies_where_python_looks_or_beside_the_config(folder, monkeypat
         textwrap.dedent("""
         from configs._comparison import comparison
 
-        BASE = {"experiment": "mine.driver", "paper": "", "steps": 1}
+        BASE = {"experiment": "theirs.driver", "paper": "", "steps": 1}
         get_config, VARIANTS = comparison(BASE, {"a": {}}, None, (), metric="x", smoke={})
         """)
     )
     assert said(capsys, "run", config)[::2] == (2, "error: built\n")
     (package / "driver.py").write_text("import no_such_package")
-    monkeypatch.delitem(sys.modules, "mine.driver")
+    monkeypatch.delitem(sys.modules, "theirs.driver")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         said(capsys, "run", config)
 
@@ -142,7 +144,82 @@ def test_going_on_is_said_in_the_words_that_began(monkeypatch, tmp_path, capsys)
 
     monkeypatch.setattr(run.training, "run", stopped)
     work = tmp_path / "a b"
-    assert said(capsys, "run", "distillation/pld:smoke", "--fresh", f"--workdir={work}")[0] == 75
-    assert said(capsys, "run", "distillation/pld:smoke", "--fresh", f"--workdir={work}")[2].endswith(
-        f"To go on: jaxlab run --config=distillation/pld:smoke '--workdir={work}'\n"
+    status, _, error = said(capsys, "run", "distillation/pld:smoke", "--fresh", f"--workdir={work}")
+    assert status == 75
+    assert error.endswith(f"To go on: jaxlab run --config=distillation/pld:smoke '--workdir={work}'\n")
+
+
+def test_a_loss_a_net_and_a_set_of_ones_own_by_module_and_function(folder, monkeypatch, capsys):
+    (folder / "mine.py").write_text(
+        textwrap.dedent("""
+        import numpy as np
+        from flax import linen
+        from jaxlab import data
+        from jaxlab.core import forward_kl
+
+        def loss(student_logits, teacher_logits, labels, *, temperature):
+            return forward_kl(student_logits, teacher_logits, temperature=temperature)
+
+        class Net(linen.Module):
+            features: tuple
+            num_classes: int
+
+            @linen.compact
+            def __call__(self, x):
+                return linen.Dense(self.num_classes)(x.reshape(len(x), -1))
+
+        def images(spec, download):
+            label = np.arange(400) % 4
+            image = (40 * label[:, None, None] + np.ones((4, 4))).astype(np.uint8)
+            return data.images_from_arrays(train=(image, label))
+        """)
     )
+    given = {}
+
+    def stopped(tasks, plan, workdir, *, packages, **options):
+        given.update(tasks=tasks, plan=plan, packages=packages)
+        raise InputError("enough")
+
+    monkeypatch.setattr(run.training, "run", stopped)
+    flags = ["--arms=kd", "data.source=mine:images", "data.train=200", "data.val=40", "data.test=40",
+             "student.kind=mine:Net", "arms.kd.method=mine:loss", "arms.kd.learning_rate=0.01"]  # fmt: skip
+    words = [flag if flag.startswith("--") else f"--config.tasks.digits.{flag}" for flag in flags]
+    assert said(capsys, "run", "pld:smoke", *words, "--workdir=w")[::2] == (2, "error: enough\n")
+    assert given["packages"] == ("jaxlab", "experiments", "mine")
+    assert given["tasks"]["digits"].arms.keys() == {"kd"}
+    trial(given["tasks"]["digits"], given["plan"])
+
+
+def test_images_of_ones_own_in_a_config_that_has_none(folder):
+    flags = [f"--config.tasks.digits.data.{said}" for said in ("source=folder", "path=there", "size=16")]
+    config = load("pld", flags).config.tasks.digits.data
+    assert (config.source, config.path, config.size) == ("folder", "there", 16)
+    with pytest.raises(InputError, match="no folder there"):
+        seeded_images(config, False)
+    with pytest.raises(InputError, match="the config has no key 'tasks.digits.student.path'"):
+        load("pld", ["--config.tasks.digits.student.path=x"])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["kdd"], "--arms names 'kdd'; did you mean kd or dkd?"),
+        (["a"], "--arms names 'a'; known: ce, dist, dkd, kd, listmle, pld"),
+    ],
+)
+def test_an_arm_that_is_not_there(names, expected):
+    with pytest.raises(InputError) as info:
+        load("distillation/pld", (), names)
+    assert str(info.value).startswith(expected)
+
+
+def test_arms_by_flag_leave_out_the_claims_that_need_others():
+    config = load("distillation/pld", (), ["pld", "kd", "ce"]).config
+    assert set(config.tasks.digits.arms) == {"ce", "kd", "pld"} == set(config.tasks.hierarchy.arms)
+    assert [claim["name"] for claim in config.claims] == [
+        "pld_over_kd",
+        "teacher_better",
+        "room",
+        "converged",
+    ]
+    assert [claim["name"] for claim in load("distillation/pld", (), ["pld"]).config.claims] == ["converged"]

@@ -23,6 +23,12 @@ ARMS = ConfigDict({"one": {"method": "a", "rate": 1.0}, "two": {"method": "b", "
     ("check", "message"),
     [
         (lambda: checks.choose("net.kind", "vit", {"mlp": 1}), "net.kind is 'vit': it must be one of mlp"),
+        (
+            lambda: checks.choose("loss", "a-b:c", {}),
+            "loss is 'a-b:c': what is yours is written module:function",
+        ),
+        (lambda: checks.choose("loss", "no_such:c", {}), "loss is 'no_such:c': there is no module no_such"),
+        (lambda: checks.choose("loss", "json:lods", {}), "loss is 'json:lods': json has no lods"),
         (lambda: checks.check_arms(ConfigDict({}), {}), "arms is empty"),
         (
             lambda: checks.check_arms(ARMS, {"method": ("a", "c")}),
