@@ -104,7 +104,13 @@ def _parse(argv: list[str], prog: str = PROG) -> tuple[argparse.Namespace, list[
     )
     add("--dry_run", action="store_true", help="print arms, steps, parameters and memory; train nothing")
     add("--list", nargs="?", const=True, metavar="PAPER", help="all papers, a line each, or all of one")
-    add("--tensorboard", action="store_true", help="also write TensorBoard files to <workdir>/tensorboard")
+    add(
+        "--track",
+        metavar="A,B",
+        default="",
+        help="also tell tensorboard, wandb or trackio, in folders of the workdir",
+    )
+    add("--tensorboard", action="store_true", help="short for --track=tensorboard")
     add(
         "--download",
         action="store_true",
@@ -133,7 +139,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _start(args: argparse.Namespace, overrides: list[str], again: str) -> int:
-    loaded = load(args.config, overrides, [name for name in (args.arms or "").split(",") if name])
+    loaded = load(args.config, overrides, _words(args.arms))
     if args.publish:
         _refuse_unknown_code(commit())
     enable_compilation_cache()
@@ -205,7 +211,7 @@ def _run(
         with preemption.watch() as stop:
             result = training.run(
                 tasks, plan, workdir, name=loaded.name, variant=loaded.variant, scale=loaded.config.get("scale", ""),
-                notes=_notes(loaded.config), stop=stop, tensorboard=args.tensorboard, accept_code=args.accept_code,
+                notes=_notes(loaded.config), stop=stop, track=_tracked(args), accept_code=args.accept_code,
                 packages=packages, say=say,
             )  # fmt: skip
     except PreemptedRun as error:
@@ -219,6 +225,16 @@ def _run(
         if args.publish:
             _publish(result, workdir)
     return DIVERGED if any("diverged" in arm for arm in result["arms"].values()) else 0
+
+
+def _tracked(args: argparse.Namespace) -> list[str]:
+    """Who is told of the run, by name."""
+    named = [*_words(args.track), *(["tensorboard"] if args.tensorboard else [])]
+    return list(dict.fromkeys(named))
+
+
+def _words(text: str | None) -> list[str]:
+    return [word for word in (text or "").split(",") if word]
 
 
 def _notes(config: ConfigDict) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""Metrics on disk: one JSON line per arm and log step, and TensorBoard on request."""
+"""Metrics on disk: one JSON line per arm and log step, which trackers are told as well."""
 
 import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxlab.core import MissingPackage
 from jaxlab.training._disk import writing
+from jaxlab.training.tracking import Tracker
 
 Row = dict[str, Any]
 
@@ -53,10 +53,10 @@ def read_rows(path: str | os.PathLike) -> list[Row]:
 class MetricLog:
     """The file `metrics.jsonl` of a run; a path of None keeps the rows in memory alone."""
 
-    def __init__(self, path: str | os.PathLike | None, *, tensorboard: str | os.PathLike | None = None):
+    def __init__(self, path: str | os.PathLike | None, *, trackers: Sequence[Tracker] = ()):
         self._path = pathlib.Path(path) if path else None
         self.rows = read_rows(self._path) if self._path else []
-        self._boards = _Boards(tensorboard) if tensorboard else None
+        self._trackers = trackers
 
     def rewind(self, arm: str, step: int) -> None:
         """Forget what `arm` logged after `step`: a run that resumes there will say it again.
@@ -75,49 +75,23 @@ class MetricLog:
         if self._path:
             with writing(self._path), self._path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-        if self._boards:
-            with writing(self._boards.directory):
-                self._boards.write(row)
+        for tracker in self._trackers:
+            with writing(self._path or pathlib.Path()):
+                tracker.write(row)
 
     def of(self, arm: str) -> list[Row]:
         """The rows of one arm, by step."""
         return [row for row in self.rows if row["arm"] == arm]
 
+    def finish(self, report: str, pictures: Mapping[str, pathlib.Path]) -> None:
+        """Hand on what a run that has ended leaves, see `Tracker`."""
+        for tracker in self._trackers:
+            tracker.finish(report, pictures)
+
     def close(self) -> None:
         """Flush what is buffered."""
-        if self._boards:
-            self._boards.close()
-
-
-class _Boards:
-    """One TensorBoard run per arm and seed."""
-
-    def __init__(self, directory: str | os.PathLike):
-        try:
-            import tensorboardX
-        except ModuleNotFoundError:
-            raise MissingPackage("--tensorboard needs tensorboardX: pip install tensorboardX") from None
-        self._make = tensorboardX.SummaryWriter
-        self.directory = pathlib.Path(directory)
-        self._writers: dict[str, Any] = {}
-
-    def write(self, row: Row) -> None:
-        for name, values in row.items():
-            if name in ("arm", "step"):
-                continue
-            for seed, value in enumerate(values if isinstance(values, list) else [values]):
-                run = f"{row['arm']}/{seed}" if isinstance(values, list) else row["arm"]
-                if value is not None:
-                    self._writer(run).add_scalar(name, value, row["step"])
-
-    def _writer(self, run: str) -> Any:
-        if run not in self._writers:
-            self._writers[run] = self._make(str(self.directory / run))
-        return self._writers[run]
-
-    def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:

@@ -22,6 +22,7 @@ from jaxlab.training.loop import Diverged, Fit, Lane, train
 from jaxlab.training.metrics import MetricLog, to_json, write_atomically
 from jaxlab.training.preemption import Preempted
 from jaxlab.training.provenance import commit
+from jaxlab.training.tracking import Tracker, trackers
 from jaxlab.training.workdir import Workdir
 
 Tasks = Mapping[str, Experiment]
@@ -51,7 +52,7 @@ def run(
     notes: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
     show: bool | None = None,
-    tensorboard: bool = False,
+    track: Sequence[str | Tracker] = (),
     accept_code: bool = False,
     packages: Sequence[str] = ("jaxlab", "experiments"),
     say: Callable[[str], None] = lambda line: None,
@@ -71,7 +72,7 @@ def run(
         `edges`, where the search found winners at an edge of its grid that could be widened (`verdicts.qualified`).
       stop: asked between chunks.
       show: progress bars; None shows them on a terminal.
-      tensorboard: also write event files to `<workdir>/tensorboard`.
+      track: who is told as well: "tensorboard", "wandb", "trackio", or a `training.tracking.Tracker`.
       accept_code: go on in a folder that other code has trained in; the result names both.
       packages: top-level modules whose code trains here, see `training.code.sources`.
       say: receives one line for what a person should know.
@@ -86,16 +87,18 @@ def run(
     """
     main = jax.process_index() == 0
     code = workdir.keep_code(sources(packages), accept=accept_code) if main else []
-    boards = workdir.path / "tensorboard" if tensorboard and main else None
-    log = MetricLog(workdir.metrics if main else None, tensorboard=boards)
+    told = trackers(track if main else (), workdir.path, name=f"{name}-{variant}", config=workdir.config)
+    log = MetricLog(workdir.metrics if main else None, trackers=told)
     runner = _Runner(tasks, plan, workdir, log, stop, show if main else False, say)
     arms, stages = {}, {}
     try:
         for task, experiment in tasks.items():
             arms |= runner.compare(task, experiment, stages)
+    except BaseException:
+        log.close()
+        raise
     finally:
         runner.close()
-    log.close()
     scores = {name: facts["metrics"] for name, facts in {**stages, **arms}.items()}
     result = to_json(
         {
@@ -116,6 +119,7 @@ def run(
     )
     if main:
         _write(workdir, result, log, tasks)
+    log.close()
     return result
 
 
@@ -256,7 +260,9 @@ def _write(workdir: Workdir, result: dict[str, Any], log: MetricLog, tasks: Task
             curves.plot_map(workdir.path / f"map-{claim}.png", points, condition=condition, title=claim)
     elif profiles:
         curves.plot_profiles(workdir.path / "profiles.png", profiles, metric=metric)
-    write_atomically(workdir.path / "report.md", report.markdown(result))
+    text = report.markdown(result)
+    write_atomically(workdir.path / "report.md", text)
+    log.finish(text, {path.stem: path for path in sorted(workdir.path.glob("*.png"))})
     write_atomically(workdir.result, json.dumps(result, indent=1) + "\n")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from jaxlab.training import Workdir
 from jaxlab.training.metrics import MetricLog, read_rows, series, write_atomically
+from jaxlab.training.tracking import trackers
 from jaxlab.training.workdir import WorkdirError, differences, suggest
 
 
@@ -44,14 +45,14 @@ def test_a_torn_line_is_dropped_and_the_log_rewinds(tmp_path):
 
 def test_tensorboard_files_hold_the_numbers(tmp_path):
     pytest.importorskip("tensorboardX")
-    log = MetricLog(None, tensorboard=tmp_path)
+    log = MetricLog(None, trackers=trackers(["tensorboard"], tmp_path, name="x", config={"seeds": 2}))
     log.write({"arm": "a", "step": 1, "train/loss": [0.25, 0.5]})
     log.close()
-    assert sorted(path.parent.name for path in tmp_path.rglob("events*")) == ["0", "1"]
+    assert sorted(path.parent.name for path in tmp_path.rglob("events*")) == ["0", "1", "tensorboard"]
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c  # noqa: F401  (the format's module exists)
 
-    raw = next((tmp_path / "a" / "0").glob("events*")).read_bytes()
+    raw = next((tmp_path / "tensorboard" / "a" / "0").glob("events*")).read_bytes()
     values, at = [], 0
     while at < len(raw):
         size = int.from_bytes(raw[at : at + 8], "little")
@@ -114,7 +115,8 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, fresh):
 
 def test_a_second_process_is_refused(tmp_path):
     code = (
-        "import sys; from jaxlab.training.workdir import Workdir, WorkdirError\n"
+        "import sys; from jaxlab.training.tracking import trackers
+from jaxlab.training.workdir import Workdir, WorkdirError\n"
         "try:\n"
         "    with Workdir(sys.argv[1], {'a': 1}).opened(): print('entered')\n"
         "except WorkdirError as error: print(error)"
