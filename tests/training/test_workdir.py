@@ -115,8 +115,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, fresh):
 
 def test_a_second_process_is_refused(tmp_path):
     code = (
-        "import sys; from jaxlab.training.tracking import trackers
-from jaxlab.training.workdir import Workdir, WorkdirError\n"
+        "import sys; from jaxlab.training.workdir import Workdir, WorkdirError\n"
         "try:\n"
         "    with Workdir(sys.argv[1], {'a': 1}).opened(): print('entered')\n"
         "except WorkdirError as error: print(error)"
