@@ -12,7 +12,8 @@ import zlib
 
 import pytest
 
-from experiments._config import shipped_configs
+import jaxlab
+from experiments._config import load_module, shipped_configs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SITE = ROOT / "docs" / "site"
@@ -87,6 +88,16 @@ def test_pictures_are_drawn_of_what_there_is(site, tmp_path):
     pictures.thumbnail(tmp_path / "t.png", panels, [])
     assert {path.name for path in tmp_path.iterdir()} == {"v.svg", "c.svg", "t.png"}
     assert "a beats b" in (tmp_path / "v.svg").read_text()
+
+
+def test_every_paper_can_be_cited_and_so_can_the_software(site):
+    assert site("references").main(["--check"]) == 0, "run: python docs/site/references.py"
+    cited = set(re.findall(r"eprint = \{([\d.]+)\}", (ROOT / "docs" / "references.bib").read_text()))
+    papers = [load_module(path).get_config(None).paper for path in shipped_configs().values()]
+    assert cited == {number for paper in papers for number in re.findall(r"arXiv\s+([\d.]+)", paper)[:1]}
+    software = (ROOT / "CITATION.cff").read_text()
+    assert f"version: {jaxlab.__version__}\n" in software
+    assert "license: Apache-2.0\n" in software
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import docstrings
 import pictures
+import references
 from docstrings import Public
 
 from experiments._config import load_module, shipped_configs
@@ -292,7 +293,9 @@ def _files(paper: Paper) -> str:
         lines.append("- result: " + ", ".join(f"[`{file}`]({up}results/{file})" for file in files))
     if not paper.results:
         lines.append("- not published yet")
-    return "## Files\n\n" + "\n".join(lines)
+    cited = references.entry(paper.name, paper.config.paper, paper.doc)
+    cite = f"\n\n:::{{dropdown}} BibTeX of the paper\n\n```bibtex\n{cited}\n```\n:::" if cited else ""
+    return "## Files\n\n" + "\n".join(lines) + cite
 
 
 def gallery(found: Sequence[Paper]) -> str:
