@@ -150,7 +150,8 @@ class Links(html.parser.HTMLParser):
 
 @pytest.mark.wide
 def test_links_lead_somewhere(pages):
-    read = {path: Links(path.read_text()) for path in pages.rglob("*.html")}
+    theirs = pages / "_static"  # the theme's own files
+    read = {path: Links(path.read_text()) for path in pages.rglob("*.html") if theirs not in path.parents}
     assert len(read) > 80
     broken = []
     for path, links in read.items():
@@ -194,7 +195,7 @@ def test_pages_load_without_an_error_and_fit_their_window(pages, browser, width)
     for name in SHOWN:
         page.goto((pages / f"{name}.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        assert page.locator("h1").count() == 1, name
+        assert page.locator("article h1").count() == 1, name
     assert errors == []
 
 

@@ -59,7 +59,7 @@ def _copy_pages(source: pathlib.Path) -> None:
                 (source / folder / path.name).write_text(
                     path.read_text().replace("(../README.md", "(../start.md")
                 )
-            elif path.suffix == ".png":
+            elif path.suffix in (".png", ".bib"):
                 shutil.copy(path, source / folder)
     for name in ("notebooks", "configs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))

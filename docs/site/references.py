@@ -36,7 +36,7 @@ def entry(name: str, paper: str, doc: str) -> str:
     )
     year = whole[2] if whole else re.search(r"(\d{4}), arXiv", paper)[1]
     title = (whole[1] if whole else paper.partition(" (")[0]).rstrip(",")
-    title = re.sub(r",? [A-Z]+$", "", title) if re.search(r", [A-Z]+$", title) else title
+    title = re.sub(r", [A-Z]+$", "", title)  # a conference may stand before the year
     fields = {
         "title": f"{{{title}}}",
         "year": year,
