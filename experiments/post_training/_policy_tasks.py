@@ -45,6 +45,11 @@ EOS = 2
 
 def make_task(spec: ConfigDict) -> Task:
     """The task that `spec` names, of all difficulties that it speaks of."""
+    for name in ("train", "pretrain", "harder"):
+        if len(spec[name]) != 2 or spec[name][0] > spec[name][1]:
+            raise InputError(
+                f"task.{name} is {spec[name]}: it must be the lowest and the highest difficulty, 2,3 say"
+            )
     levels = (*spec.train, *spec.pretrain, *spec.harder)
     options = spec.options.to_dict() if "options" in spec else {}
     return choose("task.name", spec.name, TASKS)((min(levels), max(levels)), **options)

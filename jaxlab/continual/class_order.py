@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, class_means, masked_logsumexp, masked_mean, masked_var, normalize
+from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, as_integers, check_choice, check_least, check_positive, full_mask
 
 MEASURED_DISTANCES = {
@@ -224,7 +225,7 @@ def order_rank_scores(distances: jax.Array, variances: jax.Array, orders: jax.Ar
       `[...]` int32.
 
     Raises:
-      ValueError: if the shapes do not fit, or a known entry of the orders is no class.
+      ValueError: if the shapes do not fit, a known entry of the orders is no class, or a known share is NaN.
 
     Reference: Singh et al., Learning to Learn: How to Continuously Teach Humans and Machines, 2023, the authors' code.
 
@@ -236,6 +237,8 @@ def order_rank_scores(distances: jax.Array, variances: jax.Array, orders: jax.Ar
     size = len(distances)
     if np.shape(variances) != (size,):
         raise InputError(f"variances {np.shape(variances)} must be [C] of distances {distances.shape}")
+    check_no_nan("distances", distances, where=~np.eye(size, dtype=bool))
+    check_no_nan("variances", variances)
     ranks_of = lambda x: jnp.argsort(jnp.argsort(x, axis=-1), axis=-1).astype(jnp.int32)
     ranks = ranks_of(jnp.where(jnp.eye(size, dtype=bool), -jnp.inf, distances)) - 1
     current, end, following = _pairs(orders)
@@ -283,7 +286,7 @@ def top_orders_overlap(
       int32 scalar in [0, top]; by chance about `top (1 - percentile / 100)`.
 
     Raises:
-      ValueError: if the shapes do not fit or a number is out of range.
+      ValueError: if the shapes do not fit, a number is out of range, or a known quality or score is NaN.
 
     Reference: Singh et al., Learning to Learn: How to Continuously Teach Humans and Machines, 2023, section 4.
 
@@ -297,6 +300,8 @@ def top_orders_overlap(
         raise InputError(f"top must be in [1, {len(scores)}], the number of orders, got {top}")
     if not 0 <= percentile <= 100:
         raise InputError(f"percentile must be in [0, 100], got {percentile}")
+    check_no_nan("qualities", qualities)
+    check_no_nan("scores", scores)
     best = jnp.argsort(-as_float(qualities))[:top]
     high = as_float(scores) > jnp.percentile(as_float(scores), percentile)
     return jnp.sum(high[best], dtype=jnp.int32)

@@ -117,6 +117,8 @@ def phase_task_counts(
     if not fixed and budget is None:
         raise InputError(f"budget must be a share of size for kind {kind!r}, got None")
     check_least("budget", budget, 0)
+    check_least("exponent", exponent, 0)
+    check_positive("scale", scale)
     counts = np.diag(np.full(num_tasks, size, np.int64))
     for phase in range(1, num_tasks):
         counts[:phase, phase] = _replayed(kind, phase, size, budget, exponent, scale)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, check_fraction, check_least
 
 
 def interquartile_mean(scores: np.ndarray) -> float:
@@ -14,7 +14,7 @@ def interquartile_mean(scores: np.ndarray) -> float:
       scores: `[S, M]` of S seeds and M tasks, in one unit; any shape, since all are sorted together.
 
     Returns:
-      A float; NaN of nothing.
+      A float; NaN of nothing, and where a score is NaN.
 
     Reference:
       Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section 4.3, arXiv 2108.13264.
@@ -25,7 +25,8 @@ def interquartile_mean(scores: np.ndarray) -> float:
     """
     values = np.sort(np.asarray(scores, np.float64).reshape(-1))
     cut = len(values) // 4
-    return float(values[cut : len(values) - cut].mean()) if len(values) else float("nan")
+    known = len(values) and not np.isnan(values[-1])  # a NaN is sorted to the end, where it would be cut off
+    return float(values[cut : len(values) - cut].mean()) if known else float("nan")
 
 
 def probability_of_improvement(scores: np.ndarray, other: np.ndarray) -> float:
@@ -39,7 +40,7 @@ def probability_of_improvement(scores: np.ndarray, other: np.ndarray) -> float:
       other: `[S', M]`, the same tasks.
 
     Returns:
-      A float in [0, 1].
+      A float in [0, 1]; NaN where a score is NaN.
 
     Raises:
       ValueError: other tasks.
@@ -56,8 +57,9 @@ def probability_of_improvement(scores: np.ndarray, other: np.ndarray) -> float:
         raise InputError(
             f"scores of {scores.shape[1]} tasks against {other.shape[1]}: they must be the same tasks"
         )
-    difference = scores[:, None] - other[None]
-    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+    one, two = scores[:, None], other[None]
+    won = np.where(np.isnan(one) | np.isnan(two), np.nan, (one > two) + 0.5 * (one == two))
+    return float(won.mean())
 
 
 def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -68,7 +70,7 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
       thresholds: `[T]`.
 
     Returns:
-      `[T]` float64 in [0, 1], falling in the threshold.
+      `[T]` float64 in [0, 1], falling in the threshold; NaN where a score or the threshold is NaN.
 
     Reference:
       Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section 4.2, arXiv 2108.13264.
@@ -77,8 +79,8 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
       >>> print(performance_profile(np.array([[0.2, 0.8], [0.4, 0.6]]), np.array([0.0, 0.5, 0.8])))
       [1.  0.5 0. ]
     """
-    scores = _runs_by_tasks(scores)
-    return (scores[..., None] > np.asarray(thresholds, np.float64)).mean(axis=(0, 1))
+    scores, thresholds = _runs_by_tasks(scores)[..., None], np.asarray(thresholds, np.float64)
+    return np.where(np.isnan(scores) | np.isnan(thresholds), np.nan, scores > thresholds).mean(axis=(0, 1))
 
 
 def stratified_bootstrap(
@@ -100,6 +102,9 @@ def stratified_bootstrap(
     Returns:
       (low, high), each of the statistic's shape.
 
+    Raises:
+      ValueError: a confidence that is no share, no resample, or scores that are not `[S, M]`.
+
     Reference:
       Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section 4.1, arXiv 2108.13264.
 
@@ -108,6 +113,8 @@ def stratified_bootstrap(
       >>> print(low < interquartile_mean(np.arange(24.0)) < high)
       True
     """
+    check_fraction("confidence", confidence)
+    check_least("resamples", resamples, 1)
     rng, scores = np.random.default_rng(seed), [_runs_by_tasks(array) for array in scores]
 
     def resampled(array):

@@ -14,7 +14,7 @@ def t_two_sided(t: jax.Array, df: jax.Array) -> jax.Array:
     exact = jax.scipy.special.betainc(few / 2, 0.5 * jnp.ones_like(few), few / (few + jnp.square(t)))
     p = jnp.where(many, 2 * jax.scipy.stats.norm.sf(_as_normal(jnp.abs(t), jnp.where(many, df, 1.0))), exact)
     p = jnp.where(jnp.isinf(t), 0.0, p)
-    return jnp.where(jnp.isnan(t), jnp.nan, jnp.where(some, p, 1.0))
+    return jnp.where(jnp.isnan(t) | jnp.isnan(df), jnp.nan, jnp.where(some, p, 1.0))
 
 
 def _as_normal(t: jax.Array, df: jax.Array) -> jax.Array:
@@ -32,7 +32,7 @@ def _as_normal(t: jax.Array, df: jax.Array) -> jax.Array:
 def t_above(t: jax.Array, df: jax.Array) -> jax.Array:
     """Probability of a larger t; 1 without a degree of freedom, since nothing is shown then."""
     half = 0.5 * t_two_sided(t, df)
-    return jnp.where(jnp.asarray(df) > 0, jnp.where(t > 0, half, 1.0 - half), 1.0)
+    return jnp.where(jnp.asarray(df) <= 0, 1.0, jnp.where(t > 0, half, 1.0 - half))
 
 
 def f_above(f: jax.Array, between: jax.Array, within: jax.Array) -> jax.Array:
@@ -43,7 +43,7 @@ def f_above(f: jax.Array, between: jax.Array, within: jax.Array) -> jax.Array:
     p = jax.scipy.special.betainc(a / 2, b / 2, a / (a + b * f))
     p = jnp.where(b == 1, t_two_sided(jnp.sqrt(jnp.maximum(f, 0.0)), a), p)
     p = jnp.where(jnp.isinf(f), 0.0, jnp.where(jnp.isnan(f), jnp.nan, p))
-    return jnp.where(some, p, 1.0)
+    return jnp.where(some, p, jnp.where(jnp.isnan(between + within), jnp.nan, 1.0))
 
 
 def t_quantile(probability: jax.Array, df: jax.Array) -> jax.Array:
@@ -63,4 +63,4 @@ def t_quantile(probability: jax.Array, df: jax.Array) -> jax.Array:
     low, high = jax.lax.fori_loop(0, 40, halve, (low, high))
     x = (low + high) / 2
     t = x * jnp.sqrt(jnp.maximum(df, 0.0) / jnp.maximum(1 - x**2, 1e-30))
-    return jnp.where(df > 0, t, jnp.inf)
+    return jnp.where(jnp.isnan(df) | jnp.isnan(tail), jnp.nan, jnp.where(df > 0, t, jnp.inf))

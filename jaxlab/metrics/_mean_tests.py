@@ -284,9 +284,8 @@ def mean_interval(test: MeanTest, *, confidence: float | jax.Array = 0.95) -> tu
     """
     check_fraction("confidence", confidence)
     quantile = t_quantile((1 + confidence) / 2, test.df)
-    half = jnp.where(
-        test.df > 0, jnp.where(jnp.isinf(quantile), 0.0, quantile) * test.standard_error, jnp.inf
-    )
+    half = jnp.where(jnp.isinf(quantile), 0.0, quantile) * test.standard_error
+    half = jnp.where(test.df <= 0, jnp.inf, half)
     return test.estimate - half, test.estimate + half
 
 

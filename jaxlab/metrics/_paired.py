@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.special
 
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, check_fraction
 
 Resplit = tuple[int, int]
 
@@ -74,6 +74,9 @@ def t_interval(
     Returns:
       (low, high), each `[...]` float64; (-inf, inf) where S is below 2.
 
+    Raises:
+      ValueError: a confidence that is no share.
+
     Reference:
       The Probable Error of a Mean, 1908, Biometrika 6 (Student).
 
@@ -82,6 +85,7 @@ def t_interval(
       >>> print(low.round(4), high.round(4))
       -0.4841 4.4841
     """
+    check_fraction("confidence", confidence)
     values = np.asarray(values, np.float64)
     if values.shape[-1] < 2:
         unbounded = np.full(values.shape[:-1], np.inf)[()]
@@ -141,6 +145,9 @@ def percentile_interval(
     Returns:
       (low, high), each `[...]` float64.
 
+    Raises:
+      ValueError: a confidence that is no share.
+
     Reference:
       An Introduction to the Bootstrap, 1993, section 13.3 (Efron and Tibshirani).
 
@@ -149,6 +156,7 @@ def percentile_interval(
       >>> print(low.round(6), high.round(6))
       5.0 95.0
     """
+    check_fraction("confidence", confidence)
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.asarray(replicates, np.float64), (tail, 1 - tail), axis=-1)
     return low, high
@@ -163,7 +171,7 @@ def percentile_p_value(replicates: np.ndarray, *, null: float = 0.0, tail: str =
       tail: as in `t_p_value`.
 
     Returns:
-      `[...]` float64 in (0, 1], at least `1 / (R + 1)` (twice that for both tails).
+      `[...]` float64 in (0, 1], at least `1 / (R + 1)` (twice that for both tails); NaN where a replicate is NaN.
 
     Raises:
       ValueError: another tail.
@@ -178,7 +186,8 @@ def percentile_p_value(replicates: np.ndarray, *, null: float = 0.0, tail: str =
     if tail not in ("both", "above", "below"):
         raise InputError(f"tail is {tail!r}: it must be 'both', 'above' or 'below'")
     replicates = np.asarray(replicates, np.float64)
-    share = lambda beyond: (beyond.sum(axis=-1) + 1) / (replicates.shape[-1] + 1)
+    unknown = np.where(np.isnan(replicates).any(axis=-1) | np.isnan(null), np.nan, 0.0)
+    share = lambda beyond: (beyond.sum(axis=-1) + 1) / (replicates.shape[-1] + 1) + unknown
     above, below = share(replicates <= null), share(replicates >= null)
     both = np.minimum(2 * np.minimum(above, below), 1.0)
     return {"above": above, "below": below, "both": both}[tail]

@@ -20,6 +20,9 @@ def runners_up(scores: np.ndarray) -> np.ndarray:
     Returns:
       Indices `[K]` of settings, the nearest first, without the best itself; of one seed, all the others.
 
+    Raises:
+      ValueError: a NaN: a setting that diverged has no rank. Leave it out, or give it -inf.
+
     Reference:
       Classification and Regression Trees, 1984, section 3.4.3: the one standard error rule (Breiman et al.).
 
@@ -31,6 +34,10 @@ def runners_up(scores: np.ndarray) -> np.ndarray:
     if scores.ndim != 2 or not scores.size:
         raise InputError(
             f"scores have shape {scores.shape}: it must be [settings, seeds], with at least one of each"
+        )
+    if np.isnan(scores).any():
+        raise InputError(
+            f"scores of setting {int(np.isnan(scores).any(axis=1).argmax())} hold NaN: leave it out"
         )
     means = scores.mean(axis=1)
     best = int(means.argmax())

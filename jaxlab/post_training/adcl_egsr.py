@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean
+from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, as_bool, check_same_shape, full_mask
 from jaxlab.metrics import spearman
 from jaxlab.post_training._contracts import check_tokens, zero_outside
@@ -55,7 +56,7 @@ def stages_by_difficulty(scores: jax.Array, *, stages: int, key: jax.Array | Non
       int32 `[stages, N / stages]`, rows, each stage from easy to hard.
 
     Raises:
-      ValueError: scores that are not `[N]`, or stages that do not divide them.
+      ValueError: scores that are not `[N]`, stages that do not divide them, or a known score that is NaN.
 
     Reference: Learning Like Humans, 2025, section 3.1, algorithm 1, line 1.
 
@@ -81,7 +82,7 @@ def resort(rows: jax.Array, scores: jax.Array, *, key: jax.Array | None = None) 
       `[M]`.
 
     Raises:
-      ValueError: shapes that differ.
+      ValueError: shapes that differ, or a known score that is NaN.
 
     Reference: Learning Like Humans, 2025, section 3.1, algorithm 1: only the next batch is sorted again.
 
@@ -89,6 +90,7 @@ def resort(rows: jax.Array, scores: jax.Array, *, key: jax.Array | None = None) 
     [8, 7, 9]
     """
     check_same_shape("[M]", rows=rows, scores=scores)
+    check_no_nan("scores", scores)
     rows, scores = jnp.asarray(rows), as_float(jax.lax.stop_gradient(scores))
     if key is not None:
         mixed = jax.random.permutation(key, rows.shape[0])

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum
+from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, as_bool, check_choice, check_positive, check_same_shape, full_mask
 from jaxlab.post_training._contracts import check_tokens, per_token, zero_outside
 from jaxlab.post_training._groups import AxisName, find_groups, group_max
@@ -44,7 +45,7 @@ def needs_guidance(
       `[B]` bool, the same for all rows of a group; false in rows left out.
 
     Raises:
-      ValueError: if shapes do not agree or groups are not integers.
+      ValueError: if shapes do not agree, groups are not integers, or a known reward that counts is NaN.
 
     Reference: AMPO: More Than One Teacher, 2025, section 3.2, the trigger of the authors' code.
 
@@ -52,6 +53,7 @@ def needs_guidance(
     [True, True, False, False]
     """
     rewards, groups = find_groups(rewards, group, where, axis_name)
+    check_no_nan("rewards", rewards)
     return groups.valid & (group_max(rewards, groups) <= threshold)
 
 
@@ -103,7 +105,7 @@ def choose_guides(scores: jax.Array, available: jax.Array, *, count: int) -> tup
       `(index [P, count] int32, chosen [P, count] bool)`, the best first; false where fewer are available.
 
     Raises:
-      ValueError: shapes that differ, or a count outside [1, M].
+      ValueError: shapes that differ, a count outside [1, M], or a known score of an available answer that is NaN.
 
     Reference: AMPO: More Than One Teacher, 2025, section 3.3.
 
@@ -115,6 +117,7 @@ def choose_guides(scores: jax.Array, available: jax.Array, *, count: int) -> tup
     if not 1 <= count <= np.shape(scores)[1]:
         raise InputError(f"count must be in [1, {np.shape(scores)[1]}], the number of answers, got {count}")
     keep = as_bool("available", available)
+    check_no_nan("scores", scores, where=keep)
     ranked = jnp.where(keep, as_float(scores), -jnp.inf)
     index = jnp.argsort(~keep, axis=1, stable=True)  # what is not there comes last, whatever its score
     order = jnp.argsort(-jnp.take_along_axis(ranked, index, axis=1), axis=1, stable=True)

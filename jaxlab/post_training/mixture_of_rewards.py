@@ -136,14 +136,16 @@ def oreal_loss(
     check_least("negative_weight", negative_weight, 0)
     keep = full_mask(where, np.shape(log_probs), "log_probs")
     log_probs, advantage = zero_outside(keep, log_probs), per_token(advantage, keep, "advantage")
-    right = keep & (per_token(rewards, keep, "rewards") > 0)
+    rewards = per_token(rewards, keep, "rewards")
+    right, unknown = keep & (rewards > 0), jnp.isnan(rewards)
     wrong = keep & ~right
     share = lambda weight, kind: weight / jnp.maximum(jnp.sum(kind), 1)
     cloned = -(advantage if weigh_positives else 1.0) * log_probs
     repelled = -advantage * jnp.exp(log_probs - jax.lax.stop_gradient(log_probs))
-    return jnp.where(right, share(positive_weight, right) * cloned, 0.0) + jnp.where(
+    loss = jnp.where(right, share(positive_weight, right) * cloned, 0.0) + jnp.where(
         wrong, share(negative_weight, wrong) * repelled, 0.0
     )
+    return jnp.where(unknown, jnp.nan, loss)
 
 
 def kl_cov_loss(

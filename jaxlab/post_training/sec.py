@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, permute_index
+from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, as_integers, full_mask
 from jaxlab.curriculum import arm_log_probs, update_arms
 
@@ -39,7 +40,7 @@ def choose_arms(
       `[count]` int32.
 
     Raises:
-      ValueError: as `curriculum.arm_log_probs`.
+      ValueError: as `curriculum.arm_log_probs`, or a known value of an arm that may be drawn is NaN.
 
     Reference: Self-Evolving Curriculum for LLM Reasoning, 2025, algorithm 1.
 
@@ -47,6 +48,7 @@ def choose_arms(
     [1, 1, 1]
     """
     log_probs = arm_log_probs(values, temperature=temperature, where=where)
+    check_no_nan("values", values, where=True if where is None else where)
     return jax.random.categorical(key, log_probs, shape=(count,)).astype(jnp.int32)
 
 

@@ -95,8 +95,9 @@ def advantage_aware_weight(
     check_tokens(log_probs=log_probs)
     keep = full_mask(where, np.shape(log_probs), "log_probs")
     p = jnp.exp(zero_outside(keep, log_probs))
-    good = per_token(advantage, keep, "advantage") > 0
-    return jnp.where(keep, jnp.where(good, p / (p + offset), p), 0.0)
+    advantage = per_token(advantage, keep, "advantage")
+    weight = jnp.where(advantage > 0, p / (p + offset), p)
+    return jnp.where(keep, jnp.where(jnp.isnan(advantage), advantage, weight), 0.0)
 
 
 def thinktuning_loss(

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from experiments._config import load
 from experiments.post_training import train_policy
 from experiments.post_training._policy_tasks import make_task
+from jaxlab.core import InputError
 from jaxlab.training import Plan
 from jaxlab.training.dry_run import dry_run
 from tests.experiments.command import changed, finish
@@ -76,6 +77,12 @@ def test_a_beta_that_rises_is_refused():
     config = changed(KDRL, arms__kdrl_annealed__teacher__beta_minimum=9.0)
     with pytest.raises(ValueError, match="beta_minimum 9.0"):
         train_policy.build(config)
+
+
+@pytest.mark.parametrize("levels", [(), (2,), (3, 2), (1, 2, 3)])
+def test_difficulties_that_are_no_range_are_refused(levels):
+    with pytest.raises(InputError, match="it must be the lowest and the highest difficulty"):
+        train_policy.build(changed(GRPO, task__train=levels))
 
 
 def test_held_out_problems_are_of_the_difficulty_they_claim():

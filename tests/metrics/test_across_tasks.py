@@ -70,3 +70,21 @@ def test_shapes_that_cannot_be():
         probability_of_improvement(np.ones(3), np.ones((3, 1)))
     with pytest.raises(ValueError, match="scores of 3 tasks against 2"):
         probability_of_improvement(ONE, OTHER[:, :2])
+
+
+def test_a_nan_stays_one():
+    """It sorts to an end, compares as false, and would vanish in each of these."""
+    broken = ONE.copy()
+    broken[2, 1] = np.nan
+    assert np.isnan(interquartile_mean(broken))
+    assert np.isnan(probability_of_improvement(broken, OTHER))
+    assert np.isnan(probability_of_improvement(OTHER, broken))
+    assert np.isnan(performance_profile(broken, np.array([0.0, 9.0]))).all()
+    assert np.isnan(performance_profile(ONE, np.array([0.0, np.nan]))).tolist() == [False, True]
+    assert np.isnan(stratified_bootstrap(interquartile_mean, broken, resamples=50)[0])
+
+
+def test_infinite_scores_are_ranked():
+    ends = np.array([[np.inf], [-np.inf]])
+    assert probability_of_improvement(ends, ends) == 0.5
+    assert probability_of_improvement(ends, np.array([[0.0]])) == 0.5

@@ -268,6 +268,18 @@ def test_equivalence_is_an_interval_inside_the_bounds():
         np.testing.assert_allclose(metrics.equivalence_p_value(test, bound), 0.05, rtol=1e-3)
 
 
+def test_unknown_degrees_of_freedom_give_no_probability():
+    one, nan = jnp.array(1.0), jnp.array(jnp.nan)
+    for test in (
+        metrics.mean_test(one, one, nan),
+        metrics.mean_test(nan, one, one),
+        metrics.mean_test(one, nan, one),
+    ):
+        assert jnp.isnan(test.p_value)
+        assert jnp.isnan(metrics.equivalence_p_value(test, 2.0))
+        assert jnp.isnan(jnp.stack(metrics.mean_interval(test))).all()
+
+
 def test_what_changes_nothing():
     """Place, scale and order of the values; which group is called 1 turns the sign."""
     group, order = GROUP[0] % 2, RNG.permutation(SIZE)

@@ -88,3 +88,14 @@ def test_percentiles_by_hand():
     assert percentile_p_value(replicates, tail="above") == pytest.approx(0.01)
     assert percentile_p_value(replicates, tail="below") == 1
     assert percentile_p_value(replicates, null=10.0) == pytest.approx(0.22)  # ten of 99 at or below
+
+
+def test_a_nan_stays_one():
+    broken = np.array([1.0, np.nan, 3.0, 2.0])
+    for tail in ("both", "above", "below"):
+        assert np.isnan(t_p_value(broken, tail=tail))
+        assert np.isnan(percentile_p_value(broken, tail=tail))
+        assert np.isnan(percentile_p_value(np.arange(9.0), null=np.nan, tail=tail))
+    assert np.isnan(percentile_p_value(np.stack([broken, np.ones(4)]))).tolist() == [True, False]
+    assert np.isnan(t_interval(broken)).all()
+    assert np.isnan(percentile_interval(broken)).all()

@@ -23,6 +23,8 @@ def test_one_seed_tells_nothing_apart():
 def test_what_is_no_table_of_scores():
     with pytest.raises(ValueError, match="it must be"):
         runners_up(np.ones(3))
+    with pytest.raises(ValueError, match="scores of setting 1 hold NaN: leave it out"):
+        runners_up(np.array([[0.5, 0.6], [np.nan, 0.7]]))
 
 
 def test_edges_are_those_of_numbers_that_were_varied():
