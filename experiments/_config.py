@@ -191,6 +191,16 @@ def _check_override(flag: str, base: ConfigDict) -> None:
             number = math.nan
         if not math.isfinite(number):
             raise InputError(f"config.{name} is {value!r}: it must be {KINDS[wanted]}")
+        _check_range(name, number)
+
+
+def _check_range(name: str, number: float) -> None:
+    """Counts and sizes are not negative and fit into 32 bits, as do seeds without a sign; rates are not negative."""
+    bits = 32 if name.endswith("seed") else 31
+    if isinstance(number, int) and not 0 <= number < 2**bits:
+        raise InputError(f"config.{name} is {number}: it must be at least 0 and below 2**{bits}")
+    if number < 0 and name.endswith(("rate", "decay")):
+        raise InputError(f"config.{name} is {number}: it must be at least 0")
 
 
 def _apply(base: ConfigDict, overrides: Sequence[str]) -> None:

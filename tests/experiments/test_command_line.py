@@ -44,10 +44,10 @@ MISTAKES = {
     "no value": ([CONFIG, "--config.seeds"], "--config.seeds=VALUE"),
     "negative steps": (
         [CONFIG, "--config.tasks.digits.student.steps=-5"],
-        "steps is -5: it must be a whole number, at least 0",
+        "steps is -5: it must be at least 0 and below 2**31",
     ),
     "zero seeds": ([CONFIG, "--config.seeds=0"], "config.seeds is 0: at least 1 seed is needed"),
-    "negative seed": ([CONFIG, "--config.first_seed=-1"], "seed -1 is out of range"),
+    "negative seed": ([CONFIG, "--config.first_seed=-1"], "first_seed is -1: it must be at least 0"),
     "unknown variant": (
         ["--config=configs/distillation/pld.py:smok"],
         "error: configs/distillation/pld.py has no variant 'smok'; known: smoke, tune, long, fashion, "
