@@ -26,7 +26,7 @@ BASE = policies.BASE | {
                              "styles": "operands"},
                     "words": {"task": "properties", "levels": (1, 4)}},
     },
-    "student": policies.IN_STEPS | {"target": 0.2},
+    "student": policies.IN_STEPS | {"target": 0.08},
     "judge": {"part": 1, "scale": 20.0, "offset": 30.0, "noise": 0.2},
     "eval_every": 75,
 }  # fmt: skip
