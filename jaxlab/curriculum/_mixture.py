@@ -51,12 +51,24 @@ def component_log_probs(mixture: Mixture, x: jax.Array) -> jax.Array:
     x = _points(x, mixture.means.shape[1])
     factor = _factors(mixture.covariances)
     centred = x[None] - mixture.means[:, None]  # [K, N, D]
-    whitened = jax.scipy.linalg.solve_triangular(factor, centred.swapaxes(1, 2), lower=True)
+    whitened = _forward(factor, centred.swapaxes(1, 2))
     log_det = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), -1)
     squared = jnp.sum(whitened**2, axis=1)  # [K, N]
     density = -0.5 * (x.shape[1] * jnp.log(2 * jnp.pi) + squared) - log_det[:, None]
     log_weights = jnp.log(jnp.where(mixture.components, mixture.weights, 1.0))
     return jnp.where(mixture.components, (density + log_weights[:, None]).T, -jnp.inf)
+
+
+def _forward(factor: jax.Array, x: jax.Array) -> jax.Array:
+    """`factor^-1 x` for lower triangles `[K, D, D]` and `[K, D, N]`, row by row.
+
+    D is small, and a large stack of LAPACK's solutions waits for ever where a CPU counts as several devices.
+    """
+    rows: list[jax.Array] = []
+    for i in range(x.shape[1]):
+        known = sum(factor[:, i, j, None] * rows[j] for j in range(i))
+        rows.append((x[:, i] - known) / factor[:, i, i, None])
+    return jnp.stack(rows, axis=1)
 
 
 def _factors(covariances: jax.Array) -> jax.Array:
