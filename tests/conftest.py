@@ -4,11 +4,7 @@ import gc
 import os
 import pathlib
 
-# Devices of a busy machine wait long for each other; XLA would end the process.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=3600"
-)
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "jaxlab" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
