@@ -1008,6 +1008,8 @@ NOT_ARRAYS = {
     "text_rlvr_learner",
     "append",
     "completion_scores",
+    "Finding",
+    "diagnose",
     "inject",
     "roll_out",
     "text_problems",

@@ -153,5 +153,5 @@ def test_a_reader_that_left_changes_nothing(monkeypatch):
 
     monkeypatch.setattr("builtins.print", leave)
     monkeypatch.setattr(run.os, "dup2", lambda *given: written.append(given))
-    run._print("a table")
+    run.show("a table")
     assert len(written) == 1

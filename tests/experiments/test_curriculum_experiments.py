@@ -67,8 +67,8 @@ def test_searches_and_comparisons_share_no_digit():
 
 
 def test_arms_that_differ_in_rates_alone_are_one_program():
-    """Nine settings of seven arms: 63 arms in seven programs."""
-    assert set(programs(pace_samples.build(load(f"{CYCLES}:tune").config)).values()) == {(63, 7)}
+    """Twenty settings of seven arms: 140 arms in seven programs."""
+    assert set(programs(pace_samples.build(load(f"{CYCLES}:tune").config)).values()) == {(140, 7)}
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_labels_validation_and_test_are_different_images_and_the_seeds_own():
 def test_arms_of_one_method_share_a_program():
     built = augment_labels.build(load(f"{PATH}:tune").config)
     make_all(built)
-    assert programs(built) == {"": (24, 4)}
+    assert programs(built) == {"": (32, 4)}
 
 
 @pytest.mark.parametrize(
