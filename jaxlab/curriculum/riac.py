@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import MASKED_LOGIT, as_float
+from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, check_together
 from jaxlab.curriculum.alp_gmm import box_progress, component_probs
 
@@ -99,7 +100,7 @@ def record(
       The teacher.
 
     Raises:
-      ValueError: a task that is not `[d]`.
+      ValueError: a task that is not `[d]`, or not a number where its value is known.
 
     Reference: see `init`; the score is that of the code, in which the sizes of the parts cancel.
 
@@ -109,6 +110,7 @@ def record(
     task = as_float(task)
     if task.shape != teacher.low.shape[1:]:
         raise InputError(f"task {task.shape} must be [d], {teacher.low.shape[1:]}")
+    check_no_nan("task", task)  # which would be in no region, and forgotten
     regions, room = teacher.rewards.shape
     top = teacher.high[0]
     inside = jnp.all((task >= teacher.low) & ((task < teacher.high) | (teacher.high >= top)), axis=1)
