@@ -26,6 +26,7 @@ MEANT = {
     "holm": "no test",
     "holm_levels": "no test",
     "benjamini_hochberg": "no test",
+    "diagnose": "a metric that could not be had",
 }
 
 

@@ -56,7 +56,8 @@ def diagnose(rows: Sequence[Row], *, held_out: str = "val/accuracy") -> list[Fin
 
     From what `rlvr_learner` and `text_rlvr_learner` log: rewards, groups that teach nothing, entropy, clipped and
     truncated shares, lengths, the norm of the gradient, a teacher's divergence; and a held-out score, where the rows
-    have one. A rule whose metrics are absent is silent. The bounds are such that training that goes well has no
+    have one. A rule whose metrics are absent is silent; a NaN
+    is a metric that could not be had. The bounds are such that training that goes well has no
     findings; what they leave unseen may be ill too.
 
     Args:
