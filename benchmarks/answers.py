@@ -14,6 +14,7 @@ from jaxlab.language.tasks import math_answer_matches
 from tests.language.tasks.answers import PAIRS
 from tests.language.tasks.answers_later import LATER, LIMITS
 from tests.language.tasks.answers_near import NEAR
+from tests.language.tasks.answers_other import OTHER
 
 Pair = tuple[str, str, bool | None]
 Judge = Callable[[str, str], bool | None]
@@ -58,7 +59,10 @@ JUDGES: Mapping[str, Judge] = {
 def lists() -> dict[str, dict[str, list[Pair]]]:
     """The pairs of the tests by list and category; the known limits belong to the list that was written first."""
     limits = [(*pair, verdict) for pair, (verdict, _) in LIMITS.items()]
-    later = {f"written later: {name}": pairs for name, pairs in {**LATER, "last": NEAR}.items()}
+    later = {
+        f"written later: {name}": pairs
+        for name, pairs in {**LATER, "last": NEAR, "another author's": OTHER}.items()
+    }
     return {"written first": {**PAIRS, "known limits": limits}, **later}
 
 

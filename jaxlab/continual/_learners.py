@@ -19,7 +19,7 @@ from jaxlab.continual._weight_penalties import (
     si_path,
 )
 from jaxlab.core import Learner, TrainState, master_weights
-from jaxlab.core.check import check_positive
+from jaxlab.core.check import check_positive, check_state
 
 
 def projected_learner(
@@ -150,6 +150,7 @@ def si_end_task(state: TrainState, *, damping: float | jax.Array = 0.1, clip: bo
     >>> state.memory[0].importance.item(), state.memory[1].item()
     (1.0, 0.0)
     """
+    check_state("state", state, TrainState)
     anchor, path = state.memory
     anchor: WeightAnchor = si_anchor(anchor, state.params, path, damping=damping, clip=clip)
     return state._replace(memory=(anchor, jax.tree.map(jnp.zeros_like, path)))

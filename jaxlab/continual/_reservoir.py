@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.continual._contracts import number_of_rows
-from jaxlab.core.check import InputError, as_integers, full_mask
+from jaxlab.core.check import InputError, as_integers, check_state, full_mask
 
 
 class Reservoir(NamedTuple):
@@ -77,6 +77,7 @@ def reservoir_insert(
     >>> memory.items.tolist(), memory.valid.tolist(), memory.seen.item()
     ([7.0, 8.0, 0.0, 0.0], [True, True, False, False], 2)
     """
+    check_state("memory", memory, Reservoir)
     rows = _checked_rows(memory, items)
     exists = full_mask(where, (rows,), "items")
     capacity = len(memory.valid)
@@ -122,6 +123,7 @@ def reservoir_draw(memory: Reservoir, key: jax.Array, *, batch_size: int) -> tup
     >>> items.tolist(), valid.tolist()
     ([7.0, 0.0], [True, False])
     """
+    check_state("memory", memory, Reservoir)
     capacity = len(memory.valid)
     if not 1 <= batch_size <= capacity:
         raise InputError(f"batch_size must be in [1, {capacity}], the memory's capacity, got {batch_size}")
@@ -168,6 +170,7 @@ def balanced_insert(
     >>> sorted(memory.items["label"].tolist())
     [0, 1]
     """
+    check_state("memory", memory, Reservoir)
     rows = _checked_rows(memory, items)
     if not isinstance(items, dict) or label not in items:
         raise InputError(f"items must be a dict with an entry {label!r}, the classes")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxlab.continual._contracts import check_alike
 from jaxlab.core import as_float
-from jaxlab.core.check import check_fraction, check_positive
+from jaxlab.core.check import check_fraction, check_positive, check_state
 
 
 class WeightAnchor(NamedTuple):
@@ -68,6 +68,7 @@ def quadratic_penalty(params: Any, anchor: WeightAnchor, *, strength: float | ja
     >>> quadratic_penalty(jnp.array([3.0, 1.0]), anchor, strength=10.0).item()
     90.0
     """
+    check_state("anchor", anchor, WeightAnchor)
     check_alike("anchor.params", anchor.params, params)
     check_alike("anchor.importance", anchor.importance, params)
     anchor = jax.lax.stop_gradient(anchor)
@@ -117,6 +118,7 @@ def ewc_anchor(
     >>> second.params.tolist(), second.importance.tolist()
     ([2.0], [4.0])
     """
+    check_state("anchor", anchor, WeightAnchor)
     check_fraction("decay", decay)
     for name, tree in (("anchor.params", anchor.params), ("fisher", fisher)):
         check_alike(name, tree, params)
@@ -195,6 +197,7 @@ def si_anchor(
     >>> si_anchor(anchor_init(jnp.zeros(1)), jnp.array([2.0]), jnp.array([8.2]), damping=0.1).importance.tolist()
     [2.0]
     """
+    check_state("anchor", anchor, WeightAnchor)
     check_positive("damping", damping)
     for name, tree in (("anchor.params", anchor.params), ("path", path)):
         check_alike(name, tree, params)

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxlab.continual._contracts import check_alike
 from jaxlab.core import Learner, as_float, normalize
-from jaxlab.core.check import InputError, check_least, check_positive
+from jaxlab.core.check import InputError, check_least, check_positive, check_probabilities
 
 _OWN_KEY = zlib.crc32(b"unlearn")
 _LEAST = 1e-15  # a probability whose inverse square is still far from overflow
@@ -230,6 +230,7 @@ def negative_entropy(probs: jax.Array) -> jax.Array:
     >>> round(negative_entropy(jnp.array([0.5, 0.5, 0.0])).item(), 4)
     -0.6931
     """
+    check_probabilities("probs", probs)
     probs = as_float(probs)
     small = probs < _LEAST
     return jnp.sum(probs * jnp.where(small, math.log(_LEAST), jnp.log(jnp.where(small, 1.0, probs))), axis=-1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core._reduce import as_float
-from jaxlab.core.check import check_decay, check_same_tree
+from jaxlab.core.check import check_decay, check_same_tree, check_state
 
 Params = Any
 Decay = float | jax.Array | Callable[[jax.Array], jax.Array]
@@ -100,6 +100,7 @@ def ema_update(state: EmaState, params: Params, decay: Decay) -> EmaState:
     >>> ema_update(ema_init(jnp.zeros(())), jnp.ones(()), 0.75).value.item()
     0.25
     """
+    check_state("state", state, EmaState)
     check_same_tree("params", params, "average", state.value)
     check_decay(decay)
     decay = jnp.asarray(decay(state.count) if callable(decay) else decay)
@@ -139,6 +140,7 @@ def ema_value(state: EmaState, *, like: Params | None = None) -> Params:
     >>> state.value.item(), ema_value(state).item()
     (1.5, 3.0)
     """
+    check_state("state", state, EmaState)
     weight = jnp.where(state.weight == 0, 1.0, state.weight)
 
     def read(leaf: jax.Array) -> jax.Array:

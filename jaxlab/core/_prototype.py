@@ -9,7 +9,15 @@ import numpy as np
 
 from jaxlab.core._reduce import AxisName, as_float, as_mask
 from jaxlab.core._softmax import MASKED_LOGIT
-from jaxlab.core.check import IGNORED, InputError, as_integers, check_decay, check_positive, class_mask
+from jaxlab.core.check import (
+    IGNORED,
+    InputError,
+    as_integers,
+    check_decay,
+    check_positive,
+    check_state,
+    class_mask,
+)
 
 Projection = jax.Array | Callable[[jax.Array], jax.Array]
 
@@ -166,6 +174,7 @@ def bank_update(bank: PrototypeBank, means: jax.Array, mass: jax.Array, *, decay
     >>> bank_update(bank, jnp.array([[8.0], [2.0]]), jnp.array([1.0, 1.0]), decay=0.5).mean[:, 0].tolist()
     [6.0, 2.0]
     """
+    check_state("bank", bank, PrototypeBank)
     means, mass = jnp.asarray(means), jnp.asarray(mass)
     if means.shape != bank.mean.shape or mass.shape != bank.mass.shape:
         raise InputError(

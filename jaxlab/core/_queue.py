@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlab.core._mapped import gather_rows
 from jaxlab.core._reduce import AxisName, as_mask
-from jaxlab.core.check import InputError, as_integers
+from jaxlab.core.check import InputError, as_integers, check_state
 
 
 class Queue(NamedTuple):
@@ -95,6 +95,7 @@ def queue_push(
     >>> queue.items[:, 0].tolist(), queue.filled.item()
     ([3.0, 2.0], 2)
     """
+    check_state("queue", queue, Queue)
     items, labels, valid = _rows(queue, items, labels, where)
     if axis_name is not None:
         items, labels = gather_rows(items, axis_name), gather_rows(labels, axis_name)
@@ -145,4 +146,5 @@ def queue_items(queue: Queue) -> tuple[jax.Array, jax.Array]:
     >>> valid.tolist()
     [True, True, False]
     """
+    check_state("queue", queue, Queue)
     return queue.items, jnp.arange(queue.items.shape[0]) < queue.filled

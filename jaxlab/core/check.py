@@ -266,6 +266,15 @@ def called(x: Any) -> str:
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{size}"
 
 
+def check_state(name: str, value: Any, kind: type) -> None:
+    """What an earlier call has made is of its type, and not another argument in its place."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise InputError(
+            f"{name} must be {article} {kind.__name__}, got {called(value)}: are arguments swapped?"
+        )
+
+
 def as_pair(name: str, given: Any, wanted: str, found: str = "{}") -> tuple[Any, Any]:
     """What the function `name` returned, which must be two things; `found` is what stands around it."""
     if type(given) not in (tuple, list) or len(given) != 2:

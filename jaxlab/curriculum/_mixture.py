@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core import as_float, masked_logsumexp, masked_mean, masked_softmax, masked_sum
-from jaxlab.core.check import InputError, check_choice, check_least, check_positive, full_mask
+from jaxlab.core.check import InputError, check_choice, check_least, check_positive, check_state, full_mask
 
 
 class Mixture(NamedTuple):
@@ -48,6 +48,7 @@ def component_log_probs(mixture: Mixture, x: jax.Array) -> jax.Array:
     >>> component_log_probs(one, jnp.zeros((1, 1))).round(3).tolist()
     [[-0.9190000295639038]]
     """
+    check_state("mixture", mixture, Mixture)
     x = _points(x, mixture.means.shape[1])
     factor = _factors(mixture.covariances)
     centred = x[None] - mixture.means[:, None]  # [K, N, D]
@@ -100,6 +101,7 @@ def mean_log_likelihood(mixture: Mixture, x: jax.Array, *, where: jax.Array | No
     >>> round(mean_log_likelihood(one, jnp.zeros((3, 1))).item(), 3)
     -0.919
     """
+    check_state("mixture", mixture, Mixture)
     counts = full_mask(where, jnp.shape(x)[:1], "points")
     x = jnp.where(counts[:, None], as_float(x), 0.0)
     return masked_mean(masked_logsumexp(component_log_probs(mixture, x), axis=1), where=counts)
@@ -133,6 +135,7 @@ def em_step(
     >>> em_step(one, x)[0].means.round(5).tolist()
     [[1.0]]
     """
+    check_state("mixture", mixture, Mixture)
     check_positive("ridge", ridge)
     counts = full_mask(where, jnp.shape(x)[:1], "points")
     x = jnp.where(counts[:, None], as_float(x), 0.0)
@@ -298,6 +301,7 @@ def akaike(
     >>> round(akaike(one, jnp.zeros((3, 1))).item(), 3)  # two parameters
     9.514
     """
+    check_state("mixture", mixture, Mixture)
     check_choice("criterion", criterion, ("aic", "aicc", "bic"))
     counts = full_mask(where, jnp.shape(x)[:1], "points")
     number, dim = jnp.sum(counts), jnp.shape(x)[1]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import MASKED_LOGIT, as_float
-from jaxlab.core.check import InputError, check_choice, check_fraction, check_together, full_mask
+from jaxlab.core.check import InputError, check_choice, check_fraction, check_state, check_together, full_mask
 from jaxlab.curriculum._mixture import Mixture, select_mixture
 
 PROGRESS = ("absolute", "covariance", "absolute_covariance")
@@ -153,6 +153,7 @@ def record(teacher: Teacher, task: jax.Array, reward: jax.Array) -> Teacher:
     >>> record(init(jnp.zeros(1), jnp.ones(1), capacity=9), jnp.array([0.5]), 0.3).count.item()
     1
     """
+    check_state("teacher", teacher, Teacher)
     task = as_float(task).astype(teacher.tasks.dtype)
     reward = as_float(reward).astype(teacher.rewards.dtype)
     capacity = len(teacher.rewards)
@@ -202,6 +203,7 @@ def refit(
     >>> bool(refit(teacher, jax.random.key(0), window=9).mixture.components.any())  # nothing to fit
     False
     """
+    check_state("teacher", teacher, Teacher)
     check_choice("progress", progress, PROGRESS)
     capacity, dim = teacher.tasks.shape
     if not 1 <= window <= capacity:
@@ -281,6 +283,7 @@ def propose(teacher: Teacher, key: jax.Array, *, random_share: float | jax.Array
     >>> task.shape, bool(((task >= 0) & (task <= 1)).all())
     ((2,), True)
     """
+    check_state("teacher", teacher, Teacher)
     check_fraction("random_share", random_share)
     coin, pick, place, anywhere = jax.random.split(key, 4)
     mixture, dim = teacher.mixture, teacher.tasks.shape[1]

@@ -76,8 +76,8 @@ def draw(data: Any, key: jax.Array, *, batch_size: int) -> dict[str, Any]:
     num_rows = _num_rows(fields)
     if num_rows == 0:
         raise InputError("draw needs a data set with at least one row, got 0")
-    if batch_size < 0:
-        raise InputError(f"batch_size is {batch_size}: it must be at least 0")
+    if not hasattr(batch_size, "__index__") or batch_size < 0:
+        raise InputError(f"batch_size is {batch_size!r}: it must be a whole number, at least 0")
     if "index" in fields:
         raise InputError(f"a batch's 'index' is the row drawn; rename that field of {sorted(fields)}")
     index = jax.random.randint(key, (batch_size,), 0, num_rows, dtype=jnp.int32)

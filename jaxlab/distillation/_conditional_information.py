@@ -13,7 +13,7 @@ from jaxlab.core import (
     masked_mean,
     masked_softmax,
 )
-from jaxlab.core.check import InputError, as_labels, check_decay, check_together
+from jaxlab.core.check import InputError, as_bool, as_labels, check_decay, check_probabilities, check_together
 from jaxlab.distillation._contracts import labelled_classes
 
 # Probabilities below it count as it: the logarithm of a class that a centroid never saw stays finite.
@@ -44,7 +44,7 @@ def class_centroids(
       `[C, C]` float32 (float64 for float64 input), rows that sum to 1.
 
     Raises:
-      ValueError: if the shapes do not fit or `labels` is not of an integer type.
+      ValueError: if the shapes do not fit, `labels` is not of an integer type, or known rows that count are logits.
 
     Reference:
       Ye et al., Bayes Conditional Distribution Estimation for Knowledge Distillation Based on Conditional
@@ -57,7 +57,14 @@ def class_centroids(
     probs = as_float(probs)
     classes = probs.shape[-1] if probs.ndim else 0
     means, mass = class_means(probs, labels, num_classes=classes, where=where, axis_name=axis_name)
+    _check_rows(probs, labels, where)
     return jnp.where(mass[:, None] > 0, means, 1 / max(classes, 1))
+
+
+def _check_rows(probs: jax.Array, labels: jax.Array, where: jax.Array | None) -> None:
+    """Rows that count are probabilities."""
+    counts = (jnp.asarray(labels) >= 0) & as_bool("where", True if where is None else where)
+    check_probabilities("probs", probs, where=counts[:, None])
 
 
 def ema_centroids(
@@ -108,6 +115,7 @@ def ema_centroids(
         raise InputError(f"centroids {np.shape(centroids)} must be [C, C], probs are {probs.shape}")
     centroids, probs = jax.lax.stop_gradient((centroids, probs))
     means, mass = class_means(probs, labels, num_classes=probs.shape[-1], where=where, axis_name=axis_name)
+    _check_rows(probs, labels, where)
     moved = decay * as_float(centroids) + (1 - decay) * means
     total = moved.sum(-1, keepdims=True)
     moved = moved / jnp.where(total > 0, total, 1.0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, normalize
-from jaxlab.core.check import InputError, as_integers, check_fraction, check_together, full_mask
+from jaxlab.core.check import InputError, as_integers, check_fraction, check_state, check_together, full_mask
 
 
 class CrdState(NamedTuple):
@@ -138,6 +138,7 @@ def crd_loss(
     >>> loss.shape, (state.normalizer > 0).tolist()
     ((1,), [True, True])
     """
+    check_state("state", state, CrdState)
     index, negatives = _check_crd(state, student_embedding, teacher_embedding, index, negatives, where)
     _check_hyperparameters(temperature, momentum)
     valid = full_mask(where, index.shape, "index")

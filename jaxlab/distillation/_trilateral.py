@@ -89,6 +89,8 @@ def trilateral_state(
     classes = student_probs.shape[-1]
     if np.shape(class_means) != (classes, classes):
         raise InputError(f"class_means {np.shape(class_means)} must be [C, C] = {(classes, classes)}")
+    check_probabilities("student_probs", student_probs)
+    check_probabilities("teacher_probs", teacher_probs)
     label = labels[..., None] == jnp.arange(classes)
     rows = as_float(class_means)[jnp.clip(labels, 0, max(classes - 1, 0))]
     mean = jnp.where(label.any(-1, keepdims=True), rows, 0.0)

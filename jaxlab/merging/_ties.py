@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core import as_float
 from jaxlab.core._values import concrete
@@ -43,8 +44,8 @@ def ties_select(task_vectors: Any, *, keep: float = 0.2, authors_code: bool = Fa
     """
     if concrete(keep) is None:
         raise InputError("keep must be static, not traced: it says how many entries there are to keep")
-    if not 0 < keep <= 1:
-        raise InputError(f"keep must be in (0, 1], got {keep}")
+    if not isinstance(keep, int | float | np.number | np.ndarray | jax.Array) or not 0 < keep <= 1:
+        raise InputError(f"keep must be in (0, 1], got {keep!r}")
     count = stack_size(task_vectors)
     floats = jax.tree.map(as_float, task_vectors)
     threshold, signs, majority = _election(floats, count, keep, authors_code)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum, masked_var
-from jaxlab.core.check import InputError, as_integers, check_fraction, check_least, full_mask
+from jaxlab.core.check import InputError, as_integers, check_fraction, check_least, check_state, full_mask
 from jaxlab.metrics._distributions import f_above, t_above, t_quantile, t_two_sided
 
 
@@ -257,6 +257,7 @@ def equivalence_p_value(test: MeanTest, bound: float | jax.Array) -> jax.Array:
     >>> round(equivalence_p_value(test, 1.6449).item(), 3)
     0.05
     """
+    check_state("test", test, MeanTest)
     check_least("bound", bound, 0)
     below = mean_test(test.estimate + bound, test.standard_error, test.df).statistic
     above = mean_test(bound - test.estimate, test.standard_error, test.df).statistic
@@ -282,6 +283,7 @@ def mean_interval(test: MeanTest, *, confidence: float | jax.Array = 0.95) -> tu
     >>> round(low.item(), 3), round(high.item(), 3)
     (-0.484, 4.484)
     """
+    check_state("test", test, MeanTest)
     check_fraction("confidence", confidence)
     quantile = t_quantile((1 + confidence) / 2, test.df)
     half = jnp.where(jnp.isinf(quantile), 0.0, quantile) * test.standard_error

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlab.core import as_float, masked_mean
 from jaxlab.core._reduce import AxisName
-from jaxlab.core.check import InputError, as_bool, as_integers, full_mask
+from jaxlab.core.check import InputError, as_bool, as_integers, check_state, full_mask
 
 VOID = 255
 """The label of unlabelled pixels in the files of most segmentation data; no class where there are at most 255."""
@@ -132,4 +132,5 @@ def mean_overlap(overlap: ClassOverlap) -> jax.Array:
     >>> mean_overlap(ClassOverlap(jnp.array([0.5, 0.25, 0.0]), jnp.ones(3), jnp.array([True, True, False]))).item()
     0.375
     """
+    check_state("overlap", overlap, ClassOverlap)
     return masked_mean(overlap.iou, where=overlap.occurs)

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from jaxlab.core import masked_mean
-from jaxlab.core.check import InputError, as_pair, check_loss
+from jaxlab.core.check import InputError, as_pair, check_loss, check_state
 from jaxlab.language import Decoder, completion_hidden, output_matrix, sample, token_log_probs
 from jaxlab.post_training._importance import log_ratio
 
@@ -140,6 +140,7 @@ def completion_scores(
     >>> bool(jnp.allclose(completion_scores(model, params, r, temperature=1.0) * r.mask, r.log_probs, atol=1e-5))
     True
     """
+    check_state("r", r, Rollouts)
 
     def score(part: tuple[jax.Array, ...]) -> jax.Array:
         hidden = completion_hidden(model, params, *part)

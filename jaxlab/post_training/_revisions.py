@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core.check import InputError, as_bool
+from jaxlab.core.check import InputError, as_bool, check_state
 from jaxlab.post_training._policy_step import Rollouts
 
 
@@ -47,6 +47,7 @@ def inject(
     >>> r.tokens.tolist(), r.rewards.tolist(), injected.tolist()
     ([[7, 2], [9, 2]], [1.0, 1.0], [False, True])
     """
+    check_state("rollouts", rollouts, Rollouts)
     rollouts = jax.tree.map(jnp.asarray, rollouts)
     prompts, (rows, length) = rollouts.prompts.shape[0], rollouts.tokens.shape
     size, count = rows // prompts, np.shape(take)[-1]
@@ -114,6 +115,7 @@ def append(
     >>> r.tokens.tolist(), new.tolist()
     ([[7, 2, 0, 0], [8, 9, 2, 0]], [[False, False, False, False], [False, True, True, False]])
     """
+    check_state("rollouts", rollouts, Rollouts)
     rollouts = jax.tree.map(jnp.asarray, rollouts)
     rows = rollouts.tokens.shape[0]
     if np.ndim(tokens) != 2 or np.shape(tokens) != np.shape(mask) or np.shape(tokens)[0] != rows:

@@ -18,6 +18,7 @@ from jaxlab.core.check import (
     check_fraction,
     check_least,
     check_positive,
+    check_probabilities,
     check_together,
     full_mask,
 )
@@ -247,7 +248,7 @@ def threshold_rescale(probs: jax.Array, *, threshold: float | jax.Array = 0.5) -
       The shape of `probs`, float32.
 
     Raises:
-      ValueError: a threshold outside [0, 1).
+      ValueError: a threshold outside [0, 1), or known `probs` that are no probabilities.
 
     Reference: OREAL, 2025, weights from a reward per token, the authors' code.
 
@@ -256,6 +257,7 @@ def threshold_rescale(probs: jax.Array, *, threshold: float | jax.Array = 0.5) -
     """
     check_fraction("threshold", threshold)
     check_together("threshold must be below 1", lambda threshold: threshold < 1, threshold=threshold)
+    check_probabilities("probs", probs)
     return jnp.maximum(as_float(probs) - threshold, 0.0) / (1.0 - threshold)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxlab.core import Queue, as_float, exchange, masked_mean, normalize
 from jaxlab.core._reduce import AxisName
-from jaxlab.core.check import InputError, as_integers, full_mask
+from jaxlab.core.check import InputError, as_integers, check_state, full_mask
 from jaxlab.semi_supervised._contracts import VOID, as_dense_labels
 from jaxlab.semi_supervised._prototype_memory import (
     class_queue_means,
@@ -165,6 +165,7 @@ def prototype_exchange_loss(
     >>> round(prototype_exchange_loss(jnp.array([[2.0, 0.0]]), pseudo, both, both, temperature=1.0).item(), 4)
     0.3133
     """
+    check_state("pseudo", pseudo, PseudoLabels)
 
     def one(prototypes: jax.Array, seen: jax.Array) -> jax.Array:
         counted = pseudo.accepted if authors_code else pseudo.accepted & seen[pseudo.label]
@@ -305,6 +306,8 @@ def ev_wsss_loss(
     >>> round(loss.item(), 4), terms.pseudo_a.accepted.sum().item()  # 2 log 3, and nobody is sure of anything
     (2.1972, 0)
     """
+    check_state("branch_b", branch_b, EvWsssBranch)
+    check_state("branch_a", branch_a, EvWsssBranch)
     _check_branches(branch_a, branch_b)
     labels, known = as_dense_labels(branch_a.logits, labels, where=where)
     labelled = full_mask(where, labels.shape, "labels") & known

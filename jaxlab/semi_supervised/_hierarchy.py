@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlab.core import as_float, linear_ramp_up
 from jaxlab.core._values import check_no_nan
-from jaxlab.core.check import InputError, as_integers, check_fraction, full_mask
+from jaxlab.core.check import InputError, as_integers, check_fraction, check_state, full_mask
 
 LOW, MIDDLE, HIGH = 0, 1, 2
 
@@ -246,6 +246,7 @@ def store_append(
     >>> store.classes.tolist()
     [[-1, -1], [0, 2]]
     """
+    check_state("store", store, LabelStore)
     scenes, capacity, dim = store.boxes.shape
     shape = np.shape(boxes)
     if len(shape) != 3 or shape[-1] != dim or np.shape(classes) != shape[:2] or np.shape(rows) != shape[:1]:

@@ -16,7 +16,7 @@ from jaxlab.core import (
     queue_push,
 )
 from jaxlab.core._reduce import AxisName
-from jaxlab.core.check import InputError, as_bool, as_integers, check_probabilities, full_mask
+from jaxlab.core.check import InputError, as_bool, as_integers, check_probabilities, check_state, full_mask
 from jaxlab.semi_supervised._contracts import VOID
 from jaxlab.semi_supervised._pseudo_labels import masked_cross_entropy
 
@@ -138,6 +138,7 @@ def class_queues_push(
     >>> queues.filled.tolist()
     [3, 0]
     """
+    check_state("queues", queues, Queue)
     prototypes, valid = jnp.asarray(prototypes), as_bool("valid", valid)
     classes, _, dim = queues.items.shape
     if prototypes.ndim != 3 or prototypes.shape[1:] != (classes, dim) or valid.shape != prototypes.shape[:2]:
@@ -170,6 +171,7 @@ def class_queue_means(queues: Queue, *, min_items: int | jax.Array = 10) -> tupl
     >>> means[:, 0].tolist(), seen.tolist()
     ([1.0, 0.0], [True, False])
     """
+    check_state("queues", queues, Queue)
     items = jax.lax.stop_gradient(as_float(queues.items))
     held = jnp.arange(items.shape[1]) < queues.filled[:, None]
     seen = (queues.filled > min_items) & (queues.filled > 0)

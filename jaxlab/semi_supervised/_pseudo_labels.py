@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_mean, masked_softmax
 from jaxlab.core._reduce import AxisName
+from jaxlab.core._values import check_values
 from jaxlab.core.check import (
     InputError,
     as_bool,
@@ -18,6 +19,7 @@ from jaxlab.core.check import (
     check_fraction,
     check_positive,
     check_probabilities,
+    check_state,
     full_mask,
 )
 from jaxlab.semi_supervised._contracts import as_dense_labels, check_class_axis
@@ -67,6 +69,7 @@ def class_filtered_probs(probs: jax.Array, present: jax.Array) -> jax.Array:
     [[0.0, 0.25, 0.25]]
     """
     check_class_axis("probs", probs)
+    check_probabilities("probs", probs)
     probs, present = as_float(probs), as_bool("present", present)
     lead = present.ndim - 1
     aligned = present.reshape(*present.shape[:-1], *[1] * (probs.ndim - 1 - lead), *present.shape[-1:])
@@ -132,7 +135,7 @@ def sharpen(probs: jax.Array, *, temperature: float | jax.Array = 0.1) -> jax.Ar
       `[..., K]` float32 (float64 for float64 probabilities); zeros where all were 0.
 
     Raises:
-      ValueError: if `probs` has no class axis, or a static temperature is not positive.
+      ValueError: if `probs` has no class axis or a known one is below 0, or a static temperature is not positive.
 
     Reference: Berthelot et al., MixMatch, 2019, equation 7 (there T = 0.5); RAIL has T = 0.1.
 
@@ -140,11 +143,21 @@ def sharpen(probs: jax.Array, *, temperature: float | jax.Array = 0.1) -> jax.Ar
     [0.983, 0.017]
     """
     check_class_axis("probs", probs)
+    check_values(_find_negative, probs)
     check_positive("temperature", temperature)
     probs = jax.lax.stop_gradient(as_float(probs))
     positive = probs > 0
     logs = jnp.log(jnp.where(positive, probs, 1.0)) / jnp.asarray(temperature, probs.dtype)
     return jnp.where(jnp.isnan(probs), probs, masked_softmax(logs, where=positive | jnp.isnan(probs)))
+
+
+def _find_negative(probs: np.ndarray) -> str | None:
+    below = probs[probs < 0]
+    return (
+        f"probs must be at least 0, got {float(below[0]):.4g}: apply softmax to logits first"
+        if below.size
+        else None
+    )
 
 
 def masked_cross_entropy(
@@ -235,6 +248,7 @@ def pseudo_label_quality(
     >>> [x.item() for x in pseudo_label_quality(pseudo, jnp.array([0, 0]))]
     [1.0, 0.5]
     """
+    check_state("pseudo", pseudo, PseudoLabels)
     if np.shape(truth) != np.shape(pseudo.label):
         raise InputError(f"truth {np.shape(truth)} must have the pseudo-labels' shape {pseudo.label.shape}")
     truth = as_integers("truth", truth, "class indices")

@@ -19,6 +19,7 @@ from jaxlab.core.check import (
     check_decay,
     check_fraction,
     check_probabilities,
+    check_state,
     full_mask,
 )
 from jaxlab.semi_supervised._contracts import check_class_axis
@@ -98,6 +99,7 @@ def curriculum_update(
     >>> state.last_label.tolist()
     [-1, -1, 1]
     """
+    check_state("state", state, CurriculumThresholds)
     check_fraction("threshold", threshold)
     check_class_axis("probs", probs)
     if np.shape(index) != np.shape(probs)[:-1] or np.ndim(index) != 1:
@@ -164,6 +166,7 @@ def curriculum_thresholds(
     >>> [round(x, 4) for x in curriculum_thresholds(state, num_classes=2, threshold=0.9).tolist()]
     [0.9, 0.3]
     """
+    check_state("state", state, CurriculumThresholds)
     check_fraction("threshold", threshold)
     if num_classes < 1:
         raise InputError(f"num_classes is {num_classes}: it must be at least 1")
@@ -247,6 +250,7 @@ def adaptive_update(
     >>> state.confidence.item(), state.class_probs.tolist()
     (0.75, [0.75, 0.25])
     """
+    check_state("state", state, AdaptiveThresholds)
     check_decay(decay)
     classes = state.class_probs.shape[0]
     if not np.ndim(probs) or np.shape(probs)[-1] != classes:
@@ -283,5 +287,6 @@ def adaptive_thresholds(state: AdaptiveThresholds) -> jax.Array:
     >>> [round(x, 4) for x in adaptive_thresholds(state).tolist()]
     [0.8, 0.4, 0.4]
     """
+    check_state("state", state, AdaptiveThresholds)
     most = jnp.max(state.class_probs)
     return state.confidence * state.class_probs / jnp.where(most == 0, 1.0, most)

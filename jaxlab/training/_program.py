@@ -204,10 +204,6 @@ class CompiledProgram:
         self, context: Any, data: Mapping[str, Split], counts: tuple[int, ...], along: tuple[str, ...]
     ) -> None:
         """Trace all that a run of these chunks needs, from shapes alone; mistakes of the method appear here."""
-        train = data["train"]
-        if counts:
-            own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), train.own)
-            check_batches(self.group, train.of_seed(own, train.shared), jax.random.key(0))
         self._trace("init", None, context, data["train"])
         state = self.abstract_state(context, data["train"])
         for count in counts:
@@ -277,6 +273,8 @@ class CompiledProgram:
         key = (what, _shapes(split))
         if key not in self._traced:
             name, *count = what if isinstance(what, tuple) else (what,)
+            if name == "train_chunk" and not any(isinstance(known, tuple) for known, _ in self._traced):
+                self._check_batches(split)
             one = functools.partial(getattr(self, f"_{name}_one"), split, *count)
             mapped = self._map(one, state is not None, name)
             arguments = self._arguments(state, context, split, 0)
@@ -292,6 +290,11 @@ class CompiledProgram:
                 jitted = jax.jit(mapped, donate_argnums=donated, out_shardings=outs)
                 self._traced[key] = jitted.trace(*self._abstract(arguments, state))
         return self._traced[key]
+
+    def _check_batches(self, train: Split) -> None:
+        shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+        own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), train.own)
+        check_batches(self.group, train.of_seed(own, jax.tree.map(shape, train.shared)), jax.random.key(0))
 
     def _compile(self, key: Any) -> Any:
         begins = key[0] == "init" and not isinstance(self.group.method().learner, Computed)

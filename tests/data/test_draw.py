@@ -97,3 +97,9 @@ def test_errors_are_one_line(data, message):
     with pytest.raises(ValueError, match=message) as info:
         draw(data, jax.random.key(0), batch_size=2)
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize("size", [-1, 2.5, "4", None])
+def test_a_batch_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="it must be a whole number, at least 0"):
+        draw(_images(), jax.random.key(0), batch_size=size)

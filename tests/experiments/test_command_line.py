@@ -258,6 +258,23 @@ def test_a_second_time_reads_back_and_another_config_is_refused(finished, capsys
     assert "another config (seeds: 2 -> 3)" in error
 
 
+def test_other_code_stops_the_same_command_unless_it_is_accepted(finished, capsys, tmp_path, monkeypatch):
+    folder, now = tmp_path / "run", engine.sources()
+    shutil.copytree(finished / "run", folder)
+    name = "experiments/distillation/_losses.py"
+    monkeypatch.setattr(engine, "sources", lambda: now | {name: now[name] + "\n# only words\n"})
+    assert said(capsys, CONFIG, f"--workdir={folder}")[0] == 0
+    monkeypatch.setattr(engine, "sources", lambda: now | {name: now[name] + "\nscale = 2\n"})
+    status, out, error = said(capsys, CONFIG, f"--workdir={folder}")
+    assert (status, out) == (2, "")
+    assert error.endswith(
+        f"was trained with other code ({name}): start over with --fresh, or go on with --accept_code\n"
+    )
+    assert said(capsys, CONFIG, "--accept_code", f"--workdir={folder}")[0] == 0
+    versions = json.loads((folder / "result.json").read_text())["code"]
+    assert [version["changed"] for version in versions] == [[], [name]]
+
+
 def test_fresh_begins_again(finished, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(finished / "run", folder)

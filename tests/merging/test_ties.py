@@ -124,3 +124,9 @@ def test_survivors_agree_with_a_plain_loop_and_carry_the_gradient():
 def test_what_does_not_fit_is_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("keep", ["0.2", None, (0.2,), 0.0, 1.5, np.nan])
+def test_a_share_that_is_none_is_refused(keep):
+    with pytest.raises(ValueError, match=r"keep must be in \(0, 1\], got"):
+        ties_select(jnp.ones((2, 4)), keep=keep)

@@ -222,6 +222,12 @@ def by_numpy(train, key):
     return train[0][rows], train[1][rows]
 
 
+def by_slice(train, key):
+    """The same with numbers that no array holds."""
+    row = int(GENERATOR.integers(0, 100))
+    return train[0][row : row + 8], train[1][row : row + 8]
+
+
 def from_outside(train, key):
     """A loader of one's own: an array that neither the data nor the key decides."""
     return toy.draw(train, key)[0], jnp.asarray(FIXED)
@@ -236,12 +242,15 @@ def whole(train, key):
     ("draw", "message"),
     [
         (by_numpy, "draw takes other numbers from outside each time: it is traced once"),
+        (by_slice, "draw takes other numbers from outside each time: it is traced once"),
         (from_outside, r"draw: the batch\[1\] depends on neither the data nor the key"),
     ],
 )
 def test_a_batch_that_would_never_change_is_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         trial(dataclasses.replace(toy.experiment(fast=toy.arm(), slow=toy.arm(0.2)), draw=draw), toy.plan())
+    with pytest.raises(ValueError, match=message):
+        fit(toy.learner(), data=toy.data(), draw=draw, steps=4, plan=toy.plan())
 
 
 def test_full_batches_are_no_mistake():

@@ -10,6 +10,7 @@ from jaxlab.language.tasks._answer_units import is_unit_word
 
 _Segment = tuple[int, int, str]
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+(?!\{)([^$\n]+?)(?=\s*(?:\$|\n|\.\s|\.?\s*\Z))")
 _MAX_CHARACTERS = 20_000  # of a longer text the end
 _IS = (
     r"(?:\s+to\s+[^.:\n]{1,40}?)?\**\s*(?:is|are|will be|would be|must be|equals|:|=)(?!\w)"
@@ -71,6 +72,7 @@ def choice(text: str) -> str | None:
 
 def _answer_part(text: str) -> str:
     text = text[-_MAX_CHARACTERS:].rpartition("</think>")[2]
+    text = _BARE_BOX.sub(lambda match: rf"\boxed{{{match[1]}}}", text)
     start, end = (text.lower().rfind(tag) for tag in ("<answer>", "</answer>"))
     return (text[start + len("<answer>") : end] if 0 <= start < end else text).strip()
 

@@ -26,6 +26,7 @@ _OPTION = r"(?:(?i:option|choice)\s+)?"
 _CHOICE = re.compile(rf"{_OPTION}(?:\(\s*([A-Ha-h])\s*\)|([A-H])\s*[).:]?)")
 _SMALL_LETTER = re.compile(rf"{_OPTION}([a-df-h])\s*[).:]?")
 _CHOICE_AND_MORE = re.compile(r"(?:\(\s*([A-Ha-h])\s*\)|([A-H])\s*[).:])\s*(.+)", re.DOTALL)
+_POINTS = re.compile(r"[A-Z]{2,4}")
 _VERDICT = re.compile(r"(yes|no|true|false)\s*[,.;:!—–]", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 _MINUS = re.compile(r"(?:minus|negative)\s+(?=\S)", re.IGNORECASE)
@@ -57,6 +58,8 @@ def readings(text: str) -> list[Node]:
     except Unreadable as problem:
         found, error = [], problem
     found += _choices(text)
+    if _POINTS.fullmatch(text):  # also the name that its letters spell
+        found.append(Node("text", (), words))
     found = found or _texts(text, words)
     if not found:
         raise error or Unreadable("it is no answer")

@@ -274,6 +274,13 @@ def constant(node: Node, *, digits: int = _DIGITS) -> Any:
         return None
 
 
+def undefined(node: Node) -> bool:
+    """Whether it divides by zero somewhere, as 1/0 does, and so has no value."""
+    if node.kind == "divide" and not symbols(node.parts[1]) and constant(node.parts[1]) == 0:
+        return True
+    return any(map(undefined, node.parts))
+
+
 def within(a: Node, b: Node, tolerance: Fraction) -> bool:
     """Whether two constants are at most so far apart."""
     one, other = constant(a), constant(b)

@@ -10,6 +10,7 @@ from jaxlab.language.tasks._answer_matching import same
 from jaxlab.language.tasks._answer_readings import is_words, readings
 from jaxlab.language.tasks._answer_tokens import Unreadable
 from jaxlab.language.tasks._answer_tree import Node
+from jaxlab.language.tasks._answer_values import undefined
 
 
 def math_answer_matches(prediction: str, reference: str) -> bool:
@@ -143,9 +144,12 @@ def _wanted(reference: str) -> tuple[Node, ...]:
     """What a reference can mean; its first piece decides."""
     candidate, _ = next(candidates(reference))
     try:
-        return tuple(readings(candidate))
+        found = tuple(node for node in readings(candidate) if not undefined(node))
+        if not found:
+            raise Unreadable("it has no value")
     except Unreadable as error:
         raise InputError(f"the reference {reference[:80]!r} cannot be read as an answer: {error}") from error
+    return found
 
 
 def _found(prediction: str, *, words: bool, letter: bool) -> list[Node]:

@@ -383,6 +383,11 @@ LIMITS: dict[tuple[str, str], tuple[bool, str]] = {
     (r"\begin{pmatrix}0&1\\1&0\end{pmatrix}\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"):
         (True, "matrices are added and scaled, not multiplied"),
     (r"\frac{1}{2}\ln(x^2)", r"\ln x"): (False, "equal wherever both are real; the larger domain is not seen"),
+    ("1.234.567", "1234567"): (True, "full stops group no digits: 1.234 is a decimal"),
+    (r"\overline{AB}", "AB"): (True, "a line over several letters is not in the grammar"),
+    ("101_2", "5"): (True, "digits in a base are compared with digits in a base, and with bare ones"),
+    ("0x1F", "31"): (True, "the notations of programs are not in the grammar"),
+    ("DNE", r"\text{does not exist}"): (True, "words are compared, not what they mean"),
     ("2^{100000}", "4^{50000}"): (True, "numbers beyond some 9,000 digits only equal what is written alike"),
 }
 # fmt: on

@@ -15,9 +15,10 @@ from jaxlab.language.tasks import MathAnswers, math_answer_matches, math_score, 
 from tests.language.tasks.answers import PAIRS
 from tests.language.tasks.answers_later import LATER, LIMITS
 from tests.language.tasks.answers_near import NEAR
+from tests.language.tasks.answers_other import OTHER
 
 pytestmark = pytest.mark.skipif(not find_spec("mpmath"), reason="no mpmath")
-LISTS = {"grammar": PAIRS, **LATER, "near": NEAR}
+LISTS = {"grammar": PAIRS, **LATER, "near": NEAR, "other": OTHER}
 CATEGORIES = [(name, category) for name, pairs in LISTS.items() for category in pairs]
 
 

@@ -1,0 +1,185 @@
+"""The examples of docstrings with one argument made wrong: a NaN, logits for probabilities, an array for a state.
+
+tests/test_fuzz.py plants a NaN into arrays with masks; here are the rooms and modules that it has no calls for.
+"""
+
+import contextlib
+import doctest
+import importlib
+import inspect
+import io
+import pkgutil
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlab.core import InputError
+from tests.test_fuzz import CALLS, NOT_ARRAYS
+
+ROOMS = ("continual", "core", "curriculum", "distillation", "education", "metrics", "post_training", "ranking",
+         "semi_supervised")  # fmt: skip
+OTHERS = (-1e4, -0.7, 0.3, 0.9, 7.0, 1e4)
+NAN_MEANS_NO_TEST = {"holm", "holm_levels", "benjamini_hochberg"}
+# A learner's state is made by its own `init`, and these take one only to hand it on.
+NO_STATES = ("Learner",)
+# Any convex function of any point; a potential of log-probabilities.
+NOT_PROBABILITIES = {"bregman", "check_probabilities"}
+
+
+def public():
+    """Functions by module and name, those of public modules in the rooms too."""
+    found = {}
+    for room in map(importlib.import_module, (f"jaxlab.{name}" for name in ROOMS)):
+        found |= {f"{room.__name__}.{name}": getattr(room, name) for name in room.__all__}
+        for each in pkgutil.iter_modules(room.__path__):
+            if each.name[0] != "_" and not each.ispkg:
+                module = importlib.import_module(f"{room.__name__}.{each.name}")
+                own = [
+                    name
+                    for name, value in vars(module).items()
+                    if getattr(value, "__module__", "") == module.__name__
+                ]
+                found |= {
+                    f"{module.__name__}.{name}": getattr(module, name) for name in own if name[0] != "_"
+                }
+    return {name: value for name, value in found.items() if inspect.isfunction(value)}
+
+
+PUBLIC = public()
+ELSEWHERE = CALLS.keys() | NOT_ARRAYS | NAN_MEANS_NO_TEST
+NUMBERS = [
+    name for name in sorted(PUBLIC) if name.rpartition(".")[2] not in ELSEWHERE and ".check." not in name
+]
+
+
+def with_argument(accepts):
+    """Functions with an argument that `accepts(its name, its type)`, and that name."""
+    return [
+        (name, parameter)
+        for name, function in sorted(PUBLIC.items())
+        for parameter, about in inspect.signature(function).parameters.items()
+        if accepts(parameter, about.annotation)
+    ]
+
+
+def is_state(name, kind):
+    ours = inspect.isclass(kind) and kind.__module__.startswith("jaxlab.")
+    return ours and hasattr(kind, "_fields") and kind.__name__ not in NO_STATES
+
+
+PROBABILITIES = [
+    pair
+    for pair in with_argument(
+        lambda name, kind: name.endswith(("probs", "probabilities")) and "log_" not in name
+    )
+    if pair[0].rpartition(".")[2] not in NOT_PROBABILITIES
+]
+STATES = with_argument(is_state)
+
+
+def example(function):
+    """The arguments of the first call in the function's example."""
+    calls = []
+
+    def record(*args, **kwargs):
+        calls.append((args, kwargs))
+        return function(*args, **kwargs)
+
+    for test in doctest.DocTestFinder(recurse=False).find(function, function.__name__, module=False):
+        test.globs = {**vars(sys.modules[function.__module__]), "jax": jax, "jnp": jnp, "np": np}
+        test.globs[function.__name__] = record
+        with contextlib.redirect_stdout(io.StringIO()):
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            runner.run(test, clear_globs=False, out=lambda text: None)
+    return calls[0] if calls else ((), {})
+
+
+def refused(function, **wrong):
+    """The line about an example with other arguments."""
+    args, kwargs = example(function)
+    given = inspect.signature(function).bind(*args, **kwargs)
+    given.arguments.update({name: make(given.arguments.get(name)) for name, make in wrong.items()})
+    with pytest.raises(InputError) as error:
+        function(*given.args, **given.kwargs)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("name", "argument"), STATES)
+def test_a_state_that_is_none_is_refused(name, argument):
+    kind = inspect.signature(PUBLIC[name]).parameters[argument].annotation.__name__
+    for other, called in (
+        (jnp.ones((2, 3)), "an array (2, 3)"),
+        ({"a": 1}, "a dict of 1"),
+        (None, "a NoneType"),
+    ):
+        line = refused(PUBLIC[name], **{argument: lambda before, other=other: other})
+        assert f"{argument} must be a" in line
+        assert f" {kind}, got {called.replace(' of 1', '')}" in line
+
+
+@pytest.mark.parametrize(("name", "argument"), PROBABILITIES)
+def test_logits_are_no_probabilities(name, argument):
+    logits = lambda probs: jnp.asarray(np.resize([2.0, -3.0, 1.5], np.shape(probs)), jnp.float32)
+    line = refused(PUBLIC[name], **{argument: logits})
+    assert "apply softmax to logits first" in line
+
+
+def is_float(leaf):
+    return isinstance(leaf, float) or (
+        jnp.issubdtype(getattr(leaf, "dtype", int), jnp.floating) and np.size(leaf) > 0
+    )
+
+
+def with_number(leaf, number, place):
+    if isinstance(leaf, float):
+        return number
+    changed = np.array(leaf).reshape(-1)
+    changed[place] = number
+    changed = changed.reshape(np.shape(leaf))
+    return jnp.asarray(changed) if isinstance(leaf, jax.Array) else changed
+
+
+def numbers(out):
+    is_number = lambda leaf: isinstance(leaf, bool | int | float | np.ndarray | np.generic | jax.Array)
+    is_key = lambda leaf: jnp.issubdtype(getattr(leaf, "dtype", int), jax.dtypes.prng_key)
+    return [
+        np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(out) if is_number(leaf) and not is_key(leaf)
+    ]
+
+
+def alike(some, others):
+    return len(some) == len(others) and all(
+        np.array_equal(a, b, equal_nan=True) for a, b in zip(some, others)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_nan_comes_out_or_is_refused(name):
+    """Or it stands where no other number matters either."""
+    function = PUBLIC[name]
+    leaves, structure = jax.tree.flatten(example(function))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return
+
+    def call(i, place, number):
+        changed = [*leaves[:i], with_number(leaves[i], number, place), *leaves[i + 1 :]]
+        args, kwargs = jax.tree.unflatten(structure, changed)
+        return numbers(function(*args, **kwargs))
+
+    for i in [i for i, leaf in enumerate(leaves) if is_float(leaf)]:
+        for place in (0, -1) if np.size(leaves[i]) > 1 else (0,):
+            try:
+                found = call(i, place, np.nan)
+            except InputError as error:
+                assert "\n" not in str(error)
+                continue
+            if not found or any(np.isnan(each).any() for each in found):  # None is no number either
+                continue
+            for other in OTHERS:
+                with contextlib.suppress(InputError):
+                    assert alike(found, call(i, place, other)), (i, place, "a NaN became a number")
