@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxlab.core import MASKED_LOGIT, as_float
 from jaxlab.core._values import check_no_nan
-from jaxlab.core.check import InputError, check_together
+from jaxlab.core.check import InputError, check_state, check_together
 from jaxlab.curriculum.alp_gmm import box_progress, component_probs
 
 # Of a full region's tasks, and of the root's side, what a cut leaves at least.
@@ -107,6 +107,7 @@ def record(
     >>> record(init(jnp.zeros(1), jnp.ones(1), regions=3), jnp.array([0.5]), 1.0, jax.random.key(0)).count.tolist()
     [1, 0, 0]
     """
+    check_state("teacher", teacher, Regions)
     task = as_float(task)
     if task.shape != teacher.low.shape[1:]:
         raise InputError(f"task {task.shape} must be [d], {teacher.low.shape[1:]}")
@@ -187,6 +188,7 @@ def region_progress(teacher: Regions) -> jax.Array:
     >>> region_progress(init(jnp.zeros(1), jnp.ones(1), regions=2)).tolist()
     [0.0, 0.0]
     """
+    check_state("teacher", teacher, Regions)
     regions, room = teacher.rewards.shape
     _, rewards = jax.vmap(lambda row: _ordered(teacher, row))(jnp.arange(regions))
     return box_progress(rewards, teacher.size, window=room - 1)
@@ -215,6 +217,7 @@ def propose(teacher: Regions, key: jax.Array, *, noise: float = 0.1) -> jax.Arra
     True
     """
     kind_key, pick_key, place_key, near_key = jax.random.split(key, 4)
+    check_state("teacher", teacher, Regions)
     regions, room = teacher.rewards.shape
     probs = component_probs(region_progress(teacher), where=jnp.arange(regions) < teacher.used)
     chosen = jax.random.categorical(
