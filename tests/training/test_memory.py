@@ -8,7 +8,7 @@ from jaxlab.core import Learner
 from jaxlab.training import Arm, Experiment, Plan
 from jaxlab.training._method import group_of
 from jaxlab.training._placed import split_data
-from jaxlab.training._program import CompiledProgram
+from jaxlab.training._program import CompiledProgram, make_program
 
 ROWS, WIDTH = 4000, 1000
 
@@ -26,7 +26,7 @@ def program(seeds: int) -> CompiledProgram:
         evaluate=lambda state, split, context: {"score": jnp.mean(split @ state)},
     )
     group = group_of("only", Arm(learner, steps=10), experiment)
-    return CompiledProgram(group, Plan(seeds=tuple(range(seeds)), log_every=10), salt=0)
+    return make_program(group, Plan(seeds=tuple(range(seeds)), log_every=10))
 
 
 @pytest.mark.parametrize("what", ["train_chunk", "evaluate"])
