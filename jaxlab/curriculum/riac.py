@@ -216,8 +216,8 @@ def propose(teacher: Regions, key: jax.Array, *, noise: float = 0.1) -> jax.Arra
     >>> bool(((task >= 0) & (task <= 1)).all())
     True
     """
-    kind_key, pick_key, place_key, near_key = jax.random.split(key, 4)
     check_state("teacher", teacher, Regions)
+    kind_key, pick_key, place_key, near_key = jax.random.split(key, 4)
     regions, room = teacher.rewards.shape
     probs = component_probs(region_progress(teacher), where=jnp.arange(regions) < teacher.used)
     chosen = jax.random.categorical(
