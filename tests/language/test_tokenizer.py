@@ -183,7 +183,10 @@ def test_a_gguf_file_gives_the_same_tokenizer(pre, tmp_path):
     for text in [*HARD, *TEXT]:
         assert ours.encode(text) == theirs.encode(text).ids
     assert (ours.pad_id, ours.bos_id, ours.eos_id, ours.vocab_size) == (2, 1, 2, 300)
-    assert ours.chat([]) == "<|im_start|>assistant "
+    assert (
+        ours.chat([{"role": "user", "content": "hi"}])
+        == "<|im_start|>user hi<|im_end|>\n<|im_start|>assistant "
+    )
     assert ours.decode(ours.encode("x<|im_start|>y")) == "xy"
 
 
@@ -207,9 +210,9 @@ def test_special_ids_may_be_written_in_several_ways(tmp_path):
     )
     templates = [{"name": "tool_use", "template": "b"}, {"name": "default", "template": "a"}]
     write_folder(tmp_path, {"eos_token": "<|im_end|>", "chat_template": templates})
-    assert load_tokenizer(tmp_path).chat([]) == "a"
+    assert load_tokenizer(tmp_path).chat([{"role": "user", "content": "hi"}]) == "a"
     (tmp_path / "chat_template.jinja").write_text("c")
-    assert load_tokenizer(tmp_path).chat([]) == "c"
+    assert load_tokenizer(tmp_path).chat([{"role": "user", "content": "hi"}]) == "c"
 
 
 @pytest.mark.parametrize(
