@@ -195,11 +195,11 @@ def _check_override(flag: str, base: ConfigDict) -> None:
 
 
 def _check_range(name: str, number: float) -> None:
-    """Counts and sizes are not negative and fit into 32 bits, as do seeds without a sign; rates are not negative."""
+    """Counts and sizes are not negative and fit into 32 bits, as do seeds without a sign; nor are rates and norms."""
     bits = 32 if name.endswith("seed") else 31
     if isinstance(number, int) and not 0 <= number < 2**bits:
         raise InputError(f"config.{name} is {number}: it must be at least 0 and below 2**{bits}")
-    if number < 0 and name.endswith(("rate", "decay")):
+    if number < 0 and name.endswith(("rate", "decay", "norm")):
         raise InputError(f"config.{name} is {number}: it must be at least 0")
 
 

@@ -42,6 +42,8 @@ def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     classes = {"shape": len(options["shapes"]), "texture": len(options["textures"])}
     classes["label"] = classes["shape"] * classes["texture"]
     check_name("data.label", spec.label, classes)
+    for name in ("train", "val", "test"):
+        check_least(f"data.{name}", spec[name], 1)
 
     def make(number: int, count: int) -> Callable[[jax.Array], data.FactorImages]:
         def images(key: jax.Array) -> data.FactorImages:

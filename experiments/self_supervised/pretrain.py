@@ -60,6 +60,8 @@ def _check(config: ConfigDict) -> None:
 
 
 def _task(config: ConfigDict, sets: Sets) -> Task:
+    if config.net.patch < 1 or any(side % config.net.patch for side in sets.shape[:2]):
+        raise InputError(f"net.patch is {config.net.patch}: it must divide the sides of images {sets.shape}")
     return Task(
         encoder=make_net(config.net, sets.num_classes),
         hidden=tuple(config.net.projector),

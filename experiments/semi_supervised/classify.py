@@ -42,6 +42,7 @@ CHOICES = {
     "student_view": ("weak", "strong"),
     "perturb": PERTURBATIONS,
     "ramp": RAMPS,
+    "mix_on": ("probs", "logits"),
 }
 
 

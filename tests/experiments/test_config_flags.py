@@ -11,7 +11,7 @@ VARIANTS = ()
 def get_config(variant=None):
     return ConfigDict({
         "targets": ("q", "v"), "sizes": (1, 2), "rates": (0.1, 0.2), "pairs": ((1, 2), (3, 4)), "any": (),
-        "first_seed": 0, "weight": 1.0,
+        "first_seed": 0, "weight": 1.0, "max_grad_norm": 1.0,
         "flags": (True,), "arm": {"domains": ("a",)}, "claims": ({"arm": "x"},), "rate": 0.1, "steps": 3,
     })
 """
@@ -82,6 +82,7 @@ def test_two_flags_and_the_rest_stays(given):
         ),
         ("claims={}", "config.claims is '{}': claims are written"),
         ("rate=inf", "config.rate is 'inf': it must be a number"),
+        ("max_grad_norm=-1", "config.max_grad_norm is -1.0: it must be at least 0"),
         ("rate=-0.1", "config.rate is -0.1: it must be at least 0"),
         ("steps=-1", r"config.steps is -1: it must be at least 0 and below 2\*\*31"),
         ("steps=999999999999", r"config.steps is 999999999999: it must be at least 0 and below 2\*\*31"),

@@ -50,6 +50,11 @@ def test_the_smoke_run_reports_every_arm(tmp_path, config):
         (MEAN_TEACHER, {"arms__fixmatch__method": "guess"}, "arm fixmatch: method is 'guess'"),
         (MEAN_TEACHER, {"arms__fixmatch__mix_weight": 1.0}, "images are not mixed"),
         (SEFAR, {"arms__sefar__perturb": "twist"}, "arm sefar: perturb is 'twist'"),
+        (
+            MEAN_TEACHER,
+            {"arms__fixmatch__mix_on": "ideas"},
+            "arm fixmatch: mix_on is 'ideas': it must be one of",
+        ),
         (SEFAR, {"arms__sefar__ramp": "steep"}, "arm sefar: ramp is 'steep'"),
         (
             SEFAR,

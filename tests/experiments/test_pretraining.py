@@ -179,6 +179,8 @@ def test_searches_and_comparisons_on_files_share_no_image(tmp_path):
             {"arms__bt__batch_size": 999},
             "arm bt: batch_size is 999: it must be between 1 and the 320 examples",
         ),
+        ({"net__patch": 3}, "net.patch is 3: it must divide the sides of images"),
+        ({"data__val": 0}, "data.val must be at least 1, got 0"),
         ({"arms__bt__optimizer": "sgd"}, "optimizer is 'sgd': it must be one of adamw, lars"),
     ],
 )
