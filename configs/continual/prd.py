@@ -19,7 +19,7 @@ from configs._comparison import ablation, comparison, grid, headline, premise, r
 BASE = {
     "experiment": "continual.learn_tasks",
     "paper": "Prototype-Sample Relation Distillation: Towards Replay-Free Continual Learning (2023, arXiv 2303.14771)",
-    "scale": "toy (128-64-unit MLP, procedural images)", "minutes": 4.0, "seeds": 16,
+    "scale": "toy (128-64-unit MLP, procedural images)", "minutes": 4.0, "seeds": 16, "first_seed": 200,
     "log_every": 50, "eval_every": 200, "checkpoint_every": 200,
     "scenario": "task_il",
     "data": {"source": "hierarchy", "train": 2800, "val": 1000, "test": 2000, "tasks": "split_classes",

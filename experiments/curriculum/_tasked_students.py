@@ -11,6 +11,7 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab import nets
+from jaxlab.core import TrainState, gradient_learner
 
 _LEARNED = 75  # competence of a cube that opens the next ones
 
@@ -54,7 +55,7 @@ def _waves(spec: ConfigDict) -> Student:
     There the labels are noise. A task is mastered if four fifths of its variance are explained; only those that can be
     learned are asked for.
     """
-    net, optimizer = nets.Mlp(features=tuple(spec.features), num_classes=1), optax.adam(spec.learning_rate)
+    net = nets.Mlp(features=tuple(spec.features), num_classes=1)
     asked = jnp.linspace(0.01, 0.99, spec.asked)
 
     def inputs(frequency: jax.Array, x: jax.Array) -> jax.Array:
@@ -75,24 +76,23 @@ def _waves(spec: ConfigDict) -> Student:
         noise = jax.random.normal(noise_key, x.shape)
         return x, jnp.where(task[1] < 0.5, wave(task[0], x), noise)
 
-    def init(key: jax.Array) -> tuple[Any, Any]:
-        params = net.init(key, jnp.zeros((1, 2)))
-        return params, optimizer.init(params)
+    learner = gradient_learner(
+        lambda key, context: (net.init(key, jnp.zeros((1, 2))), ()),
+        lambda params, memory, batch, step, key, context: (error(params, *batch), (memory, {})),
+        optax.adam(spec.learning_rate),
+    )
 
-    def play(state: tuple[Any, Any], task: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
-        params, opt_state = state
+    def play(state: TrainState, task: jax.Array, key: jax.Array) -> tuple[TrainState, jax.Array]:
         learn_key, test_key = jax.random.split(key)
-        grads = jax.grad(error)(params, task[0], *labelled(task, learn_key))
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        params = optax.apply_updates(params, updates)
-        return (params, opt_state), explained(params, task[0], *labelled(task, test_key))
+        state, _ = learner.update(state, (task[0], *labelled(task, learn_key)), learn_key, {})
+        return state, explained(state.params, task[0], *labelled(task, test_key))
 
-    def mastered(state: tuple[Any, Any]) -> jax.Array:
+    def mastered(state: TrainState) -> jax.Array:
         x = jnp.linspace(-1.0, 1.0, 64)
-        found = jax.vmap(lambda frequency: explained(state[0], frequency, x, wave(frequency, x)))(asked)
+        found = jax.vmap(lambda frequency: explained(state.params, frequency, x, wave(frequency, x)))(asked)
         return jnp.mean((found > 0.8).astype(jnp.float32))
 
-    return Student(init, play, mastered)
+    return Student(lambda key: learner.init(key, {}), play, mastered)
 
 
 STUDENTS: dict[str, Callable[[ConfigDict], Student]] = {"cubes": _cubes, "waves": _waves}

@@ -226,8 +226,7 @@ def text_rlvr_learner(
         microbatches=microbatches,
     )  # fmt: skip
     check_vocabulary(model, tokenizer)
-    if isinstance(items, (str, bytes)):
-        raise InputError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
+    _check_items(items)
     check_one_judge(scorer, judge, "scorer", "scorer(item, text) gives a reward")
     optimizer, slots = master_weights(optimizer), any((pose, generate, revise, remember))
     running = lambda state, base: state._replace(params=attach(state.params, base))
@@ -256,6 +255,11 @@ def text_rlvr_learner(
         return state, {**metrics, **counts}
 
     return Learner(begin, update, jit=False)
+
+
+def _check_items(items: Sequence[Any] | None) -> None:
+    if isinstance(items, (str, bytes)):
+        raise InputError(f"items must be a list, got {items!r:.80}; a single one is a list of one")
 
 
 def _scores(

@@ -228,6 +228,8 @@ def _remember(
 
 
 def _check_branches(a: EvWsssBranch, b: EvWsssBranch) -> None:
+    check_state("branch_a", a, EvWsssBranch)
+    check_state("branch_b", b, EvWsssBranch)
     if a.logits.ndim != 4 or a.logits.shape != b.logits.shape:
         raise InputError(
             f"logits {a.logits.shape} and {b.logits.shape} of the two students must be [B, H, W, K], both the same"
@@ -306,8 +308,6 @@ def ev_wsss_loss(
     >>> round(loss.item(), 4), terms.pseudo_a.accepted.sum().item()  # 2 log 3, and nobody is sure of anything
     (2.1972, 0)
     """
-    check_state("branch_b", branch_b, EvWsssBranch)
-    check_state("branch_a", branch_a, EvWsssBranch)
     _check_branches(branch_a, branch_b)
     labels, known = as_dense_labels(branch_a.logits, labels, where=where)
     labelled = full_mask(where, labels.shape, "labels") & known

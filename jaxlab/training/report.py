@@ -236,7 +236,7 @@ def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         paper, scale, minutes = _paper(name, result), result.get("scale", ""), f"{result['wall_s'] / 60:.1f}"
         headlines = [claim for claim in result["claims"] if claim["kind"] == "headline"]
         if headlines:
-            words = [claim["verdict"] + (", fragile" if claim["fragile"] else "") for claim in headlines]
+            words = [_verdict(claim) for claim in headlines]
             first = headlines[0]
             found = [first["text"], _number(first["effect"]), _span(first["ci95"]), "; ".join(words)]
             rows.append([f"[{paper}](results/{name}.md)", scale, *found, minutes])
@@ -314,7 +314,8 @@ def map_table(result: Mapping[str, Any], claim: str) -> str:
 def filled(text: str, result: Mapping[str, Any]) -> str:
     """A text written by people with its numbers put in, so that they cannot drift from the result.
 
-    `{claim:NAME}` becomes effect, interval and verdict, of a withdrawn claim the word alone; `{claim:NAME:KEY}` is one
+    `{claim:NAME}` becomes effect, the interval that decides, verdict and "fragile" where it is, of a withdrawn one
+    the word alone; `{claim:NAME:KEY}` is one
     number or word of the claim, `{claim:NAME:long}` effect, interval and verdict at four times the steps, and
     `{arm:NAME:METRIC}` the mean over seeds. A number that is missing, as those of an arm that diverged, is a dash.
 
@@ -336,6 +337,8 @@ def _value(match: re.Match, result: Mapping[str, Any]) -> str:
         claim = next(claim for claim in result["claims"] if claim["name"] == name)
         if key is None:
             return _said(claim)
+        if key == "verdict":
+            return _verdict(claim)
         value = _said(claim[key] | {"verdict": claim[key]["by_interval"]}) if key == "long" else claim[key]
         return value if isinstance(value, str) else "–" if value is None else f"{value:.3g}"
     except (KeyError, StopIteration, TypeError):
@@ -350,6 +353,11 @@ def _mean(arm: Mapping[str, Any], metric: str) -> str:
 def _said(claim: Mapping[str, Any]) -> str:
     if claim["verdict"] == "withdrawn" or claim["effect"] is None:
         return claim["verdict"]
-    low, high = claim["ci95"] or (None, None)
+    holm = by_holm(claim.get("kind", "")) and claim.get("ci_holm")  # what decides it, as in the table
+    low, high = holm or claim["ci95"] or (None, None)
     span = "" if low is None else f" [{low:+.3f}, {high:+.3f}]"
-    return f"{claim['effect']:+.3f}{span}, {claim['verdict']}"
+    return f"{claim['effect']:+.3f}{span}, {_verdict(claim)}"
+
+
+def _verdict(claim: Mapping[str, Any]) -> str:
+    return claim["verdict"] + (", fragile" if claim.get("fragile") else "")

@@ -60,50 +60,21 @@ def properties(count: Range = (1, 4), *, tokenizer: CharacterTokenizer | None = 
     """
     low, high = check_range("count", count, 1, 8)
     tokenizer = tokenizer_for(_LETTERS + "".join(PROPERTIES) + ":", tokenizer)
-    letters = np.array(tokenizer.encode(_LETTERS), np.int32)
+    words_of = _Words(np.array(tokenizer.encode(_LETTERS), np.int32))
     asks, (colon,) = np.array(tokenizer.encode("".join(PROPERTIES)), np.int32), tokenizer.encode(":")
-    first = np.cumsum(
-        [0] + [len(_LETTERS) ** n for n in range(1, _LONGEST)]
-    )  # number of the first word of each length
     every = [w for n in range(1, _LONGEST + 1) for w in map("".join, itertools.product(_LETTERS, repeat=n))]
     has = np.array([[has(word) for has in PROPERTIES.values()] for word in every])
     likely = np.array([1 / _LONGEST / len(_LETTERS) ** len(word) for word in every], np.float32)
-    slots, sure = np.arange(_LONGEST), every.index(_SURE)
-
-    def word(words: jax.Array) -> jax.Array:
-        """The number of a word of a random length."""
-        length = below(words[0], _LONGEST)
-        size = jnp.asarray(len(_LETTERS) ** np.arange(1, _LONGEST + 1))[length]
-        return jnp.asarray(first)[length] + (words[1] % size.astype(jnp.uint32)).astype(jnp.int32)
-
-    def spelled(number: jax.Array) -> tuple[jax.Array, jax.Array]:
-        length = jnp.sum(number >= first)
-        rest = number - jnp.asarray(first)[length - 1]
-        place = jnp.maximum(length - 1 - slots, 0)
-        return spell(rest // len(_LETTERS) ** place % len(_LETTERS), letters), slots < length
-
-    def number_of(reading: Reading) -> jax.Array:
-        found = jnp.pad(reading.tokens, (0, max(_LONGEST - reading.tokens.shape[0], 0)))[:_LONGEST]
-        values = jnp.argmax(found[:, None] == letters, axis=1)
-        within = slots < reading.length
-        rest = jnp.sum(
-            jnp.where(within, values * len(_LETTERS) ** jnp.maximum(reading.length - 1 - slots, 0), 0)
-        )
-        return jnp.asarray(first)[jnp.clip(reading.length - 1, 0, _LONGEST - 1)] + rest
-
-    def form(reading: Reading) -> jax.Array:
-        beyond = jnp.arange(reading.tokens.shape[0]) >= reading.length
-        fits = (reading.length >= 1) & (reading.length <= _LONGEST)
-        return reading.ended & fits & jnp.all(jnp.isin(reading.tokens, letters) | beyond)
+    sure = every.index(_SURE)
 
     def share(answers: dict, reading: Reading) -> jax.Array:
-        number = jnp.clip(number_of(reading), 0, len(every) - 1)
+        number = jnp.clip(words_of.number(reading), 0, len(every) - 1)
         met = jnp.sum(jnp.asarray(has)[number] & answers["asked"]) / jnp.sum(answers["asked"])
-        return jnp.where(form(reading), met, 0.0)
+        return jnp.where(words_of.fits(reading), met, 0.0)
 
     def draw(words: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array, dict]:
         order, tries = words[: len(PROPERTIES)], words[len(PROPERTIES) :].reshape(_TRIES, 2)
-        numbers = jax.vmap(word)(tries).at[-1].set(sure)
+        numbers = jax.vmap(words_of.draw)(tries).at[-1].set(sure)
         chosen = numbers[jnp.argmax(jnp.sum(jnp.asarray(has)[numbers], axis=1) >= k)]
         true = jnp.asarray(has)[chosen]
         rank = jnp.argsort(jnp.argsort(jnp.where(true, order >> 1, jnp.uint32(2**32 - 1))))
@@ -111,10 +82,10 @@ def properties(count: Range = (1, 4), *, tokenizer: CharacterTokenizer | None = 
         return jnp.append(asks, colon), jnp.append(asked, True), {"asked": asked, "word": chosen}
 
     def solve(words: jax.Array, answers: dict, wrong: jax.Array) -> tuple[jax.Array, jax.Array]:
-        tries = jax.vmap(word)(words.reshape(_TRIES, 2))
+        tries = jax.vmap(words_of.draw)(words.reshape(_TRIES, 2))
         lacks = jnp.any(~jnp.asarray(has)[tries] & answers["asked"], axis=1)
         bad = jnp.where(jnp.any(lacks), tries[jnp.argmax(lacks)], _lacking(has, answers["asked"]))
-        return spelled(jnp.where(wrong, bad, answers["word"]))
+        return words_of.spelled(jnp.where(wrong, bad, answers["word"]))
 
     return make_task(
         "properties",
@@ -123,12 +94,47 @@ def properties(count: Range = (1, 4), *, tokenizer: CharacterTokenizer | None = 
         completion_length=_LONGEST + 1,
         levels=(low, high),
         rules=Rules(
-            draw, lambda answers, reading: share(answers, reading) >= 1, form, solve,
+            draw, lambda answers, reading: share(answers, reading) >= 1, words_of.fits, solve,
             draw_words=len(PROPERTIES) + 2 * _TRIES, solve_words=2 * _TRIES, score=share,
-            guess=lambda words, answers: spelled(word(words)), guess_words=2,
+            guess=lambda words, answers: words_of.spelled(words_of.draw(words)), guess_words=2,
             chance=lambda answers: jnp.sum(likely * jnp.all(has | ~answers["asked"], axis=1)),
         ),
     )  # fmt: skip
+
+
+class _Words:
+    """All words of one to six letters by number, short ones first."""
+
+    def __init__(self, letters: np.ndarray):
+        self._letters, self._slots = letters, np.arange(_LONGEST)
+        self._first = np.cumsum([0] + [len(_LETTERS) ** n for n in range(1, _LONGEST)])  # of each length
+
+    def draw(self, words: jax.Array) -> jax.Array:
+        """The number of a word of a random length."""
+        length = below(words[0], _LONGEST)
+        size = jnp.asarray(len(_LETTERS) ** np.arange(1, _LONGEST + 1))[length]
+        return jnp.asarray(self._first)[length] + (words[1] % size.astype(jnp.uint32)).astype(jnp.int32)
+
+    def spelled(self, number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Tokens `[6]` and which of them there are."""
+        length = jnp.sum(number >= self._first)
+        rest = number - jnp.asarray(self._first)[length - 1]
+        place = jnp.maximum(length - 1 - self._slots, 0)
+        return spell(rest // len(_LETTERS) ** place % len(_LETTERS), self._letters), self._slots < length
+
+    def number(self, reading: Reading) -> jax.Array:
+        """The inverse, of what fits."""
+        found = jnp.pad(reading.tokens, (0, max(_LONGEST - reading.tokens.shape[0], 0)))[:_LONGEST]
+        values = jnp.argmax(found[:, None] == self._letters, axis=1)
+        worth = values * len(_LETTERS) ** jnp.maximum(reading.length - 1 - self._slots, 0)
+        rest = jnp.sum(jnp.where(self._slots < reading.length, worth, 0))
+        return jnp.asarray(self._first)[jnp.clip(reading.length - 1, 0, _LONGEST - 1)] + rest
+
+    def fits(self, reading: Reading) -> jax.Array:
+        """Whether an answer is a word."""
+        beyond = jnp.arange(reading.tokens.shape[0]) >= reading.length
+        right = (reading.length >= 1) & (reading.length <= _LONGEST)
+        return reading.ended & right & jnp.all(jnp.isin(reading.tokens, self._letters) | beyond)
 
 
 def _lacking(has: np.ndarray, asked: jax.Array) -> jax.Array:
