@@ -181,12 +181,13 @@ def _evaluate(
         found = correct.sum(axis=1).astype(jnp.int32)
         metrics = {
             "accuracy": jnp.mean(avg_at_n(correct)),
-            "score": jnp.mean(task.score(problems, out.tokens, out.mask)),
             f"pass_at_{tried}": jnp.mean(pass_at_k(jnp.int32(count), found, tried)),
             "format": jnp.mean(task.well_formed(out.tokens, out.mask)),
             "length": jnp.mean(jnp.sum(out.mask, axis=1)),
             "entropy": -masked_mean(out.log_probs, where=out.mask),
         }
+        if task.score is not task.verify:
+            metrics["score"] = jnp.mean(task.score(problems, out.tokens, out.mask))
         if isinstance(state, PolicyState):
             metrics["mean_reward"] = state.mean_reward
         return metrics | told(state)
