@@ -34,7 +34,7 @@ def images_from_arrays(**splits: tuple[Any, Any]) -> dict[str, Images]:
     """
     check_splits("the arrays", splits)
     found = {
-        name: _checked(name, np.asarray(image), np.asarray(label)) for name, (image, label) in splits.items()
+        name: checked(name, np.asarray(image), np.asarray(label)) for name, (image, label) in splits.items()
     }
     return check_alike(found)
 
@@ -62,7 +62,8 @@ def by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _checked(name: str, image: np.ndarray, label: np.ndarray) -> Images:
+def checked(name: str, image: np.ndarray, label: np.ndarray) -> Images:
+    """Images of arrays that fit each other; `name` is what the line about them begins with."""
     if image.ndim not in (3, 4) or label.shape != image.shape[:1]:
         raise InputError(
             f"{name}: images are [N, H, W] or [N, H, W, C] and labels [N], got {image.shape} and {label.shape}"
@@ -70,7 +71,8 @@ def _checked(name: str, image: np.ndarray, label: np.ndarray) -> Images:
     if image.ndim == 4:
         check_channels_last(name, image.shape)
     if not np.issubdtype(label.dtype, np.integer) or (label.size and label.min() < 0):
-        raise InputError(f"{name}: labels are integers from 0, got {label.dtype}")
+        got = label.min() if np.issubdtype(label.dtype, np.integer) else label.dtype
+        raise InputError(f"{name}: labels are integers from 0, got {got}")
     whole = image.dtype == np.uint8
     if not whole and not (
         np.issubdtype(image.dtype, np.floating) and (image >= 0).all() and (image <= 1).all()
@@ -104,7 +106,7 @@ def stacked(
             )
             raise InputError(f"{where} is {by(array.shape)}, {first[0]} is {by(first[1])}: {how}")
         arrays.append(array)
-    return _checked(name, np.stack(arrays), np.asarray([label for *_, label in examples], np.int32))
+    return checked(name, np.stack(arrays), np.asarray([label for *_, label in examples], np.int32))
 
 
 def pixels(where: str, picture: Any, size: Sequence[int] | None, channels: int | None) -> np.ndarray:

@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 
 from jaxlab.core import InputError, MissingFile
-from jaxlab.data._images import Images, check_channels_last, from_host
+from jaxlab.data._image_sets import check_alike, checked
+from jaxlab.data._images import Images
 
 _NAMES = ("train_image", "train_label", "test_image", "test_label")
 
@@ -49,22 +50,9 @@ def images_from_npz(path: str | os.PathLike) -> dict[str, Images]:
     missing = [name for name in _NAMES if name not in found]
     if missing:
         raise InputError(f"{file} lacks {', '.join(missing)}")
-    return {
-        part: _images(file, part, found[f"{part}_image"], found[f"{part}_label"])
-        for part in ("train", "test")
-    }
-
-
-def _images(file: pathlib.Path, part: str, image: np.ndarray, label: np.ndarray) -> Images:
-    if image.ndim not in (3, 4) or label.shape != image.shape[:1]:
-        raise InputError(
-            f"{file}: {part}_image {image.shape} and {part}_label {label.shape} do not fit each other"
-        )
-    if image.ndim == 4:
-        check_channels_last(f"{file}: {part}_image", image.shape)
-    if not np.issubdtype(label.dtype, np.integer) or (label.size and label.min() < 0):
-        raise InputError(f"{file}: {part}_label must hold integers from 0")
-    scale = 255.0 if image.dtype == np.uint8 else 1.0
-    if image.dtype != np.uint8 and image.size and not (image.min() >= 0 and image.max() <= 1):
-        raise InputError(f"{file}: {part}_image must be uint8, or floats in [0, 1]")
-    return from_host(image, label, scale=scale)
+    return check_alike(
+        {
+            part: checked(f"{file}: {part}", found[f"{part}_image"], found[f"{part}_label"])
+            for part in ("train", "test")
+        }
+    )

@@ -26,7 +26,8 @@ def test_it_reads_bytes_and_floats(tmp_path):
     assert found["train"].image.shape == (6, 4, 4, 1)
     np.testing.assert_allclose(found["train"].image[0, 0, :, 0], np.arange(4) / 255)
     assert found["test"].label.tolist() == [0, 1]
-    floats = images_from_npz(save(tmp_path / "b.npz", train_image=np.full((6, 4, 4, 3), 0.5)))
+    half = np.full((6, 4, 4, 3), 0.5)
+    floats = images_from_npz(save(tmp_path / "b.npz", train_image=half, test_image=half[:2]))
     assert floats["train"].image.shape == (6, 4, 4, 3)
     assert float(floats["train"].image.max()) == 0.5
 
@@ -35,10 +36,14 @@ def test_it_reads_bytes_and_floats(tmp_path):
     ("changes", "message"),
     [
         ({"test_label": None}, "lacks test_label"),
-        ({"train_label": np.arange(5)}, r"train_image \(6, 4, 4\) and train_label \(5,\) do not fit"),
-        ({"train_label": np.zeros(6)}, "must hold integers"),
-        ({"train_label": np.arange(6) - 1}, "must hold integers from 0"),
-        ({"train_image": np.full((6, 4, 4), 7.0)}, r"must be uint8, or floats in \[0, 1\]"),
+        ({"train_label": np.arange(5)}, r"train: .*labels \[N\], got \(6, 4, 4\) and \(5,\)"),
+        ({"train_label": np.zeros(6)}, "train: labels are integers from 0, got float64"),
+        ({"train_label": np.arange(6) - 1}, "train: labels are integers from 0, got -1"),
+        ({"train_image": np.full((6, 4, 4), 7.0)}, r"train: images are uint8, or floats in \[0, 1\]"),
+        (
+            {"train_image": np.full((6, 4, 4, 3), 0.5)},
+            "images of test are 4 x 4 x 1, those of train 4 x 4 x 3",
+        ),
         ({"train_label": np.array([{}] * 6, object)}, "cannot be read as .npz"),
     ],
 )
@@ -78,7 +83,7 @@ def test_no_pad_moves_nothing_and_bad_input_is_refused():
 
 def test_channels_that_come_first_are_refused(tmp_path):
     message = (
-        r"(?m)^(\S*: train_image|images?) \(6, 3, 8, 9\) seems to have its channels first, \[N, C, H, W\]: images are "
+        r"(?m)^(\S*: train|images?) \(6, 3, 8, 9\) seems to have its channels first, \[N, C, H, W\]: images are "
         r"\[N, H, W, C\], so transpose them with numpy.moveaxis\(images, 1, -1\)$"
     )
     planes = np.zeros((6, 3, 8, 9), np.uint8)
