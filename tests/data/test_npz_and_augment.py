@@ -91,7 +91,8 @@ def test_channels_that_come_first_are_refused(tmp_path):
         images_from_npz(save(tmp_path / "a.npz", train_image=planes))
     with pytest.raises(ValueError, match="seems to have its channels first"):
         images_from_npz(save(tmp_path / "b.npz", train_image=np.zeros((6, 1, 8, 8), np.uint8)))
-    right = images_from_npz(save(tmp_path / "c.npz", train_image=np.moveaxis(planes, 1, -1)))
+    last = np.moveaxis(planes, 1, -1)
+    right = images_from_npz(save(tmp_path / "c.npz", train_image=last, test_image=last[:2]))
     assert right["train"].image.shape == (6, 8, 9, 3)
     with pytest.raises(ValueError, match=message):
         crop_flip(planes, jax.random.key(0))
