@@ -6,7 +6,6 @@ a mean of device means is wrong.
 """
 
 import functools
-import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -20,15 +19,22 @@ import numpy as np
 import pytest
 
 import jaxlab
-from jaxlab import core, distillation, merging, metrics, ranking
+from jaxlab import core, distillation, metrics
 from jaxlab import post_training as rl
 from jaxlab import self_supervised as ssl
 from jaxlab import semi_supervised as semi
 from jaxlab.continual.proxy_contrast import proxy_contrastive_loss
+from jaxlab.distillation import dcd, mcmi, noise_mask, tgeo_kd
+from jaxlab.merging import adamerging
+from jaxlab.post_training import kdrl
 from jaxlab.post_training.ampo import needs_guidance
 from jaxlab.post_training.mixture_of_rewards import calibrate_rewards
 from jaxlab.post_training.nft import correct_rate
+from jaxlab.ranking import dla
+from jaxlab.self_supervised import amcl, hydra, mixed_barlow_twins, supremix
+from jaxlab.semi_supervised import dual_mean_teacher, rail, sefar, sounding_maps
 from tests.core.conftest import WORLDS
+from tests.public import public
 
 N, D, K, T = 8, 5, 3, 4
 RNG = np.random.default_rng(0)
@@ -61,7 +67,7 @@ BATCH = {
     "slot": np.arange(N),
 }
 WEIGHT = np.array([0.5, 1.0, -0.7, 1.3, 0.8], np.float32)
-GATE = ssl.pair_gate_init(jax.random.key(0), num_classes=K, dim=D, embedding=4, hidden=6)
+GATE = hydra.pair_gate_init(jax.random.key(0), num_classes=K, dim=D, embedding=4, hidden=6)
 CRD = distillation.crd_init(jax.random.key(1), 9, D)
 QUEUE = core.queue_push(core.queue_init(6, D), draw(2, D))
 
@@ -92,7 +98,7 @@ def sefar_loss(labelled, strong, mixed, labels, partner, *, where, axis_name):
     partner = partner if axis_name is None else partner % 2
     logits = [x[:, :K] for x in (labelled, strong, mixed)]
     teacher = jnp.stack(logits[1:])
-    total, _ = semi.sefar_loss(  # its parts are of the device's own rows
+    total, _ = sefar.sefar_loss(  # its parts are of the device's own rows
         logits[0], labels, *logits[1:], teacher, partner, 0.4, 0.7, where=where, axis_name=axis_name
     )
     return total
@@ -101,20 +107,20 @@ def sefar_loss(labelled, strong, mixed, labels, partner, *, where, axis_name):
 def rail_student_loss(own, own_unlabelled, best, best_unlabelled, teacher, labels, *, axis_name):
     logits = [x[:, :2] for x in (own_unlabelled, best, best_unlabelled, teacher)]
     weights = {"consistency_weight": 0.3, "teacher_weight": 0.7}
-    return semi.rail_student_loss(
+    return rail.rail_student_loss(
         own[:, :2], labels % 2, *logits, is_best=False, **weights, axis_name=axis_name
     )
 
 
 def mixed_barlow_twins_loss(first, second, mixed, partner, *, where, axis_name):
     partner = partner if axis_name is None else partner % 2
-    return ssl.mixed_barlow_twins_loss(
+    return mixed_barlow_twins.mixed_barlow_twins_loss(
         first, second, mixed, share=0.3, partner=partner, where=where, axis_name=axis_name
     )
 
 
 def adamerging_loss(logits, *, where, axis_name):
-    return merging.adamerging_loss(logits[None], where=where[None], axis_name=axis_name)
+    return adamerging.adamerging_loss(logits[None], where=where[None], axis_name=axis_name)
 
 
 def crd_loss(student, teacher, index, negatives, *, where, axis_name):
@@ -170,33 +176,33 @@ CASES = table(
     (metrics.top_k_accuracy, logits_and_labels, {"k": 2}),
     (metrics.expected_calibration_error, logits_and_labels),
     (metrics.class_overlap, lambda w, b: (b["label"], b["index"] % K), {"num_classes": 4}),
-    (distillation.class_centroids, probs_and_labels),
-    (distillation.class_mean_teacher, probs_and_labels),
-    (distillation.ema_centroids, lambda w, b: (jnp.full((K, K), 1 / 3), *probs_and_labels(w, b)), {"min_count": 2}),
+    (mcmi.class_centroids, probs_and_labels),
+    (tgeo_kd.class_mean_teacher, probs_and_labels),
+    (mcmi.ema_centroids, lambda w, b: (jnp.full((K, K), 1 / 3), *probs_and_labels(w, b)), {"min_count": 2}),
     (crd_loss, lambda w, b: (_made(w, b), b["z"], b["index"], b["negatives"])),
-    (distillation.dcd_loss, lambda w, b: (b["x"] * w, b["y"])),
+    (dcd.dcd_loss, lambda w, b: (b["x"] * w, b["y"])),
     (distillation.intra_class_loss, lambda w, b: (b["x"] * w, b["y"])),
     (distillation.dist_loss, lambda w, b: (b["x"] * w, b["y"]), {"gamma": 2.0}),
-    (distillation.update_base, lambda w, b: (jnp.zeros(D), b["x"] * w), {"decay": 0.5}),
-    (ranking.dla_losses, lambda w, b: (b["x"] * w, -jnp.arange(5.0) / 2 * w, b["clicks"]), {}, None),
-    (ranking.weighted_list_loss, lambda w, b: (b["x"] * w, b["clicks"]), {}, None),
+    (noise_mask.update_base, lambda w, b: (jnp.zeros(D), b["x"] * w), {"decay": 0.5}),
+    (dla.dla_losses, lambda w, b: (b["x"] * w, -jnp.arange(5.0) / 2 * w, b["clicks"]), {}, None),
+    (dla.weighted_list_loss, lambda w, b: (b["x"] * w, b["clicks"]), {}, None),
     (adamerging_loss, lambda w, b: (b["x"] * w,)),
     (ssl.barlow_twins_loss, made_and_seen),
     (mixed_barlow_twins_loss, lambda w, b: (*_views(w, b), b["partner"])),
     (ssl.vicreg_loss, made_and_seen),
-    (ssl.gated_positive_loss, lambda w, b: (_made(w, b), jnp.abs(b["y"]), b["label"], (b["label"] + 1) % K)),
+    (hydra.gated_positive_loss, lambda w, b: (_made(w, b), jnp.abs(b["y"]), b["label"], (b["label"] + 1) % K)),
     (ssl.dino_center_update, lambda w, b: (jnp.zeros(D), _views(w, b))),
     (semi.adaptive_update, lambda w, b: (semi.adaptive_init(K), _probs(w, b)), {"decay": 0.5}),
     (semi.curriculum_update, lambda w, b: (semi.curriculum_init(9), _probs(w, b), b["index"]), {"threshold": 0.5}),
-    (semi.dual_teacher_loss, lambda w, b: (b["map"] * w, b["target_map"], b["map"][:, ::-1] * w, b["target_map"],
-                                           b["index"] % 3 == 0)),
+    (dual_mean_teacher.dual_teacher_loss, lambda w, b: (
+        b["map"] * w, b["target_map"], b["map"][:, ::-1] * w, b["target_map"], b["index"] % 3 == 0)),
     (semi.pseudo_label_quality, lambda w, b: (semi.pseudo_label(_probs(w, b), threshold=0.5), b["label"])),
     (rail_student_loss, lambda w, b: [b[key] * w for key in "xy"] + [b[key] for key in "zxz"] + [b["label"]], {}, None),
     (sefar_loss, lambda w, b: (*(b[key] * w for key in "xyz"), b["label"], b["partner"])),
     (semi.unlabelled_fraction, lambda w, b: (b["label"] > 0,)),
     (rl.clip_fraction, ratios, {}, "mask"),
     (rl.dual_clip_fraction, ratios, {"dual_clip": 1.2}, "mask"),
-    (rl.kdrl_loss, lambda w, b: (b["tokens"] * w[0], b["old"], b["teacher"], b["reward"], b["mask"]),
+    (kdrl.kdrl_loss, lambda w, b: (b["tokens"] * w[0], b["old"], b["teacher"], b["reward"], b["mask"]),
      {"beta": 0.3}, None),
     *((rl.aggregate, tokens, {"mode": mode, "count_empty": mode != "constant"}, None)
       for mode in ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "constant")),
@@ -209,23 +215,24 @@ PER_EXAMPLE = table(
     (core.nt_xent, made_and_seen, {"chunk": 2}),
     (core.supcon_loss, lambda w, b: (_made(w, b), b["label"])),
     (proxy_contrastive_loss, lambda w, b: (_made(w, b), jnp.eye(D)[:K] * w, b["label"])),
-    (distillation.entropy_weights, lambda w, b: (b["x"] * w,)),
-    (distillation.released_mask_loss, lambda w, b: (b["x"] * w, b["reward"])),
+    (dcd.entropy_weights, lambda w, b: (b["x"] * w,)),
+    (noise_mask.released_mask_loss, lambda w, b: (b["x"] * w, b["reward"])),
     *((loss, lambda w, b: (_views(w, b),)) for loss in (ssl.mv_infonce, ssl.mv_dhel, ssl.pairwise_nt_xent)),
     (ssl.dhel, made_and_seen),
-    (ssl.adaptive_multi_head_loss, lambda w, b: (_views(w, b)[:2], _views(w, b)[1:], _temperature)),
-    (ssl.adaptive_multi_head_loss, lambda w, b: (_views(w, b)[:2], _views(w, b)[1:], 0.3),
+    (amcl.adaptive_multi_head_loss, lambda w, b: (_views(w, b)[:2], _views(w, b)[1:], _temperature)),
+    (amcl.adaptive_multi_head_loss, lambda w, b: (_views(w, b)[:2], _views(w, b)[1:], 0.3),
      {"against": "all", "with_positive": True}),
-    (ssl.hard_mixture_loss, lambda w, b: (_made(w, b), b["label"].astype(jnp.float32), b["share"]), {"window": 3.0}),
-    (ssl.pair_gate, lambda w, b: (jax.tree.map(lambda x: x * w[0], GATE), b["label"], (b["label"] + 1) % K)),
-    (semi.audio_visual_contrastive, lambda w, b: (b["map"][:, None] * w, b["y"]), {"temperature": 0.3}),
+    (supremix.hard_mixture_loss, lambda w, b: (_made(w, b), b["label"].astype(jnp.float32), b["share"]),
+     {"window": 3.0}),
+    (hydra.pair_gate, lambda w, b: (jax.tree.map(lambda x: x * w[0], GATE), b["label"], (b["label"] + 1) % K)),
+    (sounding_maps.audio_visual_contrastive, lambda w, b: (b["map"][:, None] * w, b["y"]), {"temperature": 0.3}),
     (rl.gdpo_advantage, lambda w, b: (jnp.stack([b["reward"], b["reward"] ** 2], axis=1), b["group"])),
     (rl.opo_advantage, lambda w, b: (b["reward"], b["lengths"], b["group"])),
     (rl.reinforce_pp_advantage, lambda w, b: (b["old"], b["mask"]), {}, None),
     (rl.reinforce_pp_baseline_advantage, lambda w, b: (b["reward"], b["group"], b["mask"])),
     (rl.top_entropy_mask, lambda w, b: (b["entropy"], b["mask"]), {"fraction": 0.4}, None),
     (rl.whiten, tokens, {}, None),
-    (rl.kd_keep_mask, lambda w, b: (b["reward"] > 0, b["group"]), {"mode": "group"}),
+    (kdrl.kd_keep_mask, lambda w, b: (b["reward"] > 0, b["group"]), {"mode": "group"}),
     (calibrate_rewards, lambda w, b: (b["reward"], b["group"], b["label"] > 0)),
     (correct_rate, lambda w, b: (b["reward"] > 0, b["group"])),
     (needs_guidance, of_groups),
@@ -293,20 +300,12 @@ def test_a_group_over_two_devices_by_hand():
 def test_no_function_with_an_axis_name_is_left_out():
     """Those that are public in a room or in a paper's module."""
     named = {case.function.__name__ for case in EVERY.values()} | IN_A_STEP
-    found = set()
-    for room in pkgutil.iter_modules(jaxlab.__path__):
-        module = importlib.import_module(f"jaxlab.{room.name}")
-        paths = [*getattr(module, "__path__", ())]
-        papers = [part.name for part in pkgutil.iter_modules(paths) if not part.name.startswith("_")]
-        for part in (module, *(importlib.import_module(f"{module.__name__}.{paper}") for paper in papers)):
-            public = [name for name in vars(part) if not name.startswith("_")]
-            functions = {name: getattr(part, name) for name in getattr(part, "__all__", public)}
-            found |= {
-                name
-                for name, value in functions.items()
-                if inspect.isfunction(value)
-                and "axis_name" in inspect.signature(value).parameters
-                and value.__module__.startswith("jaxlab")
-            }
+    rooms = [room.name for room in pkgutil.iter_modules(jaxlab.__path__) if room.ispkg]
+    found = {
+        name.rpartition(".")[2]
+        for room in rooms
+        for name, value in public(f"jaxlab.{room}").items()
+        if inspect.isfunction(value) and "axis_name" in inspect.signature(value).parameters
+    }
     assert found - named - {"find_groups", "per_device"} == set()
     assert named <= found

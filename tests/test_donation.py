@@ -7,7 +7,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxlab import core, distillation, language, merging, semi_supervised
+from jaxlab import core, distillation, language, semi_supervised
+from jaxlab.distillation import talking_models, tgeo_kd
+from jaxlab.merging import adamerging
+from jaxlab.semi_supervised import hssda, prototype_memory
 
 PARAMS = {"w": np.ones((2, 3), np.float32), "b": np.zeros(3, np.float32)}
 DECODER = language.Decoder(vocab_size=5, width=8, num_layers=2, num_heads=2)
@@ -21,14 +24,14 @@ STATES = {
         jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), PARAMS)
     ),
     "crd_init": lambda: distillation.crd_init(jax.random.key(0), 4, 3),
-    "codec_init": lambda: distillation.codec_init(jax.random.key(0), width=3, message=2, hidden=4),
-    "fusion_controller_init": lambda: distillation.fusion_controller_init(jax.random.key(0), 3),
+    "codec_init": lambda: talking_models.codec_init(jax.random.key(0), width=3, message=2, hidden=4),
+    "fusion_controller_init": lambda: tgeo_kd.fusion_controller_init(jax.random.key(0), 3),
     "init_lora": lambda: language.init_lora(jax.random.key(0), DECODER, rank=2),
-    "initial_coefficients": lambda: merging.initial_coefficients(PARAMS, 3),
+    "initial_coefficients": lambda: adamerging.initial_coefficients(PARAMS, 3),
     "adaptive_init": lambda: semi_supervised.adaptive_init(3),
-    "class_queues_init": lambda: semi_supervised.class_queues_init(3, 4, 2),
+    "class_queues_init": lambda: prototype_memory.class_queues_init(3, 4, 2),
     "curriculum_init": lambda: semi_supervised.curriculum_init(3),
-    "store_init": lambda: semi_supervised.store_init(2, 3),
+    "store_init": lambda: hssda.store_init(2, 3),
 }
 
 

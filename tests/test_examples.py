@@ -6,10 +6,8 @@ tests/test_fuzz.py plants a NaN into arrays with masks; here are the rooms and m
 import contextlib
 import doctest
 import functools
-import importlib
 import inspect
 import io
-import pkgutil
 import re
 import sys
 
@@ -19,6 +17,7 @@ import numpy as np
 import pytest
 
 from jaxlab.core import InputError
+from tests.public import public
 from tests.test_fuzz import CALLS, NOT_ARRAYS
 
 ROOMS = ("continual", "core", "curriculum", "distillation", "education", "metrics", "post_training", "ranking",
@@ -31,26 +30,12 @@ NO_STATES = ("Learner",)
 NOT_PROBABILITIES = {"bregman", "check_probabilities"}
 
 
-def public():
-    """Functions by module and name, those of public modules in the rooms too."""
-    found = {}
-    for room in map(importlib.import_module, (f"jaxlab.{name}" for name in ROOMS)):
-        found |= {f"{room.__name__}.{name}": getattr(room, name) for name in room.__all__}
-        for each in pkgutil.iter_modules(room.__path__):
-            if each.name[0] != "_" and not each.ispkg:
-                module = importlib.import_module(f"{room.__name__}.{each.name}")
-                own = [
-                    name
-                    for name, value in vars(module).items()
-                    if getattr(value, "__module__", "") == module.__name__
-                ]
-                found |= {
-                    f"{module.__name__}.{name}": getattr(module, name) for name in own if name[0] != "_"
-                }
-    return {name: value for name, value in found.items() if inspect.isfunction(value)}
-
-
-PUBLIC = public()
+PUBLIC = {
+    name: value
+    for room in ROOMS
+    for name, value in public(f"jaxlab.{room}").items()
+    if inspect.isfunction(value)
+}
 ELSEWHERE = CALLS.keys() | NOT_ARRAYS | NAN_MEANS_NO_TEST
 NUMBERS = [
     name for name in sorted(PUBLIC) if name.rpartition(".")[2] not in ELSEWHERE and ".check." not in name

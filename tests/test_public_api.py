@@ -9,6 +9,7 @@ import pkgutil
 import pytest
 
 import jaxlab
+from tests.public import public
 
 TESTS = pathlib.Path(__file__).parent
 ROOMS = sorted(
@@ -22,23 +23,22 @@ PLUMBING = frozenset(("computed", "gradient_learner", "pass_rows", "until"))
 
 
 def things(room):
-    """Name and value of everything that a room makes public."""
-    module = importlib.import_module(f"jaxlab.{room}")
-    return [(name, getattr(module, name)) for name in module.__all__]
+    """Name and value of everything that a room and the modules of its papers make public."""
+    return [(name.rpartition(".")[2], value) for name, value in public(f"jaxlab.{room}").items()]
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_all_is_complete(room):
     module = importlib.import_module(f"jaxlab.{room}")
     assert len(set(module.__all__)) == len(module.__all__)
-    public = {
+    names = {
         name
         for name, value in vars(module).items()
         if not name.startswith("_")
         and not inspect.ismodule(value)
         and getattr(value, "__module__", "").startswith("jaxlab")
     }
-    assert public <= set(module.__all__)
+    assert names <= set(module.__all__)
     assert module.__doc__
 
 

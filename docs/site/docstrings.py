@@ -43,7 +43,8 @@ def rooms() -> list[str]:
 def public(room: str) -> list[Public]:
     """What a room exports, then what its public modules define, each name once."""
     module = importlib.import_module(room)
-    found = [Public(room, name, getattr(module, name)) for name in module.__all__]
+    exported = ((name, getattr(module, name)) for name in module.__all__)
+    found = [Public(room, name, value) for name, value in exported if not inspect.ismodule(value)]
     known = {id(one.value) for one in found}
     for info in pkgutil.iter_modules(module.__path__, f"{room}."):
         if not info.ispkg and not info.name.rpartition(".")[2].startswith("_"):

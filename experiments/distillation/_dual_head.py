@@ -12,7 +12,7 @@ from experiments.distillation._classifiers import Evaluate, Task, evaluate_answe
 from experiments.distillation._losses import LOSSES
 from experiments.parts.checks import choose
 from experiments.parts.optimizers import adamw
-from jaxlab import distillation, nets
+from jaxlab import core, distillation, nets
 from jaxlab.core import InputError, Learner, TrainState, cosine_similarity, cross_entropy
 from jaxlab.metrics import accuracy
 
@@ -50,7 +50,7 @@ def dual_head_student(task: Task, settings: Any) -> tuple[Learner, Evaluate, Non
         (own,), (taught,) = pull((1.0, 0.0)), pull((0.0, 1.0))
         metrics |= {"loss": supervised + distilled, **_agreement(own["net"], taught["net"])}
         if settings.align:
-            taught = distillation.align_gradients(own, taught)
+            taught = core.align_gradients(own, taught)
         grads = jax.tree.map(jnp.add, own, taught)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import Evaluate, Task, answers, scores
 from experiments.parts.optimizers import adamw
-from jaxlab import data, distillation
+from jaxlab import data
 from jaxlab.core import Learner, entropy, gradient_learner
+from jaxlab.distillation import mcmi
 
 
 def lessons(net: Any) -> Callable[[jax.Array, Any, Any], dict[str, jax.Array]]:
@@ -18,7 +19,7 @@ def lessons(net: Any) -> Callable[[jax.Array, Any, Any], dict[str, jax.Array]]:
 
     def of_train(key: jax.Array, context: Any, train: Any) -> dict[str, jax.Array]:
         logits = answers(net, context["teacher"], train["images"].image)
-        centroids = distillation.class_centroids(jax.nn.softmax(logits), train["images"].label)
+        centroids = mcmi.class_centroids(jax.nn.softmax(logits), train["images"].label)
         return {"logits": logits, "centroids": centroids}
 
     return of_train
@@ -45,9 +46,9 @@ def finetune(task: Task, spec: ConfigDict) -> Learner:
 
         def one(own: Any, centroids: jax.Array, weight: Any, bonus: Any, decay: Any) -> tuple[Any, Any]:
             logits = net.apply(own, image)
-            value = distillation.mcmi_loss(logits, label, centroids, weight=weight) - bonus * entropy(logits)
+            value = mcmi.mcmi_loss(logits, label, centroids, weight=weight) - bonus * entropy(logits)
             probs = jax.nn.softmax(logits)
-            moved = distillation.ema_centroids(centroids, probs, label, decay=decay, min_count=1)
+            moved = mcmi.ema_centroids(centroids, probs, label, decay=decay, min_count=1)
             return value.mean(), moved
 
         values, centroids = jax.vmap(one)(params, memory, weights, bonuses, decays)
@@ -61,8 +62,8 @@ def evaluate_teachers(net: Any, names: tuple[str, ...]) -> Evaluate:
 
     def one(params: Any, split: data.Images) -> dict[str, jax.Array]:
         logits = answers(net, params, split.image)
-        centroids = distillation.class_centroids(jax.nn.softmax(logits), split.label)
-        cmi = distillation.cmi_terms(logits, split.label, centroids).mean()
+        centroids = mcmi.class_centroids(jax.nn.softmax(logits), split.label)
+        cmi = mcmi.cmi_terms(logits, split.label, centroids).mean()
         return scores(logits, split.label) | {"entropy": entropy(logits).mean(), "cmi": cmi}
 
     def evaluate(state: Any, split: data.Images, context: Any) -> dict[str, jax.Array]:

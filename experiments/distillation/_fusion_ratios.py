@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxlab import distillation
+from jaxlab.distillation import tgeo_kd
 
 
 class Ratio(NamedTuple):
@@ -24,11 +24,11 @@ class Ratio(NamedTuple):
 
 
 def _each(controller: Any, settings: Any, student: Any, teacher: Any, labels: Any, means: Any) -> jax.Array:
-    state = distillation.trilateral_state(jax.nn.softmax(student), jax.nn.softmax(teacher), labels, means)
-    return distillation.fusion_ratio(controller, state)
+    state = tgeo_kd.trilateral_state(jax.nn.softmax(student), jax.nn.softmax(teacher), labels, means)
+    return tgeo_kd.fusion_ratio(controller, state)
 
 
-_controller = lambda key, classes, config: distillation.fusion_controller_init(
+_controller = lambda key, classes, config: tgeo_kd.fusion_controller_init(
     key, classes, hidden=config.controller
 )
 METHODS: dict[str, Ratio] = {

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxlab import distillation
 from jaxlab.core import TrainState, forward_kl
+from jaxlab.distillation import loss_landscape
 
 
 def landscape(outputs: Callable, spec: ConfigDict) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
@@ -21,7 +21,7 @@ def landscape(outputs: Callable, spec: ConfigDict) -> Callable[[Mapping[str, Any
         figure = Figure(figsize=(11, 4.5), layout="constrained")
         left, right = figure.subplots(1, 2)
         lines = jax.jit(
-            lambda teacher, student, at: distillation.line_losses(excess(teacher), teacher, student, at)
+            lambda teacher, student, at: loss_landscape.line_losses(excess(teacher), teacher, student, at)
         )
         excess = lambda teacher: (
             lambda params: forward_kl(outputs(params, image), outputs(teacher, image)).mean()
@@ -47,7 +47,7 @@ def landscape(outputs: Callable, spec: ConfigDict) -> Callable[[Mapping[str, Any
 def _plane(axes: Any, excess: Callable, near: TrainState, far: TrainState, spec: ConfigDict) -> None:
     """Where the teacher is (0, 0), the first student (1, 0) and the second (0, 1)."""
     at = np.linspace(-0.5, 1.5, spec.points)
-    plane = jax.jit(lambda t, *others: distillation.plane_losses(excess(t), t, *others, at, at))
+    plane = jax.jit(lambda t, *others: loss_landscape.plane_losses(excess(t), t, *others, at, at))
     height = np.log10(np.maximum(plane(near.memory, near.params, far.params), 1e-12))
     drawn = axes.contourf(at, at, height, levels=20, cmap="viridis")
     axes.figure.colorbar(drawn, ax=axes, label="log10 KL")

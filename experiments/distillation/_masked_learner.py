@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxlab.core import Learner, cross_entropy, gradient_learner
-from jaxlab.distillation import (
+from jaxlab.distillation.noise_mask import (
     beta_log_prob,
     mix_base,
     reinforce_mask_loss,

@@ -10,13 +10,12 @@ from ml_collections import ConfigDict
 
 from jaxlab import nets
 from jaxlab.core import cross_entropy
-from jaxlab.distillation import (
+from jaxlab.distillation import hint_loss, kd_loss
+from jaxlab.distillation.talking_models import (
     codec_init,
     decode_message,
     encode_message,
-    hint_loss,
     interaction_round,
-    kd_loss,
     message_consistency,
     state_consistency,
     talking_loss,

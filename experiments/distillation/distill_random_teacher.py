@@ -24,8 +24,9 @@ from experiments.parts.chunks import in_chunks
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
-from jaxlab import data, distillation, nets
+from jaxlab import data, nets
 from jaxlab.core import InputError, Learner, TrainState, cross_entropy, forward_kl, gradient_learner
+from jaxlab.distillation import random_teacher
 from jaxlab.metrics import accuracy, knn_probe, linear_probe
 from jaxlab.training import Experiment, PerSeed
 
@@ -116,7 +117,7 @@ def _student(
     def init(key: jax.Array, context: Any) -> tuple[Any, Any]:
         both = jax.vmap(lambda one: net.init(one, example))(jax.random.split(key))
         teacher, fresh = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
-        return distillation.local_init(teacher, fresh, alpha=settings.alpha), teacher
+        return random_teacher.local_init(teacher, fresh, alpha=settings.alpha), teacher
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         value, metrics = lesson(net, settings, params, memory, batch, key)
@@ -132,7 +133,7 @@ def _distill(net: Net, settings: Any, params: Any, teacher: Any, batch: Any, key
     if settings.inputs == "noise":
         image = net.mean + net.spread * jax.random.normal(key, image.shape, image.dtype)
     outputs, goals = net.outputs(params, image), net.outputs(teacher, image)
-    value = distillation.soft_cross_entropy(outputs, goals).mean()
+    value = random_teacher.soft_cross_entropy(outputs, goals).mean()
     return value, {"kl": forward_kl(outputs, goals).mean()}
 
 

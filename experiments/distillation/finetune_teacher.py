@@ -40,6 +40,7 @@ from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
 from jaxlab import data, distillation
 from jaxlab.core import InputError, Learner, computed, cross_entropy, entropy, gradient_learner, masked_mean
+from jaxlab.distillation import mcmi
 from jaxlab.metrics import accuracy
 from jaxlab.training import Arm, Experiment, PerSeed
 
@@ -142,7 +143,7 @@ def _student(task: Task, spec: ConfigDict, settings: Any) -> Learner:
         memory = {"omitted": omitted, "temperature": jnp.float32(1.0)}
         if settings.match:
             own, other = (answers_of(name, context) for name in (settings.teacher, settings.match))
-            memory["temperature"] = distillation.matching_temperature(own, other)
+            memory["temperature"] = mcmi.matching_temperature(own, other)
         return begin(key), memory
 
     def loss(params: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:

@@ -34,8 +34,9 @@ from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import SeededImages, seeded_images
 from experiments.parts.optimizers import adamw
-from jaxlab import data, distillation
+from jaxlab import core, data
 from jaxlab.core import InputError, Learner, computed, cross_entropy, masked_mean
+from jaxlab.distillation import tgeo_kd
 from jaxlab.training import Arm, Experiment, PerSeed
 
 
@@ -132,7 +133,7 @@ def _lessons(task: Task) -> Callable[[jax.Array, Any, Any], dict[str, jax.Array]
 
     def lessons(key: jax.Array, context: Any, train: Any) -> dict[str, jax.Array]:
         logits = answers(task.teacher, context["teacher"], train["image"])
-        means = distillation.class_mean_teacher(jax.nn.softmax(logits), train["label"])
+        means = tgeo_kd.class_mean_teacher(jax.nn.softmax(logits), train["label"])
         return {"logits": logits, "class_means": means}
 
     return lessons
@@ -151,16 +152,14 @@ def _student(ratio: Ratio, task: Task, config: ConfigDict, settings: Any) -> tup
         logits, soft = net.apply(params, batch["image"]), known["logits"][batch["index"]]
         alpha = ratio.alpha(controller, settings, logits, soft, batch["label"], known["class_means"])
         used = jnp.broadcast_to(alpha.mean(), alpha.shape) if averaged else alpha
-        fused = distillation.fused_kd_loss(
-            logits, soft, batch["label"], used, temperature=settings.temperature
-        )
+        fused = tgeo_kd.fused_kd_loss(logits, soft, batch["label"], used, temperature=settings.temperature)
         return fused.mean(), _trust(alpha, soft, batch["label"])
 
     def upper(params: Any, batches: Any, context: Any) -> jax.Array:
         held = batches["upper"]
         return cross_entropy(net.apply(params, held["image"]), held["label"]).mean()
 
-    learner = distillation.bilevel_learner(
+    learner = core.bilevel_learner(
         init,
         functools.partial(loss, ratio.averaged),
         upper,

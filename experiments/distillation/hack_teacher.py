@@ -25,7 +25,7 @@ from experiments.parts.claims import claims_of
 from experiments.parts.optimizers import cosine_decay
 from jaxlab.core import Computed, InputError, Learner, TrainState, computed, cross_entropy, gradient_learner
 from jaxlab.core.check import check_least
-from jaxlab.distillation import hacking_score, power_law_fit, sequence_kl, token_forward_kl
+from jaxlab.distillation.teacher_hacking import hacking_score, power_law_fit, sequence_kl, token_forward_kl
 from jaxlab.language import Decoder
 from jaxlab.training import Arm, Experiment
 

@@ -22,7 +22,7 @@ from experiments.parts.optimizers import adamw
 from experiments.parts.splits import independent
 from jaxlab import data, nets
 from jaxlab.core import Learner, computed, cross_entropy, gradient_learner
-from jaxlab.distillation import dcd_loss, scores_of, select_hard
+from jaxlab.distillation.dcd import dcd_loss, scores_of, select_hard
 from jaxlab.metrics import recall_at_k
 from jaxlab.training import Arm, Experiment, PerSeed
 

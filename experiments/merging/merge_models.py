@@ -31,6 +31,7 @@ from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from jaxlab import merging
 from jaxlab.core import Computed, InputError, Learner, computed, cross_entropy, entropy, gradient_learner
+from jaxlab.merging import adamerging
 from jaxlab.training import Arm, Experiment
 
 # What is merged, from the plain task vectors and the share of them that TIES keeps.
@@ -162,11 +163,11 @@ def _learned(
 ) -> tuple[Learner, Callable, None]:
     """Coefficients that follow the gradient of `judge(logits, label)`."""
     count = 1 if settings.vectors in ("ties_sum", "ties_mean") else len(domains.names)
-    model = lambda raw, context: _merged(settings, context, merging.clip_coefficients(raw))
+    model = lambda raw, context: _merged(settings, context, adamerging.clip_coefficients(raw))
 
     def init(key: jax.Array, context: Any) -> tuple[Any, None]:
         own = {"per": settings.per, "value": settings.coefficient}
-        return merging.initial_coefficients(context["pretraining"], count, **own), None
+        return adamerging.initial_coefficients(context["pretraining"], count, **own), None
 
     def loss(raw: Any, memory: Any, batch: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
         image, label = batch[settings.inputs]["image"], batch[settings.inputs]["label"]
@@ -182,7 +183,7 @@ def _learned(
 METHODS: dict[str, Callable] = {
     "given": _given,
     "search": _searched,
-    "entropy": functools.partial(_learned, lambda logits, label: merging.adamerging_loss(logits)),
+    "entropy": functools.partial(_learned, lambda logits, label: adamerging.adamerging_loss(logits)),
     "labels": functools.partial(_learned, lambda logits, label: cross_entropy(logits, label).mean(1).sum()),
 }
 

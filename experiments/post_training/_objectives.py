@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments.parts.checks import choose
 from jaxlab import post_training as pt
 from jaxlab.core import InputError, masked_mean
-from jaxlab.post_training import Rollouts
+from jaxlab.post_training import Rollouts, kdrl
 
 ADVANTAGES: dict[str, Callable[[jax.Array, Rollouts], jax.Array]] = {
     "grpo": lambda rewards, r: pt.grpo_advantage(rewards, r.group),
@@ -66,8 +66,8 @@ def loss_of(arm: Any) -> Callable:
         return value, {"clipped": clipped}
 
     def with_teacher(log_probs: jax.Array, r: Rollouts, advantage: jax.Array) -> tuple[jax.Array, dict]:
-        beta, keep = beta_of(r.step), pt.kd_keep_mask(r.rewards > 0, r.group, mode=arm.teacher.keep)
-        value = pt.kdrl_loss(
+        beta, keep = beta_of(r.step), kdrl.kd_keep_mask(r.rewards > 0, r.group, mode=arm.teacher.keep)
+        value = kdrl.kdrl_loss(
             log_probs, r.log_probs, r.teacher_log_probs, advantage, r.trained, keep=keep, beta=beta,
             kind=arm.teacher.kind, denominator=arm.teacher.denominator, clip=arm.teacher.clip,
         )  # fmt: skip
@@ -92,5 +92,8 @@ def check_loss(arm: ConfigDict) -> None:
 
 def _beta(teacher: Any) -> Callable[[jax.Array], jax.Array]:
     return functools.partial(
-        pt.annealed_beta, initial=teacher.beta, minimum=teacher.beta_minimum, decrement=teacher.beta_decrement
+        kdrl.annealed_beta,
+        initial=teacher.beta,
+        minimum=teacher.beta_minimum,
+        decrement=teacher.beta_decrement,
     )

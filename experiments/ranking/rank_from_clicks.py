@@ -23,6 +23,7 @@ from experiments.parts.splits import independent
 from experiments.ranking._users import USERS, Users
 from jaxlab import data, metrics, nets, ranking
 from jaxlab.core import Computed, InputError, Learner, computed, gradient_learner
+from jaxlab.ranking import dla
 from jaxlab.training import Claim, Experiment, PerSeed
 
 Evaluate = Callable[[Any, data.RankingQueries, Any], dict[str, jax.Array]]
@@ -128,19 +129,19 @@ def _trained(
 def _from_clicks(
     curve: Callable, scores: Any, propensity: Any, batch: Any, users: Users, settings: Any
 ) -> tuple[Any, dict]:
-    weights = ranking.relative_weights(curve(propensity, users), max_weight=settings.max_weight)
-    return ranking.weighted_list_loss(scores, batch["click"], weights=weights), {}
+    weights = dla.relative_weights(curve(propensity, users), max_weight=settings.max_weight)
+    return dla.weighted_list_loss(scores, batch["click"], weights=weights), {}
 
 
 def _dual(scores: Any, propensity: Any, batch: Any, users: Users, settings: Any) -> tuple[Any, dict]:
     """Each half has a gradient for its own model alone."""
-    losses = ranking.dla_losses(scores, propensity, batch["click"], max_weight=settings.max_weight)
+    losses = dla.dla_losses(scores, propensity, batch["click"], max_weight=settings.max_weight)
     ratio = jnp.exp(propensity[-1] - propensity[0])
     return losses.ranker + losses.propensity, {"propensity_loss": losses.propensity, "last_over_first": ratio}
 
 
 def _from_grades(scores: Any, propensity: Any, batch: Any, users: Users, settings: Any) -> tuple[Any, dict]:
-    return ranking.weighted_list_loss(scores, jnp.exp2(batch["grade"].astype(jnp.float32)) - 1), {}
+    return dla.weighted_list_loss(scores, jnp.exp2(batch["grade"].astype(jnp.float32)) - 1), {}
 
 
 # What users look at, as `[L]` logits, for the arms that weigh clicks by it.

@@ -12,7 +12,7 @@ from experiments.self_supervised._task import Method, Task, learned
 from jaxlab import data
 from jaxlab.core import nt_xent
 from jaxlab.metrics import spearman
-from jaxlab.self_supervised import adaptive_multi_head_loss, pair_temperature, pair_temperature_init
+from jaxlab.self_supervised.amcl import adaptive_multi_head_loss, pair_temperature, pair_temperature_init
 
 PairTemperature = Callable[[jax.Array, jax.Array], jax.Array]
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # shares of the amounts by which views are changed

@@ -11,7 +11,8 @@ from experiments.self_supervised._probes import evaluation
 from experiments.self_supervised._task import Method, Task, factor, learned
 from jaxlab.core import cross_entropy, supcon_loss
 from jaxlab.metrics import accuracy
-from jaxlab.self_supervised import gated_positive_loss, hard_mixture_loss, pair_gate, pair_gate_init
+from jaxlab.self_supervised.hydra import gated_positive_loss, pair_gate, pair_gate_init
+from jaxlab.self_supervised.supremix import hard_mixture_loss
 
 
 def labels(task: Task, settings: Any) -> Method:

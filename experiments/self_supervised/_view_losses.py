@@ -8,15 +8,8 @@ import jax.numpy as jnp
 
 from experiments.self_supervised._probes import evaluation
 from experiments.self_supervised._task import Method, Task, learned
-from jaxlab.self_supervised import (
-    barlow_twins_loss,
-    mix_samples,
-    mixed_barlow_twins_loss,
-    mv_dhel,
-    mv_infonce,
-    pairwise_nt_xent,
-    vicreg_loss,
-)
+from jaxlab.self_supervised import barlow_twins_loss, mv_dhel, mv_infonce, pairwise_nt_xent, vicreg_loss
+from jaxlab.self_supervised.mixed_barlow_twins import mix_samples, mixed_barlow_twins_loss
 
 Loss = Callable[[jax.Array, Any], tuple[jax.Array, dict[str, jax.Array]]]
 

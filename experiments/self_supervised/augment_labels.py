@@ -25,7 +25,7 @@ from experiments.self_supervised._few_label_splits import few_label_splits
 from jaxlab import data, nets
 from jaxlab.core import Learner, cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
-from jaxlab.self_supervised import aggregate_logits, joint_label_loss, self_distilled_loss, single_logits
+from jaxlab.self_supervised.sla import aggregate_logits, joint_label_loss, self_distilled_loss, single_logits
 from jaxlab.training import Experiment
 
 COPIES = 4  # quarter turns

@@ -23,7 +23,7 @@ from jaxlab import nets
 from jaxlab.core import InputError, Learner, gradient_learner
 from jaxlab.core.check import check_fraction, check_least
 from jaxlab.metrics import accuracy, linear_probe, ridge_probe
-from jaxlab.self_supervised import preference_loss, triplet_similarity_loss
+from jaxlab.self_supervised.sirl import preference_loss, triplet_similarity_loss
 from jaxlab.training import Experiment
 
 Method = tuple[Learner, Callable, None]

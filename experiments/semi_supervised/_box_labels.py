@@ -12,6 +12,7 @@ from experiments.semi_supervised._detector import Detector, Labels
 from jaxlab import data
 from jaxlab import semi_supervised as ss
 from jaxlab.core import EmaState, Queue, masked_mean, queue_items, queue_push
+from jaxlab.semi_supervised import hssda, score_thresholds
 
 
 class Memory(NamedTuple):
@@ -20,7 +21,7 @@ class Memory(NamedTuple):
     teacher: EmaState
     thresholds: jax.Array
     pool: Queue
-    store: ss.LabelStore
+    store: hssda.LabelStore
 
 
 class Batch(NamedTuple):
@@ -45,7 +46,7 @@ class Method(NamedTuple):
     """
 
     label: Callable[[Batch, Memory], tuple] | None
-    start: Callable[[Any], Any] = lambda arm: ss.DEFAULT_THRESHOLDS
+    start: Callable[[Any], Any] = lambda arm: score_thresholds.DEFAULT_THRESHOLDS
 
 
 def _truth(batch: Batch, memory: Memory) -> tuple:
@@ -72,7 +73,7 @@ def _dual(batch: Batch, memory: Memory) -> tuple:
     mine, my_measures = jax.tree.map(lambda x: x[len(labelled["points"]) :], (found, measures))
     stored = _stored(memory, others)
     teaching = teach(mine, my_measures, others["points"], others["exists"], stored, memory.thresholds)
-    store = ss.store_append(
+    store = hssda.store_append(
         memory.store, others["index"], mine.boxes, mine.classes, where=teaching.levels.level == 2
     )
     known = Labels(*(jnp.concatenate(x) for x in zip(padded(truth_of(labelled), stored), stored)))
@@ -82,7 +83,9 @@ def _dual(batch: Batch, memory: Memory) -> tuple:
     items, valid = queue_items(pool)
     thresholds = jax.lax.cond(
         batch.step % batch.config.interval == batch.config.interval - 1,
-        lambda: ss.dual_thresholds(items, pool.labels, num_classes=batch.scenes.num_classes, where=valid),
+        lambda: score_thresholds.dual_thresholds(
+            items, pool.labels, num_classes=batch.scenes.num_classes, where=valid
+        ),
         lambda: memory.thresholds,
     )
     after = memory._replace(store=store, pool=pool, thresholds=thresholds)

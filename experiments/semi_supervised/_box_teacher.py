@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from experiments.semi_supervised._detector import Detections, Detector, Labels, detect, grid
 from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import hssda
 
 
 class Teaching(NamedTuple):
@@ -14,7 +15,7 @@ class Teaching(NamedTuple):
 
     found: Detections
     measures: jax.Array
-    levels: ss.BoxLevels
+    levels: hssda.BoxLevels
 
 
 class Scenes(NamedTuple):
@@ -60,7 +61,7 @@ def teach(
         (labels.classes >= 0)[:, None, :], ss.axis_aligned_iou(found.boxes, labels.boxes), 0.0
     ).sum(-1)
     inside = ss.points_in_boxes(points, found.boxes, where=exists).sum(1)
-    levels = ss.hierarchical_supervision(
+    levels = hssda.hierarchical_supervision(
         measures, found.classes, thresholds,
         label_overlap=overlap, num_points=inside, min_points=4, where=found.exists,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from experiments.semi_supervised._classification_tasks import Task, few_of_all, 
 from experiments.semi_supervised._level_net import LevelNet
 from jaxlab import data
 from jaxlab.core import InputError
-from jaxlab.semi_supervised import (
+from jaxlab.semi_supervised.temporal_levels import (
     dual_level_indices,
     moderate_perturb,
     shuffle_levels,

@@ -16,6 +16,7 @@ from jaxlab import data, metrics, nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, Queue, TrainState, gradient_learner, masked_mean
 from jaxlab.data import EventScenes
+from jaxlab.semi_supervised import ev_wsss, prototype_memory
 from jaxlab.training import PerSeed
 
 Known = Callable[[Any], Any]  # `batch -> ` the pixels whose labels are known
@@ -78,10 +79,10 @@ def _params(config: ConfigDict, key: jax.Array) -> dict[str, Any]:
     return jax.vmap(one)(jax.random.split(key))
 
 
-def _branch(config: ConfigDict, params: Any, x: jax.Array, queues: Queue) -> ss.EvWsssBranch:
+def _branch(config: ConfigDict, params: Any, x: jax.Array, queues: Queue) -> ev_wsss.EvWsssBranch:
     logits, features = _net(config).apply(params["net"], x, return_features=True)
     maps = tuple(features[stage] for stage in config.maps)
-    return ss.EvWsssBranch(logits, maps, tuple(params["projections"]), queues)
+    return ev_wsss.EvWsssBranch(logits, maps, tuple(params["projections"]), queues)
 
 
 def _loss(
@@ -90,7 +91,7 @@ def _loss(
     of = lambda student: jax.tree.map(lambda x: x[student], params)
     weight = lambda setting: 0.0 if setting is None else setting  # None leaves a term out
     a, b = _streams(arm, batch)
-    return ss.ev_wsss_loss(
+    return ev_wsss.ev_wsss_loss(
         _branch(config, of(0), a, queues[0]),
         _branch(config, of(1), b, queues[1]),
         batch["label"],
@@ -116,7 +117,9 @@ def learner(known: Known, config: ConfigDict, arm: Any) -> tuple[Learner, Callab
         optax.add_decayed_weights(arm.weight_decay),
         optax.scale_by_learning_rate(schedule),
     )
-    empty = lambda: ss.class_queues_init(len(CLASSES), config.memory, config.net.channels[config.maps[-1]])
+    empty = lambda: prototype_memory.class_queues_init(
+        len(CLASSES), config.memory, config.net.channels[config.maps[-1]]
+    )
 
     def init(key: jax.Array, context: Any) -> tuple[dict[str, Any], tuple[Queue, Queue]]:
         return _params(config, key), (empty(), empty())
@@ -136,12 +139,12 @@ def methods(config: ConfigDict) -> dict[str, Callable[[Any], tuple]]:
     return {name: functools.partial(learner, known, config) for name, known in METHODS.items()}
 
 
-def _metrics(config: ConfigDict, old: tuple, terms: ss.EvWsssTerms, new: tuple, batch: Any) -> dict:
+def _metrics(config: ConfigDict, old: tuple, terms: ev_wsss.EvWsssTerms, new: tuple, batch: Any) -> dict:
     """What the students teach each other, judged by the labels that they do not see."""
     quality_a = ss.pseudo_label_quality(terms.pseudo_a, batch["label"])
     quality_b = ss.pseudo_label_quality(terms.pseudo_b, batch["label"])
-    before, seen = ss.class_queue_means(old[0], min_items=config.min_items)
-    after, _ = ss.class_queue_means(new[0], min_items=config.min_items)
+    before, seen = prototype_memory.class_queue_means(old[0], min_items=config.min_items)
+    after, _ = prototype_memory.class_queue_means(new[0], min_items=config.min_items)
     return {
         "point": terms.point_a,
         "dual": terms.dual,

@@ -11,6 +11,7 @@ from experiments.semi_supervised._classification_tasks import Task
 from jaxlab import semi_supervised as semi
 from jaxlab.core import InputError, cross_entropy, linear_ramp_up, sigmoid_ramp_up
 from jaxlab.metrics import accuracy
+from jaxlab.semi_supervised import sefar
 
 
 class Targets(NamedTuple):
@@ -25,7 +26,7 @@ class Targets(NamedTuple):
     """
 
     logits: jax.Array
-    stats: semi.TeacherStats
+    stats: sefar.TeacherStats
     weight: jax.Array | None
     partner: jax.Array
     ratio: jax.Array
@@ -76,7 +77,9 @@ RAMPS: dict[str, Callable[..., Callable[[jax.Array], jax.Array]]] = {
         lambda step: jnp.where(step < warm_up, 0.0, sigmoid_ramp_up(step - warm_up, length=length))
     ),
     "linear": lambda length, warm_up, steps: lambda step: linear_ramp_up(step - warm_up, length=length),
-    "sine": lambda length, warm_up, steps: lambda step: semi.sine_ramp_up(step, warm_up=warm_up, total=steps),
+    "sine": lambda length, warm_up, steps: (
+        lambda step: sefar.sine_ramp_up(step, warm_up=warm_up, total=steps)
+    ),
 }
 
 
@@ -85,7 +88,7 @@ def _targets(method, task, arm, source, thresholds, batch, key):
     weak_key, pass_key, strong_key, partner_key, ratio_key, tube_key = jax.random.split(key, 6)
     weak = task.view(batch["input"], weak_key, False, "none")
     logits = task.passes(source, weak, pass_key, arm.passes)
-    stats = semi.teacher_stats(logits)
+    stats = sefar.teacher_stats(logits)
     weight, thresholds = method.trust(arm, stats, thresholds, batch["index"])
     views = [task.view(batch["input"], strong_key, arm.student_view == "strong", arm.perturb)]
     partner = jnp.arange(len(stats.label))
@@ -123,7 +126,7 @@ def _added(arm, few, label, rest, targets, ramp, value):
     metrics |= {"unlabelled": value} | _pseudo_quality(targets, targets.weight)
     if arm.mix_weight is not None:
         stats, mixed = targets.stats, rest[len(targets.truth) :]
-        matched = semi.mixed_target_loss(
+        matched = sefar.mixed_target_loss(
             mixed, stats.probs, targets.weight, targets.partner, targets.ratio, mix_on=arm.mix_on
         ).mean()
         value, metrics = value + arm.mix_weight * matched, metrics | {"mixed": matched}
@@ -135,7 +138,7 @@ def _regulated(arm, few, label, rest, targets, ramp):
     if arm.mix_weight is None:
         raise InputError("mix_weight is None: the method 'regulated' mixes, it must be a number")
     strong, mixed = jnp.split(rest, [len(targets.truth)])
-    value, parts = semi.sefar_loss(
+    value, parts = sefar.sefar_loss(
         few, label, strong, mixed, targets.logits, targets.partner, targets.ratio, ramp,
         unlabelled_weight=arm.weight, mixed_weight=arm.mix_weight, mix_on=arm.mix_on,
     )  # fmt: skip
@@ -156,7 +159,7 @@ def _pseudo_quality(targets: Targets, weight: jax.Array) -> dict[str, jax.Array]
     }
 
 
-def _above(stats: semi.TeacherStats, threshold: Any) -> jax.Array:
+def _above(stats: sefar.TeacherStats, threshold: Any) -> jax.Array:
     return semi.pseudo_label(stats.probs, threshold=threshold).accepted.astype(jnp.float32)
 
 

@@ -11,8 +11,8 @@ from experiments.semi_supervised._box_labels import Batch, Memory, Method, padde
 from experiments.semi_supervised._box_teacher import Scenes, student_view, truth_of
 from experiments.semi_supervised._detector import Detector, Labels, detection_loss, grid
 from jaxlab import data
-from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, ema_init, ema_update, gradient_learner, queue_init
+from jaxlab.semi_supervised import hssda
 
 
 def hierarchical_learner(
@@ -26,7 +26,7 @@ def hierarchical_learner(
             ema_init(params),
             jnp.broadcast_to(jnp.array(method.start(arm)), (scenes.num_classes, 3, 2)),
             queue_init(config.pool, 3),
-            ss.store_init(config.data.train - config.data.labelled, config.store),
+            hssda.store_init(config.data.train - config.data.labelled, config.store),
         )
 
     def loss(params: Any, memory: Memory, batch: Any, step: jax.Array, key: jax.Array, context: Any) -> tuple:
@@ -51,7 +51,7 @@ def hierarchical_learner(
         return detection_loss(maps, labels, size=scenes.size), (memory, metrics)
 
     def follow(params: Any, memory: Memory, step: jax.Array) -> Memory:
-        decay = ss.linear_keep_rate(step, end=arm.keep_rate, length=config.keep_length)
+        decay = hssda.linear_keep_rate(step, end=arm.keep_rate, length=config.keep_length)
         return memory._replace(teacher=ema_update(memory.teacher, params, decay))
 
     optimizer = clipped_adamw(arm.learning_rate, config.steps, weight_decay=arm.weight_decay)

@@ -13,6 +13,7 @@ from experiments.semi_supervised._localizers import Localizer, strong_view
 from jaxlab import semi_supervised as ss
 from jaxlab.core import Learner, masked_mean
 from jaxlab.metrics import consensus_iou
+from jaxlab.semi_supervised import dual_mean_teacher, sounding_maps
 
 
 def rows_of(config: ConfigDict, batch: Mapping[str, jax.Array]) -> tuple[list[dict], dict]:
@@ -61,11 +62,11 @@ def localization_learner(rule: Rule, nets: Mapping[str, Localizer], config: Conf
             student, features, sound = nets[name].apply(params[name], image, audio)
             split = config.labelled_batch
             rest = student[split:] if uses_unlabelled else nothing[1]
-            total += ss.dual_teacher_loss(
+            total += dual_mean_teacher.dual_teacher_loss(
                 student[:split], labelled["truth"], rest, pseudo, accepted, weight=arm.weight
             )
             if arm.contrast is not None:
-                total += arm.contrast * ss.audio_visual_contrastive(
+                total += arm.contrast * sounding_maps.audio_visual_contrastive(
                     features, sound, temperature=config.contrast_temperature
                 )
         return total / len(arm.nets), (memory, metrics)

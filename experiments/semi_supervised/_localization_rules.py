@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments.semi_supervised._localizers import sure_consensus
-from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import dual_mean_teacher
 
 Maps = list[jax.Array]
-Given = list[tuple[ss.Consensus, jax.Array]]
+Given = list[tuple[dual_mean_teacher.Consensus, jax.Array]]
 
 
 class Rule(NamedTuple):
@@ -32,8 +32,8 @@ def _confident(maps: Maps, truth: jax.Array, arm: Any) -> Given:
     return [(own, own.union) for own in sure]
 
 
-def _agreed(maps: Maps, arm: Any, min_agreement: float) -> ss.Consensus:
-    return ss.teacher_consensus(*maps, threshold=arm.threshold, min_agreement=min_agreement)
+def _agreed(maps: Maps, arm: Any, min_agreement: float) -> dual_mean_teacher.Consensus:
+    return dual_mean_teacher.teacher_consensus(*maps, threshold=arm.threshold, min_agreement=min_agreement)
 
 
 def _intersection(maps: Maps, truth: jax.Array, arm: Any) -> Given:
@@ -62,7 +62,7 @@ def _own(maps: Maps, truth: jax.Array, arm: Any) -> Given:
 
 def _truth(maps: Maps, truth: jax.Array, arm: Any) -> Given:
     """The true boxes: the ceiling."""
-    both = ss.teacher_consensus(truth, truth, threshold=0.5, min_agreement=0.0)
+    both = dual_mean_teacher.teacher_consensus(truth, truth, threshold=0.5, min_agreement=0.0)
     return [(both, truth)] * len(maps)
 
 

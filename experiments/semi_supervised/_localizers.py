@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab import data
-from jaxlab import semi_supervised as ss
 from jaxlab.nets import Conv
+from jaxlab.semi_supervised import dual_mean_teacher, sounding_maps
 
 
 class Localizer(nn.Module):
@@ -29,7 +29,7 @@ class Localizer(nn.Module):
         features = nn.Dense(self.dim)(x)
         sound = nn.Dense(self.dim)(nn.relu(nn.Dense(2 * self.dim)(audio)))
         offset = self.param("offset", nn.initializers.constant(0.3), ())
-        coarse = ss.audio_visual_map(features, sound, temperature=self.temperature, offset=offset)
+        coarse = sounding_maps.audio_visual_map(features, sound, temperature=self.temperature, offset=offset)
         fine = jax.image.resize(coarse, (len(image), *image.shape[1:3]), "bilinear")
         return fine, features, sound
 
@@ -46,7 +46,7 @@ def strong_view(images: jax.Array, key: jax.Array, *, colour: float, noise: floa
 def mirrored(scenes: dict[str, Any], key: jax.Array) -> dict[str, jax.Array]:
     """Image, sound and box map of the sounding object, half of the scenes mirrored: the weak view."""
     image, box = scenes["image"], scenes["boxes"][:, 0]
-    truth = ss.box_map(box, height=image.shape[1], width=image.shape[2])
+    truth = sounding_maps.box_map(box, height=image.shape[1], width=image.shape[2])
     flip = jax.random.bernoulli(key, 0.5, (len(image), 1, 1))
     return {
         "image": jnp.where(flip[..., None], image[:, :, ::-1], image),
@@ -55,9 +55,11 @@ def mirrored(scenes: dict[str, Any], key: jax.Array) -> dict[str, jax.Array]:
     }
 
 
-def sure_consensus(maps: jax.Array, *, threshold: float, min_confidence: float) -> ss.Consensus:
+def sure_consensus(
+    maps: jax.Array, *, threshold: float, min_confidence: float
+) -> dual_mean_teacher.Consensus:
     """One teacher alone: it is believed where the mean probability inside its own mask is high."""
-    both = ss.teacher_consensus(maps, maps, threshold=threshold, min_agreement=0.0)
+    both = dual_mean_teacher.teacher_consensus(maps, maps, threshold=threshold, min_agreement=0.0)
     inside = jnp.sum(maps * both.union, axis=(1, 2)) / jnp.maximum(jnp.sum(both.union, axis=(1, 2)), 1.0)
     sure = jax.lax.stop_gradient(inside)
     return both._replace(agreement=sure, accepted=both.accepted & (sure >= min_confidence))

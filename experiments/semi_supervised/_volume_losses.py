@@ -11,6 +11,7 @@ from experiments.semi_supervised._turns import Stacked
 from jaxlab import nets
 from jaxlab import semi_supervised as ss
 from jaxlab.core import sigmoid_ramp_up
+from jaxlab.semi_supervised import rail
 
 ARCHITECTURES = ("plain", "residual")
 
@@ -56,7 +57,7 @@ class Method(NamedTuple):
 def best_of(config: ConfigDict, frozen: jax.Array, batch: Any) -> jax.Array:
     """The student with the smallest Dice loss on the labelled half."""
     labelled = jax.nn.softmax(frozen[:, : config.batch_size])[..., 1]
-    return ss.best_student(jax.vmap(lambda p: ss.dice_loss(p, batch["label"] == 1).mean())(labelled))
+    return rail.best_student(jax.vmap(lambda p: ss.dice_loss(p, batch["label"] == 1).mean())(labelled))
 
 
 def _ramp(arm: Any, seen: Seen) -> jax.Array:
@@ -96,7 +97,7 @@ def _rail(config: ConfigDict, arm: Any, seen: Seen, student: int) -> jax.Array:
     """RAIL's whole loss, its consistency weight in the authors' ratio to the teacher's."""
     rows, own, best = config.batch_size, seen.own[student], seen.frozen[seen.best]
     begun, ramp = seen.progress >= config.start, _ramp(arm, seen)
-    return ss.rail_student_loss(
+    return rail.rail_student_loss(
         own[:rows], seen.batch["label"], own[rows:], best[:rows], best[rows:], seen.teachers[0],
         is_best=seen.best == student,
         consistency_weight=2 * arm.weight * ramp * begun,

@@ -37,6 +37,7 @@ from jaxlab.core import (
 )
 from jaxlab.data import BlobVolumes
 from jaxlab.metrics import expected_calibration_error
+from jaxlab.semi_supervised import rail
 
 
 def splits(task: ConfigDict) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def _metrics(config: ConfigDict, seen: Seen) -> dict[str, jax.Array]:
     unlabelled = seen.frozen[:, config.batch_size :]
     pseudo = ss.pseudo_label(jax.nn.softmax(unlabelled[seen.best]), threshold=0.8)
     quality = ss.pseudo_label_quality(pseudo, seen.batch["hidden"])
-    differs = ss.disagreement_mask(unlabelled[0].argmax(-1), unlabelled[1].argmax(-1))
+    differs = rail.disagreement_mask(unlabelled[0].argmax(-1), unlabelled[1].argmax(-1))
     return {
         "disagreement": jnp.mean(differs.astype(jnp.float32)),
         "best_is_residual": (seen.best % 2).astype(jnp.float32),

@@ -30,8 +30,8 @@ from experiments.semi_supervised._localization_learner import (
 from experiments.semi_supervised._localization_rules import METHODS, Rule
 from experiments.semi_supervised._localizers import Localizer, mirrored, strong_view
 from jaxlab import data, metrics
-from jaxlab import semi_supervised as ss
 from jaxlab.core import InputError, Learner, gradient_learner
+from jaxlab.semi_supervised import sounding_maps
 from jaxlab.training import Arm, Experiment
 
 
@@ -106,7 +106,7 @@ def _warm_up(nets: Mapping[str, Localizer], config: ConfigDict) -> Arm:
         for n, (name, net) in enumerate(nets.items()):
             labelled = parts[n % 2]
             maps, _, _ = net.apply(params[name], labelled["image"], labelled["audio"])
-            total += ss.pixel_cross_entropy(maps, labelled["truth"]).mean()
+            total += sounding_maps.pixel_cross_entropy(maps, labelled["truth"]).mean()
         return total / len(nets), (memory, {})
 
     optimizer = clipped_adamw(
@@ -126,7 +126,7 @@ def _evaluate(rule: Rule, nets: Mapping[str, Localizer], config: ConfigDict, arm
     """The mean of the teachers' maps on weak views, the first one's, and how good pseudo-labels would be there."""
 
     def evaluate(state: Any, split: data.AudioVisualScenes, context: Any) -> dict[str, jax.Array]:
-        truth = ss.box_map(split.boxes[:, 0], height=config.data.size, width=config.data.size)
+        truth = sounding_maps.box_map(split.boxes[:, 0], height=config.data.size, width=config.data.size)
         teacher = state.memory.teacher.value
         maps = [nets[n].apply(teacher[n], split.image, split.audio)[0] for n in arm.nets]
         overlap = overlap_with(sum(maps) / len(maps), truth)
@@ -156,7 +156,7 @@ def _examples(
     pairs = [name for name in states if len(config.arms[name].nets) == 2]
     name = config.shown if config.shown in states else (pairs or list(states))[0]
     arm, scenes = config.arms[name], jax.tree.map(lambda x: x[:6], splits["train"]["unlabelled"])
-    truth = ss.box_map(scenes.boxes[:, 0], height=config.data.size, width=config.data.size)
+    truth = sounding_maps.box_map(scenes.boxes[:, 0], height=config.data.size, width=config.data.size)
     teacher = states[name].memory.teacher.value
     maps = [nets[n].apply(teacher[n], scenes.image, scenes.audio)[0] for n in arm.nets]
     both, pseudo = METHODS[arm.method].judge(maps, truth, arm)[0]

@@ -5,6 +5,7 @@ Losses on outputs are per example, penalties on weights one number. What belongs
 `proxy_contrast`, `prototype_relation`, `refresh`, `rehearsal`, `class_order`, `progressive`.
 """
 
+from jaxlab.continual import class_order, progressive, prototype_relation, proxy_contrast, refresh, rehearsal
 from jaxlab.continual._exemplars import herding_order, nearest_class_mean_logits
 from jaxlab.continual._fisher import diag_fisher, mas_importance
 from jaxlab.continual._gradient_projection import agem_project, gem_project
@@ -43,6 +44,7 @@ __all__ = [
     "average_incremental_accuracy",
     "backward_transfer",
     "balanced_insert",
+    "class_order",
     "der_loss",
     "diag_fisher",
     "er_ace_loss",
@@ -56,8 +58,13 @@ __all__ = [
     "lwf_loss",
     "mas_importance",
     "nearest_class_mean_logits",
+    "progressive",
     "projected_learner",
+    "prototype_relation",
+    "proxy_contrast",
     "quadratic_penalty",
+    "refresh",
+    "rehearsal",
     "reservoir_draw",
     "reservoir_init",
     "reservoir_insert",

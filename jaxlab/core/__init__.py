@@ -1,10 +1,12 @@
 """Shared mathematics: used by every family, imports none."""
 
+from jaxlab.core._bilevel import BilevelState, bilevel_learner, unrolled_loss
 from jaxlab.core._contrastive import multi_positive_cross_entropy, nt_xent, supcon_loss
 from jaxlab.core._cross_correlation import cross_correlation, standardize_batch
 from jaxlab.core._divergence import cross_entropy, entropy, forward_kl, jsd, reverse_kl, total_variation
 from jaxlab.core._ema import EmaState, constant_decay, ema_init, ema_update, ema_value, ramp_up_decay
 from jaxlab.core._errors import InputError, MachineError, MissingFile, MissingPackage
+from jaxlab.core._gradient_alignment import align_gradients
 from jaxlab.core._gradient_learner import TrainState, gradient_learner
 from jaxlab.core._learner import Computed, Learner, computed
 from jaxlab.core._mapped import data_devices, split_rows, vary_alike
@@ -29,6 +31,7 @@ from jaxlab.core._values import debug_checks
 
 __all__ = [
     "MASKED_LOGIT",
+    "BilevelState",
     "Computed",
     "EmaState",
     "InputError",
@@ -41,9 +44,11 @@ __all__ = [
     "Queue",
     "TrainState",
     "UntilState",
+    "align_gradients",
     "as_float",
     "bank_init",
     "bank_update",
+    "bilevel_learner",
     "class_means",
     "computed",
     "constant_decay",
@@ -88,6 +93,7 @@ __all__ = [
     "standardize_batch",
     "supcon_loss",
     "total_variation",
+    "unrolled_loss",
     "until",
     "vary_alike",
 ]

@@ -6,6 +6,7 @@ in a module of its own:
     from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated, riac
 """
 
+from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated, riac
 from jaxlab.curriculum._bandit import arm_log_probs, arm_rewards, update_arms
 from jaxlab.curriculum._difficulty import (
     ORDERS,
@@ -31,17 +32,22 @@ __all__ = [
     "PACING_LAWS",
     "Mixture",
     "akaike",
+    "alp_gmm",
     "arm_log_probs",
     "arm_rewards",
+    "client_shards",
     "component_log_probs",
     "confidence_difficulty",
     "curriculum_order",
+    "cycles",
     "em_step",
+    "federated",
     "fit_mixture",
     "gumbel_top_k",
     "loss_difficulty",
     "mean_log_likelihood",
     "paced_count",
+    "riac",
     "select_mixture",
     "transfer_difficulty",
     "update_arms",

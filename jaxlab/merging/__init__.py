@@ -4,14 +4,12 @@ Parameters are pytrees. A stack of K models or task vectors is the same pytree w
 front, `[K, ...]`, as `jax.tree.map(lambda *x: jnp.stack(x), *models)` makes it.
 """
 
-from jaxlab.merging._adaptive import adamerging_loss, clip_coefficients, initial_coefficients
+from jaxlab.merging import adamerging
 from jaxlab.merging._task_vectors import merge, task_vector
 from jaxlab.merging._ties import ties_merge, ties_select
 
 __all__ = [
-    "adamerging_loss",
-    "clip_coefficients",
-    "initial_coefficients",
+    "adamerging",
     "merge",
     "task_vector",
     "ties_merge",

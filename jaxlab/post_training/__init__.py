@@ -8,6 +8,17 @@ they are judged, what is made of them and what is remembered. What belongs to on
     from jaxlab.post_training import adcl_egsr, ampo, d3s, mixture_of_rewards, multi_domain, nft, sec, thinktuning
 """
 
+from jaxlab.post_training import (
+    adcl_egsr,
+    ampo,
+    d3s,
+    kdrl,
+    mixture_of_rewards,
+    multi_domain,
+    nft,
+    sec,
+    thinktuning,
+)
 from jaxlab.post_training._adaptive_entropy import EntropyCoefficient, adaptive_entropy
 from jaxlab.post_training._aggregation import aggregate, top_entropy_mask
 from jaxlab.post_training._doctor import Finding, diagnose
@@ -26,7 +37,6 @@ from jaxlab.post_training._importance import (
     sequence_importance_ratio,
     token_importance_ratio,
 )
-from jaxlab.post_training._kdrl import annealed_beta, kd_keep_mask, kd_shaped_advantage, kdrl_loss
 from jaxlab.post_training._kl_estimators import kl_estimate
 from jaxlab.post_training._off_policy import (
     dppo_mask,
@@ -72,14 +82,16 @@ __all__ = [
     "Rollouts",
     "TextProblems",
     "adaptive_entropy",
+    "adcl_egsr",
     "aggregate",
-    "annealed_beta",
+    "ampo",
     "append",
     "avg_at_n",
     "cispo_loss",
     "clip_fraction",
     "completion_scores",
     "completion_texts",
+    "d3s",
     "diagnose",
     "dppo_mask",
     "dr_grpo_advantage",
@@ -94,16 +106,17 @@ __all__ = [
     "group_statistics",
     "grpo_advantage",
     "inject",
-    "kd_keep_mask",
     "kd_reward",
     "kd_rkl",
-    "kd_shaped_advantage",
-    "kdrl_loss",
+    "kdrl",
     "kl_estimate",
     "kl_in_reward",
     "masked_importance_weight",
     "maxrl_advantage",
     "mixture_log_probs",
+    "mixture_of_rewards",
+    "multi_domain",
+    "nft",
     "off_policy_sequence_mask",
     "opo_advantage",
     "overlong_penalty",
@@ -119,9 +132,11 @@ __all__ = [
     "roll_out",
     "sapo_loss",
     "score_centering",
+    "sec",
     "sequence_importance_ratio",
     "text_problems",
     "text_rlvr_learner",
+    "thinktuning",
     "token_importance_ratio",
     "top_entropy_mask",
     "truncated_importance_weight",

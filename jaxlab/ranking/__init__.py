@@ -6,6 +6,7 @@ weigh lists against each other say so in their first line. Lists stand in the or
 clicks are concerned: position 1 first.
 """
 
+from jaxlab.ranking import dla
 from jaxlab.ranking._clicks import (
     cascade_examination,
     click_probability,
@@ -14,21 +15,17 @@ from jaxlab.ranking._clicks import (
     sample_clicks,
     trust_bias_click_probability,
 )
-from jaxlab.ranking._dual_learning import DlaLosses, dla_losses, relative_weights, weighted_list_loss
 from jaxlab.ranking._examination_error import relative_examination_error
 from jaxlab.ranking._softmax_loss import softmax_loss
 
 __all__ = [
-    "DlaLosses",
     "cascade_examination",
     "click_probability",
-    "dla_losses",
+    "dla",
     "position_bias_examination",
     "relative_examination_error",
-    "relative_weights",
     "sample_cascade_clicks",
     "sample_clicks",
     "softmax_loss",
     "trust_bias_click_probability",
-    "weighted_list_loss",
 ]

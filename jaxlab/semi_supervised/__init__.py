@@ -1,13 +1,15 @@
 """Few labels: teachers by averaging, pseudo-labels, thresholds, consensus, prototypes."""
 
-from jaxlab.semi_supervised._adaptive_regulation import (
-    SefarParts,
-    TeacherStats,
-    adaptive_weight,
-    mixed_target_loss,
-    sefar_loss,
-    sine_ramp_up,
-    teacher_stats,
+from jaxlab.semi_supervised import (
+    dual_mean_teacher,
+    ev_wsss,
+    hssda,
+    prototype_memory,
+    rail,
+    score_thresholds,
+    sefar,
+    sounding_maps,
+    temporal_levels,
 )
 from jaxlab.semi_supervised._boxes import (
     axis_aligned_iou,
@@ -16,38 +18,9 @@ from jaxlab.semi_supervised._boxes import (
     transform_boxes,
     transform_points,
 )
-from jaxlab.semi_supervised._consensus import (
-    Consensus,
-    dual_teacher_loss,
-    teacher_consensus,
-)
 from jaxlab.semi_supervised._consistency import consistency_kl, consistency_mse, unlabelled_fraction
 from jaxlab.semi_supervised._dice_loss import dice_loss
-from jaxlab.semi_supervised._ev_wsss import (
-    EvWsssBranch,
-    EvWsssTerms,
-    classes_in_labels,
-    ev_wsss_loss,
-    prototype_exchange_loss,
-)
-from jaxlab.semi_supervised._hierarchy import (
-    BoxLevels,
-    LabelStore,
-    box_levels,
-    hierarchical_supervision,
-    linear_keep_rate,
-    store_append,
-    store_init,
-)
 from jaxlab.semi_supervised._mean_teacher import TeacherMemory, mean_teacher_learner
-from jaxlab.semi_supervised._prototype_memory import (
-    class_queue_means,
-    class_queues_init,
-    class_queues_push,
-    feature_distance,
-    prototype_cross_entropy,
-    region_prototypes,
-)
 from jaxlab.semi_supervised._pseudo_labels import (
     PseudoLabelQuality,
     PseudoLabels,
@@ -57,30 +30,7 @@ from jaxlab.semi_supervised._pseudo_labels import (
     pseudo_label_quality,
     sharpen,
 )
-from jaxlab.semi_supervised._rail import (
-    RailTerms,
-    best_student,
-    confidence_restraint_loss,
-    disagreement_mask,
-    disagreement_supervision_loss,
-    rail_student_loss,
-)
 from jaxlab.semi_supervised._rate_schedule import warm_up_constant_cosine
-from jaxlab.semi_supervised._sounding_maps import (
-    audio_visual_contrastive,
-    audio_visual_map,
-    box_map,
-    min_max_normalize,
-    pixel_cross_entropy,
-)
-from jaxlab.semi_supervised._temporal_levels import (
-    dual_level_indices,
-    moderate_perturb,
-    shuffle_levels,
-    take_levels,
-    tube_mask,
-    tube_mix,
-)
 from jaxlab.semi_supervised._thresholds import (
     AdaptiveThresholds,
     CurriculumThresholds,
@@ -91,88 +41,42 @@ from jaxlab.semi_supervised._thresholds import (
     curriculum_thresholds,
     curriculum_update,
 )
-from jaxlab.semi_supervised._two_means import (
-    DEFAULT_THRESHOLDS,
-    dual_thresholds,
-    truncate,
-    two_means,
-)
 
 __all__ = [
-    "DEFAULT_THRESHOLDS",
     "AdaptiveThresholds",
-    "BoxLevels",
-    "Consensus",
     "CurriculumThresholds",
-    "EvWsssBranch",
-    "EvWsssTerms",
-    "LabelStore",
     "PseudoLabelQuality",
     "PseudoLabels",
-    "RailTerms",
-    "SefarParts",
     "TeacherMemory",
-    "TeacherStats",
     "adaptive_init",
     "adaptive_thresholds",
     "adaptive_update",
-    "adaptive_weight",
-    "audio_visual_contrastive",
-    "audio_visual_map",
     "axis_aligned_iou",
-    "best_student",
     "bev_iou",
-    "box_levels",
-    "box_map",
     "class_filtered_probs",
-    "class_queue_means",
-    "class_queues_init",
-    "class_queues_push",
-    "classes_in_labels",
-    "confidence_restraint_loss",
     "consistency_kl",
     "consistency_mse",
     "curriculum_init",
     "curriculum_thresholds",
     "curriculum_update",
     "dice_loss",
-    "disagreement_mask",
-    "disagreement_supervision_loss",
-    "dual_level_indices",
-    "dual_teacher_loss",
-    "dual_thresholds",
-    "ev_wsss_loss",
-    "feature_distance",
-    "hierarchical_supervision",
-    "linear_keep_rate",
+    "dual_mean_teacher",
+    "ev_wsss",
+    "hssda",
     "masked_cross_entropy",
     "mean_teacher_learner",
-    "min_max_normalize",
-    "mixed_target_loss",
-    "moderate_perturb",
-    "pixel_cross_entropy",
     "points_in_boxes",
-    "prototype_cross_entropy",
-    "prototype_exchange_loss",
+    "prototype_memory",
     "pseudo_label",
     "pseudo_label_quality",
-    "rail_student_loss",
-    "region_prototypes",
-    "sefar_loss",
+    "rail",
+    "score_thresholds",
+    "sefar",
     "sharpen",
-    "shuffle_levels",
-    "sine_ramp_up",
-    "store_append",
-    "store_init",
-    "take_levels",
-    "teacher_consensus",
-    "teacher_stats",
+    "sounding_maps",
+    "temporal_levels",
     "transform_boxes",
     "transform_points",
-    "truncate",
-    "tube_mask",
-    "tube_mix",
-    "two_means",
     "unlabelled_fraction",
     "warm_up_constant_cosine",
 ]

@@ -85,6 +85,7 @@ def test_nothing_happens_before_the_first_turn_and_then_everyone_in_the_pool_tak
     state, update, turn = one_round()
     idle, metrics = update(state, TRAIN, jax.random.key(1), {})
     assert metrics == {"loss": 0.0, "members": 0.0}
+    assert isinstance(idle, federated.FederatedState)
     assert idle.server == idle.average == -1.0
     met = []
     state = turn(idle, TRAIN, 1, jax.random.key(2), {})

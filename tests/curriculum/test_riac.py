@@ -31,6 +31,7 @@ def _taught(episodes=400):
 
 def test_leaves_tile_the_box_and_hold_the_tasks_that_lie_in_them():
     (teacher, _), (tasks, used) = _taught()
+    assert isinstance(teacher, riac.Regions)
     assert teacher.used > 10
     assert (np.diff(used) >= 0).all()
     assert set(np.unique(np.diff(used))) <= {0, 2}

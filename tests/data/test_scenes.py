@@ -10,6 +10,7 @@ import pytest
 
 from jaxlab import data
 from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import sounding_maps
 
 TASK = jax.random.key(0)
 COUNT = 300
@@ -60,7 +61,7 @@ def test_frames_hold_two_to_four_objects_of_different_classes():
 
 def test_objects_do_not_overlap_and_are_inside():
     made = _heard()
-    maps = np.asarray(jax.jit(functools.partial(ss.box_map, height=24, width=24))(made.boxes))
+    maps = np.asarray(jax.jit(functools.partial(sounding_maps.box_map, height=24, width=24))(made.boxes))
     assert maps.sum(1).max() == 1
     y0, x0, y1, x1 = made.boxes[made.classes >= 0].T
     assert (y0 >= 0).all()
@@ -85,7 +86,7 @@ def test_the_sound_says_the_class_and_the_frame_alone_does_not():
 def test_colour_alone_leaves_two_classes():
     """The mean colour of an object finds its pair of classes, and within the pair not much more than chance."""
     made = _heard(0.3)
-    maps = np.asarray(ss.box_map(made.boxes[:, 0], height=24, width=24))
+    maps = np.asarray(sounding_maps.box_map(made.boxes[:, 0], height=24, width=24))
     colour = (made.image * maps[..., None]).sum((1, 2)) / maps.sum((1, 2))[:, None]
     label = made.classes[:, 0]
     means = np.stack([colour[:150][label[:150] == c].mean(0) for c in range(8)])

@@ -5,7 +5,13 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlab.core import entropy
-from jaxlab.distillation import class_centroids, cmi_terms, ema_centroids, matching_temperature, mcmi_loss
+from jaxlab.distillation.mcmi import (
+    class_centroids,
+    cmi_terms,
+    ema_centroids,
+    matching_temperature,
+    mcmi_loss,
+)
 
 B, C = 8, 4
 LOGITS = 2 * jax.random.normal(jax.random.key(0), (B, C))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab.distillation import dcd_loss, entropy_weights, scores_of, select_hard
+from jaxlab.distillation.dcd import dcd_loss, entropy_weights, scores_of, select_hard
 from jaxlab.metrics import recall_at_k
 
 B, K = 4, 8

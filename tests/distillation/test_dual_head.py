@@ -7,7 +7,8 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlab import distillation
-from jaxlab.distillation import align_gradients, dual_head_apply
+from jaxlab.core import align_gradients
+from jaxlab.distillation import dual_head_apply
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dhkd.npz"))
 LOSSES = {"binary_kl": distillation.binary_kl, "binary_kl_norm": distillation.binary_kl_norm}

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.distillation import (
+from jaxlab.distillation.talking_models import (
     Exchange,
     codec_init,
     decode_message,

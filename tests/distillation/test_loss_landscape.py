@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.distillation import line_losses, plane_losses
+from jaxlab.distillation.loss_landscape import line_losses, plane_losses
 
 
 def paraboloid(params):

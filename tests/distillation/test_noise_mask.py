@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxlab.core import cross_entropy
-from jaxlab.distillation import (
+from jaxlab.distillation.noise_mask import (
     beta_log_prob,
     mix_base,
     reinforce_mask_loss,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxlab.core import forward_kl
-from jaxlab.distillation import local_init, soft_cross_entropy
+from jaxlab.distillation.random_teacher import local_init, soft_cross_entropy
 from tests.distillation.conftest import DATA
 
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab.distillation import PowerLaw, hacking_score, power_law_fit, sequence_kl, token_forward_kl
+from jaxlab.distillation.teacher_hacking import (
+    PowerLaw,
+    hacking_score,
+    power_law_fit,
+    sequence_kl,
+    token_forward_kl,
+)
 
 V, T = 3, 3
 N = 1 + V + V**2

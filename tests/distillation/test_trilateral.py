@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab.distillation import (
+from jaxlab.distillation import kd_loss
+from jaxlab.distillation.tgeo_kd import (
     class_mean_teacher,
     fused_kd_loss,
     fusion_controller_init,
     fusion_ratio,
-    kd_loss,
     trilateral_state,
 )
 from tests.distillation.conftest import DATA

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlab import core, metrics
 from jaxlab import distillation as d
-from jaxlab import metrics
+from jaxlab.distillation import dcd, loss_landscape, mcmi, noise_mask, teacher_hacking, tgeo_kd
 
 NAN = np.nan
 RNG = np.random.default_rng(0)
@@ -27,9 +28,9 @@ LABELLED = {
     "non_target_class_kl": lambda y: d.non_target_class_kl(STUDENT, TEACHER, y),
     "pld_loss": lambda y: d.pld_loss(STUDENT, TEACHER, y),
     "pld_first_weight": lambda y: d.pld_first_weight(TEACHER, y),
-    "mcmi_loss": lambda y: d.mcmi_loss(STUDENT, y, np.eye(4)),
-    "cmi_terms": lambda y: d.cmi_terms(STUDENT, y, np.eye(4)),
-    "fused_kd_loss": lambda y: d.fused_kd_loss(STUDENT, TEACHER, y, np.full(3, 0.3, np.float32)),
+    "mcmi_loss": lambda y: mcmi.mcmi_loss(STUDENT, y, np.eye(4)),
+    "cmi_terms": lambda y: mcmi.cmi_terms(STUDENT, y, np.eye(4)),
+    "fused_kd_loss": lambda y: tgeo_kd.fused_kd_loss(STUDENT, TEACHER, y, np.full(3, 0.3, np.float32)),
     "nd_loss": lambda y: d.nd_loss(STUDENT, TEACHER, y, np.eye(4)),
     "direction_loss": lambda y: d.direction_loss(STUDENT, y, np.eye(4)),
 }
@@ -56,30 +57,32 @@ def test_lists_for_everything():
         rtol=1e-6,
     )
     np.testing.assert_allclose(
-        d.mcmi_loss(lists[0], [0, 1, 2], np.eye(4).tolist()),
-        d.mcmi_loss(STUDENT, LABELS, np.eye(4)),
+        mcmi.mcmi_loss(lists[0], [0, 1, 2], np.eye(4).tolist()),
+        mcmi.mcmi_loss(STUDENT, LABELS, np.eye(4)),
         rtol=1e-6,
     )
     np.testing.assert_allclose(
-        d.token_forward_kl(*lists[:2]), d.token_forward_kl(STUDENT, TEACHER), rtol=1e-6
+        teacher_hacking.token_forward_kl(*lists[:2]),
+        teacher_hacking.token_forward_kl(STUDENT, TEACHER),
+        rtol=1e-6,
     )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: d.select_hard(spoiled(STUDENT, 1, 2), num_negatives=2), "teacher_scores holds NaN"),
+        (lambda: dcd.select_hard(spoiled(STUDENT, 1, 2), num_negatives=2), "teacher_scores holds NaN"),
         (lambda: d.teacher_optimal_ranking(spoiled(TEACHER, 1, 2), LABELS), "teacher_logits holds NaN"),
-        (lambda: d.scores_of(TEACHER, np.array([[0, 4]] * 3)), r"index must be in \[0, 4\), got 4"),
-        (lambda: d.scores_of(TEACHER, np.array([[0, -1]] * 3)), r"index must be in \[0, 4\), got -1"),
+        (lambda: dcd.scores_of(TEACHER, np.array([[0, 4]] * 3)), r"index must be in \[0, 4\), got 4"),
+        (lambda: dcd.scores_of(TEACHER, np.array([[0, -1]] * 3)), r"index must be in \[0, 4\), got -1"),
         (lambda: d.listmle_loss(STUDENT, np.array([[0, 1, 2, 2]] * 3)), r"best first, got \[0, 1, 2, 2\]"),
         (lambda: d.listmle_loss(STUDENT, np.array([[1, 2, 3, 4]] * 3)), "each class once, best first"),
-        (lambda: d.dcd_loss(STUDENT, TEACHER, alpha=1.5), r"alpha must be in \[0, 1\], got 1.5"),
-        (lambda: d.fused_kd_loss(STUDENT, TEACHER, LABELS, np.full(3, 30.0)), "alpha must be shares in"),
+        (lambda: dcd.dcd_loss(STUDENT, TEACHER, alpha=1.5), r"alpha must be in \[0, 1\], got 1.5"),
+        (lambda: tgeo_kd.fused_kd_loss(STUDENT, TEACHER, LABELS, np.full(3, 30.0)), "alpha must be shares in"),
         (lambda: metrics.knn_probe(STUDENT, np.array([0, 1, 5]), TEACHER, num_classes=3), "train_labels must be in"),
         (lambda: metrics.linear_probe(STUDENT, np.array([0, 1, 5]), TEACHER, num_classes=3), "train_labels must be in"),
-        (lambda: d.class_centroids(np.eye(4), np.array([0, 1, 2, 4])), r"labels must be in \[0, 4\)"),
-        (lambda: d.mix_base(np.ones(4), STUDENT, decay=np.float32(9)), r"decay must be in \[0, 1\], got 9.0"),
+        (lambda: mcmi.class_centroids(np.eye(4), np.array([0, 1, 2, 4])), r"labels must be in \[0, 4\)"),
+        (lambda: noise_mask.mix_base(np.ones(4), STUDENT, decay=np.float32(9)), r"decay must be in \[0, 1\], got 9.0"),
         (lambda: d.kd_loss(STUDENT, TEACHER, classes=0.5 * np.ones((3, 4))), "classes must be bool or hold 0 and 1"),
     ],
 )  # fmt: skip
@@ -110,16 +113,16 @@ def test_a_nan_in_the_teacher_is_a_nan_in_the_loss():
     for t in (spoiled(TEACHER, 1, 0), spoiled(TEACHER, 1)):
         assert np.isnan(d.nd_loss(STUDENT, t, LABELS, CENTERS)).tolist() == [False, True, False]
         assert np.isfinite(d.nd_loss(STUDENT, t, LABELS, CENTERS, where=[1, 0, 1])).all()
-        weights = d.entropy_weights(t)
+        weights = dcd.entropy_weights(t)
         assert np.isnan(weights).all()  # shares of a total that nobody knows
-        np.testing.assert_allclose(d.entropy_weights(t, where=[1, 0, 1]).sum(), 1, rtol=1e-6)
+        np.testing.assert_allclose(dcd.entropy_weights(t, where=[1, 0, 1]).sum(), 1, rtol=1e-6)
 
 
 def test_no_temperature_matches_a_nan():
-    assert np.isnan(d.matching_temperature(spoiled(STUDENT, 0, 0), TEACHER))
-    assert np.isnan(d.matching_temperature(STUDENT, spoiled(TEACHER, 0, 0)))
-    traced = jax.jit(lambda high: d.matching_temperature(STUDENT, TEACHER, highest=high))(50.0)
-    np.testing.assert_allclose(traced, d.matching_temperature(STUDENT, TEACHER, highest=50.0), rtol=1e-5)
+    assert np.isnan(mcmi.matching_temperature(spoiled(STUDENT, 0, 0), TEACHER))
+    assert np.isnan(mcmi.matching_temperature(STUDENT, spoiled(TEACHER, 0, 0)))
+    traced = jax.jit(lambda high: mcmi.matching_temperature(STUDENT, TEACHER, highest=high))(50.0)
+    np.testing.assert_allclose(traced, mcmi.matching_temperature(STUDENT, TEACHER, highest=50.0), rtol=1e-5)
 
 
 def test_a_nan_distance_has_no_votes():
@@ -131,11 +134,11 @@ def test_a_nan_distance_has_no_votes():
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_curve_with_a_nan_has_no_score(place):
-    assert np.isnan(d.hacking_score(spoiled([3.0, 1.0, 1.5], place)))
+    assert np.isnan(teacher_hacking.hacking_score(spoiled([3.0, 1.0, 1.5], place)))
 
 
 def test_what_is_ignored_leaves_no_trace():
-    loss = lambda s, a: d.fused_kd_loss(s, TEACHER, np.array([0, -1, 2]), a).sum()
+    loss = lambda s, a: tgeo_kd.fused_kd_loss(s, TEACHER, np.array([0, -1, 2]), a).sum()
     alpha = spoiled(np.full(3, 0.3), 1)
     value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(spoiled(STUDENT, 1, 2), alpha)
     assert np.isfinite(value)
@@ -145,18 +148,18 @@ def test_what_is_ignored_leaves_no_trace():
 def test_centroids_in_integers_or_in_bfloat16_move():
     probs, labels = np.array([[0.25, 0.75]], np.float32), np.array([0])
     for dtype in (np.int32, jnp.bfloat16):
-        moved = d.ema_centroids(jnp.eye(2, dtype=dtype), probs, labels, decay=0.999, min_count=1)
+        moved = mcmi.ema_centroids(jnp.eye(2, dtype=dtype), probs, labels, decay=0.999, min_count=1)
         assert moved.dtype == jnp.float32
         np.testing.assert_allclose(moved, [[0.99925, 0.00075], [0, 1]], rtol=1e-5)
 
 
 def test_integer_gradients_and_checkpoints_are_not_cut_off():
-    aligned = d.align_gradients(jnp.array([1, 1]), jnp.array([-2, 1]))
+    aligned = core.align_gradients(jnp.array([1, 1]), jnp.array([-2, 1]))
     np.testing.assert_allclose(aligned, [-1.5, 1.5])
-    line = d.line_losses(lambda x: x.sum(), jnp.array([0]), jnp.array([1]), jnp.array([0.25]))
+    line = loss_landscape.line_losses(lambda x: x.sum(), jnp.array([0]), jnp.array([1]), jnp.array([0.25]))
     np.testing.assert_allclose(line, [0.25])
 
 
 def test_the_weight_of_the_distillation_may_be_traced():
-    traced = jax.jit(lambda alpha, t: d.dcd_loss(STUDENT, TEACHER, alpha=alpha, temperature=t))(0.4, 2.0)
-    np.testing.assert_allclose(traced, d.dcd_loss(STUDENT, TEACHER, alpha=0.4, temperature=2.0), rtol=1e-6)
+    traced = jax.jit(lambda alpha, t: dcd.dcd_loss(STUDENT, TEACHER, alpha=alpha, temperature=t))(0.4, 2.0)
+    np.testing.assert_allclose(traced, dcd.dcd_loss(STUDENT, TEACHER, alpha=0.4, temperature=2.0), rtol=1e-6)

@@ -9,7 +9,7 @@ import pytest
 
 from experiments._config import load
 from experiments.distillation import _sequences, hack_teacher, retrieve, talk
-from jaxlab.distillation import sequence_kl
+from jaxlab.distillation.teacher_hacking import sequence_kl
 from tests.experiments.arms import compiled, make_all, method
 from tests.experiments.command import changed, finish
 

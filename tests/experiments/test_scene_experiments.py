@@ -9,7 +9,7 @@ import pytest
 
 from experiments._config import load
 from experiments.semi_supervised import _box_labels, _box_teacher, _detector, detect, localize
-from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import dual_mean_teacher
 from tests.experiments.command import changed, finish
 
 LOCALIZE, DETECT = "configs/semi_supervised/dual_mean_teacher.py", "configs/semi_supervised/hssda.py"
@@ -149,4 +149,6 @@ def test_one_teacher_is_believed_where_it_is_sure():
     got = sure_consensus(maps, threshold=0.5, min_confidence=0.75)
     np.testing.assert_allclose(got.agreement, [0.8, 0.55, 0.0], rtol=1e-6)
     assert got.accepted.tolist() == [True, False, False]
-    np.testing.assert_array_equal(got.union, ss.teacher_consensus(maps, maps, threshold=0.5).union)
+    np.testing.assert_array_equal(
+        got.union, dual_mean_teacher.teacher_consensus(maps, maps, threshold=0.5).union
+    )

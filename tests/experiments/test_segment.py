@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments._config import load
 from experiments.semi_supervised import segment
 from experiments.semi_supervised._volume_losses import METHODS, Seen
-from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import rail
 from tests.experiments.command import changed, finish
 
 EV_WSSS, RAIL = "configs/semi_supervised/ev_wsss.py", "configs/semi_supervised/rail.py"
@@ -57,7 +57,7 @@ def test_the_released_restraint_is_all_that_differs():
     batch = {"label": jax.random.bernoulli(jax.random.key(1), shape=(rows, 4, 4)).astype(int)}
     seen = Seen(batch, logits[:2], logits[:4], logits[4:, rows:], jnp.int32(1), jnp.float32(1.0))
     loss = lambda arm: METHODS["rail"].loss(config, arm, seen, 0)
-    restraint = lambda code: ss.confidence_restraint_loss(
+    restraint = lambda code: rail.confidence_restraint_loss(
         logits[0, rows:], logits[1, rows:].argmax(-1), authors_code=code
     ).mean()
     expected = 2 * arm.weight * arm.restraint_weight * (restraint(True) - restraint(False))

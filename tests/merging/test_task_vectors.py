@@ -4,13 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.merging import (
-    adamerging_loss,
-    clip_coefficients,
-    initial_coefficients,
-    merge,
-    task_vector,
-)
+from jaxlab.merging import merge, task_vector
+from jaxlab.merging.adamerging import adamerging_loss, clip_coefficients, initial_coefficients
 
 START = {"w": jnp.array([[1.0, 2.0]]), "b": jnp.array([0.5])}
 MODELS = {"w": jnp.array([[[2.0, 2.0]], [[1.0, 5.0]]]), "b": jnp.array([[0.5], [1.5]])}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxlab import post_training as p
+from jaxlab.post_training import kdrl
 
 B, T = 4, 3
 RNG = np.random.default_rng(0)
@@ -62,10 +63,12 @@ CALLS = {
     "remax_advantage": lambda a: p.remax_advantage(a["log_probs"], a["rewards"], a["mask"]),
     "kd_reward": lambda a: p.kd_reward(a["log_probs"], a["old"], where=a["mask"], clip=5.0),
     "kd_rkl clip": lambda a: p.kd_rkl(a["log_probs"], a["old"], where=a["mask"], clip=0.5),
-    "kd_shaped_advantage": lambda a: p.kd_shaped_advantage(
+    "kd_shaped_advantage": lambda a: kdrl.kd_shaped_advantage(
         a["rewards"], a["log_probs"], a["old"], where=a["mask"]
     ),
-    "kdrl_loss": lambda a: p.kdrl_loss(a["log_probs"], a["old"], a["old"], a["rewards"], a["mask"], clip=0.5),
+    "kdrl_loss": lambda a: kdrl.kdrl_loss(
+        a["log_probs"], a["old"], a["old"], a["rewards"], a["mask"], clip=0.5
+    ),
     "sapo_loss": lambda a: p.sapo_loss(token_ratio(a), a["rewards"], where=a["mask"]),
     "vespo_loss": lambda a: p.vespo_loss(a["log_probs"], a["old"], a["rewards"], where=a["mask"]),
     "vespo_loss corrected": lambda a: p.vespo_loss(
@@ -279,7 +282,7 @@ MISTAKES = {
     ],
     r"log_probs \(4, 3\) and teacher_log_probs \(4, 2\) must": [
         lambda: p.kd_reward(TOKENS, OTHER),
-        lambda: p.kd_shaped_advantage(jnp.zeros(4), TOKENS, OTHER),
+        lambda: kdrl.kd_shaped_advantage(jnp.zeros(4), TOKENS, OTHER),
     ],
     r"log_probs \(4, 3\) and ref_log_probs \(4, 2\) must": [lambda: p.kd_rkl(TOKENS, OTHER)],
     r"values \(4, 3\) and mask \(4, 2\) must": [
@@ -295,7 +298,7 @@ MISTAKES = {
     ],
     r"advantage \(3,\) must be \[..., T\] \(4, 3\) or \[...\] \(4,\)": [
         lambda: p.ppo_clip_loss(TOKENS, jnp.zeros(3)),
-        lambda: p.kdrl_loss(TOKENS, TOKENS, TOKENS, jnp.zeros(3), TOKENS),
+        lambda: kdrl.kdrl_loss(TOKENS, TOKENS, TOKENS, jnp.zeros(3), TOKENS),
     ],
     r"advantage \(3,\) must be \[...\] for log_probs \[..., T\] \(4, 3\)": [
         lambda: p.geometric_importance_ratio(TOKENS, TOKENS, jnp.zeros(3))
@@ -305,7 +308,7 @@ MISTAKES = {
         lambda: p.rloo_advantage(jnp.zeros(4), IDS[:3])
     ],
     r"group \(3,\) must have the shape \[B\] of correct \(4,\)": [
-        lambda: p.kd_keep_mask(jnp.zeros(4), IDS[:3])
+        lambda: kdrl.kd_keep_mask(jnp.zeros(4), IDS[:3])
     ],
     r"lengths \(3,\) must have the shape": [lambda: p.opo_advantage(jnp.zeros(4), IDS[:3], IDS)],
     r"group must be integers, one number per prompt, got float32": [
@@ -328,9 +331,9 @@ MISTAKES = {
     "correction must be one of .*, got 'all'": [lambda: p.gpg_advantage(jnp.zeros(4), IDS, correction="all")],
     "kind must be one of .*, got 'k4'": [lambda: p.kl_estimate(TOKENS, TOKENS, kind="k4")],
     "mode must be one of .*, got 'mean'": [lambda: p.aggregate(TOKENS, TOKENS, mode="mean")],
-    "mode must be one of .*, got 'all'": [lambda: p.kd_keep_mask(IDS, IDS, mode="all")],
+    "mode must be one of .*, got 'all'": [lambda: kdrl.kd_keep_mask(IDS, IDS, mode="all")],
     "denominator must be one of .*, got 'none'": [
-        lambda: p.kdrl_loss(TOKENS, TOKENS, TOKENS, IDS, TOKENS, denominator="none")
+        lambda: kdrl.kdrl_loss(TOKENS, TOKENS, TOKENS, IDS, TOKENS, denominator="none")
     ],
     "normalizer belongs to mode 'constant', got mode 'token-mean'": [
         lambda: p.aggregate(TOKENS, TOKENS, normalizer=3.0)
@@ -350,7 +353,7 @@ MISTAKES = {
     "k must be a static integer of at least 1, got 0": [lambda: p.pass_at_k(IDS, IDS, 0)],
     r"num_samples \(4,\) and num_correct \(3,\) must broadcast": [lambda: p.pass_at_k(IDS, IDS[:3], 1)],
     r"correct \(\) must be \[..., n\]": [lambda: p.avg_at_n(jnp.array(1))],
-    "decrement must be at least 0, got -1": [lambda: p.annealed_beta(IDS, decrement=-1)],
+    "decrement must be at least 0, got -1": [lambda: kdrl.annealed_beta(IDS, decrement=-1)],
     "beta must be at least 0, got -1": [lambda: p.kl_in_reward(TOKENS, TOKENS, TOKENS, beta=-1)],
 }
 

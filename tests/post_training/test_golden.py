@@ -13,6 +13,7 @@ import pytest
 
 from jaxlab import post_training as p
 from jaxlab.core import masked_mean, masked_var
+from jaxlab.post_training import kdrl
 
 DATA = pathlib.Path(__file__).parents[1] / "golden"
 GRPO = dict(np.load(DATA / "grpo_family.npz"))
@@ -179,13 +180,13 @@ def kdrl_case(kind, mode):
     """Value, gradient, and the distillation terms under both denominators."""
     logits, mask = jnp.asarray(KDRL["in_student_logits"]), KDRL["in_mask"]
     rewards, group = KDRL["in_token_rewards"].sum(-1), KDRL["in_group"]
-    keep = p.kd_keep_mask(KDRL["in_correct"], group, mode=mode)
+    keep = kdrl.kd_keep_mask(KDRL["in_correct"], group, mode=mode)
 
     def loss(logits, beta, advantage, denominator="all"):
         log_probs = kdrl_student(logits)
         old_log_probs = jax.lax.stop_gradient(log_probs)
         options = {"keep": keep, "beta": beta, "kind": kind, "value_clip": VALUE_CLIP[kind]}
-        return p.kdrl_loss(
+        return kdrl.kdrl_loss(
             log_probs, old_log_probs, TEACHER_LOGP, advantage, mask, denominator=denominator, **options
         )
 
@@ -205,7 +206,7 @@ def kdrl_all():
     log_probs = kdrl_student(jnp.asarray(KDRL["in_student_logits"]))
     advantage = p.grpo_advantage(rewards, group)
     out = {"out_adv": advantage[:, None] * KDRL["in_mask"]}
-    out["out_pg"] = p.kdrl_loss(log_probs, log_probs, TEACHER_LOGP, advantage, KDRL["in_mask"], beta=0.0)
+    out["out_pg"] = kdrl.kdrl_loss(log_probs, log_probs, TEACHER_LOGP, advantage, KDRL["in_mask"], beta=0.0)
     for kind, clip in VALUE_CLIP.items():
         out[f"out_pertoken_{kind}"] = p.kd_rkl(log_probs, TEACHER_LOGP, kind=kind, value_clip=clip)
         for mode in ("none", "response", "group"):

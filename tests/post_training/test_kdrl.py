@@ -5,6 +5,7 @@ import pytest
 
 from jaxlab import post_training as p
 from jaxlab.core import masked_mean
+from jaxlab.post_training import kdrl
 
 RNG = np.random.default_rng(0)
 B, T, V = 4, 5, 6
@@ -26,9 +27,9 @@ def test_where_the_teacher_speaks():
     correct, group = jnp.array([1, 0, 0, 0, 1, 1]), jnp.array([4, 4, 0, 0, 2, 2])
     wanted = {"none": [1, 1, 1, 1, 1, 1], "response": [0, 1, 1, 1, 0, 0], "group": [0, 0, 1, 1, 0, 0]}
     for mode, keep in wanted.items():
-        np.testing.assert_array_equal(p.kd_keep_mask(correct, group, mode=mode), keep)
+        np.testing.assert_array_equal(kdrl.kd_keep_mask(correct, group, mode=mode), keep)
     # Without the only right response of group 4 its other one has none beside it.
-    masked = p.kd_keep_mask(correct == 1, group, mode="group", where=jnp.array([0, 1, 1, 1, 1, 1]))
+    masked = kdrl.kd_keep_mask(correct == 1, group, mode="group", where=jnp.array([0, 1, 1, 1, 1, 1]))
     np.testing.assert_array_equal(masked, [0, 1, 1, 1, 0, 0])
 
 
@@ -38,7 +39,7 @@ def test_shaping_the_advantage_is_on_policy_the_joint_loss_with_k2(clip):
         log_probs = sampled(logits)
         old = jax.lax.stop_gradient(log_probs)
         options = {"beta": 0.3, "keep": KEEP, "where": MASK, "clip": clip}
-        advantage = p.kd_shaped_advantage(ADVANTAGE, log_probs, TEACHER_LOGP, **options)
+        advantage = kdrl.kd_shaped_advantage(ADVANTAGE, log_probs, TEACHER_LOGP, **options)
         ratio = p.token_importance_ratio(log_probs, old, where=MASK)
         return p.aggregate(p.ppo_clip_loss(ratio, advantage, where=MASK), MASK)
 
@@ -46,7 +47,7 @@ def test_shaping_the_advantage_is_on_policy_the_joint_loss_with_k2(clip):
         log_probs = sampled(logits)
         old = jax.lax.stop_gradient(log_probs)
         options = {"keep": KEEP, "beta": 0.3, "kind": kind, "clip": clip if kind == "k2" else None}
-        return p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, **options)
+        return kdrl.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, **options)
 
     gradients = jax.jit(lambda x: [jax.grad(f)(x) for f in (shaped, joint, lambda x: joint(x, "k3"))])(
         STUDENT
@@ -97,31 +98,31 @@ def test_a_clipped_square_goes_on_as_a_straight_line_with_the_clipped_reward_as_
 
 def test_the_parts_of_the_loss_and_its_denominators():
     log_probs, old = np.asarray(sampled(STUDENT)), np.asarray(sampled(STUDENT + 0.1 * TEACHER))
-    policy = p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0)
+    policy = kdrl.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0)
     ratio = p.token_importance_ratio(log_probs, old, where=MASK)
     wanted = masked_mean(p.ppo_clip_loss(ratio, ADVANTAGE), where=MASK)
     np.testing.assert_allclose(policy, wanted, rtol=1e-6)
     kept = MASK & KEEP[:, None]
     square = (0.5 * (TEACHER_LOGP - log_probs) ** 2)[kept].sum()
     for denominator, count in (("all", 12), ("kept", 9)):
-        total = p.kdrl_loss(
+        total = kdrl.kdrl_loss(
             log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, keep=KEEP, beta=0.2, denominator=denominator
         )
         np.testing.assert_allclose(total - policy, 0.2 * square / count, rtol=1e-5)
-    silent = p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, keep=0 * KEEP, denominator="kept")
+    silent = kdrl.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, keep=0 * KEEP, denominator="kept")
     np.testing.assert_array_equal(
-        silent, p.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0)
+        silent, kdrl.kdrl_loss(log_probs, old, TEACHER_LOGP, ADVANTAGE, MASK, beta=0.0)
     )
 
 
 def test_a_group_without_signal_still_hears_the_teacher():
-    loss = lambda log_probs: p.kdrl_loss(log_probs, log_probs, TEACHER_LOGP, jnp.zeros(B), MASK)
+    loss = lambda log_probs: kdrl.kdrl_loss(log_probs, log_probs, TEACHER_LOGP, jnp.zeros(B), MASK)
     gradient = jax.jit(jax.grad(loss))(sampled(STUDENT))
     assert (gradient[MASK] != 0).all()
 
 
 def test_beta_falls_to_its_minimum():
-    beta = p.annealed_beta(jnp.array([0, 1, 79, 80, 81, 10**6]))
+    beta = kdrl.annealed_beta(jnp.array([0, 1, 79, 80, 81, 10**6]))
     np.testing.assert_allclose(beta, [5e-3, 4.95e-3, 1.05e-3, 1e-3, 1e-3, 1e-3], rtol=1e-5)
-    other = p.annealed_beta(jnp.array(3), initial=0.2, minimum=0.002, decrement=0.05)
+    other = kdrl.annealed_beta(jnp.array(3), initial=0.2, minimum=0.002, decrement=0.05)
     np.testing.assert_allclose(other, 0.05, rtol=1e-5)

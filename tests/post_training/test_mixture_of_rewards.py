@@ -123,3 +123,12 @@ def test_rescaled_weights_and_skipped_gradients():
 def test_faults(call, line):
     with pytest.raises(InputError, match=line):
         call()
+
+
+def test_tokens_shares_of_a_covariance_sum_to_it():
+    log_probs, advantage, mask = G["in_old_logp"], G["in_adv"], G["in_mask"].astype(bool)
+    shares = mor.covariance(log_probs, advantage, where=mask)
+    rows = np.broadcast_to(advantage.reshape(len(mask), -1), mask.shape)[mask]
+    expected = np.cov(log_probs[mask], rows, bias=True)[0, 1]
+    np.testing.assert_allclose(shares[mask].mean(), expected, rtol=1e-4)
+    assert not np.any(shares[~mask])

@@ -12,6 +12,7 @@ import pytest
 from jaxlab import post_training as p
 from jaxlab.core import MasterWeightsState, debug_checks
 from jaxlab.language import Decoder
+from jaxlab.post_training import kdrl
 from jaxlab.post_training._policy_step import Rollouts, improve
 
 REWARDS = np.array([1.0, 0.0, 3.0, 5.0], np.float32)
@@ -94,7 +95,10 @@ def test_values_and_mask_swapped():
         (lambda: p.returns_to_go(VALUES, 2 * MASK), "mask must be bool or hold 0 and 1"),
         (lambda: p.top_entropy_mask(np.array([[np.nan, 1.0]]), np.ones((1, 2))), "entropy holds NaN"),
         (lambda: p.top_entropy_mask(VALUES, MASK, fraction=20), r"fraction must be in \[0, 1\], got 20"),
-        (lambda: p.kd_keep_mask(np.array([0.7, 0, 1, 1]), np.array([0, 0, 1, 1])), "correct must be bool"),
+        (
+            lambda: kdrl.kd_keep_mask(np.array([0.7, 0, 1, 1]), np.array([0, 0, 1, 1])),
+            "correct must be bool",
+        ),
         (lambda: p.pass_at_k(4, 5, 2), r"num_correct must be in \[0, num_samples\], got num_correct 5"),
         (
             lambda: p.ppo_clip_loss(VALUES, REWARDS[:2], clip_high=np.float32(-0.1)),

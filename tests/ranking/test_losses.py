@@ -8,7 +8,8 @@ import optax
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab.ranking import dla_losses, relative_weights, softmax_loss, weighted_list_loss
+from jaxlab.ranking import softmax_loss
+from jaxlab.ranking.dla import dla_losses, relative_weights, weighted_list_loss
 
 SCORES = 2 * jax.random.normal(jax.random.key(0), (6, 5))
 CLICKS = (jax.random.uniform(jax.random.key(1), (6, 5)) < 0.4).astype(jnp.float32).at[0].set(0.0)

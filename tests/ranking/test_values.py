@@ -7,6 +7,7 @@ import pytest
 
 from jaxlab import metrics
 from jaxlab import ranking as r
+from jaxlab.ranking import dla
 
 NAN = np.nan
 SCORES = np.array([3.0, 1.0, 2.0], np.float32)
@@ -69,9 +70,9 @@ def test_refused_in_one_line(call, message):
 
 def test_lists_and_traced_numbers():
     np.testing.assert_allclose(metrics.mrr([3.0, 2.0], [0, 1]), 0.5)
-    weights = jax.jit(lambda cap: r.relative_weights(jnp.log(jnp.array([0.8, 0.4, 0.001])), max_weight=cap))(
-        100.0
-    )
+    weights = jax.jit(
+        lambda cap: dla.relative_weights(jnp.log(jnp.array([0.8, 0.4, 0.001])), max_weight=cap)
+    )(100.0)
     np.testing.assert_allclose(weights, [1, 2, 100], rtol=1e-5)
     chance = jax.jit(lambda noise: r.click_probability(np.arange(5), noise=noise))(0.1)
     np.testing.assert_allclose(chance, r.click_probability(np.arange(5)), rtol=1e-6)

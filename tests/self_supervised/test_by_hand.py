@@ -11,6 +11,7 @@ import pytest
 from jaxlab import self_supervised as room
 from jaxlab.core import nt_xent, supcon_loss
 from jaxlab.metrics import effective_rank
+from jaxlab.self_supervised import amcl, hydra, mixed_barlow_twins, sla, supremix
 
 RNG = np.random.default_rng(0)
 VIEWS = RNG.normal(size=(3, 6, 4)).astype(np.float32)
@@ -23,32 +24,36 @@ near = np.testing.assert_allclose
 def test_one_head_one_temperature_and_no_penalty_is_nt_xent():
     options = {"beta": 0.0, "against": "all", "with_positive": True}
     near(
-        room.adaptive_multi_head_loss(X[None], Y[None], 0.3, **options),
+        amcl.adaptive_multi_head_loss(X[None], Y[None], 0.3, **options),
         nt_xent(X, Y, temperature=0.3),
         rtol=1e-5,
     )
     # Heads add up; the penalty of one temperature for all cancels; at low temperatures the hardest is all that counts.
-    two = room.adaptive_multi_head_loss(np.stack([X, X]), np.stack([Y, Y]), 0.3, **options)
+    two = amcl.adaptive_multi_head_loss(np.stack([X, X]), np.stack([Y, Y]), 0.3, **options)
     near(two, 2 * nt_xent(X, Y, temperature=0.3), rtol=1e-5)
-    hardest = room.adaptive_multi_head_loss(X[None], Y[None], 0.01, beta=0.7)
-    near(room.adaptive_multi_head_loss(X[None], Y[None], 0.01, beta=0.0), hardest, rtol=1e-4)
-    near(room.adaptive_multi_head_loss(X[None], Y[None], 0.01, beta=0.0, against="all"), hardest, atol=0.8)
+    hardest = amcl.adaptive_multi_head_loss(X[None], Y[None], 0.01, beta=0.7)
+    near(amcl.adaptive_multi_head_loss(X[None], Y[None], 0.01, beta=0.0), hardest, rtol=1e-4)
+    near(amcl.adaptive_multi_head_loss(X[None], Y[None], 0.01, beta=0.0, against="all"), hardest, atol=0.8)
     apart = np.eye(4, dtype=np.float32)[:2]  # the positive is nearest, at cosine 1
-    near(room.adaptive_multi_head_loss(apart[None], apart[None], 0.5, with_positive=True), [0, 0], atol=1e-6)
+    near(
+        amcl.adaptive_multi_head_loss(apart[None], apart[None], 0.5, with_positive=True),
+        [0, 0],
+        atol=1e-6,
+    )
 
 
 def test_the_penalty_is_least_where_the_variance_is_that_of_the_dimension():
     taus = np.linspace(0.05, 1, 400).astype(np.float32)
-    penalty = room.temperature_penalty(taus, dim=8)
+    penalty = amcl.temperature_penalty(taus, dim=8)
     near(taus[np.argmin(penalty)], 2 / 8, atol=3e-3)
-    near(jax.grad(lambda tau: room.temperature_penalty(tau, dim=8))(0.25), 0, atol=1e-5)
+    near(jax.grad(lambda tau: amcl.temperature_penalty(tau, dim=8))(0.25), 0, atol=1e-5)
 
 
 def test_temperatures_of_heads_by_their_own_nets():
-    params = room.pair_temperature_init(jax.random.key(0), dim=4, hidden=5, heads=2)
-    found = room.pair_temperature(params, VIEWS[:2], VIEWS[1:], low=0.1, high=0.9)
+    params = amcl.pair_temperature_init(jax.random.key(0), dim=4, hidden=5, heads=2)
+    found = amcl.pair_temperature(params, VIEWS[:2], VIEWS[1:], low=0.1, high=0.9)
     own = [jax.tree.map(lambda p, head=head: p[head], params) for head in range(2)]
-    each = [room.pair_temperature(own[h], VIEWS[h], VIEWS[1 + h], low=0.1, high=0.9) for h in range(2)]
+    each = [amcl.pair_temperature(own[h], VIEWS[h], VIEWS[1 + h], low=0.1, high=0.9) for h in range(2)]
     near(found, each, rtol=1e-5)
     assert ((found > 0.1) & (found < 0.9)).all()
 
@@ -81,17 +86,17 @@ def test_without_mixtures_and_weights_it_is_the_supervised_contrast():
     options = {"window": 2.0, "mix_negatives": False, "mix_positives": False, "distance": "none"}
     share = np.zeros((6, 6), np.float32)
     near(
-        room.hard_mixture_loss(X, LABELS * 1.0, share, temperature=0.3, **options),
+        supremix.hard_mixture_loss(X, LABELS * 1.0, share, temperature=0.3, **options),
         supcon_loss(X, LABELS, temperature=0.3),
         rtol=1e-5,
     )
     # A class of one member between two others has mixed positives alone; at an end, and without partner, none.
     targets = np.float32([1, 1, 2, 3, 3, 9])
-    value = room.hard_mixture_loss(X, targets, share, window=2.0)
+    value = supremix.hard_mixture_loss(X, targets, share, window=2.0)
     assert value[2] > 0
     assert value[5] == 0
     # All of one target: all pairs are positive, and nothing is mixed.
-    value = room.hard_mixture_loss(X, np.zeros(6, np.float32), share, window=2.0, temperature=0.3)
+    value = supremix.hard_mixture_loss(X, np.zeros(6, np.float32), share, window=2.0, temperature=0.3)
     near(value, supcon_loss(X, 0 * LABELS, temperature=0.3), rtol=1e-5)
 
 
@@ -99,38 +104,46 @@ def test_gates_by_hand():
     # A closed dimension does not count, at whatever length; the order of the labels does not either.
     gate = np.float32([1, 1, 0, 1]) * ONES
     moved = X + np.float32([0, 0, 9, 0])
-    near(room.gated_cosine(moved, moved, gate), room.gated_cosine(X, X, gate), rtol=1e-4, atol=1e-5)
-    near(room.gated_cosine(X, Y, ONES), room.gated_cosine(X, Y, 0.3 * ONES), rtol=1e-5)
-    params = room.pair_gate_init(jax.random.key(0), num_classes=3, dim=4, embedding=5, hidden=6)
+    near(hydra.gated_cosine(moved, moved, gate), hydra.gated_cosine(X, X, gate), rtol=1e-4, atol=1e-5)
+    near(hydra.gated_cosine(X, Y, ONES), hydra.gated_cosine(X, Y, 0.3 * ONES), rtol=1e-5)
+    params = hydra.pair_gate_init(jax.random.key(0), num_classes=3, dim=4, embedding=5, hidden=6)
     near(
-        room.pair_gate(params, LABELS, LABELS[::-1]), room.pair_gate(params, LABELS[::-1], LABELS), rtol=1e-6
+        hydra.pair_gate(params, LABELS, LABELS[::-1]),
+        hydra.pair_gate(params, LABELS[::-1], LABELS),
+        rtol=1e-6,
     )
-    assert np.all(room.gated_cosine(X, Y, 0 * ONES) == 0)
+    assert np.all(hydra.gated_cosine(X, Y, 0 * ONES) == 0)
 
 
 def test_pairs_of_classes_by_hand():
     # Rows of classes 0, 1, 2; the first one's partner is 1. Positive: row 1. Negative: row 2. Neither: itself.
     z = np.float32([[1, 0], [0, 1], [-1, 0]])
     labels, partners = np.array([0, 1, 2], np.int32), np.array([1, 0, 2], np.int32)
-    loss = room.gated_positive_loss(z, np.ones((3, 2)), labels, partners, temperature=1.0)
+    loss = hydra.gated_positive_loss(z, np.ones((3, 2)), labels, partners, temperature=1.0)
     terms = [np.log1p(np.exp(-1 - 0)), np.log1p(np.exp(0 - 0)), np.log(1 + np.exp(-1 - 1) + np.exp(0 - 1))]
     near(loss, np.mean(terms), rtol=1e-5)
     # One class: all pairs are positive and nothing is negative. No positive at all: 0 as well.
-    alike = room.gated_positive_loss(z, np.ones((3, 2)), 0 * labels, 0 * labels)
-    absent = room.gated_positive_loss(z, np.ones((3, 2)), labels, labels + 5)
+    alike = hydra.gated_positive_loss(z, np.ones((3, 2)), 0 * labels, 0 * labels)
+    absent = hydra.gated_positive_loss(z, np.ones((3, 2)), labels, labels + 5)
     assert (alike, absent) == (0, 0)
 
 
 def test_mixtures_of_a_pair_and_of_examples_with_themselves():
     share, partner = 0.25, np.arange(6, dtype=np.int32)
-    near(room.mix_samples(X, Y, share=share, partner=partner), 0.25 * X + 0.75 * Y, rtol=1e-6)
+    near(
+        mixed_barlow_twins.mix_samples(X, Y, share=share, partner=partner),
+        0.25 * X + 0.75 * Y,
+        rtol=1e-6,
+    )
     # All of the first view: the mixture's correlations are its own.
-    loss, terms = room.mixed_barlow_twins_loss(X, Y, X, share=1.0, partner=partner)
-    assert isinstance(terms, room.MixedBarlowTwinsTerms)
+    loss, terms = mixed_barlow_twins.mixed_barlow_twins_loss(X, Y, X, share=1.0, partner=partner)
+    assert isinstance(terms, mixed_barlow_twins.MixedBarlowTwinsTerms)
     near(terms.mixing, 0, atol=1e-5)
     near(loss, terms.invariance + terms.redundancy / 128, rtol=1e-5)
     own, authors = (
-        room.mixed_barlow_twins_loss(X, Y, Y, share=0.5, partner=LABELS, authors_code=code)[1].mixing
+        mixed_barlow_twins.mixed_barlow_twins_loss(X, Y, Y, share=0.5, partner=LABELS, authors_code=code)[
+            1
+        ].mixing
         for code in (False, True)
     )
     assert abs(own - authors) > 1e-2
@@ -161,11 +174,11 @@ def test_vicreg_by_hand():
 def test_joint_labels_of_ignored_images():
     joint = RNG.normal(size=(6, 4)).astype(np.float32)
     labels = np.array([1, -1, 0], np.int32)
-    loss, terms = room.self_distilled_loss(joint, joint[::2, :2], labels, copies=2)
-    assert isinstance(terms, room.LabelAugmentationTerms)
+    loss, terms = sla.self_distilled_loss(joint, joint[::2, :2], labels, copies=2)
+    assert isinstance(terms, sla.LabelAugmentationTerms)
     assert loss[1] == 0
-    np.testing.assert_array_equal(room.joint_labels(labels, copies=2), [2, 3, -1, -1, 0, 1])
-    near(terms.joint, room.joint_label_loss(joint, labels, copies=2), rtol=1e-6)
+    np.testing.assert_array_equal(sla.joint_labels(labels, copies=2), [2, 3, -1, -1, 0, 1])
+    near(terms.joint, sla.joint_label_loss(joint, labels, copies=2), rtol=1e-6)
 
 
 def test_decoupled_contrast_keeps_more_directions_of_six_views():

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from jaxlab import self_supervised as room
+from jaxlab.self_supervised import amcl, hydra, mixed_barlow_twins, sirl, sla, supremix
+from tests.public import public
 
 RNG = np.random.default_rng(0)
 VIEWS = RNG.normal(size=(3, 8, 5)).astype(np.float32)
@@ -41,19 +43,21 @@ def _temperature(u, v):
 
 def _supremix(v, where, axis_name=None, share=SHARE):
     targets = jnp.asarray(LABELS, jnp.float32)[: v.shape[1]]
-    return room.hard_mixture_loss(
+    return supremix.hard_mixture_loss(
         v[0], targets, share[: v.shape[1], : v.shape[1]], window=3.0, where=where, axis_name=axis_name
     )
 
 
 def _mixed(v, where, axis_name=None):
     partner = jnp.arange(v.shape[1]) if v.shape[1] < 2 else jnp.asarray(PARTNER)[: v.shape[1]] % v.shape[1]
-    return room.mixed_barlow_twins_loss(*v, share=0.3, partner=partner, where=where, axis_name=axis_name)[0]
+    return mixed_barlow_twins.mixed_barlow_twins_loss(
+        *v, share=0.3, partner=partner, where=where, axis_name=axis_name
+    )[0]
 
 
 def _gated(v, where, axis_name=None):
     labels = jnp.asarray(LABELS)[: v.shape[1]]
-    return room.gated_positive_loss(
+    return hydra.gated_positive_loss(
         v[0], jnp.abs(v[1]), labels, labels[::-1], where=where, axis_name=axis_name
     )
 
@@ -61,7 +65,7 @@ def _gated(v, where, axis_name=None):
 def _joint(v, where):
     joint = jnp.concatenate([v[0], v[1]], axis=1)[:, :6].repeat(2, axis=0)
     labels = jnp.asarray(LABELS)[: v.shape[1]]
-    return room.self_distilled_loss(joint, v[2][:, :3], labels, copies=2, where=where)[0]
+    return sla.self_distilled_loss(joint, v[2][:, :3], labels, copies=2, where=where)[0]
 
 
 # Those that see the whole batch, and take `axis_name`.
@@ -70,9 +74,9 @@ WHOLE = {
     "mv_dhel": lambda v, where, axis_name=None: room.mv_dhel(v, where=where, axis_name=axis_name),
     "dhel": lambda v, where, axis_name=None: room.dhel(v[0], v[1], where=where, axis_name=axis_name),
     "pairwise_nt_xent": lambda v, where, axis_name=None: room.pairwise_nt_xent(v, where=where, axis_name=axis_name),
-    "adaptive": lambda v, where, axis_name=None: room.adaptive_multi_head_loss(
+    "adaptive": lambda v, where, axis_name=None: amcl.adaptive_multi_head_loss(
         v[:2], v[1:], _temperature, where=where, axis_name=axis_name),
-    "adaptive all": lambda v, where, axis_name=None: room.adaptive_multi_head_loss(
+    "adaptive all": lambda v, where, axis_name=None: amcl.adaptive_multi_head_loss(
         v[:2], v[1:], _temperature, against="all", with_positive=True, where=where, axis_name=axis_name),
     "hard_mixture": _supremix,
     "mixed_barlow_twins": _mixed,
@@ -84,8 +88,8 @@ LOSSES = WHOLE | {
     "simsiam": lambda v, where: room.simsiam_loss(v[0], v[1], v[1], v[2], where=where),
     "dino": lambda v, where: room.dino_loss(v, v[:2], v[0, 0], where=where),
     "joint": _joint,
-    "triplet": lambda v, where: room.triplet_similarity_loss(*v, where=where),
-    "preference": lambda v, where: room.preference_loss(
+    "triplet": lambda v, where: sirl.triplet_similarity_loss(*v, where=where),
+    "preference": lambda v, where: sirl.preference_loss(
         v[0, :, 0], v[1, :, 0], jnp.linspace(0, 1, v.shape[1]), where=where
     ),
 }
@@ -139,19 +143,19 @@ def test_rows_that_do_not_count_are_dropped(name):
     assert np.isnan(_made("spoiled", "all")[name][0]).any()
     kept = VIEWS[:, WHERE]
     expected = {
-        "hard_mixture": lambda: room.hard_mixture_loss(
+        "hard_mixture": lambda: supremix.hard_mixture_loss(
             kept[0], LABELS[WHERE].astype(np.float32), SHARE[np.ix_(WHERE, WHERE)], window=3.0
         ),
-        "mixed_barlow_twins": lambda: room.mixed_barlow_twins_loss(
+        "mixed_barlow_twins": lambda: mixed_barlow_twins.mixed_barlow_twins_loss(
             *kept, share=0.3, partner=(np.cumsum(WHERE) - 1)[PARTNER[WHERE]].astype(np.int32)
         )[0],
-        "gated_positive": lambda: room.gated_positive_loss(
+        "gated_positive": lambda: hydra.gated_positive_loss(
             kept[0], np.abs(kept[1]), LABELS[WHERE], LABELS[::-1][WHERE]
         ),
-        "preference": lambda: room.preference_loss(
+        "preference": lambda: sirl.preference_loss(
             kept[0, :, 0], kept[1, :, 0], np.linspace(0, 1, 8, dtype=np.float32)[WHERE]
         ),
-        "joint": lambda: room.self_distilled_loss(
+        "joint": lambda: sla.self_distilled_loss(
             np.concatenate(kept[:2], axis=1)[:, :6].repeat(2, axis=0), kept[2][:, :3], LABELS[WHERE], copies=2
         )[0],
     }.get(name, lambda: LOSSES[name](kept, None))()
@@ -192,8 +196,8 @@ def test_classes_of_one_member_and_pairs_that_are_all_positive(labels, mixed):
     labels = labels.astype(np.int32)
 
     def losses(z):
-        gates = room.gated_positive_loss(z, jnp.abs(z), labels, labels)
-        mixtures = room.hard_mixture_loss(
+        gates = hydra.gated_positive_loss(z, jnp.abs(z), labels, labels)
+        mixtures = supremix.hard_mixture_loss(
             z, labels.astype(np.float32), SHARE, window=3.0, mix_positives=mixed, mix_negatives=mixed
         )
         return gates, mixtures
@@ -215,7 +219,8 @@ def test_classes_of_one_member_and_pairs_that_are_all_positive(labels, mixed):
 
 
 def _call(name, *args, **options):
-    return lambda: getattr(room, name)(*args, **options)
+    functions = {path.rpartition(".")[2]: value for path, value in public("jaxlab.self_supervised").items()}
+    return lambda: functions[name](*args, **options)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +241,7 @@ def _call(name, *args, **options):
         (_call("adaptive_multi_head_loss", VIEWS, VIEWS, 1.0, against="some"), "against must be one of"),
         (_call("pair_temperature", {}, Z, Z[:2]), r"u \(8, 5\) and v \(2, 5\) must have the same shape"),
         (_call("pair_temperature", {}, Z, Z, low=0.0), "low must be above 0 and high above it, got low 0.0"),
-        (_call("pair_gate", room.pair_gate_init(jax.random.key(0), num_classes=2, dim=3), LABELS, LABELS),
+        (_call("pair_gate", hydra.pair_gate_init(jax.random.key(0), num_classes=2, dim=3), LABELS, LABELS),
          r"labels must be in \[0, 2\), or negative for an example to ignore, got 2"),
         (_call("gated_cosine", Z, Z[:, :2], Z), r"z \(8, 5\) must be \[N, D\], keys \(8, 2\)"),
         (_call("gated_positive_loss", Z, Z, LABELS[:2], LABELS), r"z \(8, 5\) must be \[N, D\], labels \(2,\)"),

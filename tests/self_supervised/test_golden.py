@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jaxlab import self_supervised as room
+from jaxlab.self_supervised import amcl, hydra, mixed_barlow_twins, sirl, sla, supremix
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
 OWN, MIXED, HYDRA, SLA, SIRL = (
@@ -36,34 +37,34 @@ def _gate(classes):
 
 def _hydra(z, classes, *, partners=HYDRA["in_posy"], open_gate=False, **options):
     labels, partners = HYDRA["in_y"].astype(np.int32), partners.astype(np.int32)
-    gate = jnp.ones_like(z) if open_gate else room.pair_gate(_gate(classes), labels, partners)
-    return room.gated_positive_loss(z, gate, labels, partners, **options)
+    gate = jnp.ones_like(z) if open_gate else hydra.pair_gate(_gate(classes), labels, partners)
+    return hydra.gated_positive_loss(z, gate, labels, partners, **options)
 
 
 def _amcl(against):
     def loss(z1, z2, w1, b1, w2, b2):
         params = {"w1": w1, "b1": b1, "w2": w2, "b2": b2}
-        temperature = lambda u, v: room.pair_temperature(params, u, v, low=0.05, high=2.0)
-        return room.adaptive_multi_head_loss(z1, z2, temperature, against=against)
+        temperature = lambda u, v: amcl.pair_temperature(params, u, v, low=0.05, high=2.0)
+        return amcl.adaptive_multi_head_loss(z1, z2, temperature, against=against)
 
     return loss
 
 
 def _supremix(**options):
-    return lambda z: room.hard_mixture_loss(z, OWN["in_targets"], OWN["in_share"], window=3.5, **options)
+    return lambda z: supremix.hard_mixture_loss(z, OWN["in_targets"], OWN["in_share"], window=3.5, **options)
 
 
 def _self_distilled(temperature):
     def loss(joint, heads):
         labels, options = SLA["in_y"].astype(np.int32), COPIES | {"temperature": temperature}
-        return jnp.mean(room.self_distilled_loss(joint, heads[::4], labels, **options)[0])
+        return jnp.mean(sla.self_distilled_loss(joint, heads[::4], labels, **options)[0])
 
     return loss
 
 
 def _joint(factor):
     labels = SLA["in_y"].astype(np.int32)
-    return lambda joint: factor * jnp.mean(room.joint_label_loss(joint, labels, **COPIES))
+    return lambda joint: factor * jnp.mean(sla.joint_label_loss(joint, labels, **COPIES))
 
 
 def _own(name, *leaves):
@@ -112,9 +113,10 @@ CASES = {
     "amcl hardest": (_amcl("hardest"), _own("amcl_hardest", *NET)),
     "amcl all": (_amcl("all"), _own("amcl_all", *NET)),
     "mixed_barlow_twins": (
-        lambda *z: room.mixed_barlow_twins_loss(*z, **MIX)[0], (SMALL[0], MIXED["out_total"], SMALL[3])),
+        lambda *z: mixed_barlow_twins.mixed_barlow_twins_loss(*z, **MIX)[0], (SMALL[0], MIXED["out_total"], SMALL[3])),
     "mixed_barlow_twins imagenet": (
-        lambda *z: room.mixed_barlow_twins_loss(*z, **MIX, **IMAGENET)[0], (LARGE[0], LARGE[1] + LARGE[2], LARGE[3])),
+        lambda *z: mixed_barlow_twins.mixed_barlow_twins_loss(*z, **MIX, **IMAGENET)[0],
+        (LARGE[0], LARGE[1] + LARGE[2], LARGE[3])),
     "hydra": (_hydra, (GATED, HYDRA["out_renorm_loss"], gated_gradients("renorm"))),
     "hydra later": (lambda *a: _hydra(*a, normalize_after=False), (
         GATED, HYDRA["out_gatesq_loss"], gated_gradients("gatesq"))),
@@ -128,9 +130,9 @@ CASES = {
             [SLA[f"grad_sd_{tag}_J"], SLA[f"grad_sd_{tag}_S"]]))
         for tag, temperature in (("T1", 1.0), ("T2", 2.0), ("hard", 1.0))
     },
-    **{f"sirl {margin}": (functools.partial(room.triplet_similarity_loss, margin=margin), _sirl(margin))
+    **{f"sirl {margin}": (functools.partial(sirl.triplet_similarity_loss, margin=margin), _sirl(margin))
        for margin in (0.5, 1.0, 5.0)},
-    "preference": (lambda a: room.preference_loss(a, np.float32(SIRL["in_rB"]), np.float32(SIRL["in_pref"])), (
+    "preference": (lambda a: sirl.preference_loss(a, np.float32(SIRL["in_rB"]), np.float32(SIRL["in_pref"])), (
         [SIRL["in_rA"]], SIRL["out_pref_loss"], [SIRL["grad_rA"]])),
 }  # fmt: skip
 
@@ -166,14 +168,16 @@ def test_values_and_gradients(name, computed):
 
 def test_the_parts_of_the_totals():
     inputs = [np.float32(x) for x in SMALL[0]]
-    terms = room.mixed_barlow_twins_loss(*inputs, **MIX)[1]
+    terms = mixed_barlow_twins.mixed_barlow_twins_loss(*inputs, **MIX)[1]
     np.testing.assert_allclose(terms.mixing * 4 / 128, MIXED["out_mix"], rtol=1e-5)
     np.testing.assert_allclose(terms.invariance + terms.redundancy / 128, MIXED["out_bt"], rtol=1e-5)
     line = MIX["share"] * inputs[0] + (1 - MIX["share"]) * inputs[1][MIX["partner"]]
-    terms = room.mixed_barlow_twins_loss(*inputs[:2], line, **MIX)[1]
+    terms = mixed_barlow_twins.mixed_barlow_twins_loss(*inputs[:2], line, **MIX)[1]
     np.testing.assert_allclose(terms.mixing * 4 / 128, MIXED["out_mix_linear"], rtol=1e-4)
     x = np.arange(20, dtype=np.float32).reshape(10, 2)
-    np.testing.assert_allclose(room.mix_samples(x, -x, **MIX), MIXED["out_xm"], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        mixed_barlow_twins.mix_samples(x, -x, **MIX), MIXED["out_xm"], rtol=1e-6, atol=1e-6
+    )
     terms = room.vicreg_loss(OWN["in_vic1"], OWN["in_vic2"])[1]
     np.testing.assert_allclose(terms, OWN["out_vicreg_terms"], rtol=1e-5)
     center = room.dino_center_update(OWN["in_center"], OWN["in_teacher"])
@@ -182,22 +186,22 @@ def test_the_parts_of_the_totals():
 
 def test_the_gate_and_its_contrast():
     labels, partners = (HYDRA[name].astype(np.int32) for name in ("in_y", "in_posy"))
-    gate = room.pair_gate(_gate(HYDRA["in_gate_label_embedding_weight"]), labels, partners)
+    gate = hydra.pair_gate(_gate(HYDRA["in_gate_label_embedding_weight"]), labels, partners)
     np.testing.assert_allclose(gate, HYDRA["out_gate"], rtol=1e-5, atol=1e-6)
 
 
 def test_joint_labels_and_aggregation():
     labels = SLA["in_y"].astype(np.int32)
-    np.testing.assert_array_equal(room.joint_labels(labels, **COPIES), SLA["out_sla_joint_labels"])
+    np.testing.assert_array_equal(sla.joint_labels(labels, **COPIES), SLA["out_sla_joint_labels"])
     for tag, logits in (("sla", SLA["in_J"]), ("sd_hard", SLA["in_J_hard"])):
-        made = room.aggregate_logits(np.float32(logits), **COPIES)
+        made = sla.aggregate_logits(np.float32(logits), **COPIES)
         np.testing.assert_allclose(made, SLA[f"out_{tag}_agg"], rtol=1e-5, atol=1e-6)
         expected = SLA["in_J_hard" if tag == "sd_hard" else "in_J"][::4, ::4]
-        np.testing.assert_allclose(room.single_logits(np.float32(logits), **COPIES), expected, rtol=1e-6)
+        np.testing.assert_allclose(sla.single_logits(np.float32(logits), **COPIES), expected, rtol=1e-6)
 
 
 def test_collapsed_triplets_cost_two_margins_without_gradient():
     zeros = np.zeros((3, 6), np.float32)
-    value, gradient = jax.value_and_grad(lambda z: jnp.sum(room.triplet_similarity_loss(z, z, z)))(zeros)
+    value, gradient = jax.value_and_grad(lambda z: jnp.sum(sirl.triplet_similarity_loss(z, z, z)))(zeros)
     assert value == SIRL["out_collapse_m1.0"].sum() == 6
     assert not np.any(gradient)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from jaxlab import metrics
-from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import dual_mean_teacher, sounding_maps
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dual_mean_teacher.npz"))
-consensus = jax.jit(ss.teacher_consensus)
-student_loss = jax.jit(ss.dual_teacher_loss, static_argnames="axis_name")
+consensus = jax.jit(dual_mean_teacher.teacher_consensus)
+student_loss = jax.jit(dual_mean_teacher.dual_teacher_loss, static_argnames="axis_name")
 
 
 def _golden_maps():
@@ -69,8 +69,8 @@ def test_two_empty_maps_are_rejected_however_little_is_demanded():
 
 
 def test_a_wrong_teacher_spoils_the_union_and_not_the_intersection():
-    truth = ss.box_map(jnp.array([[1.0, 1.0, 4.0, 4.0]]), height=6, width=6)
-    mistaken = jnp.maximum(truth, ss.box_map(jnp.array([[4.0, 0.0, 6.0, 2.0]]), height=6, width=6))
+    truth = sounding_maps.box_map(jnp.array([[1.0, 1.0, 4.0, 4.0]]), height=6, width=6)
+    mistaken = jnp.maximum(truth, sounding_maps.box_map(jnp.array([[4.0, 0.0, 6.0, 2.0]]), height=6, width=6))
     got = consensus(truth, mistaken, min_agreement=0.5)
     assert got.accepted.all()
     np.testing.assert_array_equal(got.intersection, truth)
@@ -93,8 +93,8 @@ def _losses():
 def test_the_students_loss_divides_by_all_and_not_by_the_accepted():
     labelled, boxes, unlabelled, pseudo = _losses()
     accepted = jnp.array([1, 0, 0, 1, 0, 0, 0, 0], bool)
-    each = ss.pixel_cross_entropy(unlabelled, pseudo)
-    expected = ss.pixel_cross_entropy(labelled, boxes).mean() + 0.5 * (each[0] + each[3]) / 8
+    each = sounding_maps.pixel_cross_entropy(unlabelled, pseudo)
+    expected = sounding_maps.pixel_cross_entropy(labelled, boxes).mean() + 0.5 * (each[0] + each[3]) / 8
     dirty = unlabelled.at[1].set(jnp.nan)
     np.testing.assert_allclose(
         student_loss(labelled, boxes, dirty, pseudo, accepted, weight=0.5), expected, rtol=1e-5
@@ -103,7 +103,7 @@ def test_the_students_loss_divides_by_all_and_not_by_the_accepted():
     assert np.isfinite(grads).all()
     np.testing.assert_array_equal(grads[1], 0.0)
     nothing = student_loss(labelled, boxes, unlabelled, pseudo, jnp.zeros(8, bool))
-    np.testing.assert_allclose(nothing, ss.pixel_cross_entropy(labelled, boxes).mean(), rtol=1e-6)
+    np.testing.assert_allclose(nothing, sounding_maps.pixel_cross_entropy(labelled, boxes).mean(), rtol=1e-6)
     assert student_loss(labelled[:0], boxes[:0], unlabelled[:0], pseudo[:0], accepted[:0]) == 0
 
 
@@ -120,7 +120,7 @@ def test_measures_by_hand():
     assert metrics.localization_auc(jnp.ones(3)).item() == pytest.approx(1.0)
     assert metrics.localization_auc(jnp.zeros(3)).item() == pytest.approx(0.025)
     assert metrics.localization_auc(jnp.zeros(3), where=jnp.zeros(3)).item() == 0
-    normal = ss.min_max_normalize(jnp.array([[[2.0, 4.0]], [[3.0, 3.0]]]))
+    normal = sounding_maps.min_max_normalize(jnp.array([[[2.0, 4.0]], [[3.0, 3.0]]]))
     assert normal.tolist() == [[[0.0, 1.0]], [[0.0, 0.0]]]
 
 
@@ -129,7 +129,7 @@ def test_shapes_and_ranges_are_checked():
     with pytest.raises(ValueError, match=r"maps_a \(2, 3, 3\) and maps_b \(1, 3, 3\)"):
         consensus(maps, maps[:1])
     with pytest.raises(ValueError, match=r"min_agreement must be in \[0, 1\], got 2"):
-        ss.teacher_consensus(maps, maps, min_agreement=2)
+        dual_mean_teacher.teacher_consensus(maps, maps, min_agreement=2)
     with pytest.raises(ValueError, match=r"accepted \(3,\) must be \[N\]"):
         student_loss(maps, maps, maps, maps, jnp.ones(3))
     with pytest.raises(ValueError, match=r"threshold \(3,\) must be a scalar or \[B\]"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import ev_wsss, prototype_memory
 
 DATA = pathlib.Path(__file__).parents[1] / "golden"
 K = 4
@@ -27,11 +28,11 @@ def last(x):
 
 def branch(golden, name):
     queue = golden[f"in_queue{name}"]
-    queues = ss.class_queues_init(K, 200, queue.shape[-1])
-    queues = ss.class_queues_push(
+    queues = prototype_memory.class_queues_init(K, 200, queue.shape[-1])
+    queues = prototype_memory.class_queues_push(
         queues, jnp.float32(queue.transpose(1, 0, 2)), jnp.ones((queue.shape[1], K))
     )
-    return ss.EvWsssBranch(
+    return ev_wsss.EvWsssBranch(
         logits=last(golden[f"in_p{name}"]),
         features=tuple(last(golden[f"in_f{name}{scale}"]) for scale in (2, 4, 8)),
         projections=tuple(
@@ -49,7 +50,7 @@ def graded(a, b, labels, started=1.0, authors_code=False, exchanged=True):
     def loss(free):
         both = [x._replace(queues=x.queues, **y) for x, y in zip((a, b), free)]
         options = {"started": started, "authors_code": authors_code, "exchanged": exchanged}
-        total, terms, queues = ss.ev_wsss_loss(*both, labels, where=labels != 255, **options)
+        total, terms, queues = ev_wsss.ev_wsss_loss(*both, labels, where=labels != 255, **options)
         return total, (terms, queues)
 
     parts = lambda x: {name: getattr(x, name) for name in ("logits", "features", "projections")}
@@ -101,7 +102,7 @@ def test_before_the_prototypes_begin(golden):
 def test_a_weight_of_zero_leaves_a_term_out(golden):
     a, b, labels = branch(golden, "A"), branch(golden, "B"), jnp.asarray(golden["in_labels"], jnp.int32)
     off = {"dual_weight": 0.0, "prototype_weight": 0, "distillation_weight": 0.0}
-    total, terms, queues = jax.jit(lambda: ss.ev_wsss_loss(a, b, labels, where=labels != 255, **off))()
+    total, terms, queues = jax.jit(lambda: ev_wsss.ev_wsss_loss(a, b, labels, where=labels != 255, **off))()
     np.testing.assert_allclose(total, golden["out_e0_loss_seg_A"] + golden["out_e0_loss_seg_B"], rtol=1e-5)
     assert float(terms.dual) == float(terms.prototype_a) == float(terms.distillation) == 0
     chex.assert_trees_all_equal(queues, (a.queues, b.queues))
@@ -116,7 +117,7 @@ def test_finite_where_there_is_nothing_to_learn_from(golden, case, authors_code)
     if case == "nobody is sure":
         a, b = (x._replace(logits=0 * x.logits) for x in (a, b))
     if case == "nothing remembered":
-        a, b = (x._replace(queues=ss.class_queues_init(K, 200, 5)) for x in (a, b))
+        a, b = (x._replace(queues=prototype_memory.class_queues_init(K, 200, 5)) for x in (a, b))
     if case == "huge":
         a, b = (x._replace(logits=1e4 * jnp.sign(x.logits)) for x in (a, b))
     total, terms, _, gradient = graded(a, b, labels, authors_code=authors_code)
@@ -142,7 +143,9 @@ def test_their_prototype_loss_waits_for_the_last_class_alone():
     features, unit = jnp.array([[0.0, 1.0], [0.0, 1.0]]), jnp.eye(2)
     pseudo = ss.PseudoLabels(jnp.zeros(2, jnp.int32), jnp.ones(2), jnp.ones(2, bool))
     only = lambda c: (unit * (jnp.arange(2) == c)[:, None], jnp.arange(2) == c)
-    loss = lambda own, **options: float(ss.prototype_exchange_loss(features, pseudo, own, None, **options))
+    loss = lambda own, **options: float(
+        ev_wsss.prototype_exchange_loss(features, pseudo, own, None, **options)
+    )
     # Ours: one class seen is no choice, so log 1 = 0; a label without a prototype does not count.
     assert loss(only(0)) == loss(only(1)) == 0
     # Theirs: nothing while the last class is missing; then cos 1 of class 1 against 0 of the zero vector, over 0.1.
@@ -164,37 +167,41 @@ def test_region_prototypes_by_hand():
     features = jnp.array([[[3.0, 4.0], [1.0, 0.0], [9.0, 9.0]], [[0.0, 1.0], [5.0, 5.0], [5.0, 5.0]]])
     probs = jnp.array([[[0.9, 0.0], [0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]])
     present = jnp.array([[1, 1], [1, 0]])
-    made, valid = ss.region_prototypes(features, probs, present, min_mass=1.0)
+    made, valid = prototype_memory.region_prototypes(features, probs, present, min_mass=1.0)
     np.testing.assert_array_equal(valid, [[True, False], [False, False]])
     np.testing.assert_allclose(made[0, 0], np.array([3.5, 3.6]) / np.hypot(3.5, 3.6), rtol=1e-5)
     np.testing.assert_array_equal(made[1], np.zeros((2, 2)))
     # Masked pixels are pixels that are not there, whatever they hold.
     where = jnp.array([[1, 0, 1], [1, 1, 1]])
-    masked, _ = ss.region_prototypes(
+    masked, _ = prototype_memory.region_prototypes(
         features.at[0, 1].set(jnp.nan), probs.at[0, 1].set(jnp.nan), present, min_mass=0.5, where=where
     )
     np.testing.assert_allclose(masked[0, 0], [0.6, 0.8], rtol=1e-5)
 
 
 def test_class_queues_by_hand():
-    queues = ss.class_queues_init(2, 2, 1)
-    push = lambda q, values, valid: ss.class_queues_push(q, jnp.float32(values)[:, :, None], jnp.array(valid))
+    queues = prototype_memory.class_queues_init(2, 2, 1)
+    push = lambda q, values, valid: prototype_memory.class_queues_push(
+        q, jnp.float32(values)[:, :, None], jnp.array(valid)
+    )
     # Three images; class 0 gets 1, 2, 3 and forgets the 1, class 1 gets -5 alone.
     queues = push(queues, [[1, 9], [2, -5], [3, 9]], [[1, 0], [1, 1], [1, 0]])
     np.testing.assert_array_equal(queues.filled, [2, 1])
     assert sorted(queues.items[0, :, 0].tolist()) == [2, 3]
-    means, seen = ss.class_queue_means(queues, min_items=1)
+    means, seen = prototype_memory.class_queue_means(queues, min_items=1)
     np.testing.assert_array_equal(seen, [True, False])
     np.testing.assert_allclose(means[:, 0], [1, 0])
-    means, seen = ss.class_queue_means(queues, min_items=0)
+    means, seen = prototype_memory.class_queue_means(queues, min_items=0)
     np.testing.assert_allclose(means[:, 0], [1, -1])
-    assert not ss.class_queue_means(ss.class_queues_init(2, 2, 1), min_items=0)[1].any()
+    assert not prototype_memory.class_queue_means(prototype_memory.class_queues_init(2, 2, 1), min_items=0)[
+        1
+    ].any()
 
 
 def test_prototype_cross_entropy_by_hand():
     # Cosines 0.6 and 0.8 at temperature 0.2: logits 3 and 4; the third class is not seen.
     feature, prototypes = jnp.array([[3.0, 4.0]]), jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    loss = lambda label, **options: ss.prototype_cross_entropy(
+    loss = lambda label, **options: prototype_memory.prototype_cross_entropy(
         feature, jnp.array([label]), prototypes, temperature=0.2, **options
     )
     seen = jnp.array([1, 1, 0])
@@ -209,7 +216,7 @@ def test_feature_distance_by_hand():
     f, g = jnp.array([[3.0, 4.0], [jnp.nan, 0.0]]), jnp.array([[2.0, 0.0], [1.0, 1.0]])
     where = jnp.array([1, 0])
     value, (to_f, to_g) = jax.value_and_grad(
-        lambda f, g: ss.feature_distance(f, g, where=where).sum(), argnums=(0, 1)
+        lambda f, g: prototype_memory.feature_distance(f, g, where=where).sum(), argnums=(0, 1)
     )(f, g)
     np.testing.assert_allclose(value, 0.6, rtol=1e-6)
     assert np.isfinite(to_f).all()
@@ -219,13 +226,15 @@ def test_feature_distance_by_hand():
 
 def test_classes_in_labels():
     labels = jnp.array([[[0, 2], [255, -1]], [[1, 1], [1, 1]]])
-    got = ss.classes_in_labels(labels, num_classes=3, where=jnp.array([[[1, 1], [1, 1]], [[0, 0], [0, 0]]]))
+    got = ev_wsss.classes_in_labels(
+        labels, num_classes=3, where=jnp.array([[[1, 1], [1, 1]], [[0, 0], [0, 0]]])
+    )
     np.testing.assert_array_equal(got, [[True, False, True], [False, False, False]])
 
 
 def test_half_precision_and_float64(golden):
     a, b, labels = branch(golden, "A"), branch(golden, "B"), jnp.asarray(golden["in_labels"], jnp.int32)
-    loss = lambda a, b: ss.ev_wsss_loss(a, b, labels, where=labels != 255)[0]
+    loss = lambda a, b: ev_wsss.ev_wsss_loss(a, b, labels, where=labels != 255)[0]
     narrow = lambda x: x._replace(logits=x.logits.astype(jnp.bfloat16))
     value = jax.jit(loss)(narrow(a), narrow(b))
     assert value.dtype == jnp.float32
@@ -240,16 +249,43 @@ def test_half_precision_and_float64(golden):
 def test_errors_are_one_line(golden):
     a, labels = branch(golden, "A"), jnp.asarray(golden["in_labels"], jnp.int32)
     cases = [
-        (lambda: ss.ev_wsss_loss(a, a._replace(logits=a.logits[:1]), labels, where=True), "both the same"),
-        (lambda: ss.ev_wsss_loss(a, a, labels[:1], where=True), "leading shape"),
-        (lambda: ss.ev_wsss_loss(a, a._replace(features=()), labels, where=True), "one projection per map"),
-        (lambda: ss.region_prototypes(jnp.ones((2, 3, 4)), jnp.ones((2, 2, 5)), jnp.ones((2, 5))), "same pixels"),
-        (lambda: ss.region_prototypes(jnp.ones((2, 3, 4)), jnp.ones((2, 3, 5)), jnp.ones((2, 4))), r"\[B, K\]"),
-        (lambda: ss.class_queues_push(a.queues, jnp.ones((2, 3, 5)), jnp.ones((2, 3))), r"must be \[B, 4, 5\]"),
-        (lambda: ss.prototype_cross_entropy(jnp.ones((3, 2)), jnp.zeros(2, int), jnp.eye(2)), "leading shape"),
-        (lambda: ss.prototype_cross_entropy(jnp.eye(2), jnp.zeros(2, int), jnp.eye(2), seen=jnp.ones(3)), r"\[K\]"),
-        (lambda: ss.feature_distance(jnp.ones((3, 2)), jnp.ones((3, 3))), "same shape"),
-    ]  # fmt: skip
+        (
+            lambda: ev_wsss.ev_wsss_loss(a, a._replace(logits=a.logits[:1]), labels, where=True),
+            "both the same",
+        ),
+        (lambda: ev_wsss.ev_wsss_loss(a, a, labels[:1], where=True), "leading shape"),
+        (
+            lambda: ev_wsss.ev_wsss_loss(a, a._replace(features=()), labels, where=True),
+            "one projection per map",
+        ),
+        (
+            lambda: prototype_memory.region_prototypes(
+                jnp.ones((2, 3, 4)), jnp.ones((2, 2, 5)), jnp.ones((2, 5))
+            ),
+            "same pixels",
+        ),
+        (
+            lambda: prototype_memory.region_prototypes(
+                jnp.ones((2, 3, 4)), jnp.ones((2, 3, 5)), jnp.ones((2, 4))
+            ),
+            r"\[B, K\]",
+        ),
+        (
+            lambda: prototype_memory.class_queues_push(a.queues, jnp.ones((2, 3, 5)), jnp.ones((2, 3))),
+            r"must be \[B, 4, 5\]",
+        ),
+        (
+            lambda: prototype_memory.prototype_cross_entropy(jnp.ones((3, 2)), jnp.zeros(2, int), jnp.eye(2)),
+            "leading shape",
+        ),
+        (
+            lambda: prototype_memory.prototype_cross_entropy(
+                jnp.eye(2), jnp.zeros(2, int), jnp.eye(2), seen=jnp.ones(3)
+            ),
+            r"\[K\]",
+        ),
+        (lambda: prototype_memory.feature_distance(jnp.ones((3, 2)), jnp.ones((3, 3))), "same shape"),
+    ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as info:
             call()

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import hssda, score_thresholds
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "hssda.npz"))
-two_means = jax.jit(ss.two_means)
-append = jax.jit(ss.store_append)
+two_means = jax.jit(score_thresholds.two_means)
+append = jax.jit(hssda.store_append)
 
 
 def _within(numbers, high, low):
@@ -28,7 +28,7 @@ def _within(numbers, high, low):
 def test_thresholds_match_the_authors_code():
     for scores, expected in zip(("in_s1", "in_s3"), GOLDEN["out_thr"][[0, 2]]):
         centres = jnp.stack(two_means(jnp.float32(GOLDEN[scores])))
-        np.testing.assert_allclose(ss.truncate(centres), expected, rtol=1e-6)
+        np.testing.assert_allclose(score_thresholds.truncate(centres), expected, rtol=1e-6)
 
 
 def test_where_the_authors_code_stopped_early_ours_is_better():
@@ -38,7 +38,7 @@ def test_where_the_authors_code_stopped_early_ours_is_better():
     within, centres = _within(numbers, *ours)
     np.testing.assert_allclose(centres, ours, rtol=1e-5)
     worse, centres = _within(numbers, *theirs)
-    np.testing.assert_allclose(ss.truncate(jnp.array(centres)), theirs, rtol=1e-6)
+    np.testing.assert_allclose(score_thresholds.truncate(jnp.array(centres)), theirs, rtol=1e-6)
     assert within < worse < 1.01 * within
 
 
@@ -75,9 +75,11 @@ def test_two_means_where_there_is_nothing_to_divide():
 
 def test_truncate_cuts_and_never_rounds_up():
     hundredths = np.arange(0, 101) / 100
-    np.testing.assert_allclose(ss.truncate(jnp.float32(hundredths)), hundredths, rtol=2e-7)
-    np.testing.assert_allclose(ss.truncate(jnp.float32(hundredths[:-1] + 0.0098)), hundredths[:-1], rtol=1e-6)
-    np.testing.assert_allclose(ss.truncate(jnp.array([-0.567]), decimals=1), [-0.5], rtol=1e-6)
+    np.testing.assert_allclose(score_thresholds.truncate(jnp.float32(hundredths)), hundredths, rtol=2e-7)
+    np.testing.assert_allclose(
+        score_thresholds.truncate(jnp.float32(hundredths[:-1] + 0.0098)), hundredths[:-1], rtol=1e-6
+    )
+    np.testing.assert_allclose(score_thresholds.truncate(jnp.array([-0.567]), decimals=1), [-0.5], rtol=1e-6)
 
 
 def test_thresholds_per_class_and_measure():
@@ -85,17 +87,17 @@ def test_thresholds_per_class_and_measure():
     measures = jnp.array([[0.2, 0.5], [0.9, 0.5], [0.3, 0.5], [0.8, 0.5], [0.4, 0.1], [0.6, 0.9], [9.0, 9.0]])
     classes = jnp.array([0, 0, 0, 0, 1, 1, 0])
     default = jnp.array([[0.99, 0.98], [0.97, 0.96]])
-    got = jax.jit(ss.dual_thresholds, static_argnames="num_classes")(
+    got = jax.jit(score_thresholds.dual_thresholds, static_argnames="num_classes")(
         measures, classes, num_classes=3, where=jnp.arange(7) < 6, default=default
     )
     np.testing.assert_allclose(got[0], [[0.85, 0.25], [0.5, 0.5]], rtol=1e-5)
     np.testing.assert_array_equal(got[1:], jnp.stack([default, default]))
-    full = ss.dual_thresholds(
+    full = score_thresholds.dual_thresholds(
         measures[4:6], classes[4:6], num_classes=2, default=default, min_items=2, decimals=None
     )
     np.testing.assert_allclose(full[1], [[0.6, 0.4], [0.9, 0.1]], rtol=1e-6)
-    empty = ss.dual_thresholds(jnp.zeros((0, 3)), jnp.zeros(0, int), num_classes=1)
-    np.testing.assert_allclose(empty[0], ss.DEFAULT_THRESHOLDS, rtol=1e-6)
+    empty = score_thresholds.dual_thresholds(jnp.zeros((0, 3)), jnp.zeros(0, int), num_classes=1)
+    np.testing.assert_allclose(empty[0], score_thresholds.DEFAULT_THRESHOLDS, rtol=1e-6)
 
 
 def test_thresholds_follow_the_scores():
@@ -105,7 +107,9 @@ def test_thresholds_follow_the_scores():
     classes = np.repeat([0, 1], 100)
     before = np.concatenate([low, high, low - 0.2, high - 0.2])
     after = np.concatenate([low + 0.2, high + 0.2, low - 0.2, high - 0.2])
-    find = lambda x: ss.dual_thresholds(x[:, None], classes, num_classes=2, default=((0.9, 0.9),))[:, 0]
+    find = lambda x: score_thresholds.dual_thresholds(
+        x[:, None], classes, num_classes=2, default=((0.9, 0.9),)
+    )[:, 0]
     first, second = find(before), find(after)
     np.testing.assert_allclose(second[0] - first[0], [0.2, 0.2], atol=0.011)
     np.testing.assert_array_equal(second[1], first[1])
@@ -116,10 +120,10 @@ def test_levels_by_hand():
     measures = jnp.array([[0.9, 0.8], [0.9, 0.7], [0.9, 0.3], [0.4, 0.9], [0.6, 0.6], [0.9, 0.9], [0.9, 0.9]])
     classes = jnp.array([0, 0, 0, 0, 1, -1, 2])
     # Strictly above in both measures; at a threshold is below it.
-    got = jax.jit(ss.box_levels)(measures, classes, thresholds)
+    got = jax.jit(hssda.box_levels)(measures, classes, thresholds)
     assert got.tolist() == [2, 1, 0, 0, 2, -1, -1]
     equal = jnp.full((1, 2, 2), 0.9)
-    assert ss.box_levels(jnp.full((4, 2), 0.9), jnp.zeros(4, int), equal).tolist() == [0] * 4
+    assert hssda.box_levels(jnp.full((4, 2), 0.9), jnp.zeros(4, int), equal).tolist() == [0] * 4
 
 
 def test_middle_labels_match_the_authors_code():
@@ -130,7 +134,7 @@ def test_middle_labels_match_the_authors_code():
         axis=-1,
     )
     classes = jnp.asarray(GOLDEN["in_labels"]) - 1
-    sort = lambda **options: ss.hierarchical_supervision(
+    sort = lambda **options: hssda.hierarchical_supervision(
         measures, classes, thresholds, label_overlap=jnp.asarray(GOLDEN["in_iou_gt"].sum(0)), **options
     )
     theirs = sort(without_middle=(1,))
@@ -148,7 +152,7 @@ def test_middle_labels_match_the_authors_code():
 def test_supervision_by_hand():
     thresholds = jnp.array([[[0.8, 0.4]] * 3])
     measures = jnp.array([[0.9, 0.9, 0.9]] * 4 + [[0.5, 0.6, 0.7], [0.09, 0.9, 0.9], [0.1, 0.9, 0.9]])
-    got = ss.hierarchical_supervision(
+    got = hssda.hierarchical_supervision(
         measures,
         jnp.zeros(7, int),
         thresholds,
@@ -160,12 +164,14 @@ def test_supervision_by_hand():
     assert got.level.tolist() == [2, -1, 1, -1, 1, 0, 0]
     np.testing.assert_allclose(got.weight, [1, 0, 0.81, 0, 0.3, 0, 0], rtol=1e-6)
     assert got.removed.tolist() == [False] * 6 + [True]
-    batch = jax.vmap(lambda m: ss.hierarchical_supervision(m, jnp.zeros(7, int), thresholds))(measures[None])
+    batch = jax.vmap(lambda m: hssda.hierarchical_supervision(m, jnp.zeros(7, int), thresholds))(
+        measures[None]
+    )
     assert batch.level.shape == (1, 7)
 
 
 def test_the_store_fills_and_keeps():
-    store = ss.store_init(3, 3, box_dim=2)
+    store = hssda.store_init(3, 3, box_dim=2)
     boxes = jnp.arange(12.0).reshape(2, 3, 2)
     store = append(
         store,
@@ -187,7 +193,11 @@ def test_the_store_fills_and_keeps():
 
 
 def test_a_scene_that_is_there_twice_counts_once():
-    store, boxes, classes = ss.store_init(2, 4), jnp.ones((3, 2, 4)), jnp.array([[0, 0], [1, 1], [2, 2]])
+    store, boxes, classes = (
+        hssda.store_init(2, 4),
+        jnp.ones((3, 2, 4)),
+        jnp.array([[0, 0], [1, 1], [2, 2]]),
+    )
     for rows in itertools.permutations((1, 1, 0)):
         got = append(store, jnp.array(rows), boxes, classes)
         assert got.count.tolist() == [2, 2]
@@ -195,26 +205,28 @@ def test_a_scene_that_is_there_twice_counts_once():
 
 
 def test_the_keep_rate_matches_the_authors_code():
-    got = ss.linear_keep_rate(jnp.asarray(GOLDEN["in_keep_steps"]))
+    got = hssda.linear_keep_rate(jnp.asarray(GOLDEN["in_keep_steps"]))
     # Theirs was measured by one step of the average, in float32.
     np.testing.assert_allclose(got, GOLDEN["out_keep_rate"], atol=1e-6)
-    assert ss.linear_keep_rate(jnp.array(0), length=0) == np.float32(0.9996)
+    assert hssda.linear_keep_rate(jnp.array(0), length=0) == np.float32(0.9996)
 
 
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r"measures \(4, 2\) must be \[N, Q\] and classes \(3,\)"):
-        ss.dual_thresholds(jnp.ones((4, 2)), jnp.zeros(3, int), num_classes=2)
+        score_thresholds.dual_thresholds(jnp.ones((4, 2)), jnp.zeros(3, int), num_classes=2)
     with pytest.raises(ValueError, match=r"default \(3, 2\) must be"):
-        ss.dual_thresholds(jnp.ones((4, 2)), jnp.zeros(4, int), num_classes=2)
+        score_thresholds.dual_thresholds(jnp.ones((4, 2)), jnp.zeros(4, int), num_classes=2)
     with pytest.raises(ValueError, match=r"thresholds \(1, 3\)"):
-        ss.box_levels(jnp.ones((4, 3)), jnp.zeros(4, int), jnp.ones((1, 3)))
+        hssda.box_levels(jnp.ones((4, 3)), jnp.zeros(4, int), jnp.ones((1, 3)))
     with pytest.raises(ValueError, match=r"num_points \(3,\) must have the shape of classes \(4,\)"):
-        ss.hierarchical_supervision(
+        hssda.hierarchical_supervision(
             jnp.ones((4, 3)), jnp.zeros(4, int), jnp.ones((1, 3, 2)), num_points=jnp.ones(3)
         )
     with pytest.raises(ValueError, match=r"must be \[B\], \[B, N, 4\], \[B, N\]"):
-        ss.store_append(ss.store_init(2, 2), jnp.zeros(1, int), jnp.ones((1, 2, 5)), jnp.zeros((1, 2), int))
+        hssda.store_append(
+            hssda.store_init(2, 2), jnp.zeros(1, int), jnp.ones((1, 2, 5)), jnp.zeros((1, 2), int)
+        )
     with pytest.raises(ValueError, match="capacity must be at least 1"):
-        ss.store_init(2, 0)
+        hssda.store_init(2, 0)
     with pytest.raises(ValueError, match=r"start must be in \[0, 1\]"):
-        ss.linear_keep_rate(jnp.array(0), start=2.0)
+        hssda.linear_keep_rate(jnp.array(0), start=2.0)

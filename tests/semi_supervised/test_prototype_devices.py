@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxlab import semi_supervised as ss
 from jaxlab.core import bank_init, bank_update, class_means, exchange, masked_mean, prototype_logits
+from jaxlab.semi_supervised import ev_wsss, prototype_memory
 from jaxlab.training import make_mesh, per_device
 
 B, H, K, D = 8, 4, 3, 4
@@ -37,7 +38,9 @@ def start():
         "projections": draw(5, 2, D, D),
         "biases": draw(6, 2, D),
     }
-    filled = ss.class_queues_push(ss.class_queues_init(K, 6, D), draw(7, 2, K, D), jnp.ones((2, K)))
+    filled = prototype_memory.class_queues_push(
+        prototype_memory.class_queues_init(K, 6, D), draw(7, 2, K, D), jnp.ones((2, K))
+    )
     bank = bank_update(bank_init(K, D), draw(7, K, D), jnp.array([1.0, 0.0, 2.0]), decay=0.9)
     return {"params": params, "queues": (filled, filled), "bank": bank}
 
@@ -45,13 +48,13 @@ def start():
 def student(params, n, x, queues):
     features = jnp.tanh(x @ params["maps"][n])
     projection = (params["projections"][n], params["biases"][n])
-    return ss.EvWsssBranch(3 * features @ params["heads"][n], (features,), (projection,), queues)
+    return ev_wsss.EvWsssBranch(3 * features @ params["heads"][n], (features,), (projection,), queues)
 
 
 def loss(params, state, batch, axis_name):
     """EV-WSSS's loss, and a pull to a bank's prototypes before and after exchange."""
     a, b = (student(params, n, batch[x], state["queues"][n]) for n, x in enumerate("ab"))
-    value, terms, queues = ss.ev_wsss_loss(
+    value, terms, queues = ev_wsss.ev_wsss_loss(
         a, b, batch["label"], where=batch["labelled"], min_mass=1.0, min_items=1, axis_name=axis_name
     )
     flat, labels = a.features[0].reshape(-1, D), batch["label"].reshape(-1)
@@ -122,7 +125,7 @@ def test_the_authors_skip_looks_at_all_devices():
     def dual(rows, axis_name=None):
         a, b = (student(state["params"], n, rows[x], state["queues"][n]) for n, x in enumerate("ab"))
         where = jnp.ones_like(rows["labelled"])
-        return ss.ev_wsss_loss(a, b, rows["label"], where=where, authors_code=True, axis_name=axis_name)[
+        return ev_wsss.ev_wsss_loss(a, b, rows["label"], where=where, authors_code=True, axis_name=axis_name)[
             1
         ].dual
 

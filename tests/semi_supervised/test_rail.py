@@ -10,6 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import rail
 
 LOG2 = math.log(2)
 
@@ -22,9 +23,9 @@ def sure(p):
 
 def test_disagreement_and_the_best():
     a, b = jnp.array([[0, 1, 1]]), jnp.array([[1, 1, 0]])
-    assert ss.disagreement_mask(a, b).tolist() == [[True, False, True]]
-    assert ss.disagreement_mask(a, b, where=jnp.array([[1, 1, 0]])).tolist() == [[True, False, False]]
-    assert ss.best_student(jnp.array([0.3, 0.1, 0.1, 0.4])) == 1
+    assert rail.disagreement_mask(a, b).tolist() == [[True, False, True]]
+    assert rail.disagreement_mask(a, b, where=jnp.array([[1, 1, 0]])).tolist() == [[True, False, False]]
+    assert rail.best_student(jnp.array([0.3, 0.1, 0.1, 0.4])) == 1
 
 
 def test_dice_loss_by_hand():
@@ -51,7 +52,7 @@ def test_sharpen_by_hand():
 P = np.array([[[0.8, 0.4], [0.6, 0.3]], [[0.9, 0.9], [0.2, 0.1]]])
 Y = np.array([[[1, 1], [0, 0]], [[1, 1], [0, 0]]])
 BEST = np.array([[[1, 1], [0, 0]], [[1, 1], [0, 0]]])
-dfs = functools.partial(ss.disagreement_supervision_loss, sure(P), jnp.array(Y), jnp.array(BEST))
+dfs = functools.partial(rail.disagreement_supervision_loss, sure(P), jnp.array(Y), jnp.array(BEST))
 
 
 def test_disagreement_supervision_by_hand():
@@ -106,7 +107,7 @@ def test_each_fault_of_the_authors_code_alone():
 def test_the_whole_loss_takes_each_fault_too():
     z, teacher = sure(P), sure(P**2)
     for fault in ({"kl_mode": "code"}, {"error_mask": "code"}):
-        _, terms = ss.rail_student_loss(z, Y, z, z, z, teacher, is_best=True, **WEIGHTS, **fault)
+        _, terms = rail.rail_student_loss(z, Y, z, z, z, teacher, is_best=True, **WEIGHTS, **fault)
         np.testing.assert_allclose(terms.disagreement, dfs(is_best=True, **fault).mean(), rtol=1e-6)
         assert abs(terms.disagreement - dfs(is_best=True).mean()) > 1e-3
 
@@ -118,12 +119,12 @@ def test_a_voxel_without_label_costs_nothing(void):
     where = np.array([[[1, 0], [1, 1]], [[0, 0], [0, 0]]])
     labels = np.where(where, Y, void)
     np.testing.assert_array_equal(
-        ss.disagreement_supervision_loss(sure(P), labels, BEST),
-        ss.disagreement_supervision_loss(sure(P), Y, BEST, where=where),
+        rail.disagreement_supervision_loss(sure(P), labels, BEST),
+        rail.disagreement_supervision_loss(sure(P), Y, BEST, where=where),
     )
     z = sure(P).at[0, 0, 1].set(jnp.nan).at[1].set(jnp.nan)
     loss = jax.value_and_grad(
-        lambda z: ss.rail_student_loss(
+        lambda z: rail.rail_student_loss(
             z, labels, sure(P), sure(P), sure(P), sure(P), is_best=True, **WEIGHTS
         ),
         has_aux=True,
@@ -132,7 +133,7 @@ def test_a_voxel_without_label_costs_nothing(void):
     p, y = P[0][where[0] == 1], Y[0][where[0] == 1]
     dice = 1 - 2 * (p * y).sum() / ((p**2).sum() + y.sum())
     np.testing.assert_allclose(terms.segmentation, -np.log(np.where(y, p, 1 - p)).mean() + dice, rtol=1e-4)
-    kept = ss.disagreement_supervision_loss(sure(P), Y, BEST, where=where, is_best=True)[0]
+    kept = rail.disagreement_supervision_loss(sure(P), Y, BEST, where=where, is_best=True)[0]
     np.testing.assert_allclose(terms.disagreement, kept, rtol=1e-5)
     assert np.isfinite(gradient).all()
     assert not np.asarray(gradient)[where == 0].any()
@@ -141,8 +142,8 @@ def test_a_voxel_without_label_costs_nothing(void):
 def test_a_student_that_diverged_disagrees_with_everybody():
     z = sure(P).at[1, 0, 0, 0].set(jnp.nan)
     for loss in (
-        ss.confidence_restraint_loss(z, BEST),
-        ss.disagreement_supervision_loss(z, Y, BEST),
+        rail.confidence_restraint_loss(z, BEST),
+        rail.disagreement_supervision_loss(z, Y, BEST),
     ):
         assert np.isnan(loss).tolist() == [False, True]
 
@@ -151,18 +152,18 @@ def test_confidence_restraint_by_hand():
     # Example 0 disagrees at 0.4 and 0.6, both with KL(uniform) = -(log 0.4 + log 0.6) / 2 - log 2.
     each = -(math.log(0.4) + math.log(0.6)) / 2
     np.testing.assert_allclose(
-        ss.confidence_restraint_loss(sure(P), jnp.array(BEST)), [each - LOG2, 0], rtol=1e-4
+        rail.confidence_restraint_loss(sure(P), jnp.array(BEST)), [each - LOG2, 0], rtol=1e-4
     )
     # The authors take a second softmax, of (0.6, 0.4): its logits differ by 0.2, so log(1 + e^0.2) - 0.1.
-    theirs = ss.confidence_restraint_loss(sure(P), jnp.array(BEST), authors_code=True)
+    theirs = rail.confidence_restraint_loss(sure(P), jnp.array(BEST), authors_code=True)
     np.testing.assert_allclose(theirs, [math.log(1 + math.exp(0.2)) - 0.1, 0], rtol=1e-5)
     # At a sure voxel the two differ most: theirs stays below 0.8133 for any logits.
-    bold = ss.confidence_restraint_loss(jnp.array([[[0.0, 1e4]]]), jnp.array([[0]]), authors_code=True)
+    bold = rail.confidence_restraint_loss(jnp.array([[[0.0, 1e4]]]), jnp.array([[0]]), authors_code=True)
     np.testing.assert_allclose(bold, [math.log(1 + math.e) - 0.5], rtol=1e-5)
 
 
 def test_restraint_pushes_to_uniform_only_where_students_disagree():
-    gradient = jax.grad(lambda z: ss.confidence_restraint_loss(z, jnp.array(BEST)).sum())(sure(P))
+    gradient = jax.grad(lambda z: rail.confidence_restraint_loss(z, jnp.array(BEST)).sum())(sure(P))
     differs = (np.asarray(P) > 0.5) != BEST
     np.testing.assert_array_equal(np.abs(gradient).sum(-1) > 0, differs)
     # d KL(u || softmax z) / dz = (softmax z - u), over two voxels.
@@ -173,36 +174,36 @@ WEIGHTS = {"consistency_weight": 20.0, "teacher_weight": 10.0}
 
 
 @functools.partial(jax.jit, static_argnames="authors_code")
-def rail(z, best, teacher, is_best=False, authors_code=False):
+def whole_loss(z, best, teacher, is_best=False, authors_code=False):
     """Labelled and unlabelled logits are the same here."""
-    return ss.rail_student_loss(
+    return rail.rail_student_loss(
         z, jnp.array(Y), z, best, best, teacher, is_best=is_best, authors_code=authors_code, **WEIGHTS
     )
 
 
 def test_the_whole_loss_is_the_sum_of_its_terms():
     z, best, teacher = sure(P), sure(0.2 + 0.6 * BEST), sure(P**2)
-    total, terms = rail(z, best, teacher)
+    total, terms = whole_loss(z, best, teacher)
     right = np.where(Y == 1, P, 1 - P)
     dice = 1 - 2 * (P * Y).sum((1, 2)) / ((P**2).sum((1, 2)) + Y.sum((1, 2)))
     np.testing.assert_allclose(terms.segmentation, -np.log(right).mean() + dice.mean(), rtol=1e-4)
     np.testing.assert_allclose(terms.disagreement, dfs().mean(), rtol=1e-5)
     np.testing.assert_allclose(
-        terms.restraint, ss.confidence_restraint_loss(z, jnp.array(BEST)).mean(), rtol=1e-5
+        terms.restraint, rail.confidence_restraint_loss(z, jnp.array(BEST)).mean(), rtol=1e-5
     )
     sharp = lambda p: p**10 / (p**10 + (1 - p) ** 10)
     np.testing.assert_allclose(terms.consistency, ((P - sharp(0.2 + 0.6 * BEST)) ** 2).mean(), rtol=1e-4)
     np.testing.assert_allclose(terms.teacher, ((P - sharp(P**2)) ** 2).mean(), rtol=1e-4)
     expected = terms.segmentation + terms.disagreement + 20 * (terms.consistency + 0.1 * terms.restraint)
     np.testing.assert_allclose(total, expected + 10 * terms.teacher, rtol=1e-5)
-    alone, _ = rail(z, z, teacher, is_best=True)
+    alone, _ = whole_loss(z, z, teacher, is_best=True)
     known = terms.segmentation + dfs(is_best=True).mean()
     np.testing.assert_allclose(alone, known + 10 * terms.teacher, rtol=1e-5)
 
 
 @pytest.mark.parametrize("authors_code", [False, True])
 def test_no_gradient_to_the_others_and_finite_for_huge_logits(authors_code):
-    loss = lambda z, best, teacher: rail(z, best, teacher, authors_code=authors_code)[0]
+    loss = lambda z, best, teacher: whole_loss(z, best, teacher, authors_code=authors_code)[0]
     for scale in (1.0, 1e4):
         z, best, teacher = scale * sure(P), scale * sure(1 - P), scale * sure(P**2)
         own, other, slow = jax.grad(loss, argnums=(0, 1, 2))(z, best, teacher)
@@ -217,7 +218,8 @@ def test_gradients_in_float64():
         z = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 2, 2)))
         best = jnp.array(BEST)
         loss = lambda z: (
-            ss.disagreement_supervision_loss(z, jnp.array(Y), best) + ss.confidence_restraint_loss(z, best)
+            rail.disagreement_supervision_loss(z, jnp.array(Y), best)
+            + rail.confidence_restraint_loss(z, best)
         )
         assert loss(z).dtype == jnp.float64
         check_grads(loss, (z,), order=1, modes=["rev"])
@@ -227,8 +229,8 @@ def test_a_masked_voxel_is_a_voxel_that_is_not_there():
     where = jnp.array([[[1, 0], [1, 1]]])
     z = sure(P).at[:, 0, 1].set(jnp.nan)
     calls = (
-        lambda z: ss.disagreement_supervision_loss(z, jnp.array(Y), jnp.array(BEST), where=where),
-        lambda z: ss.confidence_restraint_loss(z, jnp.array(BEST), where=where),
+        lambda z: rail.disagreement_supervision_loss(z, jnp.array(Y), jnp.array(BEST), where=where),
+        lambda z: rail.confidence_restraint_loss(z, jnp.array(BEST), where=where),
     )
     # Of example 0 the voxel at 0.6 is left.
     expected = ([0.5 * 0.36 - 0.05 * math.log(0.4), 0], [-(math.log(0.4) + math.log(0.6)) / 2 - LOG2, 0])
@@ -241,8 +243,8 @@ def test_a_masked_voxel_is_a_voxel_that_is_not_there():
 def test_nothing_to_disagree_about_costs_nothing():
     same = jnp.array(P > 0.5).astype(jnp.int32)
     for call in (
-        lambda z: ss.disagreement_supervision_loss(z, jnp.array(Y), same),
-        lambda z: ss.confidence_restraint_loss(z, same),
+        lambda z: rail.disagreement_supervision_loss(z, jnp.array(Y), same),
+        lambda z: rail.confidence_restraint_loss(z, same),
     ):
         np.testing.assert_array_equal(call(sure(P)), [0, 0])
         np.testing.assert_array_equal(jax.grad(lambda z, f=call: f(z).sum())(sure(P)), np.zeros((2, 2, 2, 2)))
@@ -261,7 +263,7 @@ def test_learning_rate():
 
 def test_half_precision():
     z = sure(P).astype(jnp.bfloat16)
-    total, _ = rail(z, z, z)
+    total, _ = whole_loss(z, z, z)
     assert total.dtype == jnp.float32
     assert np.isfinite(total)
 
@@ -271,15 +273,15 @@ def test_errors_are_one_line():
     cases = [
         (lambda: ss.dice_loss(z, y), "same shape"),
         (lambda: ss.dice_loss(y, y, smooth=0.0), "smooth must be positive"),
-        (lambda: ss.best_student(jnp.zeros((2, 2))), r"losses \(2, 2\) must be \[S\]"),
-        (lambda: ss.disagreement_mask(y, y[:, :2]), "same shape"),
+        (lambda: rail.best_student(jnp.zeros((2, 2))), r"losses \(2, 2\) must be \[S\]"),
+        (lambda: rail.disagreement_mask(y, y[:, :2]), "same shape"),
         (lambda: ss.sharpen(z, temperature=0), "temperature must be positive"),
-        (lambda: ss.disagreement_supervision_loss(z, y, y[:1]), r"best_prediction \(1, 3\)"),
-        (lambda: ss.disagreement_supervision_loss(jnp.zeros((2, 3, 3)), y, y, authors_code=True), "code needs logits"),
-        (lambda: ss.confidence_restraint_loss(z, y[:1]), r"best_prediction \(1, 3\)"),
-        (lambda: ss.disagreement_supervision_loss(z, y, y, kl_mode="voxel"), "kl_mode must be one of"),
-        (lambda: ss.disagreement_supervision_loss(z[0], y[0], y[0], error_mask="code"), "the authors' code needs"),
-        (lambda: ss.rail_student_loss(z, y, z, z[:1], z, z, is_best=False, **WEIGHTS), "same shape"),
+        (lambda: rail.disagreement_supervision_loss(z, y, y[:1]), r"best_prediction \(1, 3\)"),
+        (lambda: rail.disagreement_supervision_loss(jnp.zeros((2, 3, 3)), y, y, authors_code=True), "code needs"),
+        (lambda: rail.confidence_restraint_loss(z, y[:1]), r"best_prediction \(1, 3\)"),
+        (lambda: rail.disagreement_supervision_loss(z, y, y, kl_mode="voxel"), "kl_mode must be one of"),
+        (lambda: rail.disagreement_supervision_loss(z[0], y[0], y[0], error_mask="code"), "the authors' code needs"),
+        (lambda: rail.rail_student_loss(z, y, z, z[:1], z, z, is_best=False, **WEIGHTS), "same shape"),
         (lambda: ss.warm_up_constant_cosine(0, total=0), "total must be at least 1"),
     ]  # fmt: skip
     for call, message in cases:

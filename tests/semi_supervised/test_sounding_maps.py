@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab import semi_supervised as ss
+from jaxlab.semi_supervised import sounding_maps
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dual_mean_teacher.npz"))
 FEATURES = jax.random.normal(jax.random.key(0), (8, 3, 2, 5))
 AUDIO = jax.random.normal(jax.random.key(1), (8, 5))
-contrast = jax.jit(ss.audio_visual_contrastive, static_argnames=("normalized", "axis_name"))
+contrast = jax.jit(sounding_maps.audio_visual_contrastive, static_argnames=("normalized", "axis_name"))
 contrast_grad = jax.jit(
-    jax.value_and_grad(ss.audio_visual_contrastive, argnums=(0, 1)),
+    jax.value_and_grad(sounding_maps.audio_visual_contrastive, argnums=(0, 1)),
     static_argnames=("normalized", "axis_name"),
 )
-cross_entropy = jax.jit(ss.pixel_cross_entropy)
+cross_entropy = jax.jit(sounding_maps.pixel_cross_entropy)
 
 
 def test_the_contrastive_loss_matches_the_third_partys_code():
@@ -37,8 +37,10 @@ def test_the_map_by_hand():
     # cos(45 degrees) = 0.707107: affine (1 + 0.707107) / 2 = 0.853553; sigmoid((0.707107 - 0.5) / 0.5) = 0.602091.
     features = jnp.array([[[[3.0, 3.0], [-1.0, 0.0], [0.0, 0.0]]]])
     audio = jnp.array([[2.0, 0.0]])
-    np.testing.assert_allclose(ss.audio_visual_map(features, audio), [[[0.853553, 0.0, 0.5]]], atol=1e-6)
-    warm = ss.audio_visual_map(features, audio, temperature=0.5, offset=0.5)
+    np.testing.assert_allclose(
+        sounding_maps.audio_visual_map(features, audio), [[[0.853553, 0.0, 0.5]]], atol=1e-6
+    )
+    warm = sounding_maps.audio_visual_map(features, audio, temperature=0.5, offset=0.5)
     np.testing.assert_allclose(warm, [[[0.602091, 0.047426, 0.268941]]], atol=1e-5)
 
 
@@ -70,7 +72,7 @@ def test_extreme_features_are_finite(scale):
     value, grads = contrast_grad(scale * FEATURES, scale * AUDIO)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() for g in grads)
-    assert np.isfinite(ss.audio_visual_map(scale * FEATURES, scale * AUDIO, temperature=0.1)).all()
+    assert np.isfinite(sounding_maps.audio_visual_map(scale * FEATURES, scale * AUDIO, temperature=0.1)).all()
 
 
 def test_pixel_cross_entropy_by_hand():
@@ -90,7 +92,10 @@ def test_targets_receive_no_gradient_and_maps_the_right_one():
     np.testing.assert_array_equal(jax.grad(lambda t: cross_entropy(maps, t).sum())(targets), 0.0)
     with jax.enable_x64(True):
         check_grads(
-            lambda m: ss.pixel_cross_entropy(m, jnp.float64(targets)), (jnp.float64(maps),), 1, modes=["rev"]
+            lambda m: sounding_maps.pixel_cross_entropy(m, jnp.float64(targets)),
+            (jnp.float64(maps),),
+            1,
+            modes=["rev"],
         )
 
 
@@ -98,19 +103,21 @@ def test_half_precision_gives_float32():
     value, grads = contrast_grad(FEATURES.astype(jnp.bfloat16), AUDIO.astype(jnp.float16))
     assert value.dtype == jnp.float32
     assert grads[0].dtype == jnp.bfloat16
-    maps = ss.audio_visual_map(FEATURES.astype(jnp.bfloat16), AUDIO.astype(jnp.bfloat16))
+    maps = sounding_maps.audio_visual_map(FEATURES.astype(jnp.bfloat16), AUDIO.astype(jnp.bfloat16))
     assert maps.dtype == jnp.float32
     assert cross_entropy(maps.astype(jnp.bfloat16), maps).dtype == jnp.float32
 
 
 def test_a_box_as_a_map():
     # y from 0.5 to 2, x from 1 to 2.25: rows half, whole; columns none, whole, a quarter.
-    got = ss.box_map(
+    got = sounding_maps.box_map(
         jnp.array([[0.5, 1.0, 2.0, 2.25], [0.0, 0.0, 0.0, 0.0], [2.0, 2.0, 1.0, 1.0]]), height=2, width=3
     )
     np.testing.assert_allclose(got[0], [[0, 0.5, 0.125], [0, 1.0, 0.25]])
     np.testing.assert_array_equal(got[1:], 0.0)
-    each = jax.vmap(lambda box: ss.box_map(box, height=4, width=4))(jnp.array([[1.0, 1.0, 3.0, 3.0]]))
+    each = jax.vmap(lambda box: sounding_maps.box_map(box, height=4, width=4))(
+        jnp.array([[1.0, 1.0, 3.0, 3.0]])
+    )
     assert each.sum() == 4
 
 
@@ -120,8 +127,8 @@ def test_shapes_are_checked():
     with pytest.raises(ValueError, match="H, W > 0"):
         contrast(FEATURES[:, :0], AUDIO)
     with pytest.raises(ValueError, match=r"maps \(1, 2, 2\) and targets \(1, 2, 3\)"):
-        ss.pixel_cross_entropy(jnp.ones((1, 2, 2)), jnp.ones((1, 2, 3)))
+        sounding_maps.pixel_cross_entropy(jnp.ones((1, 2, 2)), jnp.ones((1, 2, 3)))
     with pytest.raises(ValueError, match=r"boxes \(3,\) must be"):
-        ss.box_map(jnp.ones(3), height=2, width=2)
+        sounding_maps.box_map(jnp.ones(3), height=2, width=2)
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
-        ss.audio_visual_map(FEATURES, AUDIO, temperature=0)
+        sounding_maps.audio_visual_map(FEATURES, AUDIO, temperature=0)

@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxlab.core import as_float, cross_entropy, masked_softmax
 from jaxlab.core.check import InputError, as_labels, check_positive, check_probabilities, fitted
-from jaxlab.distillation._conditional_information import class_centroids
 from jaxlab.distillation._contracts import labelled_classes
 from jaxlab.distillation._soft_targets import kd_loss
+from jaxlab.distillation.mcmi import class_centroids
 
 Controller = tuple[dict[str, jax.Array], ...]
 

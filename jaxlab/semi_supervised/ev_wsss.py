@@ -11,19 +11,19 @@ from jaxlab.core import Queue, as_float, exchange, masked_mean, normalize
 from jaxlab.core._reduce import AxisName
 from jaxlab.core.check import InputError, as_integers, check_state, full_mask
 from jaxlab.semi_supervised._contracts import VOID, as_dense_labels
-from jaxlab.semi_supervised._prototype_memory import (
-    class_queue_means,
-    class_queues_push,
-    feature_distance,
-    prototype_cross_entropy,
-    region_prototypes,
-)
 from jaxlab.semi_supervised._pseudo_labels import (
     PseudoLabels,
     accepted_mean,
     class_filtered_probs,
     masked_cross_entropy,
     pseudo_label,
+)
+from jaxlab.semi_supervised.prototype_memory import (
+    class_queue_means,
+    class_queues_push,
+    feature_distance,
+    prototype_cross_entropy,
+    region_prototypes,
 )
 
 Projection = tuple[jax.Array, jax.Array]
@@ -299,7 +299,7 @@ def ev_wsss_loss(
       with the weights of the authors' code. Confidence is the softmax of the positive parts of the logits there,
       and so it is here.
 
-    >>> from jaxlab.semi_supervised import class_queues_init
+    >>> from jaxlab.semi_supervised.prototype_memory import class_queues_init
     >>> identity = (jnp.eye(2), jnp.zeros(2))
     >>> features, queues = jnp.ones((1, 2, 2, 2)), class_queues_init(3, 8, 2)
     >>> student = EvWsssBranch(jnp.zeros((1, 4, 4, 3)), (features,), (identity,), queues)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from jaxlab.core import Learner, master_weights
+from jaxlab.core._learner import Learner
+from jaxlab.core._master_weights import master_weights
 from jaxlab.core.check import as_pair, check_loss, check_positive
 
 

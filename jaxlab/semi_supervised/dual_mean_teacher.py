@@ -16,7 +16,7 @@ from jaxlab.core.check import (
     check_same_shape,
     full_mask,
 )
-from jaxlab.semi_supervised._sounding_maps import pixel_cross_entropy
+from jaxlab.semi_supervised.sounding_maps import pixel_cross_entropy
 
 
 class Consensus(NamedTuple):

@@ -8,8 +8,9 @@ import optax
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab import distillation as d
+from jaxlab import core
 from jaxlab.core import cross_entropy
+from jaxlab.distillation import tgeo_kd
 
 B, C, D = 12, 3, 4
 
@@ -27,16 +28,16 @@ def problem():
 
 
 def _losses(images, labels, teacher):
-    means = d.class_mean_teacher(jax.nn.softmax(teacher[:B]), labels[:B])
+    means = tgeo_kd.class_mean_teacher(jax.nn.softmax(teacher[:B]), labels[:B])
 
     def ratio(params, controller):
         probs = jax.nn.softmax(images[:B] @ params)
-        state = d.trilateral_state(probs, jax.nn.softmax(teacher[:B]), labels[:B], means)
-        return d.fusion_ratio(controller, state)
+        state = tgeo_kd.trilateral_state(probs, jax.nn.softmax(teacher[:B]), labels[:B], means)
+        return tgeo_kd.fusion_ratio(controller, state)
 
     def lower(params, controller):
         alpha = ratio(params, controller)
-        return d.fused_kd_loss(images[:B] @ params, teacher[:B], labels[:B], alpha).mean()
+        return tgeo_kd.fused_kd_loss(images[:B] @ params, teacher[:B], labels[:B], alpha).mean()
 
     def upper(params):
         return cross_entropy(images[B:] @ params, labels[B:]).mean()
@@ -49,9 +50,9 @@ def test_the_upper_gradient_matches_finite_differences(problem):
         images, labels, teacher = (jnp.asarray(x) for x in problem)
         _, lower, upper = _losses(images, labels, teacher)
         wide = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)
-        controller = wide(d.fusion_controller_init(jax.random.key(0), C, hidden=(4,)))
+        controller = wide(tgeo_kd.fusion_controller_init(jax.random.key(0), C, hidden=(4,)))
         params = wide(0.1 * jax.random.normal(jax.random.key(1), (D, C)))
-        loss = jax.jit(lambda w: d.unrolled_loss(w, params, lower, upper, learning_rate=0.5))
+        loss = jax.jit(lambda w: core.unrolled_loss(w, params, lower, upper, learning_rate=0.5))
         assert loss(controller).dtype == jnp.float64
         check_grads(loss, (controller,), order=1, modes=["rev"], rtol=1e-6)
         gradient = jax.grad(loss)(controller)
@@ -61,7 +62,7 @@ def test_the_upper_gradient_matches_finite_differences(problem):
 def test_unrolled_loss_by_hand():
     # lower = w p, so the step is p - eta w = 3 - 0.5 * 2 = 2; upper = p^2 = 4, d/dw = 2 * 2 * (-0.5) = -2.
     lower, upper = lambda p, w: w * p, lambda p: p**2
-    loss = lambda w: d.unrolled_loss(w, jnp.array(3.0), lower, upper, learning_rate=0.5)
+    loss = lambda w: core.unrolled_loss(w, jnp.array(3.0), lower, upper, learning_rate=0.5)
     value, slope = jax.value_and_grad(loss)(jnp.array(2.0))
     assert (value, slope) == (4.0, -2.0)
 
@@ -71,8 +72,8 @@ def test_the_controller_learns_to_distrust_a_wrong_teacher(problem):
         jnp.asarray(x, jnp.int32 if x.dtype == np.int32 else jnp.float32) for x in problem
     )
     ratio, lower, upper = _losses(images, labels, teacher)
-    init = lambda key: (jnp.zeros((D, C)), d.fusion_controller_init(key, C, hidden=(8,)))
-    make = lambda optimizer: d.bilevel_learner(
+    init = lambda key: (jnp.zeros((D, C)), tgeo_kd.fusion_controller_init(key, C, hidden=(8,)))
+    make = lambda optimizer: core.bilevel_learner(
         init,
         lambda params, controller, batch, context: (lower(params, controller), {}),
         lambda params, batch, context: upper(params),
@@ -103,7 +104,7 @@ def test_the_controller_learns_to_distrust_a_wrong_teacher(problem):
 
 def test_the_virtual_step_may_have_a_loss_of_its_own():
     # The student follows `lower` (towards 5) whatever the controller does; only `virtual` lets it lead anywhere.
-    made = lambda virtual: d.bilevel_learner(
+    made = lambda virtual: core.bilevel_learner(
         lambda key: (jnp.zeros(()), jnp.zeros(())),
         lambda p, w, batch, context: ((p - context["goal"]) ** 2, {}),
         lambda p, batch, context: (p - 1) ** 2,
@@ -123,7 +124,7 @@ def test_the_virtual_step_may_have_a_loss_of_its_own():
 
 
 def test_a_lower_loss_without_metrics_says_what_to_write():
-    learner = d.bilevel_learner(
+    learner = core.bilevel_learner(
         lambda key: (jnp.zeros(()), jnp.zeros(())),
         lambda p, w, batch, context: p**2,
         None,
@@ -137,4 +138,4 @@ def test_a_lower_loss_without_metrics_says_what_to_write():
 
 def test_a_rate_that_is_not_positive_is_named():
     with pytest.raises(ValueError, match="learning_rate must be positive, got 0"):
-        d.bilevel_learner(lambda key: ({}, {}), None, None, optax.sgd(1.0), None, learning_rate=0)
+        core.bilevel_learner(lambda key: ({}, {}), None, None, optax.sgd(1.0), None, learning_rate=0)
