@@ -3,7 +3,7 @@
 # make test   the same set-up, then lint, import rules and the tests; make test-all adds the wide comparisons with peers
 PYTHON ?= python3
 VENV ?= .venv
-CONFIG ?= configs/post_training/kdrl.py:quick
+CONFIG ?= configs/continual/continual_baselines_class.py:quick
 ARGS ?=
 TESTS ?=
 # More extras for make test: EXTRAS=,bench also compares with transformers, PEFT and TRL (brings PyTorch)

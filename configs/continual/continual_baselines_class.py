@@ -4,6 +4,7 @@ Continual Lifelong Learning with Neural Networks: A Review, 2019, arXiv 1802.075
 
     python -m experiments.run --config=configs/continual/continual_baselines_class.py         # about 3 minutes
     python -m experiments.run --config=configs/continual/continual_baselines_class.py:tune    # the search behind ARMS
+    make run                                                                                  # :quick, six of the methods
 
 scikit-learn's digits come as five tasks of two classes, in an order of each seed's own; all ten outputs compete, and
 which task an example is from has to be found out. `joint` learns all tasks at once for as many steps, the ceiling;
@@ -60,5 +61,6 @@ get_config, VARIANTS = comparison(
     smoke={"data.num_tasks": 2, "tasks_learned": 2, "passes": 1, "net.features": (8,), "arms.*.buffer": 20,
            "eval_every": 5, "log_every": 5, "checkpoint_every": 5, "batch_size": 100, "importance_examples": 8,
            "arms": ("sgd", "joint", "ewc", "si", "lwf", "icarl", "gem", "er", "der_pp")},
-    tune=FIRST_TASKS | {"passes": 15, "minutes": 8.0}, variants={"fashion": FASHION},
+    tune=FIRST_TASKS | {"passes": 15, "minutes": 8.0},
+    variants={"fashion": FASHION, "quick": {"arms": ("sgd", "ewc", "lwf", "er", "der_pp", "joint"), "minutes": 0.6}},
 )  # fmt: skip

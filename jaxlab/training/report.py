@@ -33,7 +33,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         f"{scale}{len(result['seeds'])} {seeds}, {result['device']}, {result['wall_s']:.0f} s. {how}",
         "",
-        *_arms_table(result["arms"], halves=not resampled),
+        *_arms_table(result["arms"], _decisive(result), halves=not resampled),
         "",
     ]
     for kinds in (("premise", "room"), ("headline", "secondary", "ablation", "benchmark")):
@@ -47,6 +47,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines += [
         f"- {line}"
         for line in (
+            *_others(result),
             *result.get("remarks", ()),
             *result.get("limits", ()),
             *map(_look, result.get("earlier_looks", ())),
@@ -55,9 +56,26 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _arms_table(arms: Mapping[str, Any], *, halves: bool) -> list[str]:
+def _decisive(result: Mapping[str, Any]) -> list[str]:
+    """The metrics that claims are about; where there are no claims, all."""
+    named = [
+        metric
+        for claim in result["claims"]
+        for metric in (claim["metric"], *(term[1] for term in claim.get("terms", ())))
+    ]
+    known = [name for arm in result["arms"].values() for name in arm["metrics"]]
+    return list(dict.fromkeys(name for name in named if name in known)) or list(dict.fromkeys(known))
+
+
+def _others(result: Mapping[str, Any]) -> list[str]:
+    """One line about the metrics that the table leaves out."""
+    known = dict.fromkeys(name for arm in result["arms"].values() for name in arm["metrics"])
+    left = [name for name in known if name not in _decisive(result)]
+    return [f"result.json also has {', '.join(left)}."] if left else []
+
+
+def _arms_table(arms: Mapping[str, Any], names: Sequence[str], *, halves: bool) -> list[str]:
     """Means and, with `halves`, half the width of their t intervals, which resamples do not have."""
-    names = [name for name in dict.fromkeys(m for arm in arms.values() for m in arm["metrics"])]
     rows = [["arm", "steps", *names]]
     for arm, facts in arms.items():
         cells = [_mean_and_half(facts["metrics"].get(name), halves) for name in names]

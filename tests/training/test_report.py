@@ -46,6 +46,17 @@ def test_the_report_shows_scale_means_intervals_and_the_arm_that_stopped():
     assert "7 (diverged: loss, seed 1)" in text
 
 
+def test_the_table_has_the_metrics_of_claims_and_a_line_names_the_others():
+    more = result()
+    for facts in more["arms"].values():
+        facts["metrics"]["train/loss"] = [1.0] * 5
+    text = report.markdown(more)
+    assert row(text, "arm", "steps") == ["arm", "steps", METRIC]
+    assert "- result.json also has train/loss." in text
+    assert row(report.markdown(more | {"claims": []}), "arm", "steps") == ["arm", "steps", METRIC, "train/loss"]
+    assert "also has" not in report.markdown(result())
+
+
 def test_the_report_shows_every_claim_with_what_decided_it():
     text = report.markdown(result())
     # sd 0.0070711: half width 0.00878; detectable 3.761 * 0.0070711 / sqrt(5) = 0.0119
