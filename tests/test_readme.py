@@ -150,7 +150,9 @@ def test_the_time_it_promises_is_that_of_the_config():
     """That of `make run`, and those of the two beside it."""
     minutes = lambda config: f"{load(str(ROOT / 'configs' / config)).config.minutes:g} minutes"
     assert load(str(ROOT / "configs/continual/continual_baselines_class.py:quick")).config.minutes <= 1
-    assert f"takes {minutes('post_training/kdrl.py')}, the second {minutes('distillation/pld.py')[0]}" in README
+    assert (
+        f"takes {minutes('post_training/kdrl.py')}, the second {minutes('distillation/pld.py')[0]}" in README
+    )
 
 
 def test_links_and_paths_lead_somewhere():

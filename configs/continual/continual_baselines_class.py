@@ -4,7 +4,7 @@ Continual Lifelong Learning with Neural Networks: A Review, 2019, arXiv 1802.075
 
     python -m experiments.run --config=configs/continual/continual_baselines_class.py         # about 3 minutes
     python -m experiments.run --config=configs/continual/continual_baselines_class.py:tune    # the search behind ARMS
-    make run                                                                                  # :quick, six of the methods
+    make run                                                                                  # :quick, six of them
 
 scikit-learn's digits come as five tasks of two classes, in an order of each seed's own; all ten outputs compete, and
 which task an example is from has to be found out. `joint` learns all tasks at once for as many steps, the ceiling;

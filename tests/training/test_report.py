@@ -53,7 +53,12 @@ def test_the_table_has_the_metrics_of_claims_and_a_line_names_the_others():
     text = report.markdown(more)
     assert row(text, "arm", "steps") == ["arm", "steps", METRIC]
     assert "- result.json also has train/loss." in text
-    assert row(report.markdown(more | {"claims": []}), "arm", "steps") == ["arm", "steps", METRIC, "train/loss"]
+    assert row(report.markdown(more | {"claims": []}), "arm", "steps") == [
+        "arm",
+        "steps",
+        METRIC,
+        "train/loss",
+    ]
     assert "also has" not in report.markdown(result())
 
 
