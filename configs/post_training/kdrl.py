@@ -114,7 +114,7 @@ PAPER = {
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
     smoke=policies.SMOKE | policies.SMALL_SORTING
-    | {"arms": FEW, "teacher": policies.TINY, **annealed(1.0, steps=4, of=ANNEALED)},
+    | {"arms": FEW, "teacher": policies.TINY, "eval_samples": 4, **annealed(1.0, steps=4, of=ANNEALED)},
     tune={"minutes": 12.0, "eval_every": 150}, long=("steps",),
     variants={"quick": {"arms": FEW, "minutes": 2.0, "steps": 75, **annealed(1.0, steps=75, of=ANNEALED)},
               "paper": PAPER},
