@@ -8,6 +8,8 @@ ARGS ?=
 TESTS ?=
 # More extras for make test: EXTRAS=,bench also compares with transformers, PEFT and TRL (brings PyTorch)
 EXTRAS ?=
+# COSTS=1 also counts what each file of tests costs, in benchmarks/test_costs.csv
+COSTS ?=
 
 PROJECT := setup.cfg pyproject.toml constraints.txt
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -21,7 +23,7 @@ test: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not wide" $(TESTS)
+	JAXLAB_TEST_COSTS=$(COSTS) $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not wide" $(TESTS)
 
 test-all: $(VENV)/.dev $(VENV)/.docs
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(TESTS)

@@ -21,3 +21,11 @@ def _let_go_of_compiled_programs():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`make test COSTS=1` counts what each file costs."""
+    if os.environ.get("JAXLAB_TEST_COSTS"):
+        from tests.costs import Costs
+
+        config.pluginmanager.register(Costs(config))
