@@ -89,8 +89,8 @@ def test_held_out_problems_are_of_the_difficulty_they_claim():
     config = changed(GRPO)
     splits = train_policy.build(config).data
     assert set(splits) == {"train", "val", "test", "test_harder"}
-    assert set(splits["test"].difficulty.tolist()) == {2}
-    assert set(splits["test_harder"].difficulty.tolist()) == {3}
+    assert set(splits["test"].difficulty.tolist()) == {2, 3}
+    assert set(splits["test_harder"].difficulty.tolist()) == {4}
     assert set(train_policy.build(changed(GRPO, test=False)).data) == {"train", "val"}
 
 
