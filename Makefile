@@ -23,10 +23,10 @@ test: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
-	JAXLAB_TEST_COSTS=$(COSTS) $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not wide" $(TESTS)
+	JAXLAB_TEST_COSTS=$(COSTS) $(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not wide" $(TESTS)
 
 test-all: $(VENV)/.dev $(VENV)/.docs
-	$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 docs: $(VENV)/.docs
 	$(VENV)/bin/python docs/site/build.py

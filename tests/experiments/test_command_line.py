@@ -262,9 +262,9 @@ def test_other_code_stops_the_same_command_unless_it_is_accepted(finished, capsy
     folder, now = tmp_path / "run", engine.sources()
     shutil.copytree(finished / "run", folder)
     name = "experiments/distillation/_losses.py"
-    monkeypatch.setattr(engine, "sources", lambda: now | {name: now[name] + "\n# only words\n"})
+    monkeypatch.setattr(engine, "sources", lambda packages: now | {name: now[name] + "\n# only words\n"})
     assert said(capsys, CONFIG, f"--workdir={folder}")[0] == 0
-    monkeypatch.setattr(engine, "sources", lambda: now | {name: now[name] + "\nscale = 2\n"})
+    monkeypatch.setattr(engine, "sources", lambda packages: now | {name: now[name] + "\nscale = 2\n"})
     status, out, error = said(capsys, CONFIG, f"--workdir={folder}")
     assert (status, out) == (2, "")
     assert error.endswith(
