@@ -22,7 +22,7 @@ from configs.post_training import _policies as policies
 
 BASE = policies.BASE | {
     "paper": "DeepSeekMath's GRPO and its variants: Dr. GRPO, RLOO, DAPO, GSPO (2024-2025)",
-    "minutes": 6.0,
+    "minutes": 6.0, "first_seed": 300,
     "log_every": 10, "eval_every": 20, "checkpoint_every": 100,
     "task": policies.SORTING | {"train": (4, 9), "harder": (10, 10), "pretrain": (3, 10)},
     "student": policies.STUDENT | {"target": 0.2},
