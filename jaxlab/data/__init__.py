@@ -46,6 +46,7 @@ from jaxlab.data._quadrants import (
 )
 from jaxlab.data._ranking_queries import RankingQueries, ranking_queries
 from jaxlab.data._sight import SIGHT_CATEGORIES, RaterLabels, sight_labels
+from jaxlab.data._sources import JoinedRows, NpyRows, PackedTexts
 from jaxlab.data._split import split, split_images
 from jaxlab.data._task_stream import (
     SCENARIOS,
@@ -75,6 +76,9 @@ __all__ = [
     "EventScenes",
     "FactorImages",
     "Images",
+    "JoinedRows",
+    "NpyRows",
+    "PackedTexts",
     "PointScenes",
     "PreferenceAnswers",
     "RankingQueries",

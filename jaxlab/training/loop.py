@@ -206,7 +206,8 @@ def fit(
 
     Args:
       learner: the method.
-      data: splits; batches come from "train", all others are evaluated at the end. Parts may be `PerSeed`.
+      data: splits; batches come from "train", which may be `Streamed`, all others are evaluated at the end. Parts may
+        be `PerSeed`.
       plan: seeds, rhythm, devices.
       steps: updates per seed; 0 evaluates the initial state.
       draw: `(data["train"], key) -> batch`.
@@ -325,6 +326,15 @@ def train(
 
 
 def _train(run: "_Training", stop: Callable[[], bool], title: str, show: bool | None) -> list[Fit | Diverged]:
+    try:
+        return _train_to_end(run, stop, title, show)
+    finally:
+        run.close()
+
+
+def _train_to_end(
+    run: "_Training", stop: Callable[[], bool], title: str, show: bool | None
+) -> list[Fit | Diverged]:
     run.begin()
     steps, plan = run.steps, run.plan
     with Bar(title, steps, start=run.step, show=show) as bar:
@@ -383,12 +393,28 @@ class _Training:
     def advance(self, count: int) -> float | None:
         """One chunk, the turn and the evaluation that are due after it; returns the mean loss."""
         program, train = self._program, self._data["train"]
-        self._state, trace = program.advance(self._state, self._context, train, self.step, count)
+        chunk = train if program.feed is None else self._rows(count)
+        self._state, trace = program.advance(self._state, self._context, chunk, self.step, count)
+        del chunk  # its memory is free while the next one is read
         start, self.step = self.step, self.step + count
         if self._program.group.turn is not None and self._program.group.turn.due(self.step):
             self._state = program.turn(self._state, self._context, train, self.step)
         self._look(trace, start)
         return float(np.mean(trace["loss"][:, self.active()])) if "loss" in trace and self.active() else None
+
+    def _rows(self, count: int) -> Any:
+        """What the next steps read; where that fails, the steps so far are saved."""
+        try:
+            return self._program.feed.chunk(self.step, count)
+        except Exception:
+            if self.step:
+                self.save()
+            raise
+
+    def close(self) -> None:
+        """Let go of the thread that reads."""
+        if self._program.feed is not None:
+            self._program.feed.close()
 
     def save(self) -> None:
         """A checkpoint of every lane that has not diverged."""
