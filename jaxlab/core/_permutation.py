@@ -131,7 +131,9 @@ def mixed_rows(
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: it must be at least 1")
     if len(sizes) != len(weights) or not sizes or min(sizes) < 1 or sum(sizes) > 2**31:
-        raise InputError(f"sizes is {sizes} for {len(weights)} weights: one size of at least 1 for each weight")
+        raise InputError(
+            f"sizes is {sizes} for {len(weights)} weights: one size of at least 1 for each weight"
+        )
     member, before, counts = _interleaved(tuple(map(float, weights)))
     place = jnp.asarray(step).astype(jnp.uint32) * jnp.uint32(batch_size) + jnp.arange(
         batch_size, dtype=jnp.uint32

@@ -1,16 +1,20 @@
 """Data sets that stay in their files: `len(source)`, `source[row]`, and many rows at once by `source.stacked(rows)`."""
 
+import contextlib
+import io
+import json
 import mmap
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxlab.core import InputError, MissingFile
+from jaxlab.core import InputError, MissingFile, MissingPackage
 
-_MAPPED = 64 * 2**20  # bytes read until the pages of a file are given back
+_ARROW_END = b"\xff\xff\xff\xff\0\0\0\0"
+_HEADER = 2**16  # bytes of a .npy file within which its header ends
 
 
 class NpyRows:
@@ -37,11 +41,13 @@ class NpyRows:
     def __init__(self, paths: Mapping[str, str | os.PathLike]):
         if not paths:
             raise InputError("NpyRows needs at least one file")
-        self._fields = {name: _NpyFile(pathlib.Path(path)) for name, path in paths.items()}
-        sizes = {name: len(field.rows) for name, field in self._fields.items()}
+        opened = {name: _npy(pathlib.Path(path)) for name, path in paths.items()}
+        sizes = {name: len(rows) for name, (_, rows) in opened.items()}
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{name} {size}" for name, size in sizes.items())
             raise InputError(f"the files of one data set have as many rows each, got {found}")
+        self._files = [file for file, _ in opened.values()]
+        self._rows = {name: rows for name, (_, rows) in opened.items()}
         self._size = next(iter(sizes.values()))
 
     def __len__(self) -> int:
@@ -52,49 +58,194 @@ class NpyRows:
 
     def stacked(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Some rows, `{field: [n, ...]}`."""
-        return {name: field.take(rows) for name, field in self._fields.items()}
+        with _reading(self._files):
+            return {name: value[rows] for name, value in self._rows.items()}
 
 
-class _NpyFile:
-    """A mapped .npy file. A page that is gone would end the process by a signal, so the size is asked first."""
+class ArrowRows:
+    """Examples in Arrow files, as `save_to_disk` of Hugging Face's `datasets` leaves them; for `training.Streamed`.
+
+    Columns of numbers and of lists of them, nested too, all of one length. A set with pictures or texts in it goes into
+    `Streamed` itself, with `decode`.
+
+    Args:
+        path: a folder that `save_to_disk` wrote, or one .arrow file.
+        columns: those to read; all if None.
+
+    Raises:
+        MissingFile: no such folder or file.
+        MissingPackage: pyarrow is not installed.
+        ValueError: a file that is not Arrow or is cut short, now or when it is read; a column of something else.
+
+    Reference: Apache Arrow, the columnar format and its IPC streams.
+
+    >>> from jaxlab.core import MissingFile
+    >>> from jaxlab.data import ArrowRows
+    >>> try:
+    ...     ArrowRows("/no/such/folder")
+    ... except MissingFile as error:
+    ...     print(error)
+    no file /no/such/folder
+    """
+
+    def __init__(self, path: str | os.PathLike, columns: Sequence[str] | None = None):
+        self._files, parts = [], []
+        for file in _arrow_files(pathlib.Path(path)):
+            self._files.append(_Mapped(file))
+            parts += _arrow_parts(self._files[-1], columns)
+        if not parts:
+            raise InputError(f"{path} has no rows")
+        self._parts = parts
+        self._ends = np.cumsum([len(next(iter(part.values()))) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, row: int) -> dict[str, np.ndarray]:
+        return {name: value[0] for name, value in self.stacked(np.asarray([row])).items()}
+
+    def stacked(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Some rows, `{column: [n, ...]}`."""
+        rows = np.asarray(rows)
+        which = np.searchsorted(self._ends, rows, side="right")
+        order = np.argsort(which, kind="stable")
+        bounds = np.flatnonzero(np.diff(which[order], prepend=-1, append=len(self._ends)))
+        shape = {name: (value.shape[1:], value.dtype) for name, value in self._parts[0].items()}
+        found = {name: np.empty((len(rows), *each), dtype) for name, (each, dtype) in shape.items()}
+        with _reading(self._files):
+            for begin, end in zip(bounds[:-1], bounds[1:]):
+                where = order[begin:end]
+                number = which[where[0]]
+                part = self._parts[number]
+                own = rows[where] - (self._ends[number] - len(next(iter(part.values()))))
+                for name, value in part.items():
+                    found[name][where] = value[own]
+        return found
+
+
+class _Mapped:
+    """A file mapped into memory. A page that is gone would end the process by a signal, so its size is asked first."""
 
     def __init__(self, path: pathlib.Path):
         if not path.is_file():
             raise MissingFile(f"no file {path}")
-        with path.open("rb") as file:
-            try:
-                version = np.lib.format.read_magic(file)
-                read = {(1, 0): np.lib.format.read_array_header_1_0}.get(version)
-                shape, fortran, dtype = (read or np.lib.format.read_array_header_2_0)(file)
-            except ValueError as error:
-                raise InputError(f"{path} is no .npy file: {error}") from None
-            if fortran or not shape or dtype.hasobject:
-                raise InputError(f"{path} must hold an array of numbers in C order with at least one axis")
-            begin, count = file.tell(), int(np.prod(shape))
-            self._path, self._size, self._read = path, begin + count * dtype.itemsize, 0
-            self._fd = os.dup(file.fileno())
-        self._check()
-        self._map = mmap.mmap(self._fd, self._size, access=mmap.ACCESS_READ) if count else b""
-        self.rows = np.frombuffer(self._map, dtype, count, begin if count else 0).reshape(shape)
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY)
+        self._size = os.fstat(self._fd).st_size
+        self.bytes = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) if self._size else b""
 
     def __del__(self) -> None:
         if hasattr(self, "_fd"):
             os.close(self._fd)
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        """Some rows, copied."""
-        self._check()
-        found = self.rows[rows]
-        self._read += found.nbytes
-        if self._read > _MAPPED:  # the system keeps the pages as long as there is room, this process does not
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
-        return found
-
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse a file that has become shorter."""
         size = os.fstat(self._fd).st_size
         if size < self._size:
-            raise InputError(f"{self._path} is cut short: {size:,} bytes of {self._size:,}")
+            raise InputError(f"{self.path} is cut short: {size:,} bytes of {self._size:,}")
+
+    def give_back(self) -> None:
+        """The system keeps the pages as long as there is room; this process does not."""
+        if self._size:
+            self.bytes.madvise(mmap.MADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def _reading(files: Sequence[_Mapped]) -> Iterator[None]:
+    for file in files:
+        file.check()
+    yield
+    for file in files:
+        file.give_back()
+
+
+def _npy(path: pathlib.Path) -> tuple[_Mapped, np.ndarray]:
+    file = _Mapped(path)
+    head = io.BytesIO(file.bytes[:_HEADER])
+    try:
+        version = np.lib.format.read_magic(head)
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(head)
+    except ValueError as error:
+        raise InputError(f"{path} is no .npy file: {error}") from None
+    if fortran or not shape or dtype.hasobject:
+        raise InputError(f"{path} must hold an array of numbers in C order with at least one axis")
+    begin, count = head.tell(), int(np.prod(shape))
+    if len(file.bytes) < begin + count * dtype.itemsize:
+        raise InputError(
+            f"{path} is cut short: {len(file.bytes):,} bytes of {begin + count * dtype.itemsize:,}"
+        )
+    return file, np.frombuffer(file.bytes, dtype, count, begin).reshape(shape)
+
+
+def _arrow_files(path: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a folder, in their order."""
+    if not path.is_dir():
+        return [path]
+    if (path / "dataset_dict.json").is_file():
+        splits = ", ".join(json.loads((path / "dataset_dict.json").read_text())["splits"])
+        raise InputError(f"{path} has the splits {splits}: give the folder of one of them")
+    if not (path / "state.json").is_file():
+        raise MissingFile(f"no file {path / 'state.json'}: give a folder that datasets.save_to_disk wrote")
+    return [path / part["filename"] for part in json.loads((path / "state.json").read_text())["_data_files"]]
+
+
+def _arrow_parts(file: _Mapped, columns: Sequence[str] | None) -> list[dict[str, np.ndarray]]:
+    """The columns of every record batch, as views of the file."""
+    try:
+        import pyarrow
+    except ModuleNotFoundError:
+        raise MissingPackage("Arrow files need a package: pip install pyarrow") from None
+    try:
+        buffer = pyarrow.py_buffer(file.bytes)
+        try:
+            batches = list(pyarrow.ipc.open_stream(buffer))
+            if file.bytes[-8:] != _ARROW_END:
+                raise InputError(f"{file.path} is cut short: it does not end as a stream of Arrow does")
+        except pyarrow.ArrowInvalid:
+            opened = pyarrow.ipc.open_file(buffer)
+            batches = [opened.get_batch(number) for number in range(opened.num_record_batches)]
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise InputError(f"{file.path} cannot be read as Arrow: {' '.join(str(error).split())}") from None
+    parts = []
+    for batch in batches:
+        names = batch.schema.names if columns is None else columns
+        if missing := [name for name in names if name not in batch.schema.names]:
+            raise InputError(
+                f"{file.path} has no column {missing[0]!r}: it has {', '.join(batch.schema.names)}"
+            )
+        if len(batch):
+            parts.append({name: _numbers(f"{file.path}: {name!r}", batch.column(name)) for name in names})
+    return parts
+
+
+def _numbers(where: str, column: Any) -> np.ndarray:
+    """A column as an array `[n, ...]`."""
+    import pyarrow
+
+    shape = [len(column)]
+    while True:
+        if isinstance(column, pyarrow.ExtensionArray):
+            column = column.storage
+        if column.null_count:
+            raise InputError(f"{where} has nulls")
+        kind = column.type
+        lists = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
+        if not any(is_list(kind) for is_list in lists):
+            break
+        inner = column.flatten()
+        shape.append(len(inner) // max(len(column), 1))
+        if not pyarrow.types.is_fixed_size_list(kind) and (np.diff(column.offsets) != shape[-1]).any():
+            raise InputError(
+                f"{where} has lists of different lengths: give Streamed the set itself and decode="
+            )
+        column = inner
+    if not (
+        pyarrow.types.is_boolean(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)
+    ):
+        raise InputError(f"{where} holds {kind}, not numbers: give Streamed the set itself and decode=")
+    return column.to_numpy(zero_copy_only=False).reshape(shape)
 
 
 class JoinedRows:
@@ -161,7 +312,12 @@ class PackedTexts:
     """
 
     def __init__(
-        self, texts: Any, length: int, *, lengths: Sequence[int] | np.ndarray | None = None, field: str = "tokens"
+        self,
+        texts: Any,
+        length: int,
+        *,
+        lengths: Sequence[int] | np.ndarray | None = None,
+        field: str = "tokens",
     ):
         if length < 1:
             raise InputError(f"length is {length}: it must be at least 1")
@@ -185,10 +341,15 @@ class PackedTexts:
         spans = []
         for row in rows:
             begin, end = row * self._length, (row + 1) * self._length
-            spans.append(np.arange(np.searchsorted(self._ends, begin, "right"), np.searchsorted(self._ends, end) + 1))
+            spans.append(
+                np.arange(np.searchsorted(self._ends, begin, "right"), np.searchsorted(self._ends, end) + 1)
+            )
         wanted = np.unique(np.concatenate(spans))
         texts = dict(zip(wanted.tolist(), _examples(self._texts, wanted.tolist())))
-        return [self._row(row, {number: texts[number] for number in span.tolist()}) for row, span in zip(rows, spans)]
+        return [
+            self._row(row, {number: texts[number] for number in span.tolist()})
+            for row, span in zip(rows, spans)
+        ]
 
     def _row(self, row: int, texts: dict[int, Any]) -> dict[str, np.ndarray]:
         begin, end, parts = row * self._length, (row + 1) * self._length, []
@@ -196,7 +357,9 @@ class PackedTexts:
             tokens, last = np.asarray(self._tokens(text), np.int32), int(self._ends[number])
             first = int(self._ends[number - 1]) if number else 0
             if len(tokens) != last - first:
-                raise InputError(f"text {number} has {len(tokens)} tokens, its entry in lengths is {last - first}")
+                raise InputError(
+                    f"text {number} has {len(tokens)} tokens, its entry in lengths is {last - first}"
+                )
             parts.append(tokens[max(begin - first, 0) : end - first])
         parts = [part for part in parts if len(part)]
         return {

@@ -373,9 +373,7 @@ class CompiledProgram:
 
         def step(state: Any, given: Any) -> tuple[Any, Any]:
             index, rows = given
-            batch = self._split_rows(
-                batch_of(self.group, rows if self.feed else train, data_key, index)
-            )
+            batch = self._split_rows(batch_of(self.group, rows if self.feed else train, data_key, index))
             key = jax.random.fold_in(update_key, index)
             new, metrics = updated(learner.update(state, batch, key, context))
             check_state(state, new)

@@ -168,8 +168,13 @@ def read_rows(streamed: Streamed, index: np.ndarray) -> Rows:
         examples = list(_asked(lambda: source.__getitems__(index.tolist()), index))
     else:
         examples = [_asked(lambda: source[row], [row]) for row in index.tolist()]
+    for row, example in zip(index.tolist(), examples):
+        if (
+            isinstance(example, bytes) and not example
+        ):  # what array_record gives of a file that has become shorter
+            raise InputError(f"data['train']: row {row} is empty: its file may be cut short")
     if decode is not None:
-        examples = [decode(example) for example in examples]
+        examples = [_asked(lambda: decode(example), [row]) for row, example in zip(index.tolist(), examples)]
     return _stacked(examples, index)
 
 
@@ -179,7 +184,9 @@ def _asked(read: Callable[[], Any], index: Any) -> Any:
     except InputError:
         raise
     except Exception as error:
-        which = f"row {index[0]}" if len(index) == 1 else f"{len(index)} rows, of which the first is {index[0]},"
+        which = (
+            f"row {index[0]}" if len(index) == 1 else f"{len(index)} rows, of which the first is {index[0]},"
+        )
         reason = " ".join(str(error).split()) or "no reason given"
         raise InputError(
             f"data['train']: {which} cannot be read ({type(error).__name__}: {reason:.300})"
@@ -238,7 +245,9 @@ def _like(dtype: Any) -> jax.ShapeDtypeStruct:
 
 def _batch_size(rows: Any) -> int:
     if not hasattr(rows, "shape") or rows.ndim != 1 or not jnp.issubdtype(rows.dtype, jnp.integer):
-        raise InputError(f"Streamed: rows gives {called(rows)}: it must be integers [B], the rows of one batch")
+        raise InputError(
+            f"Streamed: rows gives {called(rows)}: it must be integers [B], the rows of one batch"
+        )
     return rows.shape[0]
 
 

@@ -69,11 +69,15 @@ class Streamed:
 
     def __post_init__(self) -> None:
         if not hasattr(self.source, "__len__") or not hasattr(self.source, "__getitem__"):
-            raise InputError(f"Streamed: source is {called(self.source)}: it needs len(source) and source[row]")
+            raise InputError(
+                f"Streamed: source is {called(self.source)}: it needs len(source) and source[row]"
+            )
         if not len(self.source):
             raise InputError("Streamed: the source is empty")
         if not callable(self.rows):
-            raise InputError(f"Streamed: rows is {called(self.rows)}: it must be a function (key, step) -> [B]")
+            raise InputError(
+                f"Streamed: rows is {called(self.rows)}: it must be a function (key, step) -> [B]"
+            )
         if not self.timeout_s > 0:
             raise InputError(f"Streamed: timeout_s is {self.timeout_s}: it must be above 0")
 

@@ -91,9 +91,7 @@ def straight():
 @pytest.mark.parametrize("seeds_by", ["vmap", "map"])
 def test_the_same_bits_as_in_memory(seeds_by):
     plan = toy.plan(seeds_by=seeds_by)
-    same(
-        run(toy.data()["train"], stream=in_memory, plan=plan), run(streamed(), draw=pair, plan=plan)
-    )
+    same(run(toy.data()["train"], stream=in_memory, plan=plan), run(streamed(), draw=pair, plan=plan))
 
 
 def test_any_way_to_read_gives_the_same(straight):
@@ -128,7 +126,10 @@ def test_stopped_anywhere_it_goes_on_with_the_same_bits(straight, tmp_path):
 def test_read_ahead_by_a_thread_and_nothing_beyond_the_end():
     source = Source(arrays())
     run(streamed(source), draw=pair)
-    assert threading.main_thread() not in source.threads - {next(iter(source.threads))} or len(source.threads) > 1
+    assert (
+        threading.main_thread() not in source.threads - {next(iter(source.threads))}
+        or len(source.threads) > 1
+    )
     assert len(source.read) == 1 + 35 * BATCH * 3
 
 
@@ -197,24 +198,28 @@ def source_rows(steps):
 
 def test_a_read_that_takes_too_long(tmp_path):
     with pytest.raises(InputError, match=r"the rows of steps 1 to 10 were not read in 0.2 s"):
-        run(streamed(Source(arrays(), slow_s=0.02), timeout_s=0.2), draw=pair, checkpoints=Checkpoints(tmp_path))
+        run(
+            streamed(Source(arrays(), slow_s=0.02), timeout_s=0.2),
+            draw=pair,
+            checkpoints=Checkpoints(tmp_path),
+        )
     assert Checkpoints(tmp_path).newest is None
 
 
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        (lambda: Streamed([1, 2], rows), "row 0 is 1: an example is a dict of arrays"),
+        (lambda: Streamed([1, 2], rows), "row 0 is an int: an example is a dict of arrays"),
         (lambda: Streamed([{"x": "text"}], rows), "'x' of row 0 is no array of numbers but <U4"),
         (lambda: Streamed([{"index": 1}], rows), "rename that field"),
-        (lambda: Streamed([{"x": 1}], lambda key, step: 3), "rows gives 3: it must be integers"),
+        (lambda: Streamed([{"x": 1}], lambda key, step: 3), "rows gives an int: it must be integers"),
         (lambda: Streamed([{"x": 1}], lambda key, step: step + jnp.arange(8)), "rows gives 16: the source has the rows 0 to 0"),
         (lambda: Streamed([{"x": np.zeros(row)} for row in range(1, 30)], lambda key, step: jnp.arange(8)),
          r"'x' of row 1 has the shape (2,), that of row 0 (1,)"),
         (lambda: Streamed([{"x": 1}, {"y": 1}], lambda key, step: jnp.arange(2)), "row 1 has no 'x'"),
         (lambda: Streamed([], rows), "the source is empty"),
-        (lambda: Streamed(3, rows), "source is 3"),
-        (lambda: Streamed([1], 3), "rows is 3"),
+        (lambda: Streamed(3, rows), "source is an int"),
+        (lambda: Streamed([1], 3), "rows is an int"),
         (lambda: Streamed([1], rows, timeout_s=0), "timeout_s is 0"),
         (lambda: {"x": Streamed([1], rows)}, "can only be the whole of data['train']"),
     ],
