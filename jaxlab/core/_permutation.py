@@ -107,7 +107,7 @@ def mixed_rows(
 ) -> jax.Array:
     """The rows of batch `step` of several data sets in given proportions, each in passes without replacement.
 
-    Rows are numbered through: those of the second set begin at `sizes[0]`. Of every 1,000 rows in a row each set has its
+    Rows are numbered through: those of the second set begin at `sizes[0]`. Of every 1,000 places each set has its
     weight's share to the nearest whole, spread evenly, so that batches differ by a row or so. Rows follow from key
     and step alone.
 
@@ -148,7 +148,7 @@ def mixed_rows(
 
 
 def _interleaved(weights: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a period: whose each slot is `[P]`, how many of each set came before it `[K, P]`, and each set's count `[K]`."""
+    """Of a period: the set of each slot `[P]`, how many of each set came before it `[K, P]`, each set's count `[K]`."""
     share = np.asarray(weights) / sum(weights) * _PERIOD
     if not (np.isfinite(share).all() and (share >= 1).all()):
         raise InputError(f"weights is {weights}: each must be positive, at least a thousandth of their sum")

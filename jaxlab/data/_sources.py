@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import mmap
 import os
@@ -113,7 +114,7 @@ class ArrowRows:
         shape = {name: (value.shape[1:], value.dtype) for name, value in self._parts[0].items()}
         found = {name: np.empty((len(rows), *each), dtype) for name, (each, dtype) in shape.items()}
         with _reading(self._files):
-            for begin, end in zip(bounds[:-1], bounds[1:]):
+            for begin, end in itertools.pairwise(bounds):
                 where = order[begin:end]
                 number = which[where[0]]
                 part = self._parts[number]
@@ -303,7 +304,7 @@ class PackedTexts:
     Raises:
         ValueError: a length below 1, fewer tokens than one row, a text of another length than `lengths` says.
 
-    Reference: Brown et al., Language Models are Few-Shot Learners, 2020, section 2.3 and appendix B, which packs texts so.
+    Reference: Brown et al., Language Models are Few-Shot Learners, 2020, appendix B, which packs texts so.
 
     >>> from jaxlab.data import PackedTexts
     >>> packed = PackedTexts([[1, 2, 3], [4, 5], [6, 7, 8, 9]], 4)

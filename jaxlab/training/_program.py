@@ -444,6 +444,11 @@ def _take(x: jax.Array, index: Any) -> Any:
     return np.array(np.asarray(x)[index])
 
 
+def _at(rows: Any, place: int) -> Any:
+    """The rows of one step of a chunk."""
+    return jax.tree.map(lambda x: x[place], rows)
+
+
 def _mapped(one: Callable, lanes: Any, by: str) -> Any:
     return jax.vmap(one)(lanes) if by == "vmap" else jax.lax.map(one, lanes)
 
@@ -502,7 +507,7 @@ class HostProgram:
             own, data = self._own(number, context, train)
             rows = []
             for step in range(start, start + count):
-                read = jax.tree.map(lambda x: x[step - start], data) if self.feed else data
+                read = _at(data, step - start) if self.feed else data
                 batch = batch_of(self.group, read, data_key, step)
                 key = jax.random.fold_in(update_key, step)
                 one, metrics = updated(self._method.learner.update(one, batch, key, own))
@@ -559,7 +564,7 @@ class HostProgram:
         if self.group.steps:
             if self.feed:
                 _, chunk = self._own(0, context, self.feed.chunk(0, 1))
-                train = jax.tree.map(lambda x: x[0], chunk)
+                train = _at(chunk, 0)
             batch = batch_of(self.group, train, data_key, 0)
             key = jax.random.fold_in(update_key, 0)
             state, reported = updated(self._method.learner.update(state, batch, key, own))

@@ -163,24 +163,23 @@ def read_rows(streamed: Streamed, index: np.ndarray) -> Rows:
     """Some examples, stacked; what a source raises comes as one line."""
     source, decode = streamed.source, streamed.decode
     if hasattr(source, "stacked") and decode is None:
-        return _checked(_asked(lambda: source.stacked(index), index), index)
+        return _checked(_asked(index, source.stacked, index), index)
     if hasattr(source, "__getitems__"):
-        examples = list(_asked(lambda: source.__getitems__(index.tolist()), index))
+        examples = list(_asked(index, source.__getitems__, index.tolist()))
     else:
-        examples = [_asked(lambda: source[row], [row]) for row in index.tolist()]
-    for row, example in zip(index.tolist(), examples):
-        if (
-            isinstance(example, bytes) and not example
-        ):  # what array_record gives of a file that has become shorter
-            raise InputError(f"data['train']: row {row} is empty: its file may be cut short")
+        examples = [_asked([row], source.__getitem__, row) for row in index.tolist()]
+    if isinstance(examples[0], bytes) and b"" in examples:  # array_record gives it for a file that was cut
+        raise InputError(
+            f"data['train']: row {index[examples.index(b'')]} is empty: its file may be cut short"
+        )
     if decode is not None:
-        examples = [_asked(lambda: decode(example), [row]) for row, example in zip(index.tolist(), examples)]
+        examples = [_asked([row], decode, example) for row, example in zip(index.tolist(), examples)]
     return _stacked(examples, index)
 
 
-def _asked(read: Callable[[], Any], index: Any) -> Any:
+def _asked(index: Any, read: Callable[[Any], Any], what: Any) -> Any:
     try:
-        return read()
+        return read(what)
     except InputError:
         raise
     except Exception as error:

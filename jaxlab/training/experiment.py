@@ -54,8 +54,8 @@ class Streamed:
 
     Attributes:
       source: `len(source)` and `source[row] -> {name: array}`, of one shape for all rows. Many rows are read at once
-        where it has `stacked(rows) -> {name: [n, ...]}`, as `jaxlab.data`'s sources, or `__getitems__(rows) -> list`, as
-        PyTorch's, Hugging Face's and grain's.
+        where it has `stacked(rows) -> {name: [n, ...]}`, as `jaxlab.data`'s sources, or `__getitems__(rows) -> list`,
+        as PyTorch's, Hugging Face's and grain's.
       rows: `(key, step) -> [B]` integers below `len(source)`, pure, such as `core.pass_rows` and `core.mixed_rows`; the
         key depends on the seed alone.
       decode: `source[row] -> {name: array}` where the source gives something else, such as bytes or a pair.
