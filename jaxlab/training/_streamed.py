@@ -50,14 +50,14 @@ class Feed:
         one = lambda seed, step: streamed.rows(data_key(seed), step)
         self._rows = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
         self._batch = _batch_size(jax.eval_shape(one, _like(np.uint32), _like(np.uint32)))
+        if layout is not None:
+            _check_divides(layout.mesh, self._batch)
         self._example = {name: _canonical(value) for name, value in self._read(np.zeros(1, np.int32)).items()}
         self._coming: dict[tuple[int, int], Future] = {}
 
     def shapes(self, count: int) -> Split:
         """A chunk in shapes, which know their places."""
         lead = (len(self._seeds), count, self._batch)
-        if self._layout is not None:
-            _check_divides(self._layout.mesh, self._batch)
         return _as_split(
             {
                 name: jax.ShapeDtypeStruct(lead + one.shape[1:], one.dtype, sharding=self._sharding)
@@ -243,11 +243,11 @@ def _like(dtype: Any) -> jax.ShapeDtypeStruct:
 
 
 def _batch_size(rows: Any) -> int:
-    if not hasattr(rows, "shape") or rows.ndim != 1 or not jnp.issubdtype(rows.dtype, jnp.integer):
-        raise InputError(
-            f"Streamed: rows gives {called(rows)}: it must be integers [B], the rows of one batch"
-        )
-    return rows.shape[0]
+    shape = rows.shape if hasattr(rows, "shape") else None
+    if shape is None or len(shape) != 1 or not jnp.issubdtype(rows.dtype, jnp.integer):
+        given = called(rows) if shape is None else f"{rows.dtype}{list(shape)}"
+        raise InputError(f"Streamed: rows gives {given}: it must be integers [B], the rows of one batch")
+    return shape[0]
 
 
 def _check_divides(mesh: Mesh, batch: int) -> None:

@@ -277,6 +277,7 @@ class Plan:
       mesh: devices along "seed", "data" and "model". Seeds, or else the settings of arms that share a program, are
         spread over "seed"; it need not divide them.
       settings_by: how settings that share a program run, "vmap" or "map"; None follows `seeds_by`.
+      checkpoint_minutes: also a checkpoint after the first chunk that ends so many minutes after the last one.
     """
 
     seeds: tuple[int, ...]
@@ -286,6 +287,7 @@ class Plan:
     seeds_by: str = "vmap"
     mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
     settings_by: str | None = None
+    checkpoint_minutes: float | None = None
 
     def __post_init__(self) -> None:
         self._check_seeds()
@@ -304,6 +306,10 @@ class Plan:
             value = getattr(self, name)
             if not _is_whole(value) or value < 1 or value % self.log_every:
                 raise InputError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")
+
+        minutes = self.checkpoint_minutes
+        if minutes is not None and not minutes > 0:
+            raise InputError(f"checkpoint_minutes is {minutes}: it must be above 0")
 
     def _check_seeds(self) -> None:
         try:

@@ -19,7 +19,7 @@ from jaxlab.training.checkpoint import Checkpoints, Restored
 from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Plan, Stream, Summarise, Turn
 from jaxlab.training.mesh import Rules
 from jaxlab.training.metrics import Row
-from jaxlab.training.preemption import Preempted, watch
+from jaxlab.training.preemption import Preempted, any_process, watch
 from jaxlab.training.progress import Bar
 
 History = dict[str, list]
@@ -343,7 +343,7 @@ def _train_to_end(
             loss = run.advance(min(plan.log_every, steps - before))
             bar.advance(run.step - before, loss)
             stopping = run.step < steps and bool(run.active()) and stop()
-            if stopping or run.step == steps or run.step % plan.checkpoint_every == 0:
+            if stopping or run.step == steps or run.step % plan.checkpoint_every == 0 or run.overdue():
                 run.save()
             if stopping:
                 raise Preempted(run.step)
@@ -365,7 +365,7 @@ class _Training:
         self._program, self._lanes, self._experiment, self.plan = program, lanes, experiment, plan
         self.steps = program.group.steps
         self._data, self._context = program.place_data(data), program.place_context(context)
-        self._began = time.monotonic()
+        self._began = self._saved = time.monotonic()
         self.step, self._state, self._finished = 0, None, False
 
     def active(self) -> list[int]:
@@ -416,8 +416,14 @@ class _Training:
         if self._program.feed is not None:
             self._program.feed.close()
 
+    def overdue(self) -> bool:
+        """Whether `plan.checkpoint_minutes` have passed since the last checkpoint, in any process."""
+        minutes = self.plan.checkpoint_minutes
+        return minutes is not None and any_process(time.monotonic() - self._saved > 60 * minutes)
+
     def save(self) -> None:
         """A checkpoint of every lane that has not diverged."""
+        self._saved = time.monotonic()
         for number in self.active():
             self._save(number)
 

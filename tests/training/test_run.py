@@ -173,6 +173,7 @@ def test_experiments_that_cannot_be(tmp_path):
         ({"log_every": 0}, "log_every is 0"),
         ({"eval_every": 15}, "multiple of log_every, 10"),
         ({"checkpoint_every": -10}, "checkpoint_every is -10"),
+        ({"checkpoint_minutes": 0}, "checkpoint_minutes is 0: it must be above 0"),
         ({"settings_by": "loop"}, "settings_by is 'loop'"),
     ],
 )

@@ -217,7 +217,7 @@ def test_a_read_that_takes_too_long(tmp_path):
         (lambda: Streamed([{"x": np.zeros(row)} for row in range(1, 30)], lambda key, step: jnp.arange(8)),
          r"'x' of row 1 has the shape (2,), that of row 0 (1,)"),
         (lambda: Streamed([{"x": 1}, {"y": 1}], lambda key, step: jnp.arange(2)), "row 1 has no 'x'"),
-        (lambda: Streamed([b"1", b""], lambda key, step: jnp.arange(2)), "row 1 is empty: its file may be cut short"),
+        (lambda: Streamed([b"", b"1"], lambda key, step: jnp.arange(2)), "row 0 is empty: its file may be cut short"),
         (lambda: Streamed([{"x": 1}], rows, decode=lambda row: row["y"]), "row 0 cannot be read (KeyError: 'y')"),
         (lambda: Streamed([], rows), "the source is empty"),
         (lambda: Streamed(3, rows), "source is an int"),
