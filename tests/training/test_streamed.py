@@ -165,7 +165,8 @@ def test_arms_that_share_a_program_share_its_rows():
     assert trial(experiment, toy.plan())["a"] == {"val/mse", "test/mse"}
     assert len(source.read) <= 3  # shapes alone
     table = dry.dry_run({"": experiment}, toy.plan())
-    assert "a and 1 more" in table
+    cells = next(line for line in table.splitlines() if "a and 1 more" in line).split("|")
+    assert [cell.strip() for cell in cells[8:10]] == ["0 B", f"{2 * 3 * 10 * BATCH * 6 * 4 / 1024:.1f} KiB"]
     assert experiment.n_data(toy.plan()) == 3
 
 

@@ -159,3 +159,49 @@ def test_each_of_two_processes_reads_its_own_half(tmp_path):
     write("npy", tmp_path)
     *_, (_, read) = run("npy", tmp_path, processes=2)
     assert read == 1 + 2 * 4 * STEPS
+
+
+# Two passes over a set of ten times what is kept, 20 MiB of two chunks; how much memory there is after each chunk.
+_LARGE = """
+import json, sys
+
+import jax.numpy as jnp, numpy as np, psutil
+
+from jaxlab.core import Learner, pass_rows
+from jaxlab.data import ArrowRows, NpyRows
+from jaxlab.training import Plan, Streamed, fit
+
+source = NpyRows({"x": sys.argv[1]}) if sys.argv[1].endswith("npy") else ArrowRows(sys.argv[1])
+seen = []
+fit(
+    Learner(lambda key, context: jnp.zeros(()), lambda state, batch, key, context: (state + batch["x"].mean(), {})),
+    data={"train": Streamed(source, lambda key, step: pass_rows(key, step, batch_size=16, size=len(source)))},
+    steps=2 * len(source) // 16, plan=Plan(seeds=(0,), log_every=10),
+    log=lambda row: seen.append(psutil.Process().memory_info().rss / 2**20),
+)
+print(json.dumps(seen))
+"""
+
+
+@pytest.mark.parametrize("kind", ["npy", "arrow"])
+def test_memory_is_flat_over_a_set_ten_times_larger_than_what_is_kept(kind, tmp_path):
+    rows, width = 3200, 2**16
+    path, rng = tmp_path / f"x.{kind}", np.random.default_rng(0)
+    parts = [rng.integers(0, 256, (100, width), np.uint8) for _ in range(rows // 100)]
+    if kind == "npy":
+        np.save(path, np.concatenate(parts))
+    else:
+        pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+        schema = pyarrow.schema({"x": pyarrow.list_(pyarrow.uint8(), width)})
+        with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as out:
+            for part in parts:
+                column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(part.reshape(-1)), width)
+                out.write_batch(pyarrow.record_batch([column], schema=schema))
+    done = subprocess.run(
+        [sys.executable, "-c", _LARGE, str(path)], capture_output=True, text=True, cwd=ROOT, timeout=560,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    print(kind, [round(value) for value in (seen[0], seen[2], max(seen[2:]), seen[-1])])
+    assert max(seen[2:]) - seen[2] < 0.15 * rows * width / 2**20
