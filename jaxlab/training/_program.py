@@ -563,7 +563,7 @@ class HostProgram:
         state, reported = self._init(0, context, data["train"]), {}
         if self.group.steps:
             if self.feed:
-                _, chunk = self._own(0, context, self.feed.chunk(0, 1))
+                _, chunk = self._own(0, context, self.feed.read(0, 1))
                 train = _at(chunk, 0)
             batch = batch_of(self.group, train, data_key, 0)
             key = jax.random.fold_in(update_key, 0)

@@ -1,5 +1,6 @@
 """Rows of data that stay in their files: read by a thread, one chunk ahead, each process its own part."""
 
+import queue
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ class Feed:
             _check_divides(layout.mesh, self._batch)
         self._example = {name: _canonical(value) for name, value in self._read(np.zeros(1, np.int32)).items()}
         self._coming: dict[tuple[int, int], Future] = {}
+        self._jobs: queue.SimpleQueue | None = None
 
     def shapes(self, count: int) -> Split:
         """A chunk in shapes, which know their places."""
@@ -77,6 +79,9 @@ class Feed:
         """Wait for what is being read, but not for what does not come."""
         wait(self._coming.values(), timeout=5)
         self._coming = {}
+        if self._jobs is not None:
+            self._jobs.put(None)
+            self._jobs = None
 
     def _take(self, start: int, count: int) -> Split:
         coming = self._coming.pop((start, count), None) or self._begin(start, count)
@@ -87,16 +92,12 @@ class Feed:
         return found
 
     def _begin(self, start: int, count: int) -> Future:
+        if self._jobs is None:
+            self._jobs = queue.SimpleQueue()
+            # One thread, whose memory the allocator can use again; a daemon, since a read may never end.
+            threading.Thread(target=_work, args=(self._jobs,), name="rows", daemon=True).start()
         future: Future = Future()
-
-        def fill() -> None:
-            try:
-                future.set_result(self._placed(start, count))
-            except BaseException as error:
-                future.set_exception(error)
-
-        # A daemon, since a read that never ends must not keep the process.
-        threading.Thread(target=fill, name=f"rows of step {start}", daemon=True).start()
+        self._jobs.put((future, lambda: self.read(start, count)))
         return future
 
     def _awaited(self, coming: Future, start: int, count: int) -> Split:
@@ -115,8 +116,8 @@ class Feed:
                 raise
         raise InputError(f"data['train']: {what} were not read in {limit:g} s")
 
-    def _placed(self, start: int, count: int) -> Split:
-        """Read the part of this process and put it on the mesh."""
+    def read(self, start: int, count: int) -> Split:
+        """Read the part of this process and put it on the mesh, now."""
         index = self._index(start, count)
         lanes, rows = self._own(index.shape)
         own = index[lanes][:, :, rows]
@@ -157,6 +158,16 @@ class Feed:
     def _read(self, index: np.ndarray) -> Rows:
         found = read_rows(self._streamed, index)
         return {name: value.astype(_canonical(value).dtype, copy=False) for name, value in found.items()}
+
+
+def _work(jobs: queue.SimpleQueue) -> None:
+    while (job := jobs.get()) is not None:
+        future, read = job
+        try:
+            future.set_result(read())
+        except BaseException as error:
+            future.set_exception(error)
+        del job, future, read  # the rows are the taker's
 
 
 def read_rows(streamed: Streamed, index: np.ndarray) -> Rows:
