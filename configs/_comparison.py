@@ -39,6 +39,7 @@ DEFAULTS = {
     "log_every": 100,
     "eval_every": 500,
     "checkpoint_every": 500,
+    "checkpoint_minutes": 0.0,  # above 0: also whenever so many minutes have passed since the last one
     "test": True,  # False keeps the test split out of the run
     "open_edges": (),  # "arm: key" where the search found the best at an edge that could be widened
 }

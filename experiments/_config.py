@@ -146,6 +146,7 @@ def plan_of(config: ConfigDict) -> Plan:
         log_every=config.log_every,
         eval_every=config.eval_every,
         checkpoint_every=config.checkpoint_every,
+        checkpoint_minutes=config.get("checkpoint_minutes") or None,
         seeds_by=config.seeds_by,
         mesh=mesh,
     )

@@ -1006,6 +1006,7 @@ NOT_ARRAYS = {
     "computed",
     "debug_checks",
     "master_weights",
+    "mixed_rows",
     "pass_rows",
     "permute_index",
     "until",

@@ -19,7 +19,7 @@ ROOMS = sorted(
 )
 LIBRARY = [room for room in ROOMS if room != "training"]
 # What moves data or builds learners has no source of its own.
-PLUMBING = frozenset(("computed", "gradient_learner", "pass_rows", "until"))
+PLUMBING = frozenset(("computed", "gradient_learner", "mixed_rows", "pass_rows", "until"))
 
 
 def things(room):

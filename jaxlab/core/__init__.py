@@ -11,7 +11,7 @@ from jaxlab.core._gradient_learner import TrainState, gradient_learner
 from jaxlab.core._learner import Computed, Learner, computed
 from jaxlab.core._mapped import data_devices, split_rows, vary_alike
 from jaxlab.core._master_weights import MasterWeightsState, master_weights
-from jaxlab.core._permutation import pass_rows, permute_index
+from jaxlab.core._permutation import mixed_rows, pass_rows, permute_index
 from jaxlab.core._prototype import (
     PrototypeBank,
     bank_init,
@@ -76,6 +76,7 @@ __all__ = [
     "masked_sum",
     "masked_var",
     "master_weights",
+    "mixed_rows",
     "multi_positive_cross_entropy",
     "normalize",
     "nt_xent",

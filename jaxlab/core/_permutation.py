@@ -1,11 +1,15 @@
 """Order without storage: a keyed bijection of the indices below n, and the passes over data that it gives."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlab.core.check import InputError
 
 _ROUNDS = 8
+_PERIOD = 1000  # of a mixture: weights count to a thousandth
 
 
 def permute_index(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
@@ -88,6 +92,71 @@ def pass_rows(key: jax.Array, step: jax.Array, *, batch_size: int, size: int) ->
     place = jnp.asarray(step).astype(jnp.uint32) * jnp.uint32(batch_size) + jnp.arange(
         batch_size, dtype=jnp.uint32
     )
+    return _pass_rows(key, place, size)
+
+
+def _pass_rows(key: jax.Array, place: jax.Array, size: int) -> jax.Array:
+    """The rows at some places of an endless sequence of passes."""
     passes, index = place // jnp.uint32(size), place % jnp.uint32(size)
     own = lambda number, index: permute_index(jax.random.fold_in(key, number), index, size)
     return jax.vmap(own)(passes, index)
+
+
+def mixed_rows(
+    key: jax.Array, step: jax.Array, *, batch_size: int, sizes: Sequence[int], weights: Sequence[float]
+) -> jax.Array:
+    """The rows of batch `step` of several data sets in given proportions, each in passes without replacement.
+
+    Rows are numbered through: those of the second set begin at `sizes[0]`. Of every 1,000 places each set has its
+    weight's share to the nearest whole, spread evenly, so that batches differ by a row or so. Rows follow from key
+    and step alone.
+
+    Args:
+      key: a typed key.
+      step: int, counted from 0; `step * batch_size` stays below 2^32.
+      batch_size: static, at least 1.
+      sizes: examples of each set, static, at least 1; their sum is at most 2^31.
+      weights: static, positive, up to a common factor; none below a thousandth of their sum.
+
+    Returns:
+      int32 `[batch_size]`.
+
+    Raises:
+      ValueError: sizes or weights outside their range.
+
+    >>> rows = mixed_rows(jax.random.key(0), 0, batch_size=8, sizes=(100, 10), weights=(3, 1))
+    >>> int((rows >= 100).sum())
+    2
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}: it must be at least 1")
+    if len(sizes) != len(weights) or not sizes or min(sizes) < 1 or sum(sizes) > 2**31:
+        raise InputError(
+            f"sizes is {sizes} for {len(weights)} weights: one size of at least 1 for each weight"
+        )
+    member, before, counts = _interleaved(tuple(map(float, weights)))
+    place = jnp.asarray(step).astype(jnp.uint32) * jnp.uint32(batch_size) + jnp.arange(
+        batch_size, dtype=jnp.uint32
+    )
+    period, slot = place // _PERIOD, place % _PERIOD
+    chosen, begin = jnp.zeros(batch_size, jnp.int32), 0
+    for number, (size, count) in enumerate(zip(sizes, counts)):
+        own = period * jnp.uint32(count) + jnp.asarray(before)[number, slot]
+        rows = _pass_rows(jax.random.fold_in(key, number), own, size)
+        chosen, begin = jnp.where(jnp.asarray(member)[slot] == number, begin + rows, chosen), begin + size
+    return chosen
+
+
+def _interleaved(weights: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a period: the set of each slot `[P]`, how many of each set came before it `[K, P]`, each set's count `[K]`."""
+    share = np.asarray(weights) / sum(weights) * _PERIOD
+    if not (np.isfinite(share).all() and (share >= 1).all()):
+        raise InputError(f"weights is {weights}: each must be positive, at least a thousandth of their sum")
+    counts = np.floor(share).astype(int)
+    largest = np.argsort(counts - share, kind="stable")[: _PERIOD - counts.sum()]
+    counts[largest] += 1
+    owner = np.repeat(np.arange(len(weights)), counts)
+    when = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    member = owner[np.argsort(when, kind="stable")]
+    each = member == np.arange(len(weights))[:, None]
+    return member, (np.cumsum(each, axis=1) - each).astype(np.uint32), counts

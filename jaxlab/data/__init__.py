@@ -46,6 +46,7 @@ from jaxlab.data._quadrants import (
 )
 from jaxlab.data._ranking_queries import RankingQueries, ranking_queries
 from jaxlab.data._sight import SIGHT_CATEGORIES, RaterLabels, sight_labels
+from jaxlab.data._sources import ArrowRows, JoinedRows, NpyRows, PackedTexts
 from jaxlab.data._split import split, split_images
 from jaxlab.data._task_stream import (
     SCENARIOS,
@@ -69,12 +70,16 @@ __all__ = [
     "SHAPES",
     "SIGHT_CATEGORIES",
     "TEXTURES",
+    "ArrowRows",
     "AudioVisualScenes",
     "BlobVolumes",
     "Clips",
     "EventScenes",
     "FactorImages",
     "Images",
+    "JoinedRows",
+    "NpyRows",
+    "PackedTexts",
     "PointScenes",
     "PreferenceAnswers",
     "RankingQueries",

@@ -4,7 +4,7 @@ from jaxlab.training._ahead import trial
 from jaxlab.training.cache import enable_compilation_cache
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.claims import Claim, check_claims
-from jaxlab.training.experiment import Arm, Experiment, PerSeed, Plan, Turn
+from jaxlab.training.experiment import Arm, Experiment, PerSeed, Plan, Streamed, Turn
 from jaxlab.training.loop import Diverged, Fit, Interrupted, fit
 from jaxlab.training.mesh import make_mesh, per_device, state_shardings
 from jaxlab.training.run import run
@@ -21,6 +21,7 @@ __all__ = [
     "Interrupted",
     "PerSeed",
     "Plan",
+    "Streamed",
     "Turn",
     "Workdir",
     "check_claims",

@@ -18,10 +18,12 @@ _RECIPE = (
 
 
 def batch_of(group: Group, train: Any, key: jax.Array, step: jax.Array) -> Any:
-    """The batch of one step, by whichever way the group has; None when it has none."""
+    """The batch of one step, by whichever way the group has; with none the rows that were read, or None."""
     if group.stream is not None:
         return group.stream(train, key, step)
-    return None if group.draw is None else group.draw(train, jax.random.fold_in(key, step))
+    if group.draw is None:
+        return train if group.streamed else None
+    return group.draw(train, jax.random.fold_in(key, step))
 
 
 def check_batches(group: Group, train: Any, key: jax.Array) -> None:
@@ -29,7 +31,7 @@ def check_batches(group: Group, train: Any, key: jax.Array) -> None:
 
     Args:
       group: with its way to draw.
-      train: the training split of one seed, or its shapes.
+      train: the training split of one seed, or of it the rows of one step, or their shapes.
       key: a key, or its shape.
 
     Raises:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxlab.core import Computed, InputError, Learner
 from jaxlab.core.check import called
-from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Export, Stream, Turn
+from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Export, Stream, Streamed, Turn
 from jaxlab.training.mesh import Rules
 
 
@@ -39,6 +39,7 @@ class Group(NamedTuple):
       make: `settings -> Method`.
       settings: per arm, `{path: value}`.
       draw, stream, turn, sharding, steps: what they share.
+      streamed: the training data, where they are read chunk by chunk.
       context_sharding: the rules of the stages before, by name.
     """
 
@@ -51,6 +52,7 @@ class Group(NamedTuple):
     sharding: Rules
     context_sharding: Mapping[str, Rules]
     steps: int
+    streamed: Streamed | None = None
 
     def varying(self) -> list[tuple[str, ...]]:
         """Paths of the settings in which the arms differ, in a fixed order."""
@@ -99,6 +101,7 @@ def group_of(name: str, arm: Arm, experiment: Experiment) -> Group:
         sharding=arm.sharding,
         context_sharding={stage: made.sharding for stage, made in experiment.prepare.items()},
         steps=arm.steps,
+        streamed=train if isinstance(train := experiment.data["train"], Streamed) else None,
     )
 
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlab.core.check import InputError
-from jaxlab.training.experiment import PerSeed
+from jaxlab.training.experiment import PerSeed, Streamed
 from jaxlab.training.mesh import put
 
 DATA_SALT = zlib.crc32(b"data")
@@ -130,7 +130,11 @@ class Split:
 
 
 def split_data(data: Any, seeds: tuple[int, ...]) -> Split:
-    """A split's own and shared parts; what `PerSeed.make` makes is made here, for every seed at once."""
+    """A split's own and shared parts; what `PerSeed.make` makes is made here, for every seed at once.
+
+    What is streamed has neither: a program reads it chunk by chunk.
+    """
+    data = None if isinstance(data, Streamed) else data
     nodes, tree = jax.tree.flatten(data, is_leaf=lambda node: isinstance(node, PerSeed))
     which = tuple(isinstance(node, PerSeed) for node in nodes)
     own = [_of_every_seed(node, seeds) for node in nodes if isinstance(node, PerSeed)]

@@ -19,6 +19,7 @@ from jaxlab.training._batches import batch_of, check_batches
 from jaxlab.training._contracts import check_state, scalars, updated
 from jaxlab.training._method import Group, Method
 from jaxlab.training._placed import Layout, PlacedData, Split, pad
+from jaxlab.training._streamed import Feed
 from jaxlab.training.experiment import Plan
 from jaxlab.training.mesh import make_mesh, put, state_shardings
 
@@ -34,6 +35,14 @@ def seed_keys(seed: jax.Array, salt: int) -> tuple[jax.Array, jax.Array, jax.Arr
     root = jax.random.fold_in(jax.random.key(seed), salt)
     init, data, update = jax.random.split(root, 3)
     return init, data, update
+
+
+def make_feed(group: Group, plan: Plan, salt: int, layout: Layout | None = None) -> Feed | None:
+    """What reads the rows of a group whose training data are streamed."""
+    if group.streamed is None or not group.steps:
+        return None
+    key = lambda seed: seed_keys(seed, salt)[1]
+    return Feed(group.streamed, plan.seeds, key, chunk=plan.log_every, steps=group.steps, layout=layout)
 
 
 def turn_key(seed: jax.Array, salt: int, step: jax.Array) -> jax.Array:
@@ -103,6 +112,7 @@ class CompiledProgram:
         self._maps = (plan.seeds_by, plan.settings_by)
         self._whole = NamedSharding(self.mesh, P())
         self._seeds = self.layout.place_seeds(np.asarray(plan.seeds, np.uint32))
+        self.feed = make_feed(group, plan, salt, self.layout)
         self._values = self._place_values()
         self._traced: dict[Any, Any] = {}
         self._compiled: dict[Any, Any] = {}
@@ -158,7 +168,10 @@ class CompiledProgram:
     def advance(
         self, state: Any, context: Any, train: Split, start: int, count: int
     ) -> tuple[Any, dict[str, np.ndarray]]:
-        """`count` updates from step `start`; consumes `state`, returns metrics `[S, K, count]` on the host."""
+        """`count` updates from step `start`; consumes `state`, returns metrics `[S, K, count]` on the host.
+
+        `train` is the split, or those rows of it that the steps take where it is streamed.
+        """
         state, trace = self._run(("train_chunk", count), state, context, train, start)
         return state, self._on_host(trace)
 
@@ -207,7 +220,7 @@ class CompiledProgram:
         self._trace("init", None, context, data["train"])
         state = self.abstract_state(context, data["train"])
         for count in counts:
-            self._trace(("train_chunk", count), state, context, data["train"])
+            self._trace(("train_chunk", count), state, context, self._chunk_shapes(data["train"], count))
         if self.group.turn is not None:
             self._trace("turn", state, context, data["train"])
         for name in along:
@@ -234,9 +247,12 @@ class CompiledProgram:
         One that is not `to_run` skips the CPU's code optimizer, which changes neither.
         """
         state = self.abstract_state(context, train)
-        traced = self._trace(("train_chunk", count), state, context, train)
+        traced = self._trace(("train_chunk", count), state, context, self._chunk_shapes(train, count))
         with jax.set_mesh(self.mesh):
             return traced.lower().compile(None if to_run else _cheap(self.mesh))
+
+    def _chunk_shapes(self, train: Split, count: int) -> Split:
+        return self.feed.shapes(count) if self.feed else train
 
     def _place_values(self) -> dict[Any, jax.Array]:
         if self.layout.settings == 1:
@@ -293,7 +309,8 @@ class CompiledProgram:
 
     def _check_batches(self, train: Split) -> None:
         shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
-        own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), train.own)
+        lead = 2 if self.feed else 1  # seeds, and the steps of a chunk
+        own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[lead:], x.dtype), train.own)
         check_batches(self.group, train.of_seed(own, jax.tree.map(shape, train.shared)), jax.random.key(0))
 
     def _compile(self, key: Any) -> Any:
@@ -335,7 +352,8 @@ class CompiledProgram:
         seeds, context, own_data = own
         as_placed = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
         over_seeds = by(self.layout.over_seeds)
-        own = over_seeds(seeds), jax.tree.map(as_placed, context), jax.tree.map(over_seeds, own_data)
+        placed = lambda leaf: as_placed(leaf) if getattr(leaf, "sharding", None) else over_seeds(leaf)
+        own = over_seeds(seeds), jax.tree.map(as_placed, context), jax.tree.map(placed, own_data)
         shared = jax.tree.map(by(P()), shared)
         return state, values, own, (shared, jax.ShapeDtypeStruct((), jnp.uint32))
 
@@ -353,14 +371,16 @@ class CompiledProgram:
         _, data_key, update_key = seed_keys(seed, self._salt)
         learner, train = self._method(values).learner, split.of_seed(own_data, shared_data)
 
-        def step(state: Any, index: jax.Array) -> tuple[Any, Any]:
-            batch = self._split_rows(batch_of(self.group, train, data_key, index))
+        def step(state: Any, given: Any) -> tuple[Any, Any]:
+            index, rows = given
+            batch = self._split_rows(batch_of(self.group, rows if self.feed else train, data_key, index))
             key = jax.random.fold_in(update_key, index)
             new, metrics = updated(learner.update(state, batch, key, context))
             check_state(state, new)
             return new, metrics
 
-        return jax.lax.scan(step, state, start + jnp.arange(count, dtype=jnp.uint32))
+        steps = start + jnp.arange(count, dtype=jnp.uint32)
+        return jax.lax.scan(step, state, (steps, train if self.feed else None))
 
     def _turn_one(self, split: Split, state: Any, values: Any, own: Any, shared: Any) -> Any:
         (seed, context, own_data), (shared_data, step) = own, shared
@@ -424,6 +444,11 @@ def _take(x: jax.Array, index: Any) -> Any:
     return np.array(np.asarray(x)[index])
 
 
+def _at(rows: Any, place: int) -> Any:
+    """The rows of one step of a chunk."""
+    return jax.tree.map(lambda x: x[place], rows)
+
+
 def _mapped(one: Callable, lanes: Any, by: str) -> Any:
     return jax.vmap(one)(lanes) if by == "vmap" else jax.lax.map(one, lanes)
 
@@ -445,6 +470,7 @@ class HostProgram:
         self.group, self._method = group, group.method()
         self._seeds, self._salt = plan.seeds, salt
         self._keys = [seed_keys(seed, salt) for seed in plan.seeds]
+        self.feed = make_feed(group, plan, salt)
 
     def place_data(self, data: PlacedData) -> dict[str, Split]:
         """The host keeps its data where it is."""
@@ -481,7 +507,8 @@ class HostProgram:
             own, data = self._own(number, context, train)
             rows = []
             for step in range(start, start + count):
-                batch = batch_of(self.group, data, data_key, step)
+                read = _at(data, step - start) if self.feed else data
+                batch = batch_of(self.group, read, data_key, step)
                 key = jax.random.fold_in(update_key, step)
                 one, metrics = updated(self._method.learner.update(one, batch, key, own))
                 rows.append({name: float(value) for name, value in metrics.items()})
@@ -535,6 +562,9 @@ class HostProgram:
         _, data_key, update_key = self._keys[0]
         state, reported = self._init(0, context, data["train"]), {}
         if self.group.steps:
+            if self.feed:
+                _, chunk = self._own(0, context, self.feed.read(0, 1))
+                train = _at(chunk, 0)
             batch = batch_of(self.group, train, data_key, 0)
             key = jax.random.fold_in(update_key, 0)
             state, reported = updated(self._method.learner.update(state, batch, key, own))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxlab.training._ahead import Programs
-from jaxlab.training._placed import Layout, PlacedData
+from jaxlab.training._placed import PlacedData
 from jaxlab.training.experiment import Experiment, Plan
 from jaxlab.training.report import table
 
@@ -18,18 +18,22 @@ _COLLECTIVE = re.compile(
 )
 
 
-def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
-    """A table with one row per stage and arm.
+_COLUMNS = ("parameters", "optimizer", "other state", "context", "data", "batches", "temporary")
 
-    Parameters are per seed; memory is per device: the state of all its seeds with the data, and what one compiled
-    chunk of `plan.log_every` steps needs besides. The last column counts the communication between devices in the
-    compiled program.
+
+def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
+    """A table with one row per stage and arm: parameters per seed, and memory per device by what it is for.
+
+    A device's share of all its seeds' parameters, optimizer and other state; of the context, what earlier stages left;
+    of training data in memory; of the batches that are read ahead, where data are `Streamed`; and what the compiler
+    plans besides for a chunk of `plan.log_every` steps: activations, gradients, batches drawn from memory. The last
+    column counts the communication between devices in the compiled program.
 
     Args:
       tasks: as `training.run` takes them.
       plan: likewise.
     """
-    rows = [["arm", "steps", "parameters", "state", "arguments/device", "temporary/device", "collectives"]]
+    rows = [["arm", "steps", "numbers", *_COLUMNS, "collectives"]]
     programs = Programs(tasks, plan, compiles=False)
     for task, experiment in tasks.items():
         prefix, data = f"{task}/" if task else "", programs.data[task]
@@ -41,41 +45,55 @@ def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
             more = f" and {len(group.names) - 1} more" if len(group.names) > 1 else ""
             rows.append(_row(first + more, programs.take(first), programs.contexts[first], data, plan))
     mesh = " x ".join(f"{name}={size}" for name, size in plan.mesh.items()) or "one device"
-    return "\n".join([f"{len(plan.seeds)} seeds by {plan.seeds_by}, mesh {mesh}", "", *table(rows)])
+    head = f"{len(plan.seeds)} seeds by {plan.seeds_by}, mesh {mesh}; numbers: parameters of a seed; then per device:"
+    return "\n".join([head, "", *table(rows)])
 
 
 def _row(name: str, program: Any, context: Any, data: PlacedData, plan: Plan) -> list[str]:
     steps = program.group.steps
     if program.on_host or not steps:
-        return [name, str(steps), "on the host" if program.on_host else "computed", "–", "–", "–", "–"]
+        why = "on the host" if program.on_host else "computed"
+        return [name, str(steps), why, *["–"] * (len(_COLUMNS) + 1)]
     context, train = program.place_shapes(context), program.place_data(data)["train"]
-    state = program.abstract_state(context, train)
-    compiled = program.compiled_chunk(context, train, min(plan.log_every, steps), to_run=False)
-    memory = compiled.memory_analysis()
+    state, count = program.abstract_state(context, train), min(plan.log_every, steps)
+    compiled = program.compiled_chunk(context, train, count, to_run=False)
+    parts = _parts(state)
+    held = [*map(_held, parts), _held(context), _held((train.own, train.shared))]
+    ahead = 2 * _held(program.feed.shapes(count).own) if program.feed else 0  # one trains, one is read
+    size = program.layout.seed_lanes * program.layout.setting_lanes
+    numbers = sum(leaf.size for leaf in parts[0]) // size
+    temporary = compiled.memory_analysis().temp_size_in_bytes
     return [
         name,
         str(steps),
-        f"{_parameters(state, program.layout):,}",
-        _bytes(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))),
-        _bytes(memory.argument_size_in_bytes),
-        _bytes(memory.temp_size_in_bytes),
+        f"{numbers:,}",
+        *map(_bytes, [*held, ahead, temporary]),
         _collectives(compiled.as_text()),
     ]
+
+
+def _parts(state: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    """The state's leaves under `params`, under `opt_state`, and all others; where there are no `params`, all are."""
+    parts: tuple[list[Any], ...] = ([], [], [])
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+        name = jax.tree_util.keystr(path)
+        own = [name.startswith((f".{part}", f"['{part}']")) for part in ("params", "opt_state")]
+        parts[own.index(True) if any(own) else 2].append(leaf)
+    return parts if parts[0] else (jax.tree.leaves(state), [], [])
+
+
+def _held(tree: Any) -> int:
+    """Bytes of a tree's arrays on one device."""
+    return sum(
+        int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
 
 
 def _collectives(program: str) -> str:
     """How often the compiled text names each kind of communication; a loop's body counts once."""
     found = collections.Counter(_COLLECTIVE.findall(program))
     return ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "none"
-
-
-def _parameters(state: Any, layout: Layout) -> int:
-    """Numbers per seed under the first `params` of the state, or in the whole of it when it has none."""
-    sizes = {
-        jax.tree_util.keystr(path): leaf.size for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
-    }
-    own = {path: size for path, size in sizes.items() if path.startswith((".params", "['params']"))}
-    return int(np.sum(list((own or sizes).values()))) // (layout.seed_lanes * layout.setting_lanes)
 
 
 def _bytes(count: int) -> str:

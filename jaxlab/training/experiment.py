@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxlab.core import Computed, Learner
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, called
 from jaxlab.training._contracts import check_splits
 from jaxlab.training.claims import Claim, check_claims
 from jaxlab.training.mesh import Rules
@@ -38,6 +38,48 @@ class PerSeed:
     def __post_init__(self) -> None:
         if (self.make is None) == (self.rows is None):
             raise InputError("PerSeed takes make or rows, one of the two")
+
+
+@dataclasses.dataclass(frozen=True)
+class Streamed:
+    """Training data that stay in their files: the engine reads the rows of every step, a chunk ahead, by a thread.
+
+    It is the whole of `data["train"]`. Which rows a step takes follows from the seed and the step alone, so there is no
+    place in a pass to save: a run goes on, on any number of processes, with the batches it would have had. Of a batch
+    that is spread over processes each reads its own part. `draw` and `stream` are given the rows of the step,
+    `{name: [B, ...], "index": [B]}`, in the place of the split, for what is random beyond their choice; without them
+    the rows are the batch. Turns and computed stages are given None.
+
+    Two chunks, of `plan.log_every` steps and all seeds each, are in memory.
+
+    Attributes:
+      source: `len(source)` and `source[row] -> {name: array}`, of one shape for all rows. Many rows are read at once
+        where it has `stacked(rows) -> {name: [n, ...]}`, as `jaxlab.data`'s sources, or `__getitems__(rows) -> list`,
+        as PyTorch's, Hugging Face's and grain's.
+      rows: `(key, step) -> [B]` integers below `len(source)`, pure, such as `core.pass_rows` and `core.mixed_rows`; the
+        key depends on the seed alone.
+      decode: `source[row] -> {name: array}` where the source gives something else, such as bytes or a pair.
+      timeout_s: a chunk that takes longer to read ends the run, saved up to the chunk before.
+    """
+
+    source: Any
+    rows: Callable[[jax.Array, jax.Array], jax.Array]
+    decode: Callable[[Any], Mapping[str, Any]] | None = None
+    timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.source, "__len__") or not hasattr(self.source, "__getitem__"):
+            raise InputError(
+                f"Streamed: source is {called(self.source)}: it needs len(source) and source[row]"
+            )
+        if not len(self.source):
+            raise InputError("Streamed: the source is empty")
+        if not callable(self.rows):
+            raise InputError(
+                f"Streamed: rows is {called(self.rows)}: it must be a function (key, step) -> [B]"
+            )
+        if not self.timeout_s > 0:
+            raise InputError(f"Streamed: timeout_s is {self.timeout_s}: it must be above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +166,8 @@ class Experiment:
     """What is compared with what, on which data.
 
     Attributes:
-      data: splits by name, each a pytree of arrays and `PerSeed`s. Batches come from "train"; all others are evaluated
-        at the end.
+      data: splits by name, each a pytree of arrays and `PerSeed`s. Batches come from "train", which may be `Streamed`;
+        all others are evaluated at the end.
       draw: `(data["train"], key) -> batch`, pure; the key depends on seed and step.
       arms: the contestants by name. All see the same seeds and, for a seed, the same batches in the same order.
       evaluate: `(state, split, context) -> {name: float32 scalar}`, pure for learners with `jit=True`.
@@ -168,6 +210,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_splits(self.data)
+        _check_streamed(self.data)
         if self.draw is not None and self.stream is not None:
             raise InputError("an experiment takes draw or stream, at most one of the two")
         for name in self.along or ():
@@ -205,6 +248,13 @@ class Experiment:
         return default_along(self.data) if self.along is None else self.along
 
 
+def _check_streamed(data: Mapping[str, Any]) -> None:
+    for name, split in data.items():
+        found = jax.tree.leaves(split, is_leaf=lambda leaf: isinstance(leaf, Streamed))
+        if any(isinstance(leaf, Streamed) for leaf in found) and (name != "train" or found != [split]):
+            raise InputError(f"data[{name!r}] holds a Streamed: it can only be the whole of data['train']")
+
+
 def default_along(data: Mapping[str, Any]) -> tuple[str, ...]:
     """The splits whose name begins with "val"."""
     return tuple(name for name in data if name.startswith("val"))
@@ -227,6 +277,7 @@ class Plan:
       mesh: devices along "seed", "data" and "model". Seeds, or else the settings of arms that share a program, are
         spread over "seed"; it need not divide them.
       settings_by: how settings that share a program run, "vmap" or "map"; None follows `seeds_by`.
+      checkpoint_minutes: also a checkpoint after the first chunk that ends so many minutes after the last one.
     """
 
     seeds: tuple[int, ...]
@@ -236,6 +287,7 @@ class Plan:
     seeds_by: str = "vmap"
     mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
     settings_by: str | None = None
+    checkpoint_minutes: float | None = None
 
     def __post_init__(self) -> None:
         self._check_seeds()
@@ -254,6 +306,10 @@ class Plan:
             value = getattr(self, name)
             if not _is_whole(value) or value < 1 or value % self.log_every:
                 raise InputError(f"{name} is {value}: it must be a multiple of log_every, {self.log_every}")
+
+        minutes = self.checkpoint_minutes
+        if minutes is not None and not minutes > 0:
+            raise InputError(f"checkpoint_minutes is {minutes}: it must be above 0")
 
     def _check_seeds(self) -> None:
         try:

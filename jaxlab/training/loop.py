@@ -19,7 +19,7 @@ from jaxlab.training.checkpoint import Checkpoints, Restored
 from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Plan, Stream, Summarise, Turn
 from jaxlab.training.mesh import Rules
 from jaxlab.training.metrics import Row
-from jaxlab.training.preemption import Preempted, watch
+from jaxlab.training.preemption import Preempted, any_process, watch
 from jaxlab.training.progress import Bar
 
 History = dict[str, list]
@@ -206,7 +206,8 @@ def fit(
 
     Args:
       learner: the method.
-      data: splits; batches come from "train", all others are evaluated at the end. Parts may be `PerSeed`.
+      data: splits; batches come from "train", which may be `Streamed`, all others are evaluated at the end. Parts may
+        be `PerSeed`.
       plan: seeds, rhythm, devices.
       steps: updates per seed; 0 evaluates the initial state.
       draw: `(data["train"], key) -> batch`.
@@ -325,6 +326,15 @@ def train(
 
 
 def _train(run: "_Training", stop: Callable[[], bool], title: str, show: bool | None) -> list[Fit | Diverged]:
+    try:
+        return _train_to_end(run, stop, title, show)
+    finally:
+        run.close()
+
+
+def _train_to_end(
+    run: "_Training", stop: Callable[[], bool], title: str, show: bool | None
+) -> list[Fit | Diverged]:
     run.begin()
     steps, plan = run.steps, run.plan
     with Bar(title, steps, start=run.step, show=show) as bar:
@@ -333,7 +343,7 @@ def _train(run: "_Training", stop: Callable[[], bool], title: str, show: bool | 
             loss = run.advance(min(plan.log_every, steps - before))
             bar.advance(run.step - before, loss)
             stopping = run.step < steps and bool(run.active()) and stop()
-            if stopping or run.step == steps or run.step % plan.checkpoint_every == 0:
+            if stopping or run.step == steps or run.step % plan.checkpoint_every == 0 or run.overdue():
                 run.save()
             if stopping:
                 raise Preempted(run.step)
@@ -355,7 +365,7 @@ class _Training:
         self._program, self._lanes, self._experiment, self.plan = program, lanes, experiment, plan
         self.steps = program.group.steps
         self._data, self._context = program.place_data(data), program.place_context(context)
-        self._began = time.monotonic()
+        self._began = self._saved = time.monotonic()
         self.step, self._state, self._finished = 0, None, False
 
     def active(self) -> list[int]:
@@ -383,15 +393,37 @@ class _Training:
     def advance(self, count: int) -> float | None:
         """One chunk, the turn and the evaluation that are due after it; returns the mean loss."""
         program, train = self._program, self._data["train"]
-        self._state, trace = program.advance(self._state, self._context, train, self.step, count)
+        chunk = train if program.feed is None else self._rows(count)
+        self._state, trace = program.advance(self._state, self._context, chunk, self.step, count)
+        del chunk  # its memory is free while the next one is read
         start, self.step = self.step, self.step + count
         if self._program.group.turn is not None and self._program.group.turn.due(self.step):
             self._state = program.turn(self._state, self._context, train, self.step)
         self._look(trace, start)
         return float(np.mean(trace["loss"][:, self.active()])) if "loss" in trace and self.active() else None
 
+    def _rows(self, count: int) -> Any:
+        """What the next steps read; where that fails, the steps so far are saved."""
+        try:
+            return self._program.feed.chunk(self.step, count)
+        except Exception:
+            if self.step:
+                self.save()
+            raise
+
+    def close(self) -> None:
+        """Let go of the thread that reads."""
+        if self._program.feed is not None:
+            self._program.feed.close()
+
+    def overdue(self) -> bool:
+        """Whether `plan.checkpoint_minutes` have passed since the last checkpoint, in any process."""
+        minutes = self.plan.checkpoint_minutes
+        return minutes is not None and any_process(time.monotonic() - self._saved > 60 * minutes)
+
     def save(self) -> None:
         """A checkpoint of every lane that has not diverged."""
+        self._saved = time.monotonic()
         for number in self.active():
             self._save(number)
 

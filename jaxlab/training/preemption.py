@@ -38,7 +38,7 @@ def watch(signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)) -> Iterato
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: _agree(asked.is_set())
+        yield lambda: any_process(asked.is_set())
         return
 
     def handle(number: int, frame: Any) -> None:
@@ -48,13 +48,14 @@ def watch(signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)) -> Iterato
 
     before = {number: signal.signal(number, handle) for number in signals}
     try:
-        yield lambda: _agree(asked.is_set())
+        yield lambda: any_process(asked.is_set())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _agree(mine: bool) -> bool:
+def any_process(mine: bool) -> bool:
+    """Whether it is so in any process of the run; all must ask at the same steps."""
     if jax.process_count() == 1:
         return mine
     from jax.experimental import multihost_utils

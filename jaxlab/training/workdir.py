@@ -24,7 +24,7 @@ class WorkdirError(InputError):
 
 
 # Keys of a config that decide nothing about what is trained.
-_TEXTS = frozenset(("mesh", "claims", "paper", "minutes"))
+_TEXTS = frozenset(("mesh", "claims", "paper", "minutes", "checkpoint_minutes"))
 
 
 class Workdir:

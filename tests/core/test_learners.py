@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxlab.core import Learner, TrainState, gradient_learner, pass_rows, permute_index, until
+from jaxlab.core import Learner, TrainState, gradient_learner, mixed_rows, pass_rows, permute_index, until
 
 RATE = 0.25
 
@@ -117,6 +117,43 @@ def test_passes_have_orders_of_their_own_and_batches_may_span_two():
     assert len({tuple(one) for one in passes}) == 4
     other = np.asarray(pass_rows(jax.random.key(4), 0, batch_size=10, size=10))
     assert (other != passes[0]).any()
+
+
+def test_a_mixture_has_its_weights_and_passes_of_its_own():
+    sizes, weights = (7, 300, 40), (1, 6.5, 2.5)
+    many = jax.vmap(
+        lambda step: mixed_rows(jax.random.key(3), step, batch_size=20, sizes=sizes, weights=weights)
+    )
+    rows = np.asarray(many(jnp.arange(100)))
+    member = np.searchsorted(np.cumsum(sizes), rows, side="right")
+    assert [int((member == number).sum()) for number in range(3)] == [200, 1300, 500]
+    assert np.ptp([(batch == 1).sum() for batch in member]) <= 1
+    for number, begin in enumerate((0, 7, 307)):
+        own = rows[member == number] - begin
+        whole = own[: len(own) // sizes[number] * sizes[number]].reshape(-1, sizes[number])
+        np.testing.assert_array_equal(
+            np.sort(whole, axis=1), np.tile(np.arange(sizes[number]), (len(whole), 1))
+        )
+        assert len({tuple(one) for one in whole}) == len(whole)
+    alone = mixed_rows(jax.random.key(3), 5, batch_size=4, sizes=(9,), weights=(1,))
+    np.testing.assert_array_equal(
+        alone, pass_rows(jax.random.fold_in(jax.random.key(3), 0), 5, batch_size=4, size=9)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"sizes": (1,)}, "one size of at least 1 for each weight"),
+        ({"sizes": (1, 0)}, "one size of at least 1 for each weight"),
+        ({"weights": (1, 0)}, "each must be positive"),
+        ({"weights": (1, float("nan"))}, "each must be positive"),
+    ],
+)
+def test_mixtures_that_cannot_be(given, message):
+    with pytest.raises(ValueError, match=message):
+        mixed_rows(jax.random.key(0), 0, **{"batch_size": 4, "sizes": (2, 3), "weights": (1, 1), **given})
 
 
 @pytest.mark.parametrize(

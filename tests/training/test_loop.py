@@ -124,6 +124,14 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(resumed.final[name], value)
 
 
+@pytest.mark.parametrize(("minutes", "steps"), [(1e-9, [10, 20, 30]), (1e9, [30])])
+def test_a_checkpoint_whenever_time_has_passed(tmp_path, minutes, steps):
+    plan = toy.plan(eval_every=10, checkpoint_every=40, checkpoint_minutes=minutes)
+    checkpoints = Checkpoints(tmp_path, keep=9)
+    fit(toy.learner(), data=toy.data(), draw=toy.draw, steps=30, plan=plan, checkpoints=checkpoints)
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == steps
+
+
 def test_a_finished_run_is_read_back(tmp_path):
     first = run(checkpoints=Checkpoints(tmp_path))
     second = run(checkpoints=Checkpoints(tmp_path))

@@ -173,6 +173,7 @@ def test_experiments_that_cannot_be(tmp_path):
         ({"log_every": 0}, "log_every is 0"),
         ({"eval_every": 15}, "multiple of log_every, 10"),
         ({"checkpoint_every": -10}, "checkpoint_every is -10"),
+        ({"checkpoint_minutes": 0}, "checkpoint_minutes is 0: it must be above 0"),
         ({"settings_by": "loop"}, "settings_by is 'loop'"),
     ],
 )
@@ -189,7 +190,10 @@ def test_dry_run_counts_without_training(tmp_path):
     assert "warm (prepare)" in text
     assert text.count("|") > 20
     line = next(line for line in text.splitlines() if line.startswith("| first"))
-    assert [cell.strip() for cell in line.split("|")][2:4] == ["10", "4"]  # steps, parameters per seed
+    cells = [cell.strip() for cell in line.split("|")][1:-1]
+    assert cells[1:3] == ["10", "4"]  # steps, parameters per seed
+    # of three seeds the four weights, Adam's two moments and its count, the step; 400 rows of 4 + 1 numbers
+    assert cells[3:6] + cells[7:9] == ["48 B", "108 B", "12 B", "7.8 KiB", "0 B"]
 
 
 def test_examples_show_the_first_seed_of_every_arm_that_ended(tmp_path):
