@@ -197,7 +197,9 @@ def test_texts_take_their_numbers_from_the_result():
     unsure = result()
     unsure["claims"][0] |= {"kind": "secondary", "ci_holm": [-0.01, 0.21], "fragile": ["fails Holm"]}
     said = report.filled("{claim:t/a_over_b}; {claim:t/a_over_b:verdict}", unsure)
-    assert said == "+0.100 [-0.010, +0.210], supported, fragile; supported, fragile"  # the interval that decides
+    assert (
+        said == "+0.100 [-0.010, +0.210], supported, fragile; supported, fragile"
+    )  # the interval that decides
 
 
 def test_texts_show_no_number_that_is_missing_or_withdrawn():
