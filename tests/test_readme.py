@@ -24,12 +24,11 @@ DOCUMENTS = (
         "running",
     )),
 )  # fmt: skip
-GUIDES = ("docs/a_loss.md", "docs/own_project.md", "docs/verdicts.md")  # of the site
+GUIDES = ("docs/a_loss.md", "docs/fine_tuning.md", "docs/own_project.md", "docs/verdicts.md")  # of the site
 README = (ROOT / "README.md").read_text()
-# The architecture page explains with fragments; what stands elsewhere runs.
-RUNS = "\n".join(
-    (ROOT / page).read_text() for page in (*DOCUMENTS, *GUIDES) if page != "docs/architecture.md"
-)
+# The architecture page explains with fragments; what stands elsewhere runs, here or in a test of its own.
+ELSEWHERE = ("docs/architecture.md", "docs/fine_tuning.md")  # tests/post_training/test_fine_tuning_page.py
+RUNS = "\n".join((ROOT / page).read_text() for page in (*DOCUMENTS, *GUIDES) if page not in ELSEWHERE)
 METHOD = (
     "experiments/distillation/average_teacher.py",
     "configs/distillation/average_teacher.py",

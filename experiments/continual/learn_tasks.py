@@ -21,7 +21,7 @@ from experiments.continual._learning import Task, only_with_examples
 from experiments.continual._methods import METHODS
 from experiments.continual._streams import KINDS, make_stream
 from experiments.continual._task_sets import Sets, load_sets
-from experiments.parts.checks import check_arms, check_between, check_counts, check_name
+from experiments.parts.checks import check_arms, check_between, check_counts, check_name, choose
 from experiments.parts.claims import claims_of
 from experiments.parts.nets import make_net
 from experiments.parts.pictures import draw_matrices
@@ -73,7 +73,7 @@ def _check(config: ConfigDict) -> None:
     check_between("tasks_learned", config.tasks_learned, config.data.num_tasks, "tasks")
     check_arms(config.arms, {"method": METHODS, "stream": KINDS})
     for name, arm in config.arms.items():
-        check_name(f"arm {name}: scenario", config.scenario, METHODS[arm.method].scenarios)
+        check_name(f"arm {name}: scenario", config.scenario, choose("method", arm.method, METHODS).scenarios)
 
 
 def _task(config: ConfigDict, sets: Sets) -> Task:
@@ -98,7 +98,7 @@ def _arms(config: ConfigDict, sets: Sets, task: Task) -> dict[str, Arm]:
 
     @functools.cache
     def parts(method: str) -> tuple[Callable, Turn | None]:
-        named = METHODS[method]
+        named = choose("method", method, METHODS)
         every = task.steps_per_task if named.boundaries else config.log_every
         turn = named.turn and Turn(named.turn(task), every=every)
 

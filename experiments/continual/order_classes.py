@@ -29,6 +29,7 @@ from experiments.continual._class_orders import (
     qualities,
 )
 from experiments.continual._strategies import STRATEGIES, Strategy
+from experiments.parts.arms import methods_of
 from experiments.parts.checks import check_arms, check_between, check_counts, choose
 from experiments.parts.claims import claims_of
 from experiments.parts.nets import make_net
@@ -92,7 +93,7 @@ def _task(config: ConfigDict, sets: SeedSplits, num_classes: int) -> Orders:
 def _arms(task: Orders, config: ConfigDict) -> Callable[..., Arm]:
     """A task is `log_every` steps; arms of one method share its function and its turn, and with them their program."""
     methods, turns = {}, {}
-    for name, strategy in STRATEGIES.items():
+    for name, strategy in methods_of(STRATEGIES, config.arms).items():
         methods[name] = functools.partial(_learner, task, strategy)
         end = functools.partial(strategy.end, task.net.apply)
         turns[name] = Turn(end_of_task(task, end, config.fisher_examples), every=task.steps)

@@ -18,6 +18,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments._config import plan_of
+from experiments.parts.arms import methods_of
 from experiments.parts.checks import check_arms, check_between, check_counts
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
@@ -54,10 +55,9 @@ def _experiment(spec: ConfigDict, config: ConfigDict, download: bool) -> Experim
     seeds = plan_of(config).seeds
     sets = seed_splits(spec.data, seeds, download)
     net = make_net(spec.net, sets.num_classes)
-    methods = {
-        name: functools.partial(_learner, net, sets, shares, config.batch_size)
-        for name, shares in METHODS.items()
-    }
+    methods = methods_of(
+        METHODS, spec.arms, lambda shares: functools.partial(_learner, net, sets, shares, config.batch_size)
+    )
     splits = sets.splits() | {"train": _with_wrong_labels(sets, spec.wrong_labels, seeds)}
     return Experiment(
         data={name: split for name, split in splits.items() if name != "test" or config.test},

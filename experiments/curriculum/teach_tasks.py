@@ -57,7 +57,7 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
 
 def _arm(spec: ConfigDict, student: Student, settings: Mapping[str, Any], method: Callable) -> Arm:
     """Teachers that fit something do so in a turn, every so many episodes."""
-    teacher = TEACHERS[settings["method"]](spec.box, spec.episodes, ConfigDict(settings))
+    teacher = choose("method", settings["method"], TEACHERS)(spec.box, spec.episodes, ConfigDict(settings))
     refits = lambda state, train, step, key, context: state._replace(
         teacher=teacher.refit(state.teacher, key)
     )
@@ -67,7 +67,7 @@ def _arm(spec: ConfigDict, student: Student, settings: Mapping[str, Any], method
 
 def _taught(spec: ConfigDict, student: Student, method: str) -> Callable[[Any], Learner]:
     def make(settings: Any) -> Learner:
-        teacher: Teacher = TEACHERS[method](spec.box, spec.episodes, settings)
+        teacher: Teacher = choose("method", method, TEACHERS)(spec.box, spec.episodes, settings)
 
         def init(key: jax.Array, context: Any) -> TeachingState:
             return TeachingState(student.init(key), teacher.init(), jnp.float32(0), jnp.int32(0))

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import Evaluate
 from experiments.distillation._landscape import landscape
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_between, check_counts
 from experiments.parts.chunks import in_chunks
 from experiments.parts.claims import claims_of
@@ -67,9 +67,9 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     images = seeded_images(config.data, download)
     _check(config, images.rows)
     net = _make_net(config.net, images.num_classes, config.data.mean, config.data.spread)
-    methods = {
-        name: functools.partial(make, net, config.probe, images.example) for name, make in METHODS.items()
-    }
+    methods = methods_of(
+        METHODS, config.arms, lambda make: functools.partial(make, net, config.probe, images.example)
+    )
     train, most = images.splits["train"], config.probe.train_examples
     probed = PerSeed(lambda key: jax.tree.map(lambda x: x[:most], train.make(key)))
     names = ("val", "test") if config.test else ("val",)

@@ -28,7 +28,7 @@ from experiments.distillation._classifiers import (
     teacher_arm,
 )
 from experiments.distillation._fusion_ratios import METHODS, Ratio
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_between
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
@@ -54,7 +54,7 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool)
     images = seeded_images(spec.data, download)
     task, held = make_task(spec, images), _held_out(spec, config, images.rows)
     draw = _draw(config, images.rows, held)
-    methods = {method: functools.partial(_student, ratio, task, config) for method, ratio in METHODS.items()}
+    methods = methods_of(METHODS, spec.arms, lambda ratio: functools.partial(_student, ratio, task, config))
     return Experiment(
         data=reported(_splits(images, spec.flipped, images.rows - held), config),
         draw=draw,

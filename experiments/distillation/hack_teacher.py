@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._answer_sources import METHODS
 from experiments.distillation._sequences import answer_logits, disjoint_prompts, sampled, tree_logits
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_between, check_counts
 from experiments.parts.claims import claims_of
 from experiments.parts.optimizers import cosine_decay
@@ -46,7 +46,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     splits = {"train": task.prompts["distil"], "val": task.prompts["val"]}
     splits |= {"val_seen": task.prompts["distil"][:smallest], judged: task.prompts[judged]}
     # One object for all arms of a method, by which they share programs.
-    methods = {name: functools.partial(task.distilled, source) for name, source in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda source: functools.partial(task.distilled, source))
     return Experiment(
         data={name: {"prompt": prompts} for name, prompts in splits.items()},
         draw=lambda train, key: {"row": jax.random.randint(key, (config.batch_size,), 0, 2**30)},

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import reported, scores
 from experiments.distillation._talking import METHODS, answer, initial, parity_of
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_between, check_counts
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
@@ -42,7 +42,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     images = seeded_images(config.data, download)
     pixels = images.example.size
     check_between("few", config.few, images.rows, "training images")
-    methods = {name: functools.partial(_student, *own, config, pixels) for name, own in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda own: functools.partial(_student, *own, config, pixels))
     return Experiment(
         data=reported({name: _turned(split, config.rotate) for name, split in images.splits.items()}, config),
         draw=_batches(config),

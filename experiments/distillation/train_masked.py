@@ -17,8 +17,8 @@ from ml_collections import ConfigDict
 
 from experiments.distillation._classifiers import reported
 from experiments.distillation._masked_learner import METHODS, SCHEDULES, masked_learner
-from experiments.parts.arms import make_arms
-from experiments.parts.checks import check_arms, check_between, check_counts
+from experiments.parts.arms import make_arms, methods_of
+from experiments.parts.checks import check_arms, check_between, check_counts, choose
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
@@ -47,10 +47,13 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         first, second = jax.random.split(key)
         return {"classifier": classifier.init(first, example), "policy": policy.init(second, example)}
 
-    methods = {
-        name: functools.partial(masked_learner, masks, classifier, policy, init, config, masked_steps)
-        for name, masks in METHODS.items()
-    }
+    methods = methods_of(
+        METHODS,
+        config.arms,
+        lambda masks: functools.partial(
+            masked_learner, masks, classifier, policy, init, config, masked_steps
+        ),
+    )
     bases = Arm(
         methods[config.bases.method], config.bases.to_dict(), max(masked_steps, 1),
         export=lambda state: state.memory, evaluate=lambda state, split, context: {},
@@ -59,7 +62,8 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         data=splits,
         draw=lambda train, key: data.draw(train, key, batch_size=config.batch_size),
         prepare={
-            name: bases for name in {METHODS[arm.method].bases for arm in config.arms.values()} - {None}
+            name: bases
+            for name in {choose("method", arm.method, METHODS).bases for arm in config.arms.values()} - {None}
         },
         arms=make_arms(config.arms, methods, config.steps),
         evaluate=_evaluate(classifier),
@@ -123,7 +127,7 @@ def _mean_masks(policy: Any, config: ConfigDict) -> Callable[[Mapping[str, Any],
         from matplotlib.figure import Figure
 
         val, grid = splits["val"], config.mask.grid
-        kinds = {name: METHODS[config.arms[name].method] for name in states}
+        kinds = {name: choose("method", config.arms[name].method, METHODS) for name in states}
         shown = [name for name, masks in kinds.items() if masks.shown]
         figure = Figure(figsize=(5, 2.5 * max(len(shown), 1)), layout="constrained")
         panels = figure.subplots(max(len(shown), 1), 2, squeeze=False)

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from experiments.distillation._classifiers import batches, make_task, reported, teacher_arm
 from experiments.distillation._students import METHODS, STAGES, logits_student
 from experiments.parts.arms import make_arms
-from experiments.parts.checks import is_own
+from experiments.parts.checks import is_own, own
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.images import seeded_images
@@ -38,8 +38,8 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool)
     images = seeded_images(spec.data, download)
     task = make_task(spec, images)
     methods = {method: functools.partial(student, task) for method, student in METHODS.items()}
-    theirs = {arm.method for arm in spec.arms.values() if is_own(arm.method)}
-    methods |= {loss: functools.partial(logits_student, loss, task) for loss in theirs}
+    theirs = {arm.method: own("method", arm.method) for arm in spec.arms.values() if is_own(arm.method)}
+    methods |= {name: functools.partial(logits_student, name, task) for name in theirs}
     stages = {"teacher": teacher_arm(task.teacher, spec.teacher, images)}
     for arm in spec.arms.values():
         stages |= {stage: make(task) for stage, make in STAGES.get(arm.method, {}).items()}

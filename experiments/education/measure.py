@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from experiments.education._raters import raters
 from experiments.education._studies import GRADERS, grading, marks, ratings, trial
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_name, choose
 from experiments.parts.claims import claims_of
 from jaxlab import data
@@ -52,7 +52,9 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     splits = {"train": train}
     return Experiment(
         data=splits | ({"test": ()} if config.test else {}),
-        arms=make_arms(config.arms, METHODS, 0, static=("correlation", "sd", "p_value")),
+        arms=make_arms(
+            config.arms, methods_of(METHODS, config.arms), 0, static=("correlation", "sd", "p_value")
+        ),
         evaluate=lambda state, split, context: state,
         claims=claims_of(config),
         data_size=None if isinstance(train, PerSeed) else len(jax.tree.leaves(train)[0]),

@@ -25,8 +25,8 @@ from experiments.merging._image_domains import (
     make_domains,
     pretraining,
 )
-from experiments.parts.arms import make_arms
-from experiments.parts.checks import check_arms, check_counts
+from experiments.parts.arms import make_arms, methods_of
+from experiments.parts.checks import check_arms, check_counts, is_own
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from jaxlab import merging
@@ -69,9 +69,7 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict) -> Experiment:
         "disjoint": splits["adapt"],
         "transductive": splits[names[-1]],
     }
-    methods = {
-        called: functools.partial(method, domains, config.log_classes) for called, method in METHODS.items()
-    }
+    methods = methods_of(METHODS, spec.arms, lambda m: functools.partial(m, domains, config.log_classes))
     steps_of = {"given": 0, "search": config.search_steps}
     return Experiment(
         data={name: splits[name] for name in names} | {"train": train},
@@ -97,7 +95,7 @@ def _check(config: ConfigDict) -> None:
 
 
 def _check_method(name: str, arm: ConfigDict) -> None:
-    if (arm.per == "all") != (arm.method in ("given", "search")):
+    if not is_own(arm.method) and (arm.per == "all") != (arm.method in ("given", "search")):
         raise InputError(
             f"arm {name}: per is {arm.per!r} and method is {arm.method!r}: one coefficient for all is given or "
             "searched, several are learned"

@@ -50,12 +50,18 @@ def check_name(key: str, name: str, allowed: Collection[str]) -> None:
 
 
 def check_arms(arms: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
-    """There are arms, and what each says under a key of `choices` is one of the names allowed there."""
+    """There are arms, and what each says under a key of `choices` is one of the names allowed there.
+
+    A `method` may be the user's, `module:function`.
+    """
     if not arms:
         raise InputError("arms is empty: a comparison needs at least one")
     for name, arm in arms.items():
         for key, allowed in choices.items():
-            check_name(f"arm {name}: {key}", arm[key], allowed)
+            if key == "method" and is_own(arm[key]):
+                own(f"arm {name}: {key}", arm[key])
+            else:
+                check_name(f"arm {name}: {key}", arm[key], allowed)
 
 
 def check_counts(config: ConfigDict, *keys: str) -> None:

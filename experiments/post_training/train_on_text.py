@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_counts
 from experiments.parts.claims import claims_of
 from experiments.parts.optimizers import clipped_adam, cosine_decay
@@ -41,7 +41,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         _check_answers(task, config)
     policy = text_policy(config, task)
     splits = examples(policy, task, max_new_tokens=config.max_new_tokens)
-    methods = {name: functools.partial(make, policy, task, config) for name, make in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda make: functools.partial(make, policy, task, config))
     for arm in config.arms.values():
         methods[arm.method](arm)  # settings that make no sense are found now
     return Experiment(

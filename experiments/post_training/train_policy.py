@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_counts
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
@@ -69,7 +69,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         stages["teacher"] = _stage(teacher, task, config, config.teacher)
     world = World(student, teacher, task, config)
     stages |= _more_stages(world)
-    methods = {name: functools.partial(make, world) for name, make in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda make: functools.partial(make, world))
     for arm in config.arms.values():
         methods[arm.method](arm)  # settings that make no sense are found now
     return Experiment(

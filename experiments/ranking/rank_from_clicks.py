@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_counts, choose
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
@@ -82,7 +82,7 @@ def _experiment(
         batch = data.draw(train, key, batch_size=config.batch_size)
         return batch | {"click": users.sample(jax.random.fold_in(key, 1), batch["grade"])}
 
-    methods = {name: functools.partial(make, net, users, config) for name, make in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda make: functools.partial(make, net, users, config))
     return Experiment(
         data=splits,
         draw=draw,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_counts
 from experiments.parts.chunks import in_chunks
 from experiments.parts.claims import claims_of
@@ -63,7 +63,9 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         data={name: split for name, split in splits.items() if name != "test" or config.test},
         draw=lambda train, key: _draw(task, train, key),
         arms=make_arms(
-            config.arms, {name: functools.partial(m, task) for name, m in METHODS.items()}, config.steps
+            config.arms,
+            methods_of(METHODS, config.arms, lambda m: functools.partial(m, task)),
+            config.steps,
         ),
         claims=claims_of(config),
         summarise=_late_change,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_between, check_counts
 from experiments.parts.claims import claims_of
 from experiments.parts.optimizers import adamw
@@ -66,7 +66,7 @@ def _experiment(name: str, spec: ConfigDict, config: ConfigDict) -> Experiment:
     encoder = lambda outputs: nets.Mlp(features=tuple(config.net.features), num_classes=outputs)
     inputs = jax.eval_shape(made["train"].make, jax.random.key(0)).input.shape[1]
     task = Task(encoder, config.net.width, inputs, config.rewards, config.steps, config.probe)
-    methods = {name: functools.partial(make, task) for name, make in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda make: functools.partial(make, task))
     return Experiment(
         data={part: split for part, split in made.items() if part != "test" or config.test},
         draw=functools.partial(_draw, config.batch_size),

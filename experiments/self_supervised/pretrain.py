@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.parts.arms import methods_of
 from experiments.parts.checks import check_arms, check_between
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
@@ -41,7 +42,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[st
 def _experiment(config: ConfigDict, download: bool) -> Experiment:
     _check(config)
     sets = load_sets(config.data, config.labels_per_class, download)
-    methods = {name: functools.partial(make, _task(config, sets)) for name, make in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda make: functools.partial(make, _task(config, sets)))
     draws = functools.cache(lambda batch_size, views: _draw(dict(views), batch_size))
     return Experiment(
         data={name: split for name, split in sets.splits.items() if name != "test" or config.test},

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from experiments.parts.arms import methods_of
 from experiments.parts.chunks import in_chunks
 from experiments.parts.optimizers import cosine_decay
 from experiments.parts.splits import independent
@@ -136,7 +137,7 @@ METHODS: dict[str, Known] = {"clicks": lambda batch: batch["clicked"], "all_labe
 
 def methods(config: ConfigDict) -> dict[str, Callable[[Any], tuple]]:
     """A function of settings for every name that an arm's `method` may be."""
-    return {name: functools.partial(learner, known, config) for name, known in METHODS.items()}
+    return methods_of(METHODS, config.arms, lambda known: functools.partial(learner, known, config))
 
 
 def _metrics(config: ConfigDict, old: tuple, terms: ev_wsss.EvWsssTerms, new: tuple, batch: Any) -> dict:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from experiments.parts.arms import methods_of
 from experiments.parts.checks import choose
 from experiments.parts.chunks import in_chunks
 from experiments.parts.splits import few_labelled
@@ -131,7 +132,7 @@ def learner(method: Method, config: ConfigDict, arm: Any) -> tuple[Learner, Call
 
 def methods(config: ConfigDict) -> dict[str, Callable[[Any], tuple]]:
     """A function of settings for every name that an arm's `method` may be."""
-    return {name: functools.partial(learner, method, config) for name, method in METHODS.items()}
+    return methods_of(METHODS, config.arms, lambda method: functools.partial(learner, method, config))
 
 
 def _metrics(config: ConfigDict, seen: Seen) -> dict[str, jax.Array]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms, check_counts, choose
 from experiments.parts.chunks import in_chunks
 from experiments.parts.claims import claims_of
@@ -59,7 +59,9 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[st
 def _experiment(config: ConfigDict, download: bool) -> Experiment:
     _check(config)
     task = choose("data.source", config.data.source, TASKS)(config, download)
-    methods = {name: functools.partial(_learner, method, task, config) for name, method in METHODS.items()}
+    methods = methods_of(
+        METHODS, config.arms, lambda method: functools.partial(_learner, method, task, config)
+    )
     for arm in config.arms.values():
         methods[arm.method](arm)  # settings that contradict each other are found now
     sizes = {"labelled": config.labelled_batch, "unlabelled": config.unlabelled_batch}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
+from experiments.parts.arms import make_arms, methods_of
 from experiments.parts.checks import check_arms
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
@@ -52,10 +52,11 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
         )
     net = Detector(tuple(config.net.channels), config.net.head)
     scenes = Scenes(config.data.size, config.cells, config.detections)
-    methods = {
-        name: functools.partial(hierarchical_learner, label, net, scenes, config)
-        for name, label in METHODS.items()
-    }
+    methods = methods_of(
+        METHODS,
+        config.arms,
+        lambda label: functools.partial(hierarchical_learner, label, net, scenes, config),
+    )
     return Experiment(
         data=_splits(config),
         draw=lambda train, key: draw_both(

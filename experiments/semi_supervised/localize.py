@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.arms import make_arms
-from experiments.parts.checks import check_arms
+from experiments.parts.arms import make_arms, methods_of
+from experiments.parts.checks import check_arms, choose
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adamw
@@ -44,7 +44,7 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     """
     _check(config)
     nets = {name: Localizer(**spec.to_dict()) for name, spec in config.nets.items()}
-    methods = {name: functools.partial(_method, rule, nets, config) for name, rule in METHODS.items()}
+    methods = methods_of(METHODS, config.arms, lambda rule: functools.partial(_method, rule, nets, config))
     return Experiment(
         data=_splits(config),
         draw=_draw(config),
@@ -63,7 +63,7 @@ def _check(config: ConfigDict) -> None:
             raise InputError(
                 f"arm {name}: nets are {arm.nets}: they must be one or two of {', '.join(config.nets)}"
             )
-        needed = METHODS[arm.method].nets
+        needed = choose("method", arm.method, METHODS).nets
         if len(arm.nets) not in needed:
             raise InputError(
                 f"arm {name}: method is {arm.method!r}: it needs {needed[0]} nets, got {arm.nets}"
@@ -159,7 +159,7 @@ def _examples(
     truth = sounding_maps.box_map(scenes.boxes[:, 0], height=config.data.size, width=config.data.size)
     teacher = states[name].memory.teacher.value
     maps = [nets[n].apply(teacher[n], scenes.image, scenes.audio)[0] for n in arm.nets]
-    both, pseudo = METHODS[arm.method].judge(maps, truth, arm)[0]
+    both, pseudo = choose("method", arm.method, METHODS).judge(maps, truth, arm)[0]
     columns = {f"teacher {n}": m for n, m in zip(arm.nets, maps)}
     columns |= {"pseudo-label": pseudo, f"prediction ({name})": sum(maps) / len(maps), "truth": truth}
     figure = Figure(figsize=(1.7 * (len(columns) + 1), 1.7 * len(truth)), layout="constrained")

@@ -55,13 +55,13 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment:
     """
     flow = choose("task.source", config.task.source, FLOWS)
     check_counts(config, "steps")
-    check_arms(config.arms, {})
+    methods, splits = flow.methods(config), flow.splits(config.task)
+    check_arms(config.arms, {"method": methods})
     for name, arm in config.arms.items():
         if not arm.learning_rate > 0:
             raise InputError(f"arms.{name}.learning_rate is {arm.learning_rate}: it must be above 0")
-    methods, splits = flow.methods(config), flow.splits(config.task)
     for arm in config.arms.values():
-        choose("method", arm.method, methods)(arm)  # settings that make no sense are found now
+        methods[arm.method](arm)  # settings that make no sense are found now
     return Experiment(
         data={name: split for name, split in splits.items() if name != "test" or config.test},
         draw=flow.draw(config),

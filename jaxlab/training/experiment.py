@@ -18,6 +18,7 @@ Export = Callable[[Any], Any]
 Draw = Callable[[Any, jax.Array], Any]
 Stream = Callable[[Any, jax.Array, jax.Array], Any]
 Summarise = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+Samples = Callable[[Any, Any], Sequence[Mapping[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +191,9 @@ class Experiment:
       chart: `{arm: history} -> matplotlib figure`, the histories as `summarise` has them, drawn when all arms are done
         and saved as chart.png (chart-<task>.png); without arms that diverged.
       remarks: `{arm: rows that it logged} -> lines`, what the report is to say about how the arms trained.
+      samples: `(state, context) -> [{name: plain value}]` of the first seed, on the host, whenever something is
+        evaluated: texts that people want to read, say. They go to samples.jsonl beside the log, and to trackers; a run
+        of several processes leaves them out.
     """
 
     data: Mapping[str, Any]
@@ -207,6 +211,7 @@ class Experiment:
     examples: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] | None = None
     chart: Callable[[Mapping[str, Mapping[str, np.ndarray]]], Any] | None = None
     remarks: Callable[[Mapping[str, Sequence[Mapping[str, Any]]]], Sequence[str]] | None = None
+    samples: Samples | None = None
 
     def __post_init__(self) -> None:
         check_splits(self.data)
@@ -237,7 +242,7 @@ class Experiment:
 
     def of_stages(self) -> "Experiment":
         """The experiment as a stage sees it: what is measured of a stage is its own, and is not summarised."""
-        return dataclasses.replace(self, summarise=None)
+        return dataclasses.replace(self, summarise=None, samples=None)
 
     def splits(self) -> tuple[str, ...]:
         """The splits that are evaluated at the end: all but "train"."""

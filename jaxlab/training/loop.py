@@ -16,7 +16,7 @@ from jaxlab.training._method import group_of
 from jaxlab.training._placed import PlacedData
 from jaxlab.training._program import make_program
 from jaxlab.training.checkpoint import Checkpoints, Restored
-from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Plan, Stream, Summarise, Turn
+from jaxlab.training.experiment import Arm, Draw, Evaluate, Experiment, Plan, Samples, Stream, Summarise, Turn
 from jaxlab.training.mesh import Rules
 from jaxlab.training.metrics import Row
 from jaxlab.training.preemption import Preempted, any_process, watch
@@ -150,11 +150,13 @@ class Lane:
         else:
             self._rewind(step)
 
-    def log(self, row: Row, scores: Mapping[str, np.ndarray]) -> None:
-        """Log what was measured after a chunk."""
+    def log(
+        self, row: Row, scores: Mapping[str, np.ndarray], samples: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Log what was measured after a chunk, and what there is to look at."""
         row = row | {name: values.tolist() for name, values in scores.items()}
         self.rows.append(row)
-        self._log(row)
+        self._log(row | ({"samples": list(samples)} if samples else {}))
 
     def remember(self, row: Row, scores: Mapping[str, np.ndarray], along: Sequence[str]) -> None:
         """Add a row to the history, with the scores of the splits that are evaluated on the way."""
@@ -188,6 +190,7 @@ def fit(
     evaluate: Evaluate | None = None,
     along: tuple[str, ...] | None = None,
     summarise: Summarise | None = None,
+    samples: Samples | None = None,
     turn: Turn | None = None,
     sharding: Rules = (),
     salt: int = 0,
@@ -216,6 +219,7 @@ def fit(
       evaluate: `(state, split, context) -> {name: scalar}`.
       along: the splits evaluated every `plan.eval_every` steps; those called "val..." when None.
       summarise: `history -> {name: [S]}`, see `Experiment`.
+      samples: `(state, context) -> [{name: plain value}]`, see `Experiment`; `log` finds them in its row, as "samples".
       turn: what happens between steps.
       sharding: rules for the state, see `training.mesh.state_shardings`.
       salt: another stream of random numbers for the same seeds (a stage that prepares something).
@@ -254,7 +258,7 @@ def fit(
     scored = {} if evaluate is None else {"evaluate": evaluate}
     experiment = Experiment(
         data if evaluate is not None else {"train": data["train"]},
-        draw, arms={}, stream=stream, along=along, summarise=summarise, **scored,
+        draw, arms={}, stream=stream, along=along, summarise=summarise, samples=samples, **scored,
     )  # fmt: skip
     group = group_of("fit", Arm(learner, steps=steps, turn=turn, sharding=sharding), experiment)
     lane = Lane(checkpoints, log, rewind)
@@ -459,15 +463,25 @@ class _Training:
                 means = {
                     _name(name): values[:, number].mean(axis=1).tolist() for name, values in trace.items()
                 }
-                self._record(self._lanes[number], means, own, measured=measured, last=last)
+                self._record(number, means, own, measured=measured, last=last)
 
-    def _record(self, lane: Lane, means: dict, scores: dict, *, measured: bool, last: bool) -> None:
-        lane.log({"step": self.step, **means}, scores)
+    def _record(self, number: int, means: dict, scores: dict, *, measured: bool, last: bool) -> None:
+        lane = self._lanes[number]
+        lane.log({"step": self.step, **means}, scores, self._samples(number) if measured else ())
         if measured:
             lane.remember({"step": self.step, **means}, scores, self._experiment.splits_along())
         if last:
             summarise = self._experiment.summarise
             lane.final = scores | ({} if summarise is None else _summaries(summarise(lane.past()), self.plan))
+
+    def _samples(self, number: int) -> Sequence[Mapping[str, Any]]:
+        """What there is to look at of a lane, of its first seed."""
+        samples = self._experiment.samples
+        if samples is None or jax.process_count() > 1:
+            return ()
+        first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
+        state = self._program.cut(self._state, number)
+        return samples(state[0] if self._program.on_host else first(state), first(self._context))
 
     def _scores(self, last: bool) -> dict[str, np.ndarray]:
         names = self._experiment.splits() if last else self._experiment.splits_along()

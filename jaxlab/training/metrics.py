@@ -51,10 +51,11 @@ def read_rows(path: str | os.PathLike) -> list[Row]:
 
 
 class MetricLog:
-    """The file `metrics.jsonl` of a run; a path of None keeps the rows in memory alone."""
+    """`metrics.jsonl` of a run, and `samples.jsonl` beside it; a path of None keeps the rows in memory alone."""
 
     def __init__(self, path: str | os.PathLike | None, *, trackers: Sequence[Tracker] = ()):
         self._path = pathlib.Path(path) if path else None
+        self._samples = self._path and self._path.with_name("samples.jsonl")
         self.rows = read_rows(self._path) if self._path else []
         self._trackers = trackers
 
@@ -67,14 +68,22 @@ class MetricLog:
         if self._path:
             text = "".join(json.dumps(row) + "\n" for row in self.rows)
             write_atomically(self._path, text)
+        if self._samples and self._samples.exists():
+            kept = [row for row in read_rows(self._samples) if row["arm"] != arm or row["step"] <= step]
+            write_atomically(self._samples, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: Row) -> None:
-        """Append one row: at least `arm` and `step`; metrics are numbers or lists with one number per seed."""
+        """Append one row: at least `arm` and `step`; metrics are numbers or lists with one number per seed.
+
+        Its `samples`, if it has any, go to `samples.jsonl`, a line each.
+        """
         row = to_json(row)
-        self.rows.append(row)
+        numbers = {name: value for name, value in row.items() if name != "samples"}
+        where = {"arm": row["arm"], "step": row["step"]}
+        self.rows.append(numbers)
         if self._path:
-            with writing(self._path), self._path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            _append(self._samples, [{**where, **sample, **where} for sample in row.get("samples", ())])
+            _append(self._path, [numbers])
         for tracker in self._trackers:
             with writing(self._path or pathlib.Path()):
                 tracker.write(row)
@@ -92,6 +101,12 @@ class MetricLog:
         """Flush what is buffered."""
         for tracker in self._trackers:
             tracker.close()
+
+
+def _append(path: pathlib.Path, rows: Sequence[Row]) -> None:
+    if rows:
+        with writing(path), path.open("a") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxlab.training import curves, report, verdicts
 from jaxlab.training._ahead import Programs
+from jaxlab.training._more_seeds import train_missing_seeds
 from jaxlab.training.checkpoint import Checkpoints
 from jaxlab.training.claims import of_run
 from jaxlab.training.code import sources
@@ -87,6 +88,9 @@ def run(
     """
     main = jax.process_index() == 0
     code = workdir.keep_code(sources(packages), accept=accept_code) if main else []
+    if len(plan.seeds) == workdir.config.get("seeds"):
+        runner = lambda *parts: _Runner(*parts, stop, show if main else False, say)
+        train_missing_seeds(tasks, plan, workdir, lambda *parts: _all_fits(runner(*parts)), say)
     told = trackers(track if main else (), workdir.path, name=f"{name}-{variant}", config=workdir.config)
     log = MetricLog(workdir.metrics if main else None, trackers=told)
     runner = _Runner(tasks, plan, workdir, log, stop, show if main else False, say)
@@ -124,12 +128,25 @@ def run(
     return result
 
 
+def _all_fits(runner: "_Runner") -> Mapping[str, Fit]:
+    """Every stage and arm of a runner's tasks trained or read back, but for those that diverged."""
+    runner.fits = {}
+    try:
+        for task, experiment in runner.tasks.items():
+            runner.compare(task, experiment, {})
+    finally:
+        runner.close()
+    return runner.fits
+
+
 class _Runner:
     """What all arms of a run share."""
 
     def __init__(
         self, tasks: Tasks, plan: Plan, workdir: Workdir, log: MetricLog, stop: Any, show: Any, say: Any
     ):
+        self.tasks = tasks
+        self.fits: dict[str, Fit] | None = None  # a dict keeps them, by name
         self._plan, self._workdir, self._log = plan, workdir, log
         self._stop, self._show, self._say = stop, show, say
         self._programs = Programs(tasks, plan, self._checkpoints)
@@ -217,6 +234,8 @@ class _Runner:
             where = {"step": end.step, "seed": end.seed, "metric": end.metric}
             return {"steps": end.step, "metrics": {}, "diverged": where}, None
         self.wall_s += end.wall_s
+        if self.fits is not None:
+            self.fits[name] = end
         facts = {"steps": program.group.steps, "metrics": {k: v.tolist() for k, v in end.final.items()}}
         return facts, end
 

@@ -21,7 +21,10 @@ class Tracker(Protocol):
     """What is told of a run as it goes."""
 
     def write(self, row: Row) -> None:
-        """Take a row of metrics.jsonl: `arm`, `step`, and metrics with one number, or one for every seed."""
+        """Take a row of metrics.jsonl: `arm`, `step`, and metrics with one number, or one for every seed.
+
+        Where an experiment has `samples`, a row may have them too, dicts of plain values.
+        """
 
     def finish(self, report: str, pictures: Mapping[str, pathlib.Path]) -> None:
         """Take what a run that has ended leaves: its report, and its pictures by name."""
@@ -62,7 +65,7 @@ def by_seed(row: Row) -> dict[str, list[tuple[str, float]]]:
     """The numbers of a row by metric, each with the place of its seed, or with "" where all seeds share it."""
     found = {}
     for metric, values in row.items():
-        if metric not in ("arm", "step"):
+        if metric not in ("arm", "step", "samples"):
             several = isinstance(values, list)
             places = map(str, range(len(values))) if several else ("",)
             own = zip(places, values if several else [values])
@@ -82,6 +85,8 @@ class _TensorBoard:
         for metric, values in by_seed(row).items():
             for place, value in values:
                 self._writer(f"{row['arm']}/{place}".rstrip("/")).add_scalar(metric, value, row["step"])
+        if "samples" in row:
+            self._writer(row["arm"]).add_text("samples", _samples_as_text(row), row["step"])
 
     def finish(self, report: str, pictures: Mapping[str, pathlib.Path]) -> None:
         from matplotlib.image import imread
@@ -122,12 +127,17 @@ class _OneRun:
             if values:
                 numbers[name] = sum(value for _, value in values) / len(values)
             numbers |= {f"{name}/seed_{place}": value for place, value in values if place}
+        if "samples" in row:
+            numbers[f"{row['arm']}/samples"] = self._html(_samples_as_text(row))
         self._last = max(self._last, row["step"])
         self._log(numbers, row["step"])
 
     def finish(self, report: str, pictures: Mapping[str, pathlib.Path]) -> None:
         shown = {name: self._library.Image(str(path)) for name, path in pictures.items()}
-        self._log({"report": self._library.Html(f"<pre>{html.escape(report)}</pre>"), **shown}, self._last)
+        self._log({"report": self._html(report), **shown}, self._last)
+
+    def _html(self, text: str) -> Any:
+        return self._library.Html(f"<pre>{html.escape(text)}</pre>")
 
     def close(self) -> None:
         self._end()
@@ -151,6 +161,12 @@ def _trackio(folder: pathlib.Path, name: str, config: Mapping[str, Any]) -> Trac
 
 def _as_text(config: Mapping[str, Any]) -> str:
     return "\n".join(f"    {key}: {value}" for key, value in config.items())
+
+
+def _samples_as_text(row: Row) -> str:
+    """A paragraph for every sample, a line for each of its values."""
+    lines = ["\n".join(f"    {name}: {value}" for name, value in sample.items()) for sample in row["samples"]]
+    return "\n\n".join(lines)
 
 
 TRACKERS: dict[str, Callable[[pathlib.Path, str, Mapping[str, Any]], Tracker]] = {

@@ -24,7 +24,7 @@ class WorkdirError(InputError):
 
 
 # Keys of a config that decide nothing about what is trained.
-_TEXTS = frozenset(("mesh", "claims", "paper", "minutes", "checkpoint_minutes"))
+_TEXTS = frozenset(("mesh", "claims", "paper", "minutes", "checkpoint_minutes", "scale", "open_edges", "map"))
 
 
 class Workdir:
@@ -34,13 +34,17 @@ class Workdir:
       path: the folder.
       config: the run's full config as plain JSON values; what is compared when a folder is used again. Devices
         ("mesh"), claims and texts are not, and of the arms (entries of a dict called "arms") only those that both
-        have: a run may go on with other devices, other claims and one more arm.
+        have: a run may go on with other devices, other claims, one more arm, and more "seeds", a number.
+
+    Attributes:
+      earlier_seeds: once opened, how many seeds the folder holds if that is fewer than the config says; else None.
     """
 
     def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
         self.path = pathlib.Path(path).absolute()
         self.config = config
         self.identity = _digest(_comparable(config))
+        self.earlier_seeds: int | None = None
 
     def identity_of(self, name: str) -> str:
         """A digest of all that decides what an arm or stage trains: of the arms' settings its own alone.
@@ -50,6 +54,19 @@ class Workdir:
         """
         task, _, arm = name.rpartition("/")
         return _digest(_of_arm(_comparable(self.config), task, arm))
+
+    def of_seeds(self, count: int, *, after: int = 0) -> "Workdir":
+        """The run of `count` of the seeds: the first ones, in this folder, or those after `after`, in one inside it."""
+        first = self.config.get("first_seed", 0) + after
+        config = {**self.config, "seeds": count}
+        if not after:
+            return Workdir(self.path, config)
+        return Workdir(self.path / f"seeds-{first}-{first + count - 1}", {**config, "first_seed": first})
+
+    def now_holds_all_seeds(self) -> None:
+        """Say so in the folder."""
+        self.earlier_seeds = None
+        self._describe(self.config)
 
     def checkpoints(self, arm: str) -> pathlib.Path:
         """Where the checkpoints of one arm or stage lie."""
@@ -150,7 +167,10 @@ class Workdir:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         elif saved.exists():
             self._compare(saved)
-        write_atomically(saved, json.dumps(self.config, indent=1, sort_keys=True) + "\n")
+        self._describe({**self.config, "seeds": self.earlier_seeds} if self.earlier_seeds else self.config)
+
+    def _describe(self, config: dict[str, Any]) -> None:
+        write_atomically(self.path / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
 
     def _compare(self, saved: pathlib.Path) -> None:
         try:
@@ -158,6 +178,10 @@ class Workdir:
         except ValueError:
             raise WorkdirError(f"{saved} cannot be read: start over with --fresh") from None
         before, now = _in_both(_comparable(before), _comparable(self.config))
+        seeds = before.get("seeds"), now.get("seeds")
+        if all(isinstance(number, int) for number in seeds) and 0 < seeds[0] < seeds[1]:
+            self.earlier_seeds = before["seeds"]
+            before["seeds"] = now["seeds"]
         if before != now:
             changes = "; ".join(differences(before, now))
             raise WorkdirError(

@@ -71,20 +71,26 @@ def test_again_in_the_same_folder_reads_back(tmp_path):
 
 
 def test_stopping_anywhere_changes_nothing(tmp_path):
-    expected = go(tmp_path / "straight")
+    show = lambda state, context: [{"first": float(state.params["w"][0]), "text": "seen"}]
+    experiment = dataclasses.replace(toy.experiment(), samples=show)
+    expected = go(tmp_path / "straight", experiment)
     stops = 0
     while True:
         count = iter(range(100))
         try:
-            found = go(tmp_path / "stopped", stop=lambda: next(count) == 1)  # noqa: B023
+            found = go(tmp_path / "stopped", experiment, stop=lambda: next(count) == 1)  # noqa: B023
             break
         except PreemptedRun as error:
             stops += 1
             assert error.arm in ("fast", "slow")
     assert stops >= 4
     assert timeless(found) == timeless(expected)
-    straight, stopped = (read_rows(tmp_path / name / "metrics.jsonl") for name in ("straight", "stopped"))
-    assert straight == stopped
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        straight, stopped = (read_rows(tmp_path / folder / name) for folder in ("straight", "stopped"))
+        assert straight == stopped
+    assert {row["text"] for row in straight} == {"seen"}
+    assert {row["arm"] for row in straight} == {"fast", "slow"}
+    assert len({row["first"] for row in straight}) == len(straight) >= 4
 
 
 def test_an_arm_that_turns_nan_is_reported_and_the_others_finish(tmp_path):

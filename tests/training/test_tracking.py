@@ -18,7 +18,7 @@ from jaxlab.training.tracking import trackers
 ROWS = (
     {"arm": "t/kd", "step": 10, "train/loss": [0.25, 0.75], "seconds": 3.0},
     {"arm": "t/kd", "step": 20, "train/loss": [0.5, None]},
-    {"arm": "t/pld", "step": 10, "train/loss": [1.0, 3.0]},
+    {"arm": "t/pld", "step": 10, "train/loss": [1.0, 3.0], "samples": [{"text": "<a>", "reward": 1.0}]},
 )
 
 
@@ -54,9 +54,10 @@ def test_a_tracker_of_ones_own_is_told_all_beside_others(tmp_path):
     tell(["tensorboard", told], tmp_path)
     assert told.rows == list(ROWS)
     assert told.end == [("# report <1>", {"curves"}), "closed"]
+    assert any(b"<a>" in path.read_bytes() for path in (tmp_path / "tensorboard/t/pld").glob("events*"))
     runs = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("events*")}
     seeds = {f"tensorboard/t/{arm}/{seed}" for arm in ("kd", "pld") for seed in (0, 1)}
-    assert runs == {"tensorboard", "tensorboard/t/kd", *seeds}
+    assert runs == {"tensorboard", "tensorboard/t/kd", "tensorboard/t/pld", *seeds}
 
 
 class Library(types.ModuleType):
@@ -95,13 +96,14 @@ def test_one_run_has_means_over_seeds_and_every_seed(name, tmp_path, monkeypatch
     tell([name], tmp_path)
     assert library.begun["config"] == {"seeds": 2}
     assert library.begun.get("mode") == ("offline" if name == "wandb" else None)
-    (first, numbers), (_, second), *_, (last, end) = library.logged
+    (first, numbers), (_, second), (_, third), (last, end) = library.logged
     assert (first, last) == (10, 20)
     expected = {"t/kd/train/loss": 0.5, "t/kd/train/loss/seed_0": 0.25, "t/kd/train/loss/seed_1": 0.75}
     assert numbers.items() >= {**expected, "t/kd/seconds": 3.0}.items()
     assert second["t/kd/train/loss"] == 0.5
     assert "t/kd/train/loss/seed_1" not in second
     assert (end["curves"], end["report"]) == ("curves.png", "<pre># report &lt;1&gt;</pre>")
+    assert third["t/pld/samples"] == "<pre>    text: &lt;a&gt;\n    reward: 1.0</pre>"
     assert library.ended == 1
 
 
