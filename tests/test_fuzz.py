@@ -1084,7 +1084,7 @@ def examples(count):
     return hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None)
 
 
-@pytest.mark.slow
+@pytest.mark.wide
 @pytest.mark.parametrize("name", sorted(FOUNDATIONS))
 @examples(10)
 @inputs
@@ -1092,7 +1092,7 @@ def test_finite_value_and_gradient_or_one_clear_line(name, form, values, mask, s
     _is_finite_or_says_why(name, form, values, mask, seed)
 
 
-@pytest.mark.slow
+@pytest.mark.wide
 @pytest.mark.parametrize("name", sorted(set(CALLS) - FOUNDATIONS))
 @examples(3)
 @inputs

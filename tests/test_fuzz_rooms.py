@@ -16,6 +16,8 @@ from jaxlab import data, language, metrics, nets, training
 from jaxlab.language import tasks
 from tests.test_fuzz import VALUES, _values, examples
 
+pytestmark = pytest.mark.wide
+
 DTYPES = ("float32", "bfloat16", "float16")
 seeds = st.integers(0, 10_000)
 

@@ -21,7 +21,7 @@ def printed(notebook: nbformat.NotebookNode) -> str:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.wide
 @pytest.mark.parametrize("folder", [".", "notebooks"])
 def test_quickstart_runs_and_says_what_it_should(folder, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
@@ -44,7 +44,7 @@ def test_quickstart_runs_and_says_what_it_should(folder, monkeypatch):
     assert verdict == table_verdict("greater", effect, low, high, 0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.wide
 def test_rlvr_in_one_jit_learns_both_ways(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     notebook = nbformat.read(ROOT / "notebooks" / "rlvr_in_one_jit.ipynb", as_version=4)

@@ -70,6 +70,7 @@ def test_a_test_of_the_room_speaks_of_it(room):
     assert [name for name, _ in things(room) if name not in text] == []
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("room", ROOMS)
 def test_examples_run(room):
     folder = pathlib.Path(importlib.import_module(f"jaxlab.{room}").__file__).parent

@@ -16,7 +16,7 @@ from tests.language.test_tokenizer import CHAT, write_folder
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "fine_tuning.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 ENDS = (2, 0)
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.wide
 
 
 def write_model(folder, seed):

@@ -123,6 +123,7 @@ def test_they_alone_are_trained_and_give_what_a_fresh_run_gives(three, tmp_path,
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.wide
 def test_a_stop_at_any_chunk_loses_nothing(three, tmp_path, fresh):
     shutil.copytree(three[0], tmp_path, dirs_exist_ok=True)
     stops = 0
@@ -154,6 +155,7 @@ def test_arms_of_the_folder_are_not_left_behind_nor_seeds_taken_away(tmp_path):
         go(tmp_path, 1, "weak", "host")
 
 
+@pytest.mark.wide
 def test_a_kill_while_the_joined_run_takes_its_place_is_made_good(three, tmp_path, fresh, monkeypatch):
     def killed(*paths):
         raise KeyboardInterrupt
