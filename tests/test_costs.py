@@ -2,8 +2,6 @@
 
 import pathlib
 
-import pytest
-
 from tests import costs
 
 TESTS = pathlib.Path(__file__).parent

@@ -3,9 +3,8 @@
 A net is pre-trained a little on all tasks and then fine-tuned on each alone; both happen once per seed, and every
 arm gets the same pre-trained model and the same fine-tuned ones. An arm is a choice of vectors (plain task vectors,
 those that TIES leaves per task, or TIES' single vector) and of coefficients: fixed, searched with labels, or learned
-by the entropy of predictions on unlabelled inputs. Those inputs are either disjoint from the scored ones
-(`inputs = "disjoint"`) or the scored ones themselves (`inputs = "transductive"`), and the entropy is logged under that
-name.
+by the entropy of predictions on unlabelled inputs: others than the scored ones (`inputs = "disjoint"`) or the scored
+ones themselves (`"transductive"`).
 """
 
 import functools
@@ -42,11 +41,7 @@ VECTORS: dict[str, Callable] = {
     "ties_sum": lambda plain, keep: _one(merging.ties_merge(plain, keep=keep, reduce="sum")),
     "ties_mean": lambda plain, keep: _one(merging.ties_merge(plain, keep=keep, reduce="mean")),
 }
-CHOICES = {
-    "vectors": tuple(VECTORS),
-    "per": ("all", "task", "layer"),
-    "inputs": ("disjoint", "transductive"),
-}
+CHOICES = {"vectors": tuple(VECTORS), "per": ("all", "task", "layer"), "inputs": ("disjoint", "transductive")}
 GRID = tuple(n / 20 for n in range(31))  # of a search: 0 to 1.5
 
 

@@ -1,9 +1,8 @@
 """Train a policy against a verifier: one arm per update rule, on the same prompts, from the same start.
 
 Everything that is compared happens inside one compiled scan: problems are drawn, completed, verified, scored by a
-teacher where an arm has one, and learned from. The start of every arm is one policy per seed, fitted to
-demonstrations for a while; a teacher, where the config has one, is fitted likewise and is as imperfect as its
-demonstrations.
+teacher where an arm has one, and learned from. Every arm starts from one policy per seed, fitted to demonstrations; a
+teacher, where there is one, is fitted likewise.
 """
 
 import dataclasses
@@ -125,8 +124,8 @@ def _model(spec: ConfigDict, task: Task, config: ConfigDict) -> Decoder:
     shape = {
         "context": task.prompt_length + longest_answer(task, config) + config.get("extra_context", 0),
         "vocab_size": task.tokenizer.vocab_size,
+        **spec.shape.to_dict(),
     }
-    shape |= spec.shape.to_dict()
     if shape["vocab_size"] < task.tokenizer.vocab_size:
         raise InputError(
             f"vocab_size is {shape['vocab_size']}: the task writes {task.tokenizer.vocab_size} tokens"
