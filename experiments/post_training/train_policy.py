@@ -164,8 +164,7 @@ def _evaluate(
 ) -> Callable[[Any, Problems, Any], dict[str, jax.Array]]:
     """Mean accuracy of several samples per problem, pass@k, their form, length and entropy.
 
-    `mean_reward` is of the training so far, the area under its curve, and so the same for every split; so is what a
-    method tells.
+    `mean_reward` is of the training so far, and so the same for every split; so is what a method tells.
     """
     count, tried = config.eval_samples, min(config.get("pass_at", 4), config.eval_samples)
 
