@@ -253,9 +253,9 @@ def test_a_second_time_reads_back_and_another_config_is_refused(finished, capsys
     assert status == 0
     assert f"result: {folder / 'result.json'}" in out
     assert json.loads((folder / "result.json").read_text())["arms"] == before["arms"]
-    status, _, error = said(capsys, CONFIG, "--config.seeds=3", f"--workdir={folder}")
+    status, _, error = said(capsys, CONFIG, "--config.first_seed=3", f"--workdir={folder}")
     assert status == 2
-    assert "another config (seeds: 2 -> 3)" in error
+    assert "another config (first_seed: " in error
 
 
 def test_other_code_stops_the_same_command_unless_it_is_accepted(finished, capsys, tmp_path, monkeypatch):
