@@ -202,6 +202,8 @@ def test_memory_is_flat_over_a_set_ten_times_larger_than_what_is_kept(kind, tmp_
         env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
-    print(kind, [round(value) for value in (seen[0], seen[2], max(seen[2:]), seen[-1])])
-    assert max(seen[2:]) - seen[2] < 0.15 * rows * width / 2**20
+    seen, whole = json.loads(done.stdout), rows * width / 2**20
+    # A chunk's rows, the next one's, and the pages of the file that are being read come and go; nothing stays.
+    quarter = len(seen) // 4
+    assert np.median(seen[-quarter:]) - np.median(seen[:quarter]) < 0.15 * whole
+    assert max(seen) - min(seen) < 0.5 * whole
