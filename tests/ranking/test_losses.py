@@ -175,3 +175,11 @@ def test_narrow_scores_give_float32_and_gradients_agree_with_finite_differences(
 def test_what_does_not_fit_is_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_gradients_flow_into_the_scores_alone():
+    weights = jnp.full(SCORES.shape, 2.0)
+    loss = lambda scores, clicks, weights: weighted_list_loss(scores, clicks, weights=weights)
+    scores, *others = jax.grad(loss, argnums=(0, 1, 2))(SCORES, jnp.asarray(CLICKS, jnp.float32), weights)
+    assert np.any(scores)
+    assert not any(np.any(gradient) for gradient in others)
