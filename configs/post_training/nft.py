@@ -26,8 +26,8 @@ METHODS = {
     "grpo_8": {"minibatches": 8},
 }  # fmt: skip
 ARMS = {
-    "nft": {"learning_rate": 5e-4}, "rft": {"learning_rate": 5e-4},
-    "nft_8": {"learning_rate": 3e-4}, "rft_8": {"learning_rate": 3e-4}, "grpo_8": {"learning_rate": 3e-4},
+    "nft": {"learning_rate": 5e-4}, "rft": {"learning_rate": 2.5e-4},
+    "nft_8": {"learning_rate": 3e-4}, "rft_8": {"learning_rate": 1e-4}, "grpo_8": {"learning_rate": 3e-4},
 }  # fmt: skip
 GRID = {
     **dict.fromkeys(("nft", "rft"), grid({"learning_rate": (1.25e-4, 2.5e-4, 5e-4, 1e-3)})),
