@@ -2,7 +2,7 @@
 
 Bridging Supervised Learning and Reinforcement Learning in Math Reasoning, 2025, arXiv 2505.18116.
 
-    python -m experiments.run --config=configs/post_training/nft.py        # about 4 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/nft.py        # a minute on 2 CPU cores
     python -m experiments.run --config=configs/post_training/nft.py:tune   # the rates behind ARMS
 
 Sort 4 to 6 digits, 7 are harder. Every seed's policy imitates until its demonstrations have a probability of 0.3, then
