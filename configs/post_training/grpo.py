@@ -44,16 +44,18 @@ METHODS = {
 }
 ARMS = {name: {"learning_rate": 1e-4} for name in METHODS}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-5, 6e-5, 1e-4, 2e-4)}))
-CLIPS, GROUPS = {"needs": ("clips", "room")}, {"needs": ("no_signal", "room")}
+CLIPS, GROUPS = {"needs": ("clips", "room", "converged")}, {"needs": ("no_signal", "room", "converged")}
 CLAIMS = (
-    headline("dapo", "grpo", source="DAPO, table 1", needs=("clips", "no_signal", "room")),
+    headline("dapo", "grpo", source="DAPO, table 1", needs=("clips", "no_signal", "room", "converged")),
     secondary("clip_higher", "grpo", source="DAPO, table 1", **CLIPS),
     secondary("dynamic_sampling", "grpo", source="DAPO, table 1", **GROUPS),
     secondary("gspo", "grpo", source="GSPO, abstract", **CLIPS),
-    *(ablation(name, "grpo", needs=("room",)) for name in ("token_mean", "overlong", "dr_grpo", "rloo")),
+    *(ablation(name, "grpo", needs=("room", "converged")) for name in ("token_mean", "overlong", "dr_grpo", "rloo")),
     premise("grpo", 0.0, "a hundredth of GRPO's tokens is clipped", name="clips", metric="train/clipped", sesoi=0.01),
     premise(terms=(("grpo", "train/groups_failed", 1.0), ("grpo", "train/groups_solved", 1.0)), name="no_signal",
             text="a quarter of the groups has no signal", sesoi=0.25),
+    premise("grpo", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent"),
     room(1.0, "grpo", "grpo leaves room", name="room", sesoi=0.04),
 )  # fmt: skip
 

@@ -82,13 +82,14 @@ GRID = {
 EDGES = dict.fromkeys(
     ("kdrl", "kdrl_annealed", "kdrl_k3"), "betas of 0.1 and 1 were searched, beside three rates: not widened"
 )
-GATES = {"needs": ("weak", "strong", "room")}
+EARLY = {"needs": ("weak", "strong", "room")}  # a claim about the way there
+GATES = {"needs": (*EARLY["needs"], "converged")}
 CLAIMS = (
     headline("kdrl_annealed", "grpo", source="abstract", **GATES),
     secondary("kdrl_annealed", "kd_rkl", source="abstract", **GATES),
     secondary("kdrl_annealed", "sft_teacher", source="abstract", **GATES),
     secondary("kdrl_annealed", "grpo", "kdrl_annealed learns sooner than grpo", metric="mean_reward", name="sooner",
-              **GATES),
+              **EARLY),
     ablation("kdrl_annealed", "kdrl", **GATES),
     ablation("kdrl", "kdrl_k3", "kdrl with k2 beats k3", **GATES),
     ablation("kdrl_response", "kdrl", "the teacher of wrong answers alone beats that of all", **GATES),
@@ -97,6 +98,8 @@ CLAIMS = (
              name="harder", **GATES),
     premise("student", 0.1, "the student seldom succeeds", name="weak", relation="equivalent", sesoi=0.08),
     premise("teacher", 0.85, "the teacher seldom fails", name="strong", relation="equivalent", sesoi=0.1),
+    premise("kdrl_annealed", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent"),
     room(1.0, "grpo", "grpo leaves room", name="room", sesoi=0.04),
 )  # fmt: skip
 

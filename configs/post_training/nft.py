@@ -33,13 +33,15 @@ GRID = {
     **dict.fromkeys(("nft", "rft"), grid({"learning_rate": (1.25e-4, 2.5e-4, 5e-4, 1e-3)})),
     **dict.fromkeys(("nft_8", "rft_8", "grpo_8"), grid({"learning_rate": (3e-5, 1e-4, 3e-4, 6e-4)})),
 }
-GATES = {"needs": ("start", "room")}
+GATES = {"needs": ("start", "room", "converged")}
 CLAIMS = (
     headline("nft_8", "rft_8", "with 8 updates a batch, NFT beats rejection fine-tuning", sesoi=0.02, **GATES),
     secondary("nft", "rft", "with one update, NFT beats rejection fine-tuning", sesoi=0.02, **GATES),
     secondary("nft_8", "grpo_8", "NFT is as good as GRPO", relation="equivalent", sesoi=0.02, **GATES),
     secondary("nft_8", "rft_8", "NFT keeps more entropy", metric="entropy", sesoi=0.01, **GATES),
     premise("student", 0.4, "the start succeeds in 20 to 60 %", name="start", relation="equivalent", sesoi=0.2),
+    premise("nft_8", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent"),
     room(1.0, "rft_8", "rejection fine-tuning leaves room", name="room", sesoi=0.04),
 )  # fmt: skip
 
