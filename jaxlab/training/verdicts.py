@@ -101,9 +101,9 @@ def decide(
       `effect` (mean), `ci95`, `ci_holm`, `p` (of the relation's null hypothesis), `p_bh` (None until results are
       published together), `detectable` (at 80 % power), `seeds_needed` (to decide at this effect and spread, with 80 %
       power), `p_improvement` (share of seeds on which the effect is positive, ties half), `iqm`, `ties`, `n_seeds`,
-      `n_data`; `by_interval`, the verdict if gates are left aside; `failed_gates`; `verdict`, and `why` where it is
-      "none" or "not tested"; `fragile`, the reasons why a decided headline might not stand. Numbers that cannot be had
-      are None.
+      `n_data`; `by_interval`, the verdict if gates are left aside, and `fragile_by_interval`, the reasons why that of
+      a headline might not stand; `failed_gates`; `verdict`, and `why` where it is "none" or "not tested"; `fragile`,
+      the same reasons where the verdict is decided, gates included. Numbers that cannot be had are None.
 
     Example:
       >>> from jaxlab.training import Claim
@@ -124,8 +124,10 @@ def decide(
         _conclude(one, level, found, no_verdict, gates)
         if one.claim.kind in GATES:
             gates[one.claim.name] = found["verdict"]
-        if one.claim.kind == "headline" and found["verdict"] in DECIDED:
-            found["fragile"] = _fragile(one, level, found["verdict"], seeds)
+        if one.claim.kind == "headline" and found["by_interval"] in DECIDED:
+            found["fragile_by_interval"] = _fragile(one, level, found["by_interval"], seeds)
+        if found["verdict"] in DECIDED:
+            found["fragile"] = list(found["fragile_by_interval"])
     return facts
 
 
@@ -296,7 +298,8 @@ def _conclude(
     if not trouble:
         by_interval = one.verdict(level if by_holm(one.claim.kind) else _ALPHA)
     failed = {need: gates.get(need, "absent") for need in one.claim.needs if gates.get(need) != "supported"}
-    found |= {"by_interval": by_interval, "failed_gates": list(failed), "verdict": by_interval, "fragile": []}
+    found |= {"by_interval": by_interval, "fragile_by_interval": [], "failed_gates": list(failed)}
+    found |= {"verdict": by_interval, "fragile": []}
     if trouble:
         found |= {"verdict": "none", "why": trouble}
     elif failed:
@@ -348,8 +351,7 @@ def qualified(
             others = {change: of(found, claim["name"]) for change, found in (runners_up or {}).items()}
             own_edges = [edge for edge in edges if edge.partition(":")[0] in _arms_of(claim)]
             later = _turns(claim, others) + [f"winner at the edge of {edge}" for edge in own_edges]
-            own = [reason for reason in claim["fragile"] if not reason.startswith(_LATER)]
-            claim["fragile"] = own + later if claim["verdict"] in DECIDED else []
+            claim["fragile"] = claim["fragile_by_interval"] + later if claim["verdict"] in DECIDED else []
         finished.append(claim)
     return finished
 
@@ -358,9 +360,6 @@ def _arms_of(claim: Mapping[str, Any]) -> set[str]:
     """The arms that a claim speaks of, without their task."""
     arms = [claim.get("arm"), claim.get("versus"), *(term[0] for term in claim.get("terms") or ())]
     return {arm.rpartition("/")[2] for arm in arms if isinstance(arm, str)}
-
-
-_LATER = ("turns at ", "turns with ", "winner at ")
 
 
 def _brief(claim: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -204,6 +204,11 @@ def test_a_headline_that_hangs_on_one_seed_is_fragile():
     assert turning
     assert found["fragile"] == [f"turns without seed {', '.join(turning)}"]
     assert decided(AROUND_TWO + 5)["fragile"] == []
+    # One that a gate leaves untested keeps the reason for the day a long run brings it back.
+    needy = claim(sesoi=0.5, needs=("absent",))
+    untested = decide([needy], scores(differences), seeds=(10, 11, 12, 13, 14, 15))[0]
+    assert (untested["verdict"], untested["fragile"]) == ("not tested", [])
+    assert untested["fragile_by_interval"] == found["fragile"]
 
 
 def test_replicates_of_one_data_set_are_decided_by_percentiles():
@@ -261,6 +266,10 @@ def test_the_long_run_stands_in_for_convergence_or_makes_fragile():
     tested = qualified([failed], long=same)[0]
     assert (tested["verdict"], "why" in tested, tested["fragile"]) == ("supported", False, [])
     assert tested["long"]["by_interval"] == "supported"
+    hangs = failed | {"fragile_by_interval": ["fails Holm"]}
+    assert (hangs["fragile"], qualified([hangs])[0]["fragile"]) == ([], [])
+    back = qualified([hangs], long=same)
+    assert back[0]["fragile"] == qualified(back, long=same)[0]["fragile"] == ["fails Holm"]
     assert qualified([failed], long=other)[0]["verdict"] == "not tested"
     assert qualified([failed])[0]["verdict"] == "not tested"
     assert qualified([held], long=other)[0]["fragile"] == ["turns at more steps"]
@@ -273,7 +282,7 @@ def test_the_long_run_stands_in_for_convergence_or_makes_fragile():
 
 
 def test_runners_up_and_edges_make_fragile():
-    held = turned(fragile=["fails Holm"])
+    held = turned(fragile=["fails Holm"], fragile_by_interval=["fails Holm"])
     settings = {
         "a: rate 0.1": [turned(effect=1.5)],
         "b: rate 0.1": [turned(effect=0.002)],
