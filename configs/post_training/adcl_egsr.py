@@ -40,8 +40,8 @@ METHODS = {
 }  # fmt: skip
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1.2e-3)}))
-GATES = {"sesoi": 0.02, "needs": ("start", "room")}
-FAILING = {"sesoi": 0.02, "needs": ("start", "room", "failing")}
+GATES = {"sesoi": 0.02, "needs": ("start", "room", "converged")}
+FAILING = {"sesoi": 0.02, "needs": ("start", "room", "converged", "failing")}
 CLAIMS = (
     headline("adcl", "pcl", "measuring again beats the order of the start, at equal rollouts", **GATES),
     headline("egsr_sa", "grpo", "reformulated solutions help GRPO", **FAILING),
@@ -52,6 +52,8 @@ CLAIMS = (
     ablation("pcl", "grpo", "an order of the start helps GRPO", **GATES),
     premise("student", 0.35, "the start succeeds in 15 to 55 %", name="start", relation="equivalent", sesoi=0.2),
     premise("grpo", 0.2, "20 % of the first groups fail", name="failing", metric="early_failed", sesoi=0.001),
+    premise("adcl", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent", sesoi=0.02),
     room(1.0, "grpo", "GRPO leaves room", name="room", sesoi=0.04),
 )  # fmt: skip
 

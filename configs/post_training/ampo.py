@@ -23,7 +23,7 @@ BASE = policies.BASE | {
                                 "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 6},
                                 "val": 256, "test": 256},
     "student": policies.IN_STEPS | {"target": 0.15},
-    "eval_samples": 16, "pass_at": 16, "eval_every": 75,
+    "eval_samples": 16, "pass_at": 16, "eval_every": 30,
 }  # fmt: skip
 TEACHERS = {"method": "teachers", "styles": ("direct", "values", "operands", "equations"), "count": 1}
 NOTHING = {"followed": 0.0, "chance": 0.0, "last": 0.0}
@@ -35,7 +35,7 @@ METHODS = {
 }
 ARMS = {name: {"learning_rate": 1e-3} for name in METHODS}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1e-3, 2e-3)}))
-GATES = {"needs": ("failing", "room")}
+GATES = {"needs": ("failing", "room", "converged")}
 CLAIMS = (
     headline("ampo", "grpo", "AMPO beats GRPO", sesoi=0.02, **GATES),
     secondary("ampo", "grpo", "AMPO finds more with 16 tries", metric="pass_at_16", sesoi=0.02, **GATES),
@@ -43,11 +43,13 @@ CLAIMS = (
     ablation("ampo", "one_teacher", "several teachers are better than one", sesoi=0.02, **GATES),
     premise("grpo", 0.4, "20 to 60 % of the first groups fail", name="failing", relation="equivalent", sesoi=0.2,
             metric="early_failed"),
+    premise("ampo", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent", sesoi=0.02),
     room(1.0, "grpo", "GRPO leaves room", name="room", sesoi=0.04),
 )  # fmt: skip
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM | {"advantage": "dr_grpo"}, methods=METHODS,
-    smoke=policies.SMOKE | policies.SMALL_SORTING | {"eval_samples": 16, "task.options.room": 4}, tune={"minutes": 8.0},
-    long=("steps",),
+    smoke=policies.SMOKE | policies.SMALL_SORTING | {"eval_samples": 16, "task.options.room": 4},
+    tune={"minutes": 8.0, "eval_every": 150}, long=("steps",),
 )  # fmt: skip

@@ -41,20 +41,22 @@ METHODS = {
 }  # fmt: skip
 ARMS = {name: {"learning_rate": 4e-4} for name in METHODS}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (1e-4, 2e-4, 4e-4, 8e-4)}))
-OLD = {"needs": ("start", "old_differs"), "sesoi": 0.02}
+OLD = {"needs": ("start", "old_differs", "converged"), "sesoi": 0.02}
 BAND = {"relation": "equivalent", "sesoi": 0.02}
 CLAIMS = (
     headline("old_truncated", "old_none", "a truncated weight helps with an old sampler", **OLD),
     secondary("old_dppo", "old_truncated", "a trust region of probabilities helps more", **OLD),
-    secondary("half_none", "on_policy", "bfloat16 sampling needs no correction", needs=("start", "half_differs"),
-              **BAND),
-    secondary("rounded_none", "on_policy", "8-bit sampling needs no correction", needs=("start", "rounded_differs"),
-              **BAND),
+    secondary("half_none", "on_policy", "bfloat16 sampling needs no correction",
+              needs=("start", "half_differs", "converged"), **BAND),
+    secondary("rounded_none", "on_policy", "8-bit sampling needs no correction",
+              needs=("start", "rounded_differs", "converged"), **BAND),
     ablation("old_truncated", "on_policy", "a truncated weight makes up for the age", **OLD | BAND),
     ablation("old_clipped", "old_truncated", "the clipped ratio helps more than a truncated weight", **OLD),
     ablation("old_masked", "old_truncated", "a mask on answers helps more than a truncated weight", **OLD),
     ablation("old_icepop", "old_truncated", "a mask on tokens helps more than a truncated weight", **OLD),
     premise("student", 0.4, "the start succeeds in 20 to 60 %", name="start", relation="equivalent", sesoi=0.2),
+    premise("old_truncated", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent", sesoi=0.02),
     premise("old_none", 0.0, "an old sampler is 0.02 nats a token away", name="old_differs", metric="mismatch",
             sesoi=0.02),
     premise("half_none", 0.0, "one in bfloat16 is 0.002 nats a token away", name="half_differs", metric="mismatch",

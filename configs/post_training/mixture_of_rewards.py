@@ -28,7 +28,7 @@ BASE = policies.BASE | {
     },
     "student": policies.IN_STEPS | {"target": 0.08},
     "judge": {"part": 1, "scale": 20.0, "offset": 30.0, "noise": 0.2},
-    "eval_every": 75,
+    "eval_every": 30,
 }  # fmt: skip
 JUDGED = {"method": "judged", "calibrated": True, "fraction": 0.02, "beta": 0.0}
 METHODS = {
@@ -41,7 +41,7 @@ GRID = {
     **dict.fromkeys(("calibrated", "raw"), grid({"learning_rate": (3e-4, 6e-4, 1e-3, 2e-3)})),
     **dict.fromkeys(("four", "kl_cov"), grid({"learning_rate": (2e-4, 4e-4, 8e-4, 1.6e-3)})),
 }
-GATES = {"needs": ("start", "learns", "room"), "sesoi": 0.02}
+GATES = {"needs": ("start", "learns", "room", "converged"), "sesoi": 0.02}
 CLAIMS = (
     headline("calibrated", "raw", "a common scale helps the exact task", metric="test_sums/accuracy", **GATES),
     secondary("calibrated", "raw", "and costs the judged one nothing", metric="test_words/score", relation="not_worse",
@@ -51,6 +51,8 @@ CLAIMS = (
     premise("student", 0.35, "the start succeeds in 15 to 55 %", name="start", relation="equivalent", sesoi=0.2),
     premise("calibrated", "student", "the exact task is learned", name="learns", metric="test_sums/accuracy",
             sesoi=0.02),
+    premise("calibrated", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent", sesoi=0.02),
     room(1.0, "raw", "raw rewards leave room", name="room", metric="test_sums/accuracy", sesoi=0.04),
 )  # fmt: skip
 
@@ -60,5 +62,5 @@ SMALL = {"task.train": (0, 1), "task.harder": (0, 0), "task.pretrain": (0, 1),
 JUDGE = "val/accuracy"
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM, methods=METHODS,
-    smoke=policies.SMOKE | SMALL, tune={"minutes": 8.0}, long=("steps",),
+    smoke=policies.SMOKE | SMALL, tune={"minutes": 8.0, "eval_every": 150}, long=("steps",),
 )  # fmt: skip

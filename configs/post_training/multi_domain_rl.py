@@ -30,7 +30,7 @@ BASE = policies.BASE | {
                     "programs": {"task": "stack_program", "levels": LEVELS["programs"]}},
     },
     "student": policies.IN_STEPS | {"target": 0.35, "steps": 1000},
-    "steps": 160, "log_every": 10, "eval_every": 80, "checkpoint_every": 80,
+    "steps": 160, "log_every": 10, "eval_every": 32, "checkpoint_every": 80,
 }  # fmt: skip
 PUZZLES = {"method": "domains", "levels": (0, 3), "order": "mixed", "partial": False, "beta": 0.02}
 METHODS = {
@@ -41,7 +41,7 @@ METHODS = {
 }  # fmt: skip
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1.2e-3)}))
-HARD = {"metric": "test_harder/accuracy", "sesoi": 0.02, "needs": ("learns", "room")}
+HARD = {"metric": "test_harder/accuracy", "sesoi": 0.02, "needs": ("learns", "room", "converged")}
 CLAIMS = (
     headline("refresh", "staged", "a refresh at each stage helps on the largest puzzles", **HARD),
     secondary("refresh", "mixed", "stages with a refresh beat a mixture on the largest puzzles", name="curriculum",
@@ -54,6 +54,8 @@ CLAIMS = (
              name="programs_help"),
     premise("mixed", "student", "training on puzzles helps puzzles", name="learns", metric="test_knights/accuracy",
             sesoi=0.02),
+    premise("refresh", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent", sesoi=0.02),
     room(1.0, "mixed", "the largest puzzles leave room", name="room", metric="test_harder/accuracy", sesoi=0.04),
 )  # fmt: skip
 
@@ -64,5 +66,5 @@ JUDGE = "val/accuracy"
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM, methods=METHODS,
     smoke=policies.SMOKE | SMALL | {"arms": ("mixed", "refresh"), "arms.*.levels": (0, 1)},
-    tune={"minutes": 8.0}, long=("steps",),
+    tune={"minutes": 8.0, "eval_every": 160}, long=("steps",),
 )  # fmt: skip

@@ -30,7 +30,7 @@ GRID = {
     "sec": grid({"learning_rate": (1e-3, 2e-3), "temperature": (0.2, 0.4)}),
     "random": grid({"learning_rate": RATES}), "easy_to_hard": grid({"learning_rate": RATES}),
 }  # fmt: skip
-GATES = {"needs": ("start", "upward", "room")}
+GATES = {"needs": ("start", "upward", "room", "converged")}
 CLAIMS = (
     headline("sec", "random", "SEC beats random levels on longer problems", metric="test_harder/accuracy",
              name="harder", **GATES),
@@ -40,6 +40,8 @@ CLAIMS = (
     premise("student", 0.4, "the start succeeds in 20 to 60 %", name="start", relation="equivalent", sesoi=0.2),
     premise(text="the bandit moves to longer problems", name="upward", sesoi=0.3,
             terms=(("sec", "test/late_level", 1.0), ("sec", "test/early_level", -1.0))),
+    premise("sec", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent", sesoi=0.02),
     room(1.0, "random", "random levels leave room", name="room", sesoi=0.04),
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ BASE = policies.BASE | {
     "student": policies.IN_STEPS | {"target": 0.2},
     "extra_context": 4,  # for what a tutor writes
     "tutored": policies.ARM | {"steps": 75, "fraction": 0.5, "tutor_error": 0.15, "learning_rate": 1e-3},
-    "eval_every": 75,
+    "eval_every": 15,
 }  # fmt: skip
 TUTORED = {"method": "tutored", "tutor_error": 0.15, "fraction": 0.25, "shaped": True}
 METHODS = {
@@ -38,7 +38,7 @@ METHODS = {
 }
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1.2e-3, 2.4e-3)}))
-GATES = {"sesoi": 0.02, "needs": ("start", "revises", "room")}
+GATES = {"sesoi": 0.02, "needs": ("start", "revises", "room", "converged")}
 CLAIMS = (
     headline("thinktuning", "grpo_after_sft", "a tutor in the loop beats imitating it first", **GATES),
     secondary("thinktuning", "grpo", "a tutor in the loop beats none", **GATES),
@@ -46,6 +46,8 @@ CLAIMS = (
     premise("student", 0.3, "the start succeeds in 10 to 50 %", name="start", relation="equivalent", sesoi=0.2),
     premise("thinktuning", 0.0, "the policy comes to reconsider by itself", name="revises", metric="late_revised",
             sesoi=0.05),
+    premise("thinktuning", 0, "the last fifth changes little", name="converged", metric="val/late_change",
+            relation="equivalent", sesoi=0.02),
     room(1.0, "grpo", "GRPO leaves room", name="room", sesoi=0.04),
 )  # fmt: skip
 
