@@ -44,7 +44,7 @@ METHODS = {
     "clients_easy": {"client_order": "easy_first", "client_start": 0.25},
 }  # fmt: skip
 ARMS = {task: {name: {"learning_rate": 1e-2} for name in METHODS} for task in BASE["tasks"]}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-3, 1e-2, 3e-2, 0.1)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-3, 1e-2, 3e-2, 0.1, 0.3)}))
 APART, CLIENTS = {"tasks": ("apart",)}, {"tasks": ("difficulty",)}
 GATES = {"needs": ("room", "easier", "converged")}
 SCORE = "test/late_accuracy"
