@@ -35,7 +35,7 @@ ARMS = {
     **{name: {"temperature": 0.2, "learning_rate": 1e-2} for name in METHODS if name != "random"},
     "random": {"probe_decay": 10.0},
 }
-TRIED = grid({"learning_rate": (1e-2, 3e-2), "temperature": (0.1, 0.2, 0.5)})
+TRIED = grid({"learning_rate": (3e-2, 6e-2), "temperature": (0.2, 0.5, 1.0)})
 GRID = {name: TRIED for name in METHODS if name != "random"} | {
     "random": grid({"probe_decay": (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)})
 }
