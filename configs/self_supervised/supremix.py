@@ -49,11 +49,11 @@ ARMS = {
     "l1": {"learning_rate": 1e-2, "weight_decay": 1e-4},
     "random": {},
 }
-RATES = (3e-3, 1e-2)
+RATES = (1e-2, 3e-2)
 GRID = {
-    **{name: grid({"learning_rate": RATES, "temperature": (0.1, 0.3, 1.0)})
+    **{name: grid({"learning_rate": RATES, "temperature": (0.3, 1.0, 3.0)})
        for name in ("supremix", "weighted", "supcon")},
-    "l1": grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3)}),
+    "l1": grid({"learning_rate": RATES, "weight_decay": (1e-4, 1e-3, 1e-2)}),
 }  # fmt: skip
 JUDGE = "-val/target_error"
 LESS = {"lower_is_better": True, "sesoi": 0.01}
