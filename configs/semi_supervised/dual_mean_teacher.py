@@ -77,9 +77,11 @@ EDGES = {
 }
 RATES = {"learning_rate": (6e-3, 1.2e-2, 2.4e-2)}
 ALONE = grid(RATES | {"weight_decay": (1e-4, 1e-3, 1e-2)})
-SURE = grid(RATES | {("threshold", "contrast"): ((0.5, 0.03), (0.35, 0.03), (0.35, 0.1))})
-GRID = {"supervised": ALONE, "ceiling": ALONE, "independent": SURE, "dmt": SURE}
-GRID["contrastive"] = grid(RATES | {"contrast": (0.01, 0.03, 0.1)})
+GRID = {
+    "supervised": ALONE, "ceiling": ALONE, "contrastive": grid(RATES | {"contrast": (0.01, 0.03, 0.1)}),
+    "independent": grid(RATES | {"threshold": (0.5, 0.7, 0.9)}),
+    "dmt": grid(RATES | {("threshold", "contrast"): ((0.35, 0.03), (0.2, 0.03), (0.35, 0.01))}),
+}  # fmt: skip
 APART = {"needs": ("believed", "converged")}  # also where no ceiling and no rival is
 GATES = {"needs": ("believed", "rival_helps", "room", "converged")}
 CLAIMS = (
