@@ -8,7 +8,7 @@ Self-Evolving Curriculum for LLM Reasoning, 2025, arXiv 2505.14970.
 Sort 3 to 8 digits, one level for each length; 9 and 10 are beyond all training. The policy imitates short ones until
 its demonstrations have a probability of 0.3, then takes 150 batches of 16 problems x 8 answers. `random` draws levels
 alike, `easy_to_hard` in order, each for as long. An advantage is at most about 1, so a temperature of 1 draws nearly
-alike: the search has 0.2 and 0.4 (and two rates of the policy for all arms).
+alike: the search has 0.1 and 0.2.
 Other than in the paper: everything but the bandit; problems are drawn afresh, there are no pools to use up.
 """
 
@@ -25,9 +25,9 @@ METHODS = {
     "easy_to_hard": {"method": "in_order"},
 }
 ARMS = {name: {"learning_rate": 1e-3} for name in METHODS}
-RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+RATES = (6e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3)
 GRID = {
-    "sec": grid({"learning_rate": (1e-3, 2e-3), "temperature": (0.2, 0.4)}),
+    "sec": grid({"learning_rate": (1.25e-4, 2.5e-4, 5e-4), "temperature": (0.1, 0.2)}),
     "random": grid({"learning_rate": RATES}), "easy_to_hard": grid({"learning_rate": RATES}),
 }  # fmt: skip
 GATES = {"needs": ("start", "upward", "room", "converged")}
