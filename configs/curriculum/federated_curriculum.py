@@ -43,18 +43,19 @@ METHODS = {
     "hard_first": {"order": "hard_first", "start": 0.2}, "clients_random": {"client_start": 0.25},
     "clients_easy": {"client_order": "easy_first", "client_start": 0.25},
 }  # fmt: skip
+SLOW, MIDDLE, FAST = ({"learning_rate": rate} for rate in (1e-2, 3e-2, 0.1))
 ARMS = {
     "apart": {
-        **dict.fromkeys(("none", "easy_first"), {"learning_rate": 3e-2}),
-        **dict.fromkeys(("random", "hard_first", "clients_random", "clients_easy"), {"learning_rate": 1e-2}),
+        **dict.fromkeys(("none", "easy_first"), MIDDLE),
+        **dict.fromkeys(("random", "hard_first", "clients_random", "clients_easy"), SLOW),
     },
     "alike": {
-        **dict.fromkeys(("random", "easy_first"), {"learning_rate": 0.1}),
-        **dict.fromkeys(("none", "hard_first", "clients_random", "clients_easy"), {"learning_rate": 3e-2}),
+        **dict.fromkeys(("random", "easy_first"), FAST),
+        **dict.fromkeys(("none", "hard_first", "clients_random", "clients_easy"), MIDDLE),
     },
     "difficulty": {
-        "hard_first": {"learning_rate": 1e-2}, "easy_first": {"learning_rate": 0.1},
-        **dict.fromkeys(("none", "random", "clients_random", "clients_easy"), {"learning_rate": 3e-2}),
+        "hard_first": SLOW, "easy_first": FAST,
+        **dict.fromkeys(("none", "random", "clients_random", "clients_easy"), MIDDLE),
     },
 }  # fmt: skip
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-3, 1e-2, 3e-2, 0.1, 0.3)}))

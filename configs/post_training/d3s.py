@@ -33,7 +33,7 @@ METHODS = {
     "d3s": {"method": "d3s", "rollouts": ROLLOUTS, "tokens": TOKENS},
 }
 ARMS = {name: {"learning_rate": 1e-3} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 1e-3, 2e-3, 4e-3)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-5, 1e-4, 3e-4, 1e-3)}))
 GATES = {"needs": ("start", "idle", "room"), "metric": "val/area"}
 CLAIMS = (
     headline("d3s", "grpo", "D3S learns faster than GRPO", sesoi=0.01, **GATES),

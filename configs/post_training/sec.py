@@ -24,7 +24,11 @@ METHODS = {
     "random": {},
     "easy_to_hard": {"method": "in_order"},
 }
-ARMS = {name: {"learning_rate": 1e-3} for name in METHODS}
+ARMS = {
+    "sec": {"learning_rate": 5e-4, "temperature": 0.2}, "random": {"learning_rate": 2.5e-4},
+    "easy_to_hard": {"learning_rate": 1.25e-4},
+}  # fmt: skip
+EDGES = {"sec": "a rate of 1e-3 was tried before, with temperatures of 0.2 and 0.4: 0.42 at most; none between"}
 RATES = (6e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3)
 GRID = {
     "sec": grid({"learning_rate": (1.25e-4, 2.5e-4, 5e-4), "temperature": (0.1, 0.2)}),
