@@ -28,7 +28,9 @@ ARMS = {
     "sec": {"learning_rate": 5e-4, "temperature": 0.2}, "random": {"learning_rate": 2.5e-4},
     "easy_to_hard": {"learning_rate": 1.25e-4},
 }  # fmt: skip
-EDGES = {"sec": "a rate of 1e-3 was tried before, with temperatures of 0.2 and 0.4: 0.42 at most; none between"}
+EDGES = {
+    "sec": "a rate of 1e-3 was tried before, with temperatures of 0.2 and 0.4: 0.42 at most; none between"
+}
 RATES = (6e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3)
 GRID = {
     "sec": grid({"learning_rate": (1.25e-4, 2.5e-4, 5e-4), "temperature": (0.1, 0.2)}),
