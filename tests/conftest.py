@@ -23,6 +23,12 @@ def _let_go_of_compiled_programs():
     gc.collect()
 
 
+def pytest_collection_finish() -> None:
+    """What is imported stays: collecting garbage after every module need not walk through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """`make test COSTS=1` counts what each file costs."""
     if os.environ.get("JAXLAB_TEST_COSTS"):
