@@ -39,7 +39,7 @@ METHODS = {
     "egsr_a": EGSR | {"hint": "answer"}, "egsr_s": EGSR | {"hint": "solution"}, "egsr_sa": EGSR | {"hint": "both"},
 }  # fmt: skip
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1.2e-3)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4)}))
 GATES = {"sesoi": 0.02, "needs": ("start", "room", "converged")}
 FAILING = {"sesoi": 0.02, "needs": ("start", "room", "converged", "failing")}
 CLAIMS = (

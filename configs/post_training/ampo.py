@@ -34,7 +34,7 @@ METHODS = {
     "one_teacher": TEACHERS | {"choice": NOTHING | {"last": 1.0}},
 }
 ARMS = {name: {"learning_rate": 1e-3} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1e-3, 2e-3)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-5, 1e-4, 2e-4, 3e-4)}))
 GATES = {"needs": ("failing", "room", "converged")}
 CLAIMS = (
     headline("ampo", "grpo", "AMPO beats GRPO", sesoi=0.02, **GATES),

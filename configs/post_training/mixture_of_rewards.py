@@ -38,8 +38,8 @@ METHODS = {
 ARMS = {"calibrated": {"learning_rate": 1e-3}, "raw": {"learning_rate": 1e-3}, "four": {"learning_rate": 4e-4},
         "kl_cov": {"learning_rate": 4e-4}}  # fmt: skip
 GRID = {
-    **dict.fromkeys(("calibrated", "raw"), grid({"learning_rate": (3e-4, 6e-4, 1e-3, 2e-3)})),
-    **dict.fromkeys(("four", "kl_cov"), grid({"learning_rate": (2e-4, 4e-4, 8e-4, 1.6e-3)})),
+    **dict.fromkeys(("calibrated", "raw"), grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)})),
+    **dict.fromkeys(("four", "kl_cov"), grid({"learning_rate": (2e-5, 5e-5, 1e-4, 2e-4)})),
 }
 GATES = {"needs": ("start", "learns", "room", "converged"), "sesoi": 0.02}
 CLAIMS = (

@@ -40,7 +40,7 @@ METHODS = {
     "programs": PUZZLES | {"levels": (8, 11)},
 }  # fmt: skip
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1.2e-3)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4)}))
 HARD = {"metric": "test_harder/accuracy", "sesoi": 0.02, "needs": ("learns", "room", "converged")}
 CLAIMS = (
     headline("refresh", "staged", "a refresh at each stage helps on the largest puzzles", **HARD),

@@ -37,7 +37,7 @@ METHODS = {
     "grpo_after_sft": TUTORED | {"method": "after_tutor", "fraction": 0.0, "steps": 75},
 }
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-4, 6e-4, 1.2e-3, 2.4e-3)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)}))
 GATES = {"sesoi": 0.02, "needs": ("start", "revises", "room", "converged")}
 CLAIMS = (
     headline("thinktuning", "grpo_after_sft", "a tutor in the loop beats imitating it first", **GATES),

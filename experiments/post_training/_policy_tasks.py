@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from experiments.parts.checks import choose
 from jaxlab.core import InputError
 from jaxlab.core.check import check_least
-from jaxlab.language import CharacterTokenizer, tasks
+from jaxlab.language import CharacterTokenizer, Decoder, tasks
 from jaxlab.language.tasks import Problems, Task
 
 EVERY_CHARACTER = "0123456789+-*%=:?> &|!abcdefsABCDEFGHIJ"
@@ -87,3 +87,17 @@ def longest_answer(task: Task, config: ConfigDict) -> int:
             f"max_new_tokens is {longest}: the longest right answer has {task.completion_length}"
         )
     return longest
+
+
+def policy_model(spec: ConfigDict, task: Task, config: ConfigDict) -> Decoder:
+    """A decoder that the task's prompts and longest answers fit into."""
+    shape = {
+        "context": task.prompt_length + longest_answer(task, config) + config.get("extra_context", 0),
+        "vocab_size": task.tokenizer.vocab_size,
+        **spec.shape.to_dict(),
+    }
+    if shape["vocab_size"] < task.tokenizer.vocab_size:
+        raise InputError(
+            f"vocab_size is {shape['vocab_size']}: the task writes {task.tokenizer.vocab_size} tokens"
+        )
+    return Decoder(**shape)

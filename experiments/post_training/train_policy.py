@@ -20,6 +20,7 @@ from experiments.parts.checks import check_arms, check_counts
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.optimizers import clipped_adam, cosine_decay
+from experiments.parts.tasks import of_tasks
 from experiments.post_training import _curricula, _domains, _guides, _pools, _samplers, _selections, _tutors
 from experiments.post_training._imitation import demonstrated
 from experiments.post_training._learners import World, findings, imitating, rewarded, told
@@ -29,6 +30,7 @@ from experiments.post_training._policy_tasks import (
     draw_problems,
     longest_answer,
     make_task,
+    policy_model,
     problem_splits,
 )
 from experiments.post_training._pretrained import pretrained
@@ -52,17 +54,21 @@ METHODS: dict[str, Callable[[World, Any], Learner]] = {
 TURNS: dict[str, Callable[[World, Any], Turn]] = {**_pools.TURNS, **_domains.TURNS}
 
 
-def build(config: ConfigDict, *, download: bool = False) -> Experiment:
-    """The comparison that a config of configs/post_training describes; see grpo.py and kdrl.py for the keys.
+def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[str, Experiment]:
+    """What a config of configs/post_training describes, once or by task; see grpo.py and kdrl.py for the keys.
 
     Args:
       config: the config.
       download: unused, nothing is fetched.
     """
+    return of_tasks(config, _experiment)
+
+
+def _experiment(config: ConfigDict) -> Experiment:
     _check(config)
     task = make_task(config.task)
-    student = _model(config.student, task, config)
-    teacher = _model(config.teacher, task, config) if "teacher" in config else None
+    student = policy_model(config.student, task, config)
+    teacher = policy_model(config.teacher, task, config) if "teacher" in config else None
     stages = {"student": _stage(student, task, config, config.student)}
     if teacher:
         stages["teacher"] = _stage(teacher, task, config, config.teacher)
@@ -118,19 +124,6 @@ def _check(config: ConfigDict) -> None:
                 f"arm {name} has a teacher and the config has none: add one under the key teacher"
             )
         check_loss(arm)
-
-
-def _model(spec: ConfigDict, task: Task, config: ConfigDict) -> Decoder:
-    shape = {
-        "context": task.prompt_length + longest_answer(task, config) + config.get("extra_context", 0),
-        "vocab_size": task.tokenizer.vocab_size,
-        **spec.shape.to_dict(),
-    }
-    if shape["vocab_size"] < task.tokenizer.vocab_size:
-        raise InputError(
-            f"vocab_size is {shape['vocab_size']}: the task writes {task.tokenizer.vocab_size} tokens"
-        )
-    return Decoder(**shape)
 
 
 def _rules(config: ConfigDict) -> tuple:

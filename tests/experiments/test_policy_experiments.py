@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments._config import load
 from experiments.post_training import train_policy
-from experiments.post_training._policy_tasks import make_task
+from experiments.post_training._policy_tasks import make_task, policy_model
 from jaxlab.core import InputError
 from jaxlab.training import Plan
 from jaxlab.training.dry_run import dry_run
@@ -98,7 +98,7 @@ def test_dapos_own_scale_is_a_model_of_32_billion_parameters():
     config = load(f"{GRPO}:paper").config
     arms = train_policy.build(config).arms
     assert set(arms) == set(load(GRPO).config.arms)
-    weights = train_policy._model(config.student, make_task(config.task), config).shapes()
+    weights = policy_model(config.student, make_task(config.task), config).shapes()
     sizes = jax.tree.leaves(
         weights, is_leaf=lambda x: isinstance(x, tuple) and all(isinstance(n, int) for n in x)
     )
