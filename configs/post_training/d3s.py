@@ -32,7 +32,7 @@ METHODS = {
     "d2s": {"method": "d3s", "rollouts": ROLLOUTS | {"end": 0.25}, "tokens": TOKENS | {"end": 0.2}},
     "d3s": {"method": "d3s", "rollouts": ROLLOUTS, "tokens": TOKENS},
 }
-ARMS = {name: {"learning_rate": 1e-3} for name in METHODS}
+ARMS = {name: {"learning_rate": 3e-4} for name in METHODS}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (3e-5, 1e-4, 3e-4, 1e-3)}))
 GATES = {"needs": ("start", "idle", "room"), "metric": "val/area"}
 CLAIMS = (
