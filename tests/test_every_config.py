@@ -202,7 +202,11 @@ def test_the_smoke_variant_fits_together(name):
 
 
 def fits_together(config):
-    """Build the experiment and trace every stage and arm, as a run does before its first step."""
+    """Build the experiment and trace every stage and arm, as a run does before its first step.
+
+    With seeds one after the other: under `vmap` a scan is traced twice. Each driver's own tests have both.
+    """
+    config.seeds_by = "map"
     built = importlib.import_module(f"experiments.{config.experiment}").build(config)
     Programs({"": built} if isinstance(built, Experiment) else built, plan_of(config), compiles=False)
 

@@ -2,7 +2,7 @@
 
 When Do Curricula Work in Federated Learning?, 2022, arXiv 2212.12712 (ICCV 2023).
 
-    python -m experiments.run --config=configs/curriculum/federated_curriculum.py       # about 4 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/curriculum/federated_curriculum.py       # about a minute on 2 CPU cores
     python -m experiments.run --config=configs/curriculum/federated_curriculum.py:tune  # the search behind ARMS
     python -m experiments.run --config=configs/curriculum/federated_curriculum.py:map   # over beta
 
@@ -30,7 +30,7 @@ TASK = {
 BASE = {
     "experiment": "curriculum.federate",
     "paper": "When Do Curricula Work in Federated Learning? (2022, arXiv 2212.12712)",
-    "scale": "toy (64-64-unit MLP, digits)", "minutes": 4.0, "seeds": 16,
+    "scale": "toy (64-64-unit MLP, digits)", "minutes": 1.5, "seeds": 16,
     "log_every": 80, "eval_every": 80, "checkpoint_every": 800,  # steps of a round
     "rounds": 30,
     "full_at": 0.8,  # share of the local steps, or of the rounds, after which a pace lets all take part
@@ -93,7 +93,7 @@ get_config, VARIANTS = comparison(
            "checkpoint_every": 40, "tasks.*.data.train": 100, "tasks.*.data.val": 40, "tasks.*.data.test": 40,
            "tasks.*.clients": 4, "tasks.*.largest": 60, "tasks.*.smallest": 5, "tasks.*.members": 2,
            "tasks.*.epochs": 2, "tasks.*.beta": 0.5, "tasks.*.least": 5, "tasks.*.net.features": (8,)},
-    tune={"minutes": 8.0, "tasks.*.data.part": "tuning", "tasks.*.data.train": 350, "tasks.*.data.val": 100,
+    tune={"minutes": 2.0, "tasks.*.data.part": "tuning", "tasks.*.data.train": 350, "tasks.*.data.val": 100,
           "tasks.*.data.test": 0, "tasks.*.clients": 10, "tasks.*.smallest": 5},
     long=("rounds",),
     variants={

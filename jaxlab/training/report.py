@@ -246,12 +246,15 @@ def table(rows: list[list[str]], *, aligned: bool = True) -> list[str]:
 def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The README's table, a row a paper: its first headline, the verdicts of all of them, and a link to its page.
 
+    Of the scale only the kind is shown ("toy", "small, real"); the page says of what.
+
     Args:
       results: from `publish.load_results`.
     """
     rows = [["paper", "scale", "headline", "effect", "95 % interval", "verdict", "minutes"]]
     for name, result in results.items():
-        paper, scale, minutes = _paper(name, result), result.get("scale", ""), f"{result['wall_s'] / 60:.1f}"
+        paper = name.rpartition("/")[2] + (" †" if result.get("code") == "unknown" else "")
+        scale, minutes = result.get("scale", "").partition(" (")[0], f"{result['wall_s'] / 60:.1f}"
         headlines = [claim for claim in result["claims"] if claim["kind"] == "headline"]
         if headlines:
             words = [_verdict(claim) for claim in headlines]
@@ -281,10 +284,6 @@ def published_claims_table(result: Mapping[str, Any]) -> str:
              verdict(claim), *said]
         )  # fmt: skip
     return "\n".join(table(rows))
-
-
-def _paper(name: str, result: Mapping[str, Any]) -> str:
-    return f"`{name}`" + (" †" if result.get("code") == "unknown" else "")
 
 
 def map_points(result: Mapping[str, Any], claim: str) -> list[dict[str, Any]]:

@@ -143,10 +143,10 @@ def test_the_readme_shows_headlines_and_the_page_shows_all():
     table = report.summary_table(results)
     assert table.count("\n") == 3
     assert row(table, "x/new") == [
-        "[`x/new`](results/x/new.md)", "toy (nothing at all)", "t: a beats b", "+0.1000", "[+0.0912, +0.1088]",
+        "[new](results/x/new.md)", "toy", "t: a beats b", "+0.1000", "[+0.0912, +0.1088]",
         "supported, fragile", "1.5",
     ]  # fmt: skip
-    assert row(table, "x/old")[0] == "[`x/old` †](results/x/old.md)"
+    assert row(table, "x/old")[0] == "[old †](results/x/old.md)"
     page = report.published_claims_table(new)
     assert page.count("\n") == 4
     assert row(page, "a beats b")[1] == "headline *"
