@@ -3,7 +3,7 @@
 Learning More with Less: A Dynamic Dual-Level Down-Sampling Framework for Efficient Policy Optimization, 2025, arXiv
 2509.22115.
 
-    python -m experiments.run --config=configs/post_training/d3s.py        # about 4 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/d3s.py        # about 2 minutes on 2 CPU cores
     python -m experiments.run --config=configs/post_training/d3s.py:tune   # the rates behind ARMS
 
 Sort 3 to 7 digits, mixed in every batch, so that many groups are all right or all wrong; 8 are harder. From a start
@@ -18,6 +18,7 @@ from configs._comparison import ablation, comparison, grid, headline, premise, r
 from configs.post_training import _policies as policies
 
 BASE = policies.BASE | {
+    "minutes": 2.0,
     "paper": "D3S: A Dynamic Dual-Level Down-Sampling Framework (2025, arXiv 2509.22115)",
     "task": policies.SORTING | {"train": (3, 7), "harder": (8, 8), "pretrain": (3, 8), "val": 512},
     "eval_every": 15,
@@ -48,5 +49,5 @@ CLAIMS = (
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="val/area", arm=policies.ARM, methods=METHODS,
-    smoke=policies.SMOKE | policies.SMALL_SORTING, tune={"minutes": 8.0}, long=("steps",),
+    smoke=policies.SMOKE | policies.SMALL_SORTING, tune={"minutes": 2.0}, long=("steps",),
 )  # fmt: skip

@@ -26,7 +26,7 @@ BASE = policies.BASE | {
                                 "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 4}},
     "student": policies.IN_STEPS | {"target": 0.2},
     "extra_context": 4,  # for what a tutor writes
-    "tutored": policies.ARM | {"steps": 75, "fraction": 0.5, "tutor_error": 0.15, "learning_rate": 1e-3},
+    "tutored": policies.ARM | {"steps": 75, "fraction": 0.5, "tutor_error": 0.15, "learning_rate": 1e-4},
     "eval_every": 15,
 }  # fmt: skip
 TUTORED = {"method": "tutored", "tutor_error": 0.15, "fraction": 0.25, "shaped": True}
@@ -37,7 +37,12 @@ METHODS = {
     "grpo_after_sft": TUTORED | {"method": "after_tutor", "fraction": 0.0, "steps": 75},
 }
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)}))
+GRID = {
+    "grpo": grid({"learning_rate": (1e-4, 2e-4, 4e-4, 8e-4)}),
+    "thinktuning": grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)}),
+    "clipped": grid({"learning_rate": (1e-5, 2e-5, 5e-5, 1e-4)}),
+    "grpo_after_sft": grid({"learning_rate": (1e-4, 2e-4, 4e-4, 8e-4)}),
+}
 GATES = {"sesoi": 0.02, "needs": ("start", "revises", "room", "converged")}
 CLAIMS = (
     headline("thinktuning", "grpo_after_sft", "a tutor in the loop beats imitating it first", **GATES),
