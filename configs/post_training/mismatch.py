@@ -40,7 +40,7 @@ METHODS = {
        for name, own in COMPARED.items() for correction in own},
 }  # fmt: skip
 ARMS = {name: {"learning_rate": 4e-4} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (2e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4)}))
 OLD = {"needs": ("start", "old_differs", "converged"), "sesoi": 0.02}
 BAND = {"relation": "equivalent", "sesoi": 0.02}
 CLAIMS = (
