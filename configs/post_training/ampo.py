@@ -2,7 +2,7 @@
 
 More Than One Teacher: Adaptive Multi-Guidance Policy Optimization, 2025.
 
-    python -m experiments.run --config=configs/post_training/ampo.py        # about 4 minutes on 2 CPU cores
+    python -m experiments.run --config=configs/post_training/ampo.py        # about 5 minutes on 2 CPU cores
     python -m experiments.run --config=configs/post_training/ampo.py:tune   # the rates behind ARMS
 
 Sums of 3 to 5 steps modulo 7; 6 are harder. Four teachers write right derivations in four styles: the answer alone, the
