@@ -43,11 +43,22 @@ METHODS = {
     "weighted": NOTHING, "weighted_longer": NOTHING | {"longer": 2.5}, "supcon": NOTHING | {"distance": "none"},
     "l1": {"method": "absolute_error"}, "random": {"method": "untrained"},
 }  # fmt: skip
-CONTRASTS = ("supremix", "mix_neg", "mix_pos", "weighted", "weighted_longer", "supcon")
-ARMS = {
-    **{name: {"learning_rate": 1e-2, "temperature": 0.3} for name in CONTRASTS},
-    "l1": {"learning_rate": 1e-2, "weight_decay": 1e-4},
+FOUND = {
+    **{name: {"learning_rate": 3e-2, "temperature": 0.3} for name in ("supremix", "mix_neg", "mix_pos")},
+    **{
+        name: {"learning_rate": 3e-2, "temperature": 1.0}
+        for name in ("weighted", "weighted_longer", "supcon")
+    },
     "random": {},
+}
+ARMS = {
+    f"n{count}": FOUND | {"l1": {"learning_rate": 3e-2, "weight_decay": decay}}
+    for count, decay in ((100, 1e-2), (1000, 1e-3))
+}
+EDGES = {
+    "learning_rate": "0.003 and 0.01 were tried before: not widened",
+    "supremix.temperature": "0.1 was tried before, at lower rates, where it was worse",
+    "l1.weight_decay": "the largest decay is 0.006 ahead of the next but one: not widened",
 }
 RATES = (1e-2, 3e-2)
 GRID = {
@@ -75,7 +86,7 @@ CLAIMS = (
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/target_error", arm=ARM, methods=METHODS,
     smoke={"tasks": ("n100",), "arms": ("supremix", "supcon", "l1", "random"), "examples": 20 * 8,
-           "arms.*.batch_size": 8, "arms.*.width": 8, "tasks.*.data.val": 48, "tasks.*.data.test": 48,
+           "tasks.*.arms.*.batch_size": 8, "tasks.*.arms.*.width": 8, "tasks.*.data.val": 48, "tasks.*.data.test": 48,
            "net.features": (4, 8), "net.projector": (16,)},
     tune={"minutes": 8.0}, long=("examples",),
 )  # fmt: skip
