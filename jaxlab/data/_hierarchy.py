@@ -59,8 +59,8 @@ def superclass(label: jax.Array, *, classes_per_superclass: int = 4) -> jax.Arra
     Returns:
         `label // classes_per_superclass`.
 
-    Reference: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009), for classes in
-    superclasses (CIFAR-100).
+    Reference: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, for classes in superclasses
+      (CIFAR-100).
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import superclass
@@ -130,8 +130,8 @@ def image_hierarchy(
     Raises:
         ValueError: sizes too small, or a difficulty, shift or contrast outside of its range.
 
-    Reference: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 1, on what
-    the relative probabilities of wrong classes tell; the generator is our own.
+    Reference: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015, section 1, on what the
+      relative probabilities of wrong classes tell; the generator is our own.
 
     >>> import jax
     >>> from jaxlab.data import image_hierarchy

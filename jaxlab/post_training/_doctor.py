@@ -70,8 +70,8 @@ def diagnose(rows: Sequence[Row], *, held_out: str = "val/accuracy") -> list[Fin
     Raises:
       ValueError: a row without a step.
 
-    Reference: what practitioners watch: DAPO, 2025, section 4.2 (length, reward, entropy); The Entropy Mechanism of
-      Reinforcement Learning for Reasoning Language Models, 2025.
+    Reference: what practitioners watch: DAPO, 2025, section 4.2 (length, reward, entropy); Cui et al., The Entropy
+      Mechanism of Reinforcement Learning for Reasoning Language Models, 2025.
 
     >>> rows = [{"step": s, "reward": 0.0, "groups_failed": 1.0, "groups_solved": 0.0} for s in (10, 20, 30)]
     >>> [finding.illness for finding in diagnose(rows)]

@@ -43,8 +43,8 @@ def kd_keep_mask(
     Raises:
       ValueError: if shapes do not agree, groups are not integers, or `mode` does not exist.
 
-    Reference: KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement Learning,
-      2025, section 3.4 (reward-guided masking).
+    Reference: Xu et al., KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement
+      Learning, 2025, section 3.4 (reward-guided masking).
 
     >>> correct, group = jnp.array([1, 0, 0, 0]), jnp.array([0, 0, 1, 1])
     >>> [kd_keep_mask(correct, group, mode=mode).tolist() for mode in ("response", "group")]
@@ -107,8 +107,8 @@ def kdrl_loss(
     Raises:
       ValueError: if shapes do not agree or an option does not exist.
 
-    Reference: KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement Learning,
-      2025, equation 8. Secondary sources give the token-mean; which denominator the authors take under a
+    Reference: Xu et al., KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement
+      Learning, 2025, equation 8. Secondary sources give the token-mean; which denominator the authors take under a
       mask is not known.
 
     >>> log_probs, teacher_log_probs = jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])
