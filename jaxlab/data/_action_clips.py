@@ -176,7 +176,7 @@ def action_clips(
         ValueError: sizes too small, or an option outside of its range.
 
     Reference: Shao, Zhao, Dai and Lin, FineGym, 2020, on actions that differ in the order of short elements; the
-      generator is our own.
+      generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import action_clips

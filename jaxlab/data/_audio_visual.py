@@ -123,7 +123,7 @@ def audio_visual_scenes(
     Raises:
         ValueError: sizes that leave no room, or too few classes.
 
-    Reference: the task of Guo et al., Dual Mean-Teacher, 2023, in small; the generator is our own.
+    Reference: the task of Guo et al., Dual Mean-Teacher, 2023, in small; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import audio_visual_scenes

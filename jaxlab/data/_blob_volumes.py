@@ -123,7 +123,7 @@ def blob_volumes(
         ValueError: sizes that are not two or three numbers of at least 8, or no blobs.
 
     Reference: RAIL: Region-Aware Instructive Learning for Semi-Supervised Tooth Segmentation in CBCT, 2025, for what
-      makes teeth hard; the generator is our own.
+      makes teeth hard; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import blob_volumes

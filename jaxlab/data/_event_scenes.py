@@ -203,7 +203,7 @@ def event_scenes(
         ValueError: sizes too small, or not four class frequencies.
 
     Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, for the task; Gehrig and Scaramuzza, Low-latency
-      automotive vision with event cameras, 2024, for what events see; the generator is our own.
+      automotive vision with event cameras, 2024, for what events see; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import event_scenes

@@ -114,7 +114,7 @@ def point_cloud_scenes(
         ValueError: more objects and clusters than places, or shares that are not three.
 
     Reference: the task of Liu et al., Hierarchical Supervision and Shuffle Data Augmentation, 2023, in small; the
-      generator is our own.
+      generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import point_cloud_scenes

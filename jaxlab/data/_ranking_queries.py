@@ -66,7 +66,7 @@ def ranking_queries(
         ValueError: sizes too small, or a quality or noise outside of its range.
 
     Reference: Ai et al., Unbiased Learning to Rank with Unbiased Propensity Estimation, 2018, section 5, for clicks
-      on the lists of a weak initial ranker; the generator is our own.
+      on the lists of a weak initial ranker; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import ranking_queries

@@ -233,7 +233,7 @@ def _sort_order(worth: jax.Array) -> jax.Array:
 
 
 def _count_order(worth: jax.Array) -> jax.Array:
-    """The same by counting who goes before whom: for few classes about 3 times as fast as a CPU sort."""
+    """The same by counting who goes before whom: for few classes faster than a sort."""
     index = jnp.arange(worth.shape[-1], dtype=jnp.int32)
     mine, other = worth[..., :, None], worth[..., None, :]
     before = (other > mine) | ((other == mine) & (index[None, :] < index[:, None]))

@@ -1,7 +1,7 @@
 """Convolution with two implementations and one set of parameters.
 
-XLA on CPU runs a convolution inside a loop (`lax.scan`, `fori_loop`) on a slow path, about ten times slower
-than outside of it (github.com/jax-ml/jax, 12868). Training scans over steps, so on CPU the convolution is
+XLA on CPU runs a convolution inside a loop (`lax.scan`, `fori_loop`) on a slow path
+(github.com/jax-ml/jax, 12868). Training scans over steps, so on CPU the convolution is
 written as shifted slices and one matrix product; elsewhere `lax.conv_general_dilated` is the fast one.
 """
 

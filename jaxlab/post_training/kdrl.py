@@ -77,7 +77,7 @@ def kdrl_loss(
 ) -> jax.Array:
     """Policy loss plus beta times the reverse KL to the teacher, over the whole batch.
 
-    Reward and teacher speak in one step on the same samples: where all rewards of a group are equal the
+    Reward and teacher act in one step on the same samples: where all rewards of a group are equal the
     advantage is 0 and the teacher still acts. Gradients flow through `log_probs` only. Meant on-policy, with
     `old_log_probs = stop_gradient(log_probs)`; further epochs on the same samples bias the KL term, which carries no
     ratio.
@@ -90,7 +90,7 @@ def kdrl_loss(
       teacher_log_probs: `[B, T]` the teacher's, of the same tokens.
       advantage: `[B]` or `[B, T]`, as from `grpo_advantage`.
       mask: `[B, T]` bool or {0, 1}, the response's own tokens.
-      keep: `[B]` or `[B, T]`, what the teacher speaks on, as from `kd_keep_mask`; None means all.
+      keep: `[B]` or `[B, T]`, where the teacher counts, as from `kd_keep_mask`; None means all.
       beta: weight of the teacher, a number or a scalar as from `annealed_beta`.
       kind: an estimator of `kl_estimate`.
       denominator: "all" divides the KL term by the number of tokens, so its weight shrinks as fewer are kept;
@@ -155,7 +155,7 @@ def kd_shaped_advantage(
       log_probs: `[..., T]` the student's log-probabilities of its own tokens.
       teacher_log_probs: `[..., T]` the teacher's, of the same tokens.
       beta: weight of the teacher.
-      keep: `[...]` or `[..., T]`, what the teacher speaks on, as from `kd_keep_mask`; None means all.
+      keep: `[...]` or `[..., T]`, where the teacher counts, as from `kd_keep_mask`; None means all.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       clip: bound on R, as in `kd_reward`.
 

@@ -1,4 +1,4 @@
-"""Self-evolving curriculum: a bandit over categories of problems that is paid in absolute advantages.
+"""Self-evolving curriculum: a bandit over categories of problems whose reward is the absolute advantage.
 
     from jaxlab.post_training import sec
 
@@ -61,7 +61,7 @@ def learn_values(
     decay_unsampled: bool = False,
     where: jax.Array | None = None,
 ) -> jax.Array:
-    """Pay each arm the mean absolute advantage of its responses, which is largest where half of them succeed.
+    """Reward each arm with the mean absolute advantage of its responses, which is largest where half of them succeed.
 
         r(c) = mean over responses of arm c of mean_t |A_{i,t}|;   Q <- (1 - rate) Q + rate r
 

@@ -38,7 +38,7 @@ def triplet_similarity_loss(
         below 0.
 
     Reference: Bobu et al., SIRL: Similarity-based Implicit Representation Learning, 2023, section 3; the margin is
-      our choice.
+      not theirs.
 
     >>> a, b, c = jnp.zeros((1, 2)), jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
     >>> triplet_similarity_loss(a, b, c).tolist()  # 1 - 1 + 1, and 1 - 2 + 1

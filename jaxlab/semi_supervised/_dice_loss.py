@@ -13,7 +13,7 @@ def dice_loss(
 ) -> jax.Array:
     """One minus the soft Dice overlap of a predicted region with the true one, per example.
 
-    Unlike cross-entropy it does not care how many voxels lie outside. Gradients flow into the probabilities.
+    Unlike cross-entropy it does not depend on how many voxels lie outside. Gradients flow into the probabilities.
 
         1 - (2 sum p y + smooth) / (sum p^2 + sum y^2 + smooth)
 

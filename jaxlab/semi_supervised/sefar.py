@@ -79,7 +79,7 @@ def teacher_stats(logits: jax.Array) -> TeacherStats:
 
 
 def adaptive_weight(confidence: jax.Array, spread: jax.Array) -> jax.Array:
-    """How far to trust a pseudo-label: more if the teacher is confident, less if its passes disagree.
+    """The weight of a pseudo-label: higher if the teacher is confident, lower if its passes disagree.
 
     A soft weight instead of a threshold: nothing is thrown away. No gradient passes.
 
@@ -136,7 +136,7 @@ def mixed_target_loss(
     Args:
       mixed_logits: `[B, K]` of the student on the mixed clips, any finite size.
       teacher_probs: `[B, K]` mean probabilities of the teacher on the clips themselves.
-      weight: `[B]` trust in them, see `adaptive_weight`.
+      weight: `[B]` of the rows, see `adaptive_weight`.
       partner: integers `[B]` in [0, B).
       ratio: scalar r in [0, 1], the share that was asked for (not the one after rounding down to whole tokens).
       mix_on: "probs" compares probabilities with probabilities; "logits" compares the student's raw logits, as
@@ -196,7 +196,7 @@ class SefarParts(NamedTuple):
       supervised: mean cross-entropy of the labelled examples.
       unlabelled: mean weighted cross-entropy of the pseudo-labels.
       mixed: mean weighted squared error on the mixtures.
-      weight: `[B]` trust in every pseudo-label; 0 for a row that does not exist.
+      weight: `[B]` of every pseudo-label; 0 for a row that does not exist.
 
     >>> SefarParts(*jnp.zeros(3), jnp.zeros(2)).weight.shape
     (2,)
