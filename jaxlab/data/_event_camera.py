@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, check_positive
 
 
 def camera_events(log_intensity: jax.Array, *, threshold: float | jax.Array = 0.2) -> jax.Array:
@@ -35,8 +35,7 @@ def camera_events(log_intensity: jax.Array, *, threshold: float | jax.Array = 0.
     log_intensity = jnp.asarray(log_intensity, jnp.float32)
     if not log_intensity.ndim or log_intensity.shape[0] < 2:
         raise InputError(f"camera_events needs frames [T, ...] with T at least 2, got {log_intensity.shape}")
-    if isinstance(threshold, int | float) and not threshold > 0:
-        raise InputError(f"threshold must be positive, got {threshold}")
+    check_positive("threshold", threshold)
 
     def fire(reference: jax.Array, level: jax.Array) -> tuple[jax.Array, jax.Array]:
         count = jnp.trunc((level - reference) / threshold)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._values import check_no_nan
+from jaxlab.core._values import check_no_nan, concrete
 from jaxlab.core.check import InputError, full_mask
 
 _FORMS = (4, 5)
@@ -244,7 +244,8 @@ def transform_boxes(
     shape = np.shape(boxes)
     if len(shape) < 2 or shape[-1] not in (*_FORMS, 7):
         raise InputError(f"boxes {shape} must be [..., N, 4], [..., N, 5] or [..., N, 7]")
-    if shape[-1] == 4 and not (isinstance(rotation, int | float) and rotation == 0):
+    turned = concrete(rotation)
+    if shape[-1] == 4 and (turned is None or np.any(turned != 0)):
         raise InputError(f"boxes {shape} have no heading: their rotation must be 0, got {rotation}")
     boxes = as_float(boxes)
     if shape[-1] == 7:
