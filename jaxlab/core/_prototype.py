@@ -59,7 +59,7 @@ def normalize(x: jax.Array, *, axis: int = -1, eps: float = 1e-12) -> jax.Array:
     """
     given, x = jnp.asarray(x).dtype, as_float(x)
     if jnp.issubdtype(given, jnp.floating):
-        eps = max(eps, float(jnp.finfo(given).tiny))
+        eps = jnp.maximum(eps, float(jnp.finfo(given).tiny))
     squares = jnp.sum(jnp.square(x), axis, keepdims=True)
     short = squares <= eps**2
     return jnp.where(short, 0.0, x * jax.lax.rsqrt(jnp.where(short, 1.0, squares)))
