@@ -60,13 +60,7 @@ def jaxlab_side(
     from jax.sharding import NamedSharding
     from jax.sharding import PartitionSpec as P
 
-    from jaxlab.post_training import (
-        aggregate,
-        grpo_advantage,
-        ppo_clip_loss,
-        rlvr_learner,
-        token_importance_ratio,
-    )
+    from jaxlab import post_training as rl
     from jaxlab.training.mesh import put
 
     mesh = peer_models.jax_mesh(per_core=per_core)
@@ -76,15 +70,15 @@ def jaxlab_side(
     prompts = jnp.asarray(source(setting), jnp.int32)
 
     def loss(log_probs: jax.Array, rollouts: Any, advantage: jax.Array) -> Any:
-        ratio = token_importance_ratio(log_probs, jax.lax.stop_gradient(log_probs), where=rollouts.mask)
-        return aggregate(ppo_clip_loss(ratio, advantage, where=rollouts.mask), rollouts.mask), {}
+        ratio = rl.token_importance_ratio(log_probs, jax.lax.stop_gradient(log_probs), where=rollouts.mask)
+        return rl.aggregate(rl.ppo_clip_loss(ratio, advantage, where=rollouts.mask), rollouts.mask), {}
 
     def verify(problems: Any, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         return jnp.sum((tokens % 2 == 0) & mask, axis=1) / jnp.maximum(jnp.sum(mask, axis=1), 1)
 
-    learner = rlvr_learner(
+    learner = rl.rlvr_learner(
         model, policy=lambda context: context, verify=verify, loss=loss,
-        advantage=lambda r: grpo_advantage(r.rewards, r.group),
+        advantage=lambda r: rl.grpo_advantage(r.rewards, r.group),
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-6, weight_decay=0.0)),
         group_size=GROUP, max_new_tokens=setting.new, eos=EOS,
     )  # fmt: skip
@@ -98,8 +92,7 @@ def jaxlab_side(
         return state, metrics["length"]
 
     several = lambda state, key: jax.lax.scan(update, state, jax.random.split(key, setting.scanned))
-    call = several if scan else update
-    call = jax.jit(call, donate_argnums=0, out_shardings=whole)
+    call = jax.jit(several if scan else update, donate_argnums=0, out_shardings=whole)
     state = put(learner.init(jax.random.key(0), params), whole)
     count = 0
 

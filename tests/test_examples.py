@@ -28,6 +28,9 @@ NAN_MEANS_NO_TEST = {"holm", "holm_levels", "benjamini_hochberg"}
 NO_STATES = ("Learner",)
 # Any convex function of any point; a potential of log-probabilities.
 NOT_PROBABILITIES = {"bregman", "check_probabilities"}
+# Functions of the host, whose numbers make shapes or NumPy arrays.
+STATIC = {"cycle_shares", "dirichlet_partition", "growing_shares", "phase_task_counts", "render_mask",
+          "sharp_cycle_shares", "shrinking_shares"}  # fmt: skip
 
 
 PUBLIC = {
@@ -39,6 +42,13 @@ PUBLIC = {
 ELSEWHERE = CALLS.keys() | NOT_ARRAYS | NAN_MEANS_NO_TEST
 NUMBERS = [
     name for name in sorted(PUBLIC) if name.rpartition(".")[2] not in ELSEWHERE and ".check." not in name
+]
+
+# Studies and statistics of results are computed on the host.
+COMPILED = [
+    name
+    for name in sorted(PUBLIC)
+    if name.split(".")[1] not in ("education", "metrics") and name.rpartition(".")[2] not in STATIC
 ]
 
 
@@ -177,3 +187,50 @@ def test_a_nan_comes_out_or_is_refused(name):
             for other in OTHERS:
                 with contextlib.suppress(InputError):
                     assert alike(found, call(i, place, other)), (i, place, "a NaN became a number")
+
+
+def numbers_of(name):
+    """The hyper-parameters of a function that are floats in its example: `(parameter, call with another value)`."""
+    function, (args, kwargs) = PUBLIC[name], example(PUBLIC[name])
+    given = inspect.signature(function).bind_partial(*args, **kwargs)
+    given.apply_defaults()
+
+    def call(parameter, value):
+        return function(**{**given.arguments, parameter: value})
+
+    plain = all(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY) for p in
+                inspect.signature(function).parameters.values())  # fmt: skip
+    names = [parameter for parameter, value in given.arguments.items() if type(value) is float]
+    return [(parameter, functools.partial(call, parameter)) for parameter in names] if plain else []
+
+
+def arrays(out):
+    return [leaf for leaf in jax.tree.leaves(out) if isinstance(leaf, jax.Array)]
+
+
+def line_of(call, value):
+    try:
+        call(value)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_number_that_is_refused_is_refused_as_numpys_too(name):
+    for parameter, call in numbers_of(name):
+        for wrong in (0.0, -1.0, 2.5, np.nan):
+            if line_of(call, wrong) is not None:
+                for kind in (np.float32, np.asarray, jnp.float32):
+                    assert line_of(call, kind(wrong)) is not None, f"{parameter}={kind.__name__}({wrong})"
+                break
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_number_may_be_traced(name):
+    """Or its line says that it is static."""
+    for _, call in numbers_of(name):
+        with contextlib.suppress(InputError):
+            jax.eval_shape(lambda value, call=call: arrays(call(value)), 0.5)

@@ -1012,7 +1012,7 @@ NOT_ARRAYS = {
     "until",
     "data_devices",
     "split_rows",
-    "vary_alike",
+    "match_varying",
     "dual_head_apply",
     "bilevel_learner",
     "unrolled_loss",

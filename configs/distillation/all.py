@@ -14,9 +14,9 @@ KD (2015, arXiv 1503.02531), reverse KL (MiniLLM, 2023, arXiv 2306.08543), JSD (
 """
 
 from configs._comparison import benchmark, comparison, grid
+from configs.distillation import _tasks as tasks
 from configs.distillation import pld
 
-DIGITS, HIERARCHY = pld.BASE["tasks"]["digits"], pld.BASE["tasks"]["hierarchy"]
 STUDENT = {"kind": "mlp", "steps": 4000}
 BASE = pld.BASE | {
     "paper": "Which distillation loss? All losses on logits, equally tuned",
@@ -24,32 +24,25 @@ BASE = pld.BASE | {
     "minutes": 8.0,
     "seeds": 8,
     "tasks": {
-        "digits": DIGITS | {
-            "data": DIGITS["data"] | {"train": 300, "val": 400, "test": 500},
+        "digits": tasks.DIGITS | {
+            "data": tasks.DIGITS["data"] | {"train": 300, "val": 400, "test": 500},
             "student": STUDENT | {"features": (10,)},
         },
-        "hierarchy": HIERARCHY,
+        "hierarchy": tasks.HIERARCHY,
         "fashion": {
-            "data": {"source": "fashion_mnist", "path": "", "part": "rest", "pool": 2, "train": 5000, "val": 2000},
-            "teacher": DIGITS["teacher"],
+            "data": tasks.FASHION_DATA | {"train": 5000},
+            "teacher": tasks.DIGITS["teacher"],
             "student": STUDENT | {"features": (16,)},
         },
     },
 }  # fmt: skip
-ARM = {"ce_weight": 0.0, "weight": 1.0, "learning_rate": 1e-2, "weight_decay": 1e-4, "options": {}}
+WARM = {"options": {"temperature": 2.0}}
 METHODS = {
-    "ce": {"method": "ce"},
-    "smoothing": {"method": "smoothing"},
-    "kd": {"method": "kd", "ce_weight": 0.1, "weight": 0.9},
-    "reverse_kl": {"method": "reverse_kl", "options": {"temperature": 2.0}},
-    "jsd": {"method": "jsd", "options": {"temperature": 2.0}},
-    "dkd": {"method": "dkd", "ce_weight": 1.0, "options": {"temperature": 4.0, "alpha": 1.0}},
-    "dist": {"method": "dist"},
-    "binary_kl": {"method": "binary_kl", "options": {"temperature": 2.0}},
-    "binary_kl_norm": {"method": "binary_kl_norm", "options": {"temperature": 2.0}},
-    "listmle": {"method": "listmle"},
-    "pld": {"method": "pld"},
-}
+    "ce": {}, "smoothing": {}, "kd": {"ce_weight": 0.1, "weight": 0.9}, "reverse_kl": WARM, "jsd": WARM,
+    "dkd": {"ce_weight": 1.0, "options": {"temperature": 4.0, "alpha": 1.0}},
+    "dist": {}, "binary_kl": WARM, "binary_kl_norm": WARM, "listmle": {}, "pld": {},
+}  # fmt: skip
+METHODS = {name: {"method": name} | own for name, own in METHODS.items()}
 LOW, SLOW, FAST, HIGH = ({"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2, 3e-2))
 MOST, HALF, LEAST = (
     {"ce_weight": own, "weight": weight} for own, weight in ((0.1, 0.9), (0.5, 0.5), (0.9, 0.1))
@@ -79,7 +72,7 @@ ARMS = {
         "pld": FAST | {"options.temperature": 1.0},
     },
 }  # fmt: skip
-RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
+RATES = tasks.RATES
 ALONE = grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-2)})
 MIXED = grid(RATES | {("ce_weight", "weight"): ((0.1, 0.9), (0.5, 0.5), (0.9, 0.1))})
 TERMS = ("ce_weight", "options.beta", "options.gamma")
@@ -108,9 +101,9 @@ CLAIMS = (
 )
 
 get_config, VARIANTS = comparison(
-    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
+    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=tasks.ARM, methods=METHODS,
     smoke={"tasks": ("digits",), "arms": ("smoothing", "kd", "reverse_kl", "jsd"), "tasks.digits.student.steps": 20,
            "tasks.digits.teacher.features": (16,), "tasks.digits.teacher.steps": 20},
-    tune={"minutes": 15.0, "tasks.digits.data": pld.TUNING, "tasks.fashion.data.part": "tuning"},
+    tune={"minutes": 15.0, "tasks.digits.data": tasks.TUNING, "tasks.fashion.data.part": "tuning"},
     long=("tasks.*.student.steps",),
 )  # fmt: skip

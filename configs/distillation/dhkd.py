@@ -17,7 +17,7 @@ is Fashion-MNIST at 14 x 14 with small ConvNets. The paper: CIFAR-100, ResNet-56
 """
 
 from configs._comparison import TUNE, ablation, comparison, grid, headline, premise, room, secondary
-from configs.distillation import pld
+from configs.distillation import _tasks as tasks
 
 BASE = {
     "experiment": "distillation.train_student",
@@ -27,7 +27,7 @@ BASE = {
     "log_every": 400, "eval_every": 800, "checkpoint_every": 2000,
     "batch_size": 64,
     "augment": "none",  # "crop_flip" shifts by up to four pixels and mirrors
-    "tasks": {"hierarchy": pld.BASE["tasks"]["hierarchy"]},
+    "tasks": {"hierarchy": tasks.HIERARCHY},
 }  # fmt: skip
 ARM = {"heads": 1, "head_features": (), "align": False, "ce_weight": 0.0, "weight": 1.0,
        "learning_rate": 1e-2, "weight_decay": 1e-4}  # fmt: skip
@@ -76,9 +76,7 @@ CLAIMS = (
     premise("two_heads", 0, "the last fifth changes little", name="converged", metric="val/late_change",
             relation="equivalent"),
 )  # fmt: skip
-FASHION = pld.FASHION | {
-    "tasks": {"fashion": pld.FASHION["tasks"]["fashion"] | {"arms": SETTINGS}},
-}
+FASHION = tasks.FASHION | {"tasks": {"fashion": tasks.FASHION_TASK | {"arms": SETTINGS}}}
 WIDTHS = {width: (width,) for width in (4, 8, 16, 32, 64, 128)}
 
 get_config, VARIANTS = comparison(
@@ -86,7 +84,7 @@ get_config, VARIANTS = comparison(
     smoke={"arms": ("binary", "one_head", "two_heads", "aligned"), "batch_size": 16,
            "log_every": 3, "eval_every": 6, "checkpoint_every": 6, "tasks.hierarchy.teacher.steps": 6,
            "tasks.hierarchy.teacher.features": (16,), "tasks.hierarchy.student.steps": 6,
-           "tasks.hierarchy.student.features": (8,), "tasks.hierarchy.data": pld.HIERARCHY | {
+           "tasks.hierarchy.student.features": (8,), "tasks.hierarchy.data": tasks.HIERARCHY_DATA | {
                "train": 100, "val": 40, "test": 40}},
     tune={"minutes": 5.0}, long=("tasks.*.student.steps",),
     map=("hidden units of the student", "tasks.hierarchy.student.features", WIDTHS),

@@ -19,11 +19,11 @@ and 20 of fine-tuning, batches of 64.
 """
 
 from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
-from configs.distillation import pld
+from configs.distillation import _tasks as tasks
 
 PLAIN = {"mcmi": 0.0, "entropy": 0.0, "decay": 0.98}
 TASK = {
-    "data": pld.HIERARCHY | {"train": 2000, "size": 8},
+    "data": tasks.HIERARCHY_DATA | {"train": 2000, "size": 8},
     "images_per_class": 0,  # that the student sees; 0 for all
     "omit_class": False,  # keep one class from the student, which one depends on the seed
     "teacher": {"kind": "mlp", "features": (128, 128), "steps": 2000, "learning_rate": 3e-3,

@@ -17,7 +17,7 @@ ND. As there, only the weight of KD grows over the first twelfth (the paper: per
 """
 
 from configs._comparison import TUNE, ablation, comparison, grid, headline, premise, room
-from configs.distillation import pld
+from configs.distillation import _tasks as tasks
 
 BASE = {
     "experiment": "distillation.train_student",
@@ -30,7 +30,7 @@ BASE = {
     "augment": "none",  # "crop_flip" shifts by up to four pixels and mirrors
     "tasks": {
         "narrow": {
-            "data": pld.HIERARCHY,
+            "data": tasks.HIERARCHY_DATA,
             "teacher": {"kind": "mlp", "features": (256, 64), "steps": 2000, "learning_rate": 3e-3,
                         "weight_decay": 1e-4},
             "student": {"kind": "mlp", "features": (16,), "steps": 4000},
@@ -89,9 +89,7 @@ CLAIMS = (
     premise("kd_nd", 0, "the last fifth changes little", name="converged", metric="val/late_change",
             relation="equivalent"),
 )  # fmt: skip
-FASHION = pld.FASHION | {
-    "tasks": {"fashion": pld.FASHION["tasks"]["fashion"] | {"arms": SETTINGS}},
-}
+FASHION = tasks.FASHION | {"tasks": {"fashion": tasks.FASHION_TASK | {"arms": SETTINGS}}}
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,

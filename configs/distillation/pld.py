@@ -5,18 +5,14 @@ PLD: A Choice-Theoretic List-Wise Knowledge Distillation, 2025, arXiv 2506.12542
     python -m experiments.run --config=configs/distillation/pld.py          # about 3 minutes on 2 CPU cores
     python -m experiments.run --config=configs/distillation/pld.py:tune     # the search behind ARMS
 
-Digits: scikit-learn's 1,797 images, an 8-unit student. Hierarchy: twenty procedural classes in five groups, a 32-unit
-student. Every seed has its own split of the digits, its own classes of the hierarchy. `:fashion` is Fashion-MNIST at
-14 x 14 with small ConvNets.
+Digits: scikit-learn's, an 8-unit student. Hierarchy: twenty procedural classes in five groups, a 32-unit student. Every
+seed has its own split and its own classes. `:fashion` is Fashion-MNIST at 14 x 14 with small ConvNets.
 Other than in the paper: students and teachers are small, the optimizer is AdamW with cosine decay; `:paper` has the
 paper's section 5.1 on CIFAR-100, images of the user's (`--config.tasks.cifar100.data.path=cifar100.npz`).
 """
 
 from configs._comparison import TUNE, comparison, grid, headline, premise, room, secondary
-
-MLP = {"kind": "mlp", "features": (256, 256), "learning_rate": 1e-3, "weight_decay": 1e-4}
-HIERARCHY = {"source": "hierarchy", "train": 4000, "val": 2000, "test": 4000, "superclasses": 5,
-             "classes_per_superclass": 4, "size": 12, "difficulty": 0.5}  # fmt: skip
+from configs.distillation import _tasks as tasks
 
 BASE = {
     "experiment": "distillation.train_student",
@@ -26,20 +22,8 @@ BASE = {
     "log_every": 400, "eval_every": 800, "checkpoint_every": 2000,
     "batch_size": 64,
     "augment": "none",  # "crop_flip" shifts by up to four pixels and mirrors
-    "tasks": {
-        "digits": {
-            "data": {"source": "digits", "part": "rest", "train": 900, "val": 220, "test": 226},
-            "teacher": MLP | {"steps": 1200},
-            "student": {"kind": "mlp", "features": (8,), "steps": 4000},
-        },
-        "hierarchy": {
-            "data": HIERARCHY,
-            "teacher": MLP | {"steps": 2000},
-            "student": {"kind": "mlp", "features": (32,), "steps": 4000},
-        },
-    },
+    "tasks": {"digits": tasks.DIGITS, "hierarchy": tasks.HIERARCHY},
 }  # fmt: skip
-ARM = {"ce_weight": 0.0, "weight": 1.0, "learning_rate": 1e-2, "weight_decay": 1e-4, "options": {}}
 METHODS = {name: {"method": name} for name in ("ce", "listmle", "pld")} | {
     "kd": {"method": "kd", "ce_weight": 0.1, "weight": 0.9},
     "dkd": {"method": "dkd", "ce_weight": 1.0, "options": {"alpha": 1.0}},
@@ -64,7 +48,7 @@ ARMS = {
         "pld": FAST | {"options.temperature": 2.0},
     },
 }
-RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2)}
+RATES = tasks.RATES
 ALONE = grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)})
 SOFT = grid(RATES | {"options.temperature": (1.0, 2.0, 4.0, 8.0)})
 GRID = {
@@ -92,20 +76,7 @@ CLAIMS = (
             relation="equivalent"),
 )  # fmt: skip
 
-FASHION = {
-    "minutes": 12.0,
-    "scale": "small, real (ConvNet of 4 and 8 channels, Fashion-MNIST at 14 x 14)",
-    "seeds": 8, "seeds_by": "map",
-    "tasks": {
-        "fashion": {
-            "data": {"source": "fashion_mnist", "path": "", "part": "rest", "pool": 2, "train": 10_000, "val": 2000},
-            "teacher": {"kind": "convnet", "features": (16, 32), "learning_rate": 3e-3, "weight_decay": 1e-4,
-                        "steps": 2000},
-            "student": {"kind": "convnet", "features": (4, 8), "steps": 2000},
-            "arms": ARMS["hierarchy"],
-        },
-    },
-}  # fmt: skip
+FASHION = tasks.FASHION | {"tasks": {"fashion": tasks.FASHION_TASK | {"arms": ARMS["hierarchy"]}}}
 PAPER = {
     "scale": "paper", "minutes": 600.0, "seeds": 3, "seeds_by": "map", "batch_size": 128, "augment": "crop_flip",
     "log_every": 390, "eval_every": 3900, "checkpoint_every": 3900,
@@ -116,12 +87,10 @@ PAPER = {
                         "weight_decay": 0.5},
             "student": {"kind": "resnet", "features": (3, 3, 3), "steps": 97_656},
             "arms": {
-                "ce": {},
-                "kd": {"ce_weight": 0.1, "weight": 0.9, "options": {"temperature": 4.0}},
+                "ce": {}, "kd": {"ce_weight": 0.1, "weight": 0.9, "options": {"temperature": 4.0}},
                 "dkd": {"options.temperature": 4.0, "options.beta": 8.0},
                 "dist": {"ce_weight": 0.1, "options": {"beta": 0.45, "gamma": 0.45}},
-                "listmle": {},
-                "pld": {"options": {"temperature": 4.0}},
+                "listmle": {}, "pld": {"options": {"temperature": 4.0}},
             },
         },
     },
@@ -129,12 +98,11 @@ PAPER = {
 }  # fmt: skip
 
 SEARCH = TUNE | {"grid": GRID}
-TUNING = {"source": "digits", "part": "tuning", "train": 250, "val": 199, "test": 0}
 get_config, VARIANTS = comparison(
-    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
+    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=tasks.ARM, methods=METHODS,
     smoke={"tasks": ("digits",), "tasks.digits.student.steps": 20, "tasks.digits.teacher.steps": 20,
            "tasks.digits.teacher.features": (16,)},
-    tune={"minutes": 8.0, "tasks.digits.data": TUNING},
+    tune={"minutes": 8.0, "tasks.digits.data": tasks.TUNING},
     long=("tasks.*.student.steps",),
     variants={"fashion": FASHION, "paper": PAPER,
               "fashion_tune": FASHION | SEARCH | {"tasks.fashion.data.part": "tuning", "minutes": 30.0}},

@@ -16,7 +16,7 @@ five convolutions in the place of VGG11's eight; the images are the user's (`--c
 """
 
 from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
-from configs.distillation import pld
+from configs.distillation import _tasks as tasks
 
 BASE = {
     "experiment": "distillation.distill_random_teacher",
@@ -26,7 +26,7 @@ BASE = {
     "eval_every": 100, "checkpoint_every": 600,
     "steps": 600,
     "batch_size": 64,
-    "data": pld.HIERARCHY | {"test": 2000, "mean": 0.5, "spread": 0.2},
+    "data": tasks.HIERARCHY_DATA | {"test": 2000, "mean": 0.5, "spread": 0.2},
     "net": {
         "channels": (16, 32, 64),
         "projector": (64, 64),

@@ -18,7 +18,7 @@ the ceiling. The student is scored alone.
 """
 
 from configs._comparison import comparison, grid, headline, room, secondary
-from configs.distillation.pld import TUNING
+from configs.distillation._tasks import TUNING
 
 BASE = {
     "experiment": "distillation.talk",

@@ -4,21 +4,20 @@ Less or More From Teacher: Exploiting Trilateral Geometry For Knowledge Distilla
 
     python -m experiments.run --config=configs/distillation/tgeo_kd.py          # about 3 minutes on 2 CPU cores
     python -m experiments.run --config=configs/distillation/tgeo_kd.py:tune     # the search behind ARMS
-    python -m experiments.run --config=configs/distillation/tgeo_kd.py:digits   # 400 real images, the same settings
 
 A hierarchy of twenty procedural classes, every seed its own, a teacher that has learned labels of which a fifth were
 flipped, a student that sees clean ones. Arms: the labels alone (`ce`), the best of constant shares of the teacher
 (`fixed`), a random controller that never learns (`random`: all that the released code does), one learned share for all
 (`one`), the learned controller of each example (`tgeo`), and the same with the mean of its ratios in the student's loss
 (`mean_of_each`). In the last three a tenth of the images judges the student one step ahead; the students of all arms
-train on the other nine tenths. `trust_gap` is the mean share where the teacher is right less that where it is wrong, on
-the students' training images.
+train on the other nine tenths. `:digits` is 400 real images. `trust_gap` is the mean share where the teacher is right
+less that where it is wrong, on the students' training images.
 Other than in the paper: MLPs, wrong labels, answers of the teacher that are computed once. The paper: CIFAR-100,
 ResNet-56 to ResNet-20, no label flipped; its recipe was not seen.
 """
 
 from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
-from configs.distillation import pld
+from configs.distillation import _tasks as tasks
 
 TASK = {
     "flipped": 0.2,
@@ -37,7 +36,7 @@ BASE = {
     "controller": (32, 16),  # widths
     "tasks": {
         "hierarchy": TASK | {
-            "data": pld.HIERARCHY | {"train": 2000, "size": 8},
+            "data": tasks.HIERARCHY_DATA | {"train": 2000, "size": 8},
             "held_out": 0.1,
             "student": {"kind": "mlp", "features": (32,), "steps": 3000},
         },
@@ -66,12 +65,9 @@ RATES = {"learning_rate": (3e-3, 1e-2, 3e-2)}
 ALONE = grid(RATES | {"weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)})
 LEARNED = grid(RATES | {"controller_rate": (1e-3, 1e-2, 3e-2, 0.1)})
 GRID = {
-    "ce": ALONE,
     "fixed": grid(RATES | {"alpha": (0.1, 0.3, 0.5, 0.9)}),
-    "random": ALONE,
-    "one": LEARNED,
-    "mean_of_each": LEARNED,
-    "tgeo": LEARNED,
+    **dict.fromkeys(("ce", "random"), ALONE),
+    **dict.fromkeys(("one", "mean_of_each", "tgeo"), LEARNED),
 }
 EDGES = {
     "ce": "no two decays differ by more than 0.003 at this rate",

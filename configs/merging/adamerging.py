@@ -8,9 +8,8 @@ AdaMerging: Adaptive Model Merging for Multi-Task Learning, 2023, arXiv 2310.025
 scikit-learn's digits, turned by 0, 90, 180 and 270 degrees in the four corners of a canvas. In `apart` (16 x 16) the
 corners share no pixel and the models disagree in the second layer only; in `overlapping` (14 x 14) they share two rows
 and columns and disagree in the first as well. One classifier serves all tasks and fine-tuning leaves it alone. The
-digits fall into four disjoint parts, other ones for every seed: for pre-training and fine-tuning, for what an arm
-adapts on, and two for scores.
-Floor: the pre-trained model; ceiling: each task's own fine-tuned one.
+digits fall into four disjoint parts, other ones for every seed: for training, for what an arm adapts on, and two for
+scores. Floor: the pre-trained model; ceiling: each task's own fine-tuned one.
 `task_arithmetic` (0.3 everywhere) and `ties` see no labels; `global_labels` and `ties_labels` search one coefficient
 among 31 with the labels of `adapt`, `layer_wise_labels` learns all coefficients from them. `task_wise`, `layer_wise`
 and `layer_wise_pp` (on what TIES leaves of each task vector) see inputs alone. `layer_wise_transductive` is the
@@ -40,14 +39,12 @@ BASE = {
     "tasks": {"apart": {"domains": CORNERS, "canvas": 16}, "overlapping": {"domains": CORNERS, "canvas": 14}},
 }  # fmt: skip
 ARM = {
-    "vectors": "plain",
+    "vectors": "plain", "method": "given", "per": "all",
     "keep": 0.2,  # share of entries that TIES keeps of each task
-    "method": "given",
-    "per": "all",
     "inputs": "disjoint",  # "transductive" learns from the inputs that it is scored on
     "coefficient": 0.3,  # given, or where learning begins
     "learning_rate": 1e-2,
-}
+}  # fmt: skip
 LAYER_WISE = {"method": "entropy", "per": "layer"}
 METHODS = {
     "pretrained": {"coefficient": 0.0},
@@ -80,11 +77,8 @@ RATES = grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)})
 GRID = {
     "ties": grid({"coefficient": (0.1, 0.2, 0.3, 0.6, 1.0, 1.5)}),
     "ties_labels": grid({"keep": (0.05, 0.1, 0.2, 0.5, 0.8, 1.0)}),
-    "task_wise": RATES,
-    "layer_wise": RATES,
     "layer_wise_pp": grid({"keep": (0.2, 0.5), "learning_rate": (1e-3, 3e-3, 1e-2)}),
-    "layer_wise_transductive": RATES,
-    "layer_wise_labels": RATES,
+    **dict.fromkeys(("task_wise", "layer_wise", "layer_wise_transductive", "layer_wise_labels"), RATES),
 }
 EDGES = {
     "keep": TWO_VALUES,

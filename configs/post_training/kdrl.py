@@ -12,14 +12,10 @@ checked exactly; 7 digits are the harder problems. Every seed's student, 32 wide
 a probability of 0.1, its teacher, 48 wide, until 0.85. From there each arm takes 150 steps on 16 problems x 8
 completions, drawn afresh. `grpo` hears the verifier alone, `kd_rkl` the teacher alone, `sft_teacher` imitates the
 teacher's answers; `kdrl_response` and `kdrl_group` hear the teacher only where an answer, or all of a group, is wrong.
-(A chain of sums is learned by tiny transformers in one sudden step, at a time that differs between seeds by a factor of
-two, and is no task for this.)
 Other than in the paper: nearly everything. `:paper` has rollouts, lengths and betas of the paper, a student of
-Qwen2.5-1.5B's shape and a teacher of the 7B's, for 8 chips or more; its problems are not here, so the task is the
-library's chain of sums. Weights: `--config.student.weights=FOLDER --config.teacher.weights=FOLDER`; without them they
-are random, which serves `--dry_run`. The prompts of a part, 128 / microbatches, should divide by mesh.data: 16 parts
-on 8 devices, 2 on 64. By dry runs KDRL then takes 3.9 GiB a device for state and 46 GiB besides on 8 devices, 0.5 and
-24 GiB on 64, as compiled for a CPU, which computes bfloat16 in float32.
+Qwen2.5-1.5B's shape and a teacher of the 7B's, for 8 chips or more, on a chain of sums, since its problems are not
+here. Weights: `--config.student.weights=FOLDER --config.teacher.weights=FOLDER`; random ones serve `--dry_run`. The
+prompts of a part, 128 / microbatches, should divide by mesh.data.
 """
 
 from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
@@ -34,35 +30,22 @@ BASE = policies.BASE | {
     "student": policies.STUDENT | {"target": 0.1},
     "teacher": policies.IN_STEPS | {"target": 0.85},
 }
-ARM = policies.ARM
 TEACHER = {
-    "beta": 1.0,
-    "beta_minimum": 0.0,
-    "beta_decrement": 0.0,
-    "kind": "k2",
-    "keep": "none",
-    "denominator": "all",
+    "beta": 1.0, "beta_minimum": 0.0, "beta_decrement": 0.0, "kind": "k2", "keep": "none", "denominator": "all",
     "clip": 20.0,  # bound on |R|, for k2; None: none
-}
+}  # fmt: skip
 METHODS = {
-    "grpo": {},
-    "kd_rkl": {"advantage": "none", "teacher": TEACHER},
-    "sft_teacher": {"method": "sft"},
-    "kdrl": {"teacher": TEACHER},
-    "kdrl_annealed": {"teacher": TEACHER},
-    "kdrl_response": {"teacher": TEACHER | {"keep": "response"}},
-    "kdrl_group": {"teacher": TEACHER | {"keep": "group"}},
+    "grpo": {}, "sft_teacher": {"method": "sft"}, "kd_rkl": {"advantage": "none", "teacher": TEACHER},
+    "kdrl": {"teacher": TEACHER}, "kdrl_annealed": {"teacher": TEACHER},
+    **{f"kdrl_{keep}": {"teacher": TEACHER | {"keep": keep}} for keep in ("response", "group")},
     "kdrl_k3": {"teacher": TEACHER | {"kind": "k3", "clip": None}},
-}
+}  # fmt: skip
 
 
 def annealed(beta: float, steps: int, *, of: str = "") -> dict[str, float]:
     """Beta falls to a fifth over the first 30 % of the steps."""
-    return {
-        f"{of}teacher.beta": beta,
-        f"{of}teacher.beta_minimum": 0.2 * beta,
-        f"{of}teacher.beta_decrement": 0.8 * beta / (0.3 * steps),
-    }
+    values = {"beta": beta, "beta_minimum": 0.2 * beta, "beta_decrement": 0.8 * beta / (0.3 * steps)}
+    return {f"{of}teacher.{key}": value for key, value in values.items()}
 
 
 ONE, BOTH = {"learning_rate": 1e-3}, {"learning_rate": 1e-3, "teacher.beta": 0.1}
@@ -75,12 +58,10 @@ RATES, BETAS = (5e-4, 1e-3, 2e-3), (0.1, 1.0)
 GRID = {
     **dict.fromkeys(("grpo", "kd_rkl", "sft_teacher"), grid({"learning_rate": (2e-4, *RATES, 4e-3, 8e-3)})),
     **dict.fromkeys(("kdrl", "kdrl_k3"), grid({"learning_rate": RATES, "teacher.beta": BETAS})),
-    "kdrl_annealed": [
-        {"learning_rate": rate, **annealed(beta, steps=150)} for rate in RATES for beta in BETAS
-    ],
-}
+    "kdrl_annealed": [{"learning_rate": rate, **annealed(beta, steps=150)} for rate in RATES for beta in BETAS],
+}  # fmt: skip
 EDGES = dict.fromkeys(
-    ("kdrl", "kdrl_annealed", "kdrl_k3"), "betas of 0.1 and 1 were searched, beside three rates: not widened"
+    ("kdrl", "kdrl_annealed", "kdrl_k3"), "betas of 0.1 and 1, beside three rates: not widened"
 )
 EARLY = {"needs": ("weak", "strong", "room")}  # a claim about the way there
 GATES = {"needs": (*EARLY["needs"], "converged")}
@@ -120,7 +101,7 @@ PAPER = {
 }  # fmt: skip
 
 get_config, VARIANTS = comparison(
-    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=ARM, methods=METHODS,
+    BASE, ARMS, GRID, CLAIMS, metric="test/accuracy", arm=policies.ARM, methods=METHODS,
     smoke=policies.SMOKE | policies.SMALL_SORTING
     | {"arms": FEW, "teacher": policies.TINY, "eval_samples": 4, **annealed(1.0, steps=4, of=ANNEALED)},
     tune={"minutes": 12.0, "eval_every": 150}, long=("steps",),

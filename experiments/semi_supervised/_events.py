@@ -112,11 +112,10 @@ def _loss(
 
 def learner(known: Known, config: ConfigDict, arm: Any) -> tuple[Learner, Callable, None]:
     """Both students under one optimizer; an arm's weights say what they learn from."""
-    schedule = cosine_decay(arm.learning_rate, config.steps)
     optimizer = optax.chain(
         optax.scale_by_radam(b1=config.momentum, b2=config.scale_decay),
         optax.add_decayed_weights(arm.weight_decay),
-        optax.scale_by_learning_rate(schedule),
+        optax.scale_by_learning_rate(cosine_decay(arm.learning_rate, config.steps)),
     )
     empty = lambda: prototype_memory.class_queues_init(
         len(CLASSES), config.memory, config.net.channels[config.maps[-1]]

@@ -143,7 +143,8 @@ def si_end_task(state: TrainState, *, damping: float | jax.Array = 0.1, clip: bo
     Raises:
       ValueError: if a static damping is not positive.
 
-    Reference: see `si_anchor`.
+    Reference: Zenke, Poole, Ganguli, Continual Learning through Synaptic Intelligence, 2017, there without the half
+      of `quadratic_penalty`.
 
     >>> state = TrainState(jnp.float32(2), None, (anchor_init(jnp.float32(1)), jnp.float32(1.1)), jnp.int32(9))
     >>> state = si_end_task(state, damping=0.1)

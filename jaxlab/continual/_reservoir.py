@@ -39,8 +39,6 @@ def reservoir_init(capacity: int, example: Any) -> Reservoir:
     Raises:
       ValueError: if `capacity` is below 1.
 
-    Reference: see `reservoir_insert`.
-
     >>> memory = reservoir_init(2, {"image": jax.ShapeDtypeStruct((3,), jnp.float32), "label": jnp.int32(0)})
     >>> memory.items["image"].shape, memory.items["label"].dtype
     ((2, 3), dtype('int32'))
@@ -116,7 +114,7 @@ def reservoir_draw(memory: Reservoir, key: jax.Array, *, batch_size: int) -> tup
     Raises:
       ValueError: if `batch_size` is not in [1, K].
 
-    Reference: random retrieval in experience replay.
+    Reference: Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019.
 
     >>> memory = reservoir_insert(reservoir_init(4, jnp.float32(0)), jnp.array([7.0]), jax.random.key(0))
     >>> items, valid = reservoir_draw(memory, jax.random.key(1), batch_size=2)

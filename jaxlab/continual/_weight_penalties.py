@@ -34,8 +34,6 @@ def anchor_init(params: Any) -> WeightAnchor:
     Returns:
       The anchor, float32 (float64 where they are).
 
-    Reference: see `quadratic_penalty`.
-
     >>> anchor_init(jnp.ones(2, jnp.bfloat16)).params.dtype
     dtype('float32')
     """

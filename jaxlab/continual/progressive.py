@@ -36,8 +36,6 @@ def progressive_init(
     Raises:
       ValueError: if there is no hidden layer or a size is below 1.
 
-    Reference: see `progressive_apply`.
-
     >>> params = progressive_init(jax.random.key(0), dim=3, features=(4,), num_classes=2, num_tasks=2, adapter=5)
     >>> params["layers"][0]["kernel"].shape, params["adapters"][0]["down"]["kernel"].shape
     ((2, 3, 4), (2, 8, 5))

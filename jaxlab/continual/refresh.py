@@ -203,7 +203,7 @@ def half_square(z: jax.Array) -> jax.Array:
     Returns:
       `[...]` float32 (float64 for float64 input).
 
-    Reference: see `bregman`.
+    Reference: Bregman, 1967; Wang et al., A Unified and General Framework for Continual Learning, 2024.
 
     >>> half_square(jnp.array([3.0, 1.0])).item()
     5.0
@@ -225,7 +225,7 @@ def negative_entropy(probs: jax.Array) -> jax.Array:
     Returns:
       `[...]` nats, float32 (float64 for float64 input), at most 0.
 
-    Reference: see `bregman`.
+    Reference: Bregman, 1967; Wang et al., A Unified and General Framework for Continual Learning, 2024.
 
     >>> round(negative_entropy(jnp.array([0.5, 0.5, 0.0])).item(), 4)
     -0.6931
@@ -247,7 +247,7 @@ def fisher_quadratic(importance: Any) -> Callable[[Any], jax.Array]:
     Returns:
       The potential, from a pytree of the same structure to a scalar.
 
-    Reference: see `bregman`.
+    Reference: Wang et al., A Unified and General Framework for Continual Learning, 2024, table 1.
 
     >>> fisher_quadratic(jnp.array([2.0]))(jnp.array([3.0])).item()
     9.0

@@ -166,7 +166,8 @@ def sample_phase(key: jax.Array, counts: Any, *, size: int) -> tuple[jax.Array, 
     Raises:
       ValueError: if `counts` is not `[T]` or a known one is above `size`.
 
-    Reference: see `phase_task_counts`.
+    Reference: Gandhi et al., Catastrophic Interference is Mitigated in Naturalistic Power-Law Learning Environments,
+      2024.
 
     >>> index, valid = sample_phase(jax.random.key(0), jnp.array([2, 0]), size=3)
     >>> valid.tolist(), sorted(index[0].tolist())

@@ -9,7 +9,7 @@ from jaxlab.core._errors import InputError, MachineError, MissingFile, MissingPa
 from jaxlab.core._gradient_alignment import align_gradients
 from jaxlab.core._gradient_learner import TrainState, gradient_learner
 from jaxlab.core._learner import Computed, Learner, computed
-from jaxlab.core._mapped import data_devices, split_rows, vary_alike
+from jaxlab.core._mapped import data_devices, match_varying, split_rows
 from jaxlab.core._master_weights import MasterWeightsState, master_weights
 from jaxlab.core._permutation import mixed_rows, pass_rows, permute_index
 from jaxlab.core._prototype import (
@@ -76,6 +76,7 @@ __all__ = [
     "masked_sum",
     "masked_var",
     "master_weights",
+    "match_varying",
     "mixed_rows",
     "multi_positive_cross_entropy",
     "normalize",
@@ -96,5 +97,4 @@ __all__ = [
     "total_variation",
     "unrolled_loss",
     "until",
-    "vary_alike",
 ]

@@ -59,10 +59,9 @@ def unrolled_loss(
     Raises:
       ValueError: if a static learning rate is not positive.
 
-    Reference:
-      One step of unrolling as in Shu et al., Meta-Weight-Net, 2019, equations 3 to 5. The abstract of TGeo-KD (Hu
-      et al., ICLR 2024) names a bilevel problem; the authors' code computes its ratios without gradient, so that
-      its controller never moves.
+    Reference: One step of unrolling as in Shu et al., Meta-Weight-Net, 2019, equations 3 to 5. The abstract of
+      TGeo-KD (Hu et al., ICLR 2024) names a bilevel problem; the authors' code computes its ratios without gradient,
+      so that its controller never moves.
 
     >>> import jax.numpy as jnp
     >>> lower = lambda params, controller: controller * params
@@ -110,7 +109,7 @@ def bilevel_learner(
     Raises:
       ValueError: if the learning rate is not positive.
 
-    Reference: see `unrolled_loss`; the order of the two steps is Meta-Weight-Net's.
+    Reference: Shu et al., Meta-Weight-Net, 2019, algorithm 1, for the order of the two steps.
 
     >>> import jax.numpy as jnp
     >>> learner = bilevel_learner(  # the student follows the controller, the controller learns to lead it to 1

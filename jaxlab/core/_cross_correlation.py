@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core._reduce import AxisName, as_float, masked_mean, masked_sum, masked_var
-from jaxlab.core.check import InputError, full_mask
+from jaxlab.core.check import InputError, check_least, full_mask
 
 _SHORTEST = 1e-12  # a spread below it is none: its inverse, in a gradient, would overflow
 
@@ -44,8 +44,7 @@ def standardize_batch(
     [[-1.0, 0.0], [1.0, 0.0]]
     """
     given, rows = jnp.shape(x), _rows("x", x, where)
-    if eps < 0:
-        raise InputError(f"eps must be at least 0, got {eps}")
+    check_least("eps", eps, 0)
     dtype, x = jnp.asarray(x).dtype, jnp.where(rows, as_float(x), 0.0)
     options = {"where": jnp.broadcast_to(rows, given), "axis": 0, "axis_name": axis_name}
     mean, variance = masked_mean(x, **options), masked_var(x, ddof=ddof, **options)

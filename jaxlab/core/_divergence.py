@@ -68,7 +68,8 @@ def forward_kl(
       ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
-    Reference: Distilling the Knowledge in a Neural Network, 2015, section 2 (up to the teacher's entropy).
+    Reference: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015, section 2 (up to the
+      teacher's entropy).
 
     >>> student, teacher = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.25, 0.75]))
     >>> round(forward_kl(student, teacher).item(), 4)
@@ -108,7 +109,7 @@ def reverse_kl(
       ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
-    Reference: On-Policy Distillation of Language Models, 2024, section 2.
+    Reference: Agarwal et al., On-Policy Distillation of Language Models, 2024, section 2.
 
     >>> student, teacher = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
     >>> round(reverse_kl(student, teacher).item(), 4)
@@ -150,9 +151,9 @@ def jsd(
       ValueError: if the shapes differ, `classes` does not fit them, a static temperature is not
         positive, or `beta` is not in [0, 1].
 
-    Reference: On-Policy Distillation of Language Models, 2024, equation 1. The paper reaches the KL
-      divergences only as limits of JSD / beta and JSD / (1 - beta); its public implementation in TRL,
-      followed here, swaps them in at the ends without that division.
+    Reference: Agarwal et al., On-Policy Distillation of Language Models, 2024, equation 1. The paper reaches the KL
+      divergences only as limits of JSD / beta and JSD / (1 - beta); its public implementation in TRL, followed here,
+      swaps them in at the ends without that division.
 
     >>> student, teacher = jnp.array([0.0, -jnp.inf]), jnp.array([-jnp.inf, 0.0])
     >>> round(jsd(student, teacher).item(), 4)  # disjoint supports: log 2
@@ -200,7 +201,7 @@ def total_variation(
       ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
-    Reference: f-Divergence Minimization for Sequence-Level Knowledge Distillation, 2023.
+    Reference: Wen et al., f-Divergence Minimization for Sequence-Level Knowledge Distillation, 2023.
 
     >>> student, teacher = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.25, 0.75]))
     >>> round(total_variation(student, teacher).item(), 4)
@@ -234,7 +235,7 @@ def entropy(
       ValueError: if `logits` is a scalar, `classes` does not broadcast to it, or a static temperature is not
         positive.
 
-    Reference: A Mathematical Theory of Communication, 1948, section 6.
+    Reference: Shannon, A Mathematical Theory of Communication, 1948, section 6.
 
     >>> round(entropy(jnp.zeros(4)).item(), 4)  # log 4
     1.3863
@@ -268,7 +269,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, classes: jax.Array | 
       ValueError: if `labels` does not have the leading shape of `logits`, is not of an integer type or names a class
         that does not exist, or `classes` does not broadcast to `logits`.
 
-    Reference: negative log-likelihood of a categorical distribution.
+    Reference: Good, Rational Decisions, 1952 (the logarithmic score).
 
     >>> cross_entropy(jnp.zeros((2, 4)), jnp.array([1, -1])).tolist() == [jnp.log(4.0), 0.0]
     True

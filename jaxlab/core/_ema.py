@@ -63,9 +63,6 @@ def ema_init(params: Params, *, zero: bool = False) -> EmaState:
     Returns:
       The state with count 0.
 
-    Reference: Mean teachers are better role models, 2017, section 2; Adam, 2015, section 3 for the start at
-      zeros.
-
     >>> ema_init({"w": jnp.ones(2, jnp.bfloat16)}).value["w"].dtype
     dtype('float32')
     """
@@ -95,7 +92,7 @@ def ema_update(state: EmaState, params: Params, decay: Decay) -> EmaState:
       ValueError: if the structure or a shape of `params` is not that of the average, or a static decay is
         outside [0, 1].
 
-    Reference: Mean teachers are better role models, 2017, section 2.
+    Reference: Tarvainen and Valpola, Mean teachers are better role models, 2017, section 2.
 
     >>> ema_update(ema_init(jnp.zeros(())), jnp.ones(()), 0.75).value.item()
     0.25
@@ -134,7 +131,7 @@ def ema_value(state: EmaState, *, like: Params | None = None) -> Params:
     Raises:
       ValueError: if the structure or a shape of `like` is not that of the average.
 
-    Reference: Adam, 2015, section 3, there for a constant decay.
+    Reference: Kingma and Ba, Adam, 2015, section 3, there for a constant decay.
 
     >>> state = ema_update(ema_init(jnp.ones(()), zero=True), jnp.full((), 3.0), 0.5)
     >>> state.value.item(), ema_value(state).item()
@@ -168,7 +165,7 @@ def constant_decay(decay: float) -> Callable[[jax.Array], jax.Array]:
     Raises:
       ValueError: if `decay` is outside [0, 1].
 
-    Reference: Mean teachers are better role models, 2017, section 2.
+    Reference: Tarvainen and Valpola, Mean teachers are better role models, 2017, section 2.
 
     >>> constant_decay(0.5)(jnp.array(7)).item()
     0.5
@@ -193,8 +190,8 @@ def ramp_up_decay(decay: float) -> Callable[[jax.Array], jax.Array]:
     Raises:
       ValueError: if `decay` is outside [0, 1].
 
-    Reference: Mean teachers are better role models, 2017, authors' code. There the step is counted before the
-      average moves, so their first update has decay 1/2; for that, `ema_update(state, params,
+    Reference: Tarvainen and Valpola, Mean teachers are better role models, 2017, authors' code. There the step is
+      counted before the average moves, so their first update has decay 1/2; for that, `ema_update(state, params,
       ramp(state.count + 1))`.
 
     >>> ramp = ramp_up_decay(0.99)

@@ -28,9 +28,8 @@ def align_gradients(reference: Any, gradient: Any) -> Any:
     Raises:
       ValueError: if structures or shapes differ.
 
-    Reference:
-      Yang et al., Dual-Head Knowledge Distillation, 2024, gradient alignment; one side of Yu et al., Gradient
-      Surgery for Multi-Task Learning, 2020. The authors divide by 0 where r is 0.
+    Reference: Yang et al., Dual-Head Knowledge Distillation, 2024, gradient alignment; one side of Yu et al.,
+      Gradient Surgery for Multi-Task Learning, 2020. The authors divide by 0 where r is 0.
 
     >>> align_gradients(jnp.array([1.0, 0.0]), jnp.array([-2.0, 3.0])).tolist()
     [0.0, 3.0]

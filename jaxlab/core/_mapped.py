@@ -1,11 +1,11 @@
-"""What code that is written for the whole batch owes to a mesh."""
+"""Sharding constraints, and the varying axes of arrays, for code that is written for the whole batch."""
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 
-def vary_alike(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+def match_varying(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     """The same arrays, all varying over the same axes of an enclosing `jax.shard_map`; elsewhere unchanged.
 
     Inside `shard_map` weights are the same on every device and activations are not. Where JAX derives a gradient it
@@ -18,9 +18,7 @@ def vary_alike(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     Returns:
       As many arrays, with the same values.
 
-    Reference: `jax.lax.pcast`; the types that `shard_map(check_vma=True)` gives to its values.
-
-    >>> [x.shape for x in vary_alike(jax.numpy.zeros(2), jax.numpy.zeros((3, 1)))]
+    >>> [x.shape for x in match_varying(jax.numpy.zeros(2), jax.numpy.zeros((3, 1)))]
     [(2,), (3, 1)]
     """
     varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
@@ -41,8 +39,6 @@ def data_devices(rows: int) -> int:
 
     Returns:
       A number of devices that divides `rows`.
-
-    Reference: automatic partitioning in JAX, `jax.sharding.AxisType.Auto`.
 
     >>> data_devices(8)
     1
@@ -65,8 +61,6 @@ def split_rows(x: jax.Array) -> jax.Array:
 
     Returns:
       `[B, ...]`; `x` itself where `data_devices` is 1.
-
-    Reference: the activation constraints of GSPMD (Xu et al., 2021), section 3.
 
     >>> split_rows(jax.numpy.zeros((8, 2))).shape
     (8, 2)

@@ -28,8 +28,7 @@ def permute_index(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
     Raises:
       ValueError: a size outside its range.
 
-    Reference:
-      Black, Rogaway, Ciphers with arbitrary finite domains, 2002, section 3 (cycle walking) and 4 (Feistel).
+    Reference: Black, Rogaway, Ciphers with arbitrary finite domains, 2002, section 3 (cycle walking) and 4 (Feistel).
 
     >>> sorted(permute_index(jax.random.key(0), jnp.arange(10), 10).tolist())
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]

@@ -54,14 +54,12 @@ def normalize(x: jax.Array, *, axis: int = -1, eps: float = 1e-12) -> jax.Array:
     Returns:
       float32 (float64 for float64 input) of the shape of `x`.
 
-    Reference: L2 normalisation; differs from `x / max(|x|, eps)` only inside the ball of radius eps.
-
     >>> [round(v, 4) for v in normalize(jnp.array([3.0, 4.0])).tolist()]
     [0.6, 0.8]
     """
     given, x = jnp.asarray(x).dtype, as_float(x)
     if jnp.issubdtype(given, jnp.floating):
-        eps = max(eps, float(jnp.finfo(given).tiny))
+        eps = jnp.maximum(eps, float(jnp.finfo(given).tiny))
     squares = jnp.sum(jnp.square(x), axis, keepdims=True)
     short = squares <= eps**2
     return jnp.where(short, 0.0, x * jax.lax.rsqrt(jnp.where(short, 1.0, squares)))
@@ -97,7 +95,8 @@ def class_means(
     Raises:
       ValueError: if the shapes do not fit, or `labels` is not of an integer type or names a class of C or above.
 
-    Reference: Prototypical Networks for Few-shot Learning, 2017, equation 1, there unweighted.
+    Reference: Snell, Swersky and Zemel, Prototypical Networks for Few-shot Learning, 2017, equation 1, there
+      unweighted.
 
     >>> means, mass = class_means(jnp.array([[1.0], [3.0], [9.0]]), jnp.array([0, 0, -1]), num_classes=2)
     >>> means[:, 0].tolist(), mass.tolist()
@@ -138,8 +137,6 @@ def bank_init(num_classes: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> 
     Returns:
       The bank.
 
-    Reference: see `bank_update`.
-
     >>> bank_init(2, 3).mass.tolist()
     [0.0, 0.0]
     """
@@ -167,7 +164,7 @@ def bank_update(bank: PrototypeBank, means: jax.Array, mass: jax.Array, *, decay
     Raises:
       ValueError: if the shapes differ from the bank's or a static decay is outside [0, 1].
 
-    Reference: Prototypical Pseudo Label Denoising and Target Structure Learning, 2021 (its moving
+    Reference: Zhang et al., Prototypical Pseudo Label Denoising and Target Structure Learning, 2021 (its moving
       average of prototypes), with the first sight of a class set apart.
 
     >>> bank = bank_update(bank_init(2, 1), jnp.array([[4.0], [0.0]]), jnp.array([1.0, 0.0]), decay=0.5)
@@ -212,7 +209,7 @@ def prototype_logits(
     Raises:
       ValueError: if the shapes do not fit or a static temperature is not positive.
 
-    Reference: Rethinking Semantic Segmentation: A Prototype View, 2022, with its temperature.
+    Reference: Zhou et al., Rethinking Semantic Segmentation: A Prototype View, 2022, with its temperature.
 
     >>> prototype_logits(jnp.array([0.0, 2.0]), jnp.array([[3.0, 0.0], [0.0, 1.0]]), temperature=0.5).tolist()
     [0.0, 2.0]
@@ -258,7 +255,7 @@ def exchange(
     Raises:
       ValueError: if a result does not have the shape of the other branch's prototypes.
 
-    Reference: Finding Meaning in Points: Weakly Supervised Semantic Segmentation for Event Cameras, 2024
+    Reference: Cho et al., Finding Meaning in Points: Weakly Supervised Semantic Segmentation for Event Cameras, 2024
       (prototype exchange).
 
     >>> a_in_b, b_in_a = exchange(jnp.ones((2, 1)), jnp.ones((2, 1)), jnp.full((1, 1), 3.0), lambda b: -b)

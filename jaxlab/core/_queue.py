@@ -44,8 +44,6 @@ def queue_init(capacity: int, dim: int, *, dtype: jnp.dtype = jnp.float32) -> Qu
     Raises:
       ValueError: if `capacity` is below 1, or `dtype` is no floating point type.
 
-    Reference: see `queue_push`.
-
     >>> queue_init(4, 2).filled.item()
     0
     """
@@ -88,8 +86,8 @@ def queue_push(
     Raises:
       ValueError: if the shapes do not fit, or `labels` are not of an integer type.
 
-    Reference: Momentum Contrast for Unsupervised Visual Representation Learning, 2020, section 3.2; its code
-      demands that K is a multiple of the batch, this one does not.
+    Reference: He et al., Momentum Contrast for Unsupervised Visual Representation Learning, 2020, section 3.2; its
+      code demands that K is a multiple of the batch, this one does not.
 
     >>> queue = queue_push(queue_init(2, 1), jnp.array([[1.0], [2.0], [3.0]]))
     >>> queue.items[:, 0].tolist(), queue.filled.item()
@@ -139,8 +137,6 @@ def queue_items(queue: Queue) -> tuple[jax.Array, jax.Array]:
 
     Returns:
       `(items [K, D], valid [K] bool)`, in ring order. Hand `valid` on as `where=`.
-
-    Reference: see `queue_push`.
 
     >>> items, valid = queue_items(queue_push(queue_init(3, 1), jnp.ones((2, 1))))
     >>> valid.tolist()

@@ -29,8 +29,6 @@ def as_float(x: jax.Array) -> jax.Array:
     Returns:
       The same shape.
 
-    Reference: `jax.numpy.promote_types` with float32.
-
     >>> as_float(jnp.ones(2, jnp.bfloat16)).dtype
     dtype('float32')
     """
@@ -105,8 +103,6 @@ def masked_sum(
     Raises:
       ValueError: if `where` does not broadcast to `x`.
 
-    Reference: the `where=` convention of array reductions, here safe for NaN in masked entries.
-
     >>> masked_sum(jnp.array([1.0, jnp.nan, 3.0]), where=jnp.array([True, False, True])).item()
     4.0
     """
@@ -143,8 +139,6 @@ def masked_mean(
 
     Raises:
       ValueError: if `where` does not broadcast to `x`.
-
-    Reference: the `where=` convention of array reductions, with the empty mean defined as 0.
 
     >>> masked_mean(jnp.array([1.0, 5.0, 3.0]), where=jnp.array([1, 0, 1])).item()
     2.0
@@ -232,8 +226,6 @@ def masked_std(
     Raises:
       ValueError: if `where` does not broadcast to `x`, or `ddof` is neither 0 nor 1.
 
-    Reference: see `masked_var`.
-
     >>> masked_std(jnp.array([1.0, 5.0])).item()
     2.0
     """
@@ -263,8 +255,6 @@ def masked_max(
 
     Raises:
       ValueError: if `where` does not broadcast to `x`.
-
-    Reference: the `where=` convention of array reductions, with the empty maximum defined as 0.
 
     >>> masked_max(jnp.array([-3.0, 5.0, -1.0]), where=jnp.array([1, 0, 1])).item()
     -1.0

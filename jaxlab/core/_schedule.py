@@ -35,8 +35,8 @@ def sigmoid_ramp_up(step: jax.Array, *, length: float | jax.Array) -> jax.Array:
     Raises:
       ValueError: if a static `length` is negative.
 
-    Reference: Temporal Ensembling for Semi-Supervised Learning, 2017 (the Gaussian ramp-up
-      curve), also the consistency weight of mean teachers.
+    Reference: Laine and Aila, Temporal Ensembling for Semi-Supervised Learning, 2017 (the Gaussian ramp-up curve),
+      also the consistency weight of mean teachers.
 
     >>> [round(x, 3) for x in sigmoid_ramp_up(jnp.array([0, 5, 10, 20]), length=10).tolist()]
     [0.007, 0.287, 1.0, 1.0]
@@ -59,7 +59,7 @@ def linear_ramp_up(step: jax.Array, *, length: float | jax.Array) -> jax.Array:
     Raises:
       ValueError: if a static `length` is negative.
 
-    Reference: Mean teachers are better role models, 2017, authors' code.
+    Reference: Tarvainen and Valpola, Mean teachers are better role models, 2017, authors' code.
 
     >>> linear_ramp_up(jnp.array([0, 1, 4, 9]), length=4).tolist()
     [0.0, 0.25, 1.0, 1.0]
@@ -82,7 +82,7 @@ def cosine_ramp_down(step: jax.Array, *, length: float | jax.Array) -> jax.Array
     Raises:
       ValueError: if a static `length` is negative.
 
-    Reference: SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, equation 5.
+    Reference: Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, equation 5.
 
     >>> cosine_ramp_down(jnp.array([0, 2, 4]), length=4).round(3).tolist()
     [1.0, 0.5, 0.0]

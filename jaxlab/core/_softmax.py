@@ -47,8 +47,6 @@ def masked_softmax(x: jax.Array, *, where: jax.Array | None = None, axis: int = 
     Raises:
       ValueError: if `where` does not broadcast to `x`.
 
-    Reference: softmax restricted to a support.
-
     >>> masked_softmax(jnp.array([2.0, 2.0, 7.0]), where=jnp.array([1, 1, 0])).tolist()
     [0.5, 0.5, 0.0]
     """
@@ -75,8 +73,6 @@ def masked_log_softmax(x: jax.Array, *, where: jax.Array | None = None, axis: in
 
     Raises:
       ValueError: if `where` does not broadcast to `x`.
-
-    Reference: log-softmax restricted to a support.
 
     >>> masked_log_softmax(jnp.array([0.0, 3.0]), where=jnp.array([1, 0])).tolist()[0]
     0.0

@@ -43,7 +43,7 @@ def pearson(
     Raises:
       ValueError: if the shapes differ or `where` does not broadcast to them.
 
-    Reference: Knowledge Distillation from A Stronger Teacher, 2022, with the eps of the authors' code.
+    Reference: Huang et al., Knowledge Distillation from A Stronger Teacher, 2022, with the eps of the authors' code.
 
     >>> round(pearson(jnp.array([1.0, 2.0, 3.0]), jnp.array([2.0, 4.0, 7.0])).item(), 4)
     0.9934
@@ -74,8 +74,6 @@ def cosine_similarity(x: jax.Array, y: jax.Array, *, axis: int = -1) -> jax.Arra
 
     Raises:
       ValueError: if the shapes differ.
-
-    Reference: cosine of two vectors; see `normalize`.
 
     >>> round(cosine_similarity(jnp.array([3.0, 4.0]), jnp.array([4.0, 3.0])).item(), 4)
     0.96

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlab.core._learner import Batch, Context, Learner, Metrics
+from jaxlab.core._values import concrete
 from jaxlab.core.check import InputError
 
 
@@ -55,7 +56,8 @@ def until(
     >>> float(state.inner), float(found["reached"]), float(found["steps_to_target"])
     (4.0, 1.0, 4.0)
     """
-    if not 0.0 <= decay < 1.0:
+    known = concrete(decay)
+    if known is not None and not 0.0 <= known < 1.0:
         raise InputError(f"decay must be in [0, 1), got {decay}")
 
     def begin(key: jax.Array, context: Context) -> UntilState:

@@ -33,8 +33,6 @@ def debug_checks(enabled: bool = True) -> Iterator[None]:
     Returns:
       A context manager. Entering and leaving it forgets what JAX has compiled, if the switch moves.
 
-    Reference: the value assertions of chex, and `jax.debug_nans`.
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.core import cross_entropy
     >>> with debug_checks():

@@ -29,7 +29,7 @@ def arm_log_probs(
     Raises:
       ValueError: a temperature that is not positive, or a mask that does not broadcast.
 
-    Reference: Self-Evolving Curriculum for LLM Reasoning, 2025, section 3.
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, section 3.
 
     >>> jnp.exp(arm_log_probs(jnp.array([0.5, 0.5, 0.0]), where=jnp.array([1, 1, 0]))).tolist()
     [0.5, 0.5, 0.0]
@@ -64,7 +64,7 @@ def arm_rewards(
     Raises:
       ValueError: shapes that do not belong together, arms that are not integers in range, or no arm.
 
-    Reference: Self-Evolving Curriculum for LLM Reasoning, 2025, section 3.
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, section 3.
 
     >>> mean, count = arm_rewards(jnp.array([1.0, 3.0, 5.0]), jnp.array([0, 0, 2]), num_arms=3)
     >>> mean.tolist(), count.tolist()
@@ -110,8 +110,8 @@ def update_arms(
     Raises:
       ValueError: values that are not `[C]`, a rate outside of [0, 1], or as `arm_rewards`.
 
-    Reference: Self-Evolving Curriculum for LLM Reasoning, 2025, section 3; the authors' code is
-    `decay_unsampled=True`.
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, section 3; the authors' code is
+      `decay_unsampled=True`.
 
     >>> update_arms(jnp.zeros(3), jnp.array([1.0, 0.5]), jnp.array([0, 2])).tolist()
     [0.5, 0.0, 0.25]

@@ -29,8 +29,8 @@ def loss_difficulty(logits: jax.Array, labels: jax.Array, *, classes: jax.Array 
     Raises:
       ValueError: labels that do not belong to the logits, or a mask that does not broadcast to them.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, section 3 (scores G, L and E are this loss under
-    the global, the local and an expert model; LG is the sum of two).
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023, section 3 (scores G, L and E are
+      this loss under the global, the local and an expert model; LG is the sum of two).
 
     >>> loss_difficulty(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 0])).round(2).tolist()
     [0.6899999976158142, 0.0]
@@ -56,7 +56,8 @@ def confidence_difficulty(
     Raises:
       ValueError: labels that do not belong to the logits, or a mask that does not broadcast to them.
 
-    Reference: On the Power of Curriculum Learning in Training Deep Networks, 2019, section 2.1 (scoring by confidence).
+    Reference: Hacohen and Weinshall, On the Power of Curriculum Learning in Training Deep Networks, 2019, section 2.1
+      (scoring by confidence).
 
     >>> confidence_difficulty(jnp.zeros((1, 4)), jnp.array([2])).tolist()
     [0.75]
@@ -101,8 +102,8 @@ def transfer_difficulty(
     Raises:
       ValueError: as `metrics.linear_probe`.
 
-    Reference: On the Power of Curriculum Learning in Training Deep Networks, 2019, section 2.1 (transfer scoring; an
-    SVM there, a softmax classifier here).
+    Reference: Hacohen and Weinshall, On the Power of Curriculum Learning in Training Deep Networks, 2019, section 2.1
+      (transfer scoring; an SVM there, a softmax classifier here).
 
     >>> x = jnp.array([[0.0], [0.1], [1.0], [1.1], [1.0]])
     >>> transfer_difficulty(x, jnp.array([0, 0, 1, 1, 0]), num_classes=2).argmax().item()
@@ -139,7 +140,8 @@ def curriculum_order(
       ValueError: an order that does not exist, a random one without a key, a NaN among known scores that count, no axis
         of examples, or a mask that does not broadcast.
 
-    Reference: When Do Curricula Work?, 2021, section 3 (curriculum, anti-curriculum and random ordering).
+    Reference: Wu, Dyer and Neyshabur, When Do Curricula Work?, 2021, section 3 (curriculum, anti-curriculum and
+      random ordering).
 
     >>> curriculum_order(jnp.array([0.3, 0.1, 0.2])).tolist()
     [1, 2, 0]

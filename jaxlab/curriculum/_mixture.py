@@ -95,7 +95,7 @@ def mean_log_likelihood(mixture: Mixture, x: jax.Array, *, where: jax.Array | No
     Raises:
       ValueError: points that are not `[N, D]`, or a mask that does not broadcast.
 
-    Reference: see `component_log_probs`.
+    Reference: Dempster, Laird and Rubin, Maximum Likelihood from Incomplete Data via the EM Algorithm, 1977.
 
     >>> one = Mixture(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)), jnp.ones(1, bool))
     >>> round(mean_log_likelihood(one, jnp.zeros((3, 1))).item(), 3)
@@ -128,7 +128,8 @@ def em_step(
     Raises:
       ValueError: points that are not `[N, D]`, a mask that does not broadcast, or a ridge that is not positive.
 
-    Reference: scikit-learn's `GaussianMixture` (full covariances), which the authors of ALP-GMM use.
+    Reference: Dempster, Laird and Rubin, Maximum Likelihood from Incomplete Data via the EM Algorithm, 1977; full
+      covariances as in scikit-learn's `GaussianMixture`.
 
     >>> x = jnp.array([[0.0], [2.0]])
     >>> one = Mixture(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)), jnp.ones(1, bool))
@@ -195,7 +196,8 @@ def fit_mixture(
     Raises:
       ValueError: points that are not `[N, D]`, a known number of components outside of [1, K], or as `em_step`.
 
-    Reference: as `em_step`; Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, 2007.
+    Reference: Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, 2007, for the start; then as
+      `em_step`.
 
     >>> x = jnp.array([[0.0], [0.1], [5.0], [5.1]])
     >>> sorted(int(mean) for mean in fit_mixture(jax.random.key(0), x, 2, max_components=3).means[:2, 0] * 10)
@@ -294,8 +296,8 @@ def akaike(
     Raises:
       ValueError: as `mean_log_likelihood`, or a criterion that does not exist.
 
-    Reference: Akaike, A New Look at the Statistical Model Identification, 1974; Schwarz, Estimating the Dimension of a
-    Model, 1978; `authors_code`: the code of ALP-GMM, 2019.
+    Reference: Akaike, A New Look at the Statistical Model Identification, 1974; Schwarz, Estimating the Dimension of
+      a Model, 1978; `authors_code`: the code of ALP-GMM, 2019.
 
     >>> one = Mixture(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)), jnp.ones(1, bool))
     >>> round(akaike(one, jnp.zeros((3, 1))).item(), 3)  # two parameters
@@ -342,7 +344,8 @@ def select_mixture(
     Raises:
       ValueError: a smallest number below 1 or above the largest, or as `fit_mixture`.
 
-    Reference: Teacher algorithms for curriculum learning of Deep RL in continuously parameterized environments, 2019.
+    Reference: Portelas et al., Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
+      environments, 2019.
 
     >>> x = jnp.concatenate([jnp.linspace(-0.1, 0.1, 20), jnp.linspace(4.9, 5.1, 20)])[:, None]
     >>> int(select_mixture(jax.random.key(0), x, min_components=1, max_components=2).components.sum())

@@ -54,8 +54,9 @@ def paced_count(
     Raises:
       ValueError: a law that does not exist, a start outside of [0, 1], a negative number, steps that are not integers.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code, with the names linear, root (sqrt),
-    quadratic (quad), step, exponential (exp), logarithmic (log); first in When Do Curricula Work?, 2021.
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023, authors' code, with the names
+      linear, root (sqrt), quadratic (quad), step, exponential (exp), logarithmic (log); first in Wu, Dyer and
+      Neyshabur, When Do Curricula Work?, 2021.
 
     >>> paced_count(jnp.array([0, 40, 80, 100]), num_steps=100, size=500).tolist()
     [100, 300, 500, 500]

@@ -30,7 +30,8 @@ def gumbel_top_k(
     Raises:
       ValueError: a k outside of [0, N], a NaN among known weights that count, or a mask that does not broadcast.
 
-    Reference: Stochastic Beams and Where to Find Them, 2019, section 2.3 (the Gumbel-top-k trick).
+    Reference: Kool, van Hoof and Welling, Stochastic Beams and Where to Find Them, 2019, section 2.3 (the
+      Gumbel-top-k trick).
 
     >>> index, valid = gumbel_top_k(jax.random.key(0), jnp.zeros(3), 3, where=jnp.array([1, 0, 1]))
     >>> sorted(index[:2].tolist()), valid.tolist()

@@ -70,8 +70,8 @@ def absolute_progress(
     Raises:
       ValueError: shapes that do not belong together.
 
-    Reference: Teacher algorithms for curriculum learning of Deep RL in continuously parameterized environments, 2019,
-    section 4.
+    Reference: Portelas et al., Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
+      environments, 2019, section 4.
 
     >>> tasks, rewards = jnp.arange(6.0)[:, None], jnp.arange(6.0)
     >>> absolute_progress(jnp.array([2.2]), jnp.array(5.0), tasks, rewards).item()
@@ -104,8 +104,6 @@ def init(low: jax.Array, high: jax.Array, *, capacity: int, max_components: int 
 
     Raises:
       ValueError: no box, or a capacity below 1.
-
-    Reference: see `absolute_progress`.
 
     >>> init(jnp.zeros(2), jnp.ones(2), capacity=100).tasks.shape
     (100, 2)
@@ -148,7 +146,8 @@ def record(teacher: Teacher, task: jax.Array, reward: jax.Array) -> Teacher:
     Raises:
       ValueError: a task that is not `[d]`.
 
-    Reference: see `absolute_progress`.
+    Reference: Portelas et al., Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
+      environments, 2019, algorithm 1.
 
     >>> record(init(jnp.zeros(1), jnp.ones(1), capacity=9), jnp.array([0.5]), 0.3).count.item()
     1
@@ -196,8 +195,9 @@ def refit(
     Raises:
       ValueError: a window that the memory does not hold, or a kind of progress that does not exist.
 
-    Reference: see `absolute_progress`, algorithm 1; Moulin-Frier, Nguyen and Oudeyer, Self-organization of early vocal
-    development, 2014, for the covariance.
+    Reference: Portelas et al., Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
+      environments, 2019, algorithm 1; Moulin-Frier, Nguyen and Oudeyer, Self-organization of early vocal development,
+      2014, for the covariance.
 
     >>> teacher = init(jnp.zeros(1), jnp.ones(1), capacity=9, max_components=2)
     >>> bool(refit(teacher, jax.random.key(0), window=9).mixture.components.any())  # nothing to fit
@@ -248,7 +248,8 @@ def component_probs(values: jax.Array, *, where: jax.Array | None = None) -> jax
     Raises:
       ValueError: a mask that does not broadcast.
 
-    Reference: see `absolute_progress`; the weights of the mixture play no part.
+    Reference: Portelas et al., Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
+      environments, 2019, algorithm 1; the weights of the mixture play no part.
 
     >>> component_probs(jnp.array([0.0, 1.0, 3.0])).tolist()
     [0.0, 0.25, 0.75]
@@ -277,7 +278,8 @@ def propose(teacher: Teacher, key: jax.Array, *, random_share: float | jax.Array
     Raises:
       ValueError: a share outside of [0, 1].
 
-    Reference: see `absolute_progress`, algorithm 1.
+    Reference: Portelas et al., Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
+      environments, 2019, algorithm 1.
 
     >>> task = propose(init(jnp.zeros(2), jnp.ones(2), capacity=9), jax.random.key(0))
     >>> task.shape, bool(((task >= 0) & (task <= 1)).all())
@@ -314,8 +316,8 @@ def box_progress(rewards: jax.Array, count: jax.Array, *, window: int = 200) -> 
     Raises:
       ValueError: shapes that do not belong together, or a window below 1.
 
-    Reference: Baranes and Oudeyer, R-IAC: Robust Intrinsically Motivated Exploration and Active Learning, 2009, in the
-    form of the code of ALP-GMM, 2019.
+    Reference: Baranes and Oudeyer, R-IAC: Robust Intrinsically Motivated Exploration and Active Learning, 2009, in
+      the form of the code of ALP-GMM, 2019.
 
     >>> box_progress(jnp.array([0.0, 0.0, 1.0, 1.0]), 4).item()
     1.0

@@ -40,7 +40,8 @@ def dirichlet_partition(
       ValueError: fewer examples than `num_clients * least` or more than `num_clients * most`, a beta that is not
         positive, or no such mixtures among a thousand.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code ("noniid-labeldir").
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023, authors' code
+      ("noniid-labeldir").
 
     >>> rows, where = dirichlet_partition(np.arange(100) % 2, num_clients=4, beta=0.5, seed=0)
     >>> sorted(rows[where].tolist()) == list(range(100))
@@ -90,7 +91,7 @@ def difficulty_partition(
     Raises:
       ValueError: more clients than examples, or an order that does not exist.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code.
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023, authors' code.
 
     >>> difficulty_partition(np.array([3.0, 1.0, 2.0, 0.0]), num_clients=2)[0].tolist()
     [[3, 1], [2, 0]]

@@ -51,7 +51,8 @@ def cycle_shares(
     Raises:
       ValueError: shares or a factor out of range, or a schedule of more than 100,000 epochs.
 
-    Reference: CCL: Cyclical Curriculum Learning, 2022, algorithm 1; `full_first` is the authors' "111cycle".
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, algorithm 1; `full_first` is the authors'
+      "111cycle".
 
     >>> cycle_shares(4).tolist()
     [0.25, 0.5, 1.0, 0.5, 0.25, 0.5, 1.0]
@@ -94,8 +95,8 @@ def sharp_cycle_shares(
     Raises:
       ValueError: as `cycle_shares`.
 
-    Reference: CCL: Cyclical Curriculum Learning, 2022, authors' code, strategy "sharp_cycle", in shares instead of
-    rounded counts.
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, authors' code, strategy "sharp_cycle", in
+      shares instead of rounded counts.
 
     >>> sharp_cycle_shares(3).tolist()
     [0.25, 0.5, 1.0, 0.25, 0.5, 1.0]
@@ -123,7 +124,7 @@ def growing_shares(
     Raises:
       ValueError: as `cycle_shares`.
 
-    Reference: CCL: Cyclical Curriculum Learning, 2022, authors' code (lower to bigger).
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, authors' code (lower to bigger).
 
     >>> growing_shares(2.5).tolist()
     [0.25, 0.5, 1.0, 1.0]
@@ -151,7 +152,7 @@ def shrinking_shares(
     Raises:
       ValueError: as `cycle_shares`.
 
-    Reference: CCL: Cyclical Curriculum Learning, 2022, authors' code (bigger to lower).
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, authors' code (bigger to lower).
 
     >>> shrinking_shares(2).tolist()
     [1.0, 0.5, 0.25, 0.25]
@@ -222,8 +223,8 @@ def easiness_log_probs(
       ValueError: a kind that does not exist, a decay or floor that is not positive, a decay with another kind than
         "easy", or a mask that does not broadcast.
 
-    Reference: CCL: Cyclical Curriculum Learning, 2022, section 3, and the authors' code. Its exponential replaces
-    zeros by the smallest positive weight; in logarithms there are none.
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, section 3, and the authors' code. Its
+      exponential replaces zeros by the smallest positive weight; in logarithms there are none.
 
     >>> jnp.exp(easiness_log_probs(jnp.array([1.0, 3.0]))).tolist()
     [0.75, 0.25]
@@ -266,7 +267,7 @@ def epoch_rows(
     Raises:
       ValueError: no epoch, a share out of range, or a batch that is longer than an epoch.
 
-    Reference: CCL: Cyclical Curriculum Learning, 2022, section 3.
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, section 3.
 
     >>> rows = [epoch_rows(jax.random.key(0), step, jnp.zeros(4), [0.5, 1.0], batch_size=2) for step in range(3)]
     >>> len(set(rows[0].tolist())), sorted(rows[1].tolist() + rows[2].tolist())

@@ -124,7 +124,7 @@ def server_momentum(server: Any, average: Any, *, momentum: float | jax.Array = 
     Raises:
       ValueError: a momentum outside of [0, 1].
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code.
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023, authors' code.
 
     >>> server_momentum(jnp.array(0.0), jnp.array(1.0), momentum=0.25).item()
     0.75
@@ -153,7 +153,7 @@ def decayed_rate(rate: float, *, speed: float = 0.001, power: float = 0.75) -> o
     Raises:
       ValueError: a negative speed.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code.
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023, authors' code.
 
     >>> round(float(decayed_rate(0.01)(100)), 6)
     0.00931
@@ -178,7 +178,7 @@ def local_steps(sizes: jax.Array, *, batch_size: int, epochs: int = 1) -> jax.Ar
     Raises:
       ValueError: a batch size below 1 or a negative number of epochs.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023, authors' code.
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023, authors' code.
 
     >>> local_steps(jnp.array([40, 9, 0]), batch_size=10, epochs=2).tolist()
     [10, 2, 0]
@@ -234,8 +234,8 @@ def federated_learner(
     Raises:
       ValueError: an order, score or size that cannot be.
 
-    Reference: When Do Curricula Work in Federated Learning?, 2023; the authors go through each part in shuffled
-    batches, where here batches are drawn with replacement.
+    Reference: Vahidian et al., When Do Curricula Work in Federated Learning?, 2023; the authors go through each part
+      in shuffled batches, where here batches are drawn with replacement.
 
     >>> one = federated_learner(lambda key, context: jnp.zeros(()), lambda w, batch: (w - batch["x"]) ** 2,
     ...                         optax.sgd(0.1), clients=(2, 3), members=1, client_updates=10)

@@ -58,9 +58,6 @@ def init(low: jax.Array, high: jax.Array, *, regions: int, region_size: int = 20
     Raises:
       ValueError: no box, or numbers that are too small.
 
-    Reference: Baranes and Oudeyer, R-IAC: Robust Intrinsically Motivated Exploration and Active Learning, 2009, in the
-    form of the code of ALP-GMM, 2019.
-
     >>> init(jnp.zeros(2), jnp.ones(2), regions=9).tasks.shape
     (9, 201, 2)
     """
@@ -102,7 +99,8 @@ def record(
     Raises:
       ValueError: a task that is not `[d]`, or not a number where its value is known.
 
-    Reference: see `init`; the score is that of the code, in which the sizes of the parts cancel.
+    Reference: Baranes and Oudeyer, R-IAC: Robust Intrinsically Motivated Exploration and Active Learning, 2009; the
+      score is that of the code of ALP-GMM, 2019, in which the sizes of the parts cancel.
 
     >>> record(init(jnp.zeros(1), jnp.ones(1), regions=3), jnp.array([0.5]), 1.0, jax.random.key(0)).count.tolist()
     [1, 0, 0]
@@ -183,7 +181,8 @@ def region_progress(teacher: Regions) -> jax.Array:
     Raises:
       Nothing.
 
-    Reference: see `alp_gmm.box_progress`.
+    Reference: Baranes and Oudeyer, R-IAC: Robust Intrinsically Motivated Exploration and Active Learning, 2009, in
+      the form of the code of ALP-GMM, 2019.
 
     >>> region_progress(init(jnp.zeros(1), jnp.ones(1), regions=2)).tolist()
     [0.0, 0.0]
@@ -210,7 +209,8 @@ def propose(teacher: Regions, key: jax.Array, *, noise: float = 0.1) -> jax.Arra
     Raises:
       Nothing.
 
-    Reference: see `init`.
+    Reference: Baranes and Oudeyer, R-IAC: Robust Intrinsically Motivated Exploration and Active Learning, 2009, in
+      the form of the code of ALP-GMM, 2019.
 
     >>> task = propose(init(jnp.zeros(2), jnp.ones(2), regions=2), jax.random.key(0))
     >>> bool(((task >= 0) & (task <= 1)).all())

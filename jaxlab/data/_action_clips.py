@@ -22,8 +22,6 @@ class Clips(NamedTuple):
         video: `[N, T, H, W, C]` float32 in [0, 1].
         label: `[N]` int32 class of each clip.
 
-    Reference: the layout of `Images` with a time axis after the first.
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import Clips
     >>> Clips(jnp.zeros((2, 16, 12, 12, 1)), jnp.zeros(2, jnp.int32)).video.shape
@@ -46,8 +44,6 @@ def swing_orders(num_swings: int) -> np.ndarray:
     Raises:
         ValueError: fewer than 1 or more than 5 swings.
 
-    Reference: permutations in lexicographic order.
-
     >>> from jaxlab.data import swing_orders
     >>> swing_orders(3)[:2].tolist()
     [[0, 1, 2], [0, 2, 1]]
@@ -67,7 +63,7 @@ def reversed_action(label: jax.Array, *, num_swings: int = 3) -> jax.Array:
     Returns:
         int32 of that shape; never the label itself, unless there is only one swing.
 
-    Reference: see `action_clips`.
+    Reference: Shao, Zhao, Dai and Lin, FineGym, 2020, on actions that differ in the order of short elements.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import reversed_action
@@ -179,8 +175,8 @@ def action_clips(
     Raises:
         ValueError: sizes too small, or an option outside of its range.
 
-    Reference: Shao, Zhao, Dai and Lin, "FineGym" (2020), on actions that differ in the order of short elements; the
-    generator is our own.
+    Reference: Shao, Zhao, Dai and Lin, FineGym, 2020, on actions that differ in the order of short elements; the
+      generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import action_clips

@@ -38,8 +38,6 @@ def most_similar_pair(features: jax.Array) -> jax.Array:
     Raises:
       ValueError: if there are not three.
 
-    Reference: Bobu et al., SIRL: Similarity-based Implicit Representation Learning, 2023, section 4 (simulated people).
-
     >>> most_similar_pair(jnp.array([[0.0], [5.0], [1.0]])).tolist()
     [0, 2, 1]
     """

@@ -22,8 +22,6 @@ class AudioVisualScenes(NamedTuple):
         boxes: `[N, M, 4]` float32 (y0, x0, y1, x1) in pixels, the sounding object first; zeros where none is.
         classes: `[N, M]` int32, -1 where there is no object; `classes[:, 0]` is heard.
 
-    Reference: the task is that of Senocak et al., "Learning to Localize Sound Source in Visual Scenes" (2018).
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import AudioVisualScenes
     >>> AudioVisualScenes(*(jnp.zeros((2, 4)),) * 4).audio.shape
@@ -125,7 +123,7 @@ def audio_visual_scenes(
     Raises:
         ValueError: sizes that leave no room, or too few classes.
 
-    Reference: the task of Guo et al., "Dual Mean-Teacher" (2023) in small; the generator is our own.
+    Reference: the task of Guo et al., Dual Mean-Teacher, 2023, in small; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import audio_visual_scenes

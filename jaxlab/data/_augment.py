@@ -21,7 +21,7 @@ def crop_flip(images: jax.Array, key: jax.Array, *, pad: int = 4) -> jax.Array:
     Raises:
         ValueError: an input that is not `[B, H, W, C]`, or a negative pad.
 
-    Reference: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2015), section 4.2.
+    Reference: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, 2015, section 4.2.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.data import crop_flip

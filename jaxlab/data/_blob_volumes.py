@@ -21,8 +21,6 @@ class BlobVolumes(NamedTuple):
         instance: `[N, ...]` int32, which blob of the row it is, from 1; 0 outside.
         ambiguous: `[N, ...]` bool, the voxels near a boundary, where the blur leaves the image undecided.
 
-    Reference: RAIL: Region-Aware Instructive Learning, 2025, for the task.
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import BlobVolumes
     >>> plane = jnp.zeros((2, 8, 8), jnp.int32)
@@ -124,8 +122,8 @@ def blob_volumes(
     Raises:
         ValueError: sizes that are not two or three numbers of at least 8, or no blobs.
 
-    Reference: RAIL: Region-Aware Instructive Learning for Semi-Supervised Tooth Segmentation in CBCT, 2025, for
-    what makes teeth hard; the generator is our own.
+    Reference: RAIL: Region-Aware Instructive Learning for Semi-Supervised Tooth Segmentation in CBCT, 2025, for what
+      makes teeth hard; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import blob_volumes
@@ -181,8 +179,6 @@ def volume_slices(volumes: BlobVolumes, *, index: int | None = None) -> BlobVolu
 
     Raises:
         ValueError: volumes without three spatial axes, or an index outside of the last one.
-
-    Reference: Ronneberger, Fischer and Brox, "U-Net" (2015), which segments volumes slice by slice.
 
     >>> import jax
     >>> from jaxlab.data import blob_volumes, volume_slices

@@ -13,8 +13,7 @@ def digits() -> Images:
     Raises:
         MissingPackage: scikit-learn is not installed.
 
-    Reference: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits" (1998), UCI repository, its test
-    part.
+    Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, 1998, UCI repository, its test part.
 
     >>> from jaxlab.data import digits
     >>> digits().image.shape

@@ -30,8 +30,6 @@ def take(data: Any, index: jax.Array) -> Any:
     Raises:
         ValueError: arrays that do not share their leading axis, or a known index of no row.
 
-    Reference: `jax.numpy` indexing by an integer array; a traced index outside of [0, N) is clamped.
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import take
     >>> take({"x": jnp.array([10, 20, 30])}, jnp.array([2, 0]))["x"].tolist()
@@ -61,8 +59,6 @@ def draw(data: Any, key: jax.Array, *, batch_size: int) -> dict[str, Any]:
     Raises:
         ValueError: no rows, a negative batch size, arrays that do not share their leading axis, a field named
             "index", `Images` whose channels come first.
-
-    Reference: Bottou, "Stochastic gradient descent tricks" (2012), sampling with replacement.
 
     >>> import jax
     >>> from jaxlab.data import digits, draw

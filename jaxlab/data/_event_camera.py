@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core.check import InputError
+from jaxlab.core.check import InputError, check_positive
 
 
 def camera_events(log_intensity: jax.Array, *, threshold: float | jax.Array = 0.2) -> jax.Array:
@@ -24,8 +24,8 @@ def camera_events(log_intensity: jax.Array, *, threshold: float | jax.Array = 0.
     Raises:
         ValueError: fewer than two frames, or a static threshold that is not positive.
 
-    Reference: Rebecq, Gehrig and Scaramuzza, "ESIM: an Open Event Camera Simulator" (2018), equation 1, here at the
-    frames' times.
+    Reference: Rebecq, Gehrig and Scaramuzza, ESIM: an Open Event Camera Simulator, 2018, equation 1, here at the
+      frames' times.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import camera_events
@@ -35,8 +35,7 @@ def camera_events(log_intensity: jax.Array, *, threshold: float | jax.Array = 0.
     log_intensity = jnp.asarray(log_intensity, jnp.float32)
     if not log_intensity.ndim or log_intensity.shape[0] < 2:
         raise InputError(f"camera_events needs frames [T, ...] with T at least 2, got {log_intensity.shape}")
-    if isinstance(threshold, int | float) and not threshold > 0:
-        raise InputError(f"threshold must be positive, got {threshold}")
+    check_positive("threshold", threshold)
 
     def fire(reference: jax.Array, level: jax.Array) -> tuple[jax.Array, jax.Array]:
         count = jnp.trunc((level - reference) / threshold)
@@ -56,7 +55,7 @@ def reverse_counts(counts: jax.Array) -> jax.Array:
     Returns:
         The same shape and type; reversing twice gives back what it was.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, section 3: time and polarity are turned around.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3: time and polarity are turned around.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import reverse_counts
@@ -82,7 +81,7 @@ def reverse_events(events: jax.Array, where: jax.Array | None = None) -> jax.Arr
     Raises:
         ValueError: `events` is not `[N, 4]`, or `where` not `[N]`.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, authors' code of the reversed stream.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, authors' code of the reversed stream.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import reverse_events
@@ -136,8 +135,8 @@ def voxel_grid(
     Raises:
         ValueError: `events` is not `[N, 4]`, `where` not `[N]`, or a size below 1.
 
-    Reference: Zhu, Yuan, Chaney and Daniilidis, "Unsupervised Event-Based Learning of Optical Flow, Depth, and
-    Egomotion" (2019), equations 1 to 3; bilinear in x and y as well in E2VID's and DSEC's code.
+    Reference: Zhu, Yuan, Chaney and Daniilidis, Unsupervised Event-Based Learning of Optical Flow, Depth, and
+      Egomotion, 2019, equations 1 to 3; bilinear in x and y as well in E2VID's and DSEC's code.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import voxel_grid
@@ -178,7 +177,8 @@ def count_voxels(counts: jax.Array, *, bins: int) -> jax.Array:
     Raises:
         ValueError: `counts` is not `[T, H, W]` with T at least 1, or `bins` below 1.
 
-    Reference: see `voxel_grid`.
+    Reference: Zhu, Yuan, Chaney and Daniilidis, Unsupervised Event-Based Learning of Optical Flow, Depth, and
+      Egomotion, 2019, without its interpolation.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import count_voxels

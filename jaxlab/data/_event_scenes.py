@@ -27,8 +27,6 @@ class EventScenes(NamedTuple):
         clicked: `[N, H, W]` bool, the labelled pixels: one for every class in the picture.
         intensity: `[N, H, W]` float32 in [0, 1], what an ordinary camera would see, for people.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, section 3, for the two streams and the clicks.
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import EventScenes
     >>> EventScenes(*jnp.zeros((5, 2, 8, 8))).label.shape
@@ -139,7 +137,7 @@ def class_clicks(label: jax.Array, key: jax.Array, *, num_classes: int) -> jax.A
     Raises:
         ValueError: `label` is not `[N, H, W]`.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, section 1 (one click for each class).
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 1 (one click for each class).
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.data import class_clicks
@@ -204,8 +202,8 @@ def event_scenes(
     Raises:
         ValueError: sizes too small, or not four class frequencies.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, for the task; Gehrig and Scaramuzza, "Low-latency automotive
-    vision with event cameras" (2024), for what events see; the generator is our own.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, for the task; Gehrig and Scaramuzza, Low-latency
+      automotive vision with event cameras, 2024, for what events see; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import event_scenes

@@ -106,8 +106,8 @@ def factor_images(
     Raises:
       ValueError: an unknown or repeated name, fewer than 8 pixels, or a number outside of its range.
 
-    Reference: Matthey et al., dSprites: Disentanglement testing Sprites dataset (2017), for images of shape, place,
-    size and angle; the generator is our own.
+    Reference: Matthey et al., dSprites: Disentanglement testing Sprites dataset, 2017, for images of shape, place,
+      size and angle; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import factor_images

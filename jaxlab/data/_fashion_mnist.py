@@ -100,8 +100,8 @@ def fashion_mnist(
         ValueError: a split of another name, or a file that is truncated, mislabelled or of the wrong length.
         MachineError: the download failed.
 
-    Reference: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-    Algorithms" (2017).
+    Reference: Xiao, Rasul and Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+      Algorithms, 2017.
 
     >>> from jaxlab.data import fashion_mnist
     >>> fashion_mnist(split="test").image.shape  # doctest: +SKIP

@@ -26,7 +26,7 @@ def few_labels(key: jax.Array, label: jax.Array, *, num_classes: int, per_class:
     Raises:
         ValueError: labels that are not integers `[N]`, or a negative `per_class`.
 
-    Reference: Sohn et al., "FixMatch" (2020), section 4.1, on equal numbers of labels per class.
+    Reference: Sohn et al., FixMatch, 2020, section 4.1, on equal numbers of labels per class.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.data import few_labels

@@ -61,7 +61,7 @@ def robot_paths(
       ValueError: a number outside of its range.
 
     Reference: Bobu et al., SIRL: Similarity-based Implicit Representation Learning, 2023, section 4 (GridRobot); the
-    generator is our own.
+      generator is not theirs.
 
     >>> made = robot_paths(jax.random.key(0), jax.random.key(1), 100)
     >>> made.input.shape, made.path[0, 0].tolist(), made.path[0, -1].tolist()

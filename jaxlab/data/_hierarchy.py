@@ -59,8 +59,8 @@ def superclass(label: jax.Array, *, classes_per_superclass: int = 4) -> jax.Arra
     Returns:
         `label // classes_per_superclass`.
 
-    Reference: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009), for classes in
-    superclasses (CIFAR-100).
+    Reference: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, for classes in superclasses
+      (CIFAR-100).
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import superclass
@@ -109,8 +109,7 @@ def image_hierarchy(
         image = clip(1/2 + 0.3 (g (low_superclass + 1.2 (1 - d) fine_class) + 0.4 d distractor)(x + shift)
                      + 0.1 d noise, 0, 1),  d = difficulty, g the contrast
 
-    With the defaults and 2,000 training images a logistic regression reaches about 60 % and a small MLP or
-    convolutional net 85 %; with difficulty 1 the classes of a superclass coincide.
+    With difficulty 1 the classes of a superclass coincide.
 
     Args:
         task_key: makes the classes; the same key is the same task.
@@ -130,8 +129,8 @@ def image_hierarchy(
     Raises:
         ValueError: sizes too small, or a difficulty, shift or contrast outside of its range.
 
-    Reference: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 1, on what
-    the relative probabilities of wrong classes tell; the generator is our own.
+    Reference: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015, section 1, on what the
+      relative probabilities of wrong classes tell; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import image_hierarchy

@@ -37,8 +37,6 @@ def images_from_folder(
         MissingFile: no such folder.
         ValueError: one line that names the picture or the class that does not fit.
 
-    Reference: the layout of torchvision's `ImageFolder`.
-
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
@@ -125,8 +123,6 @@ def images_from_csv(
     Raises:
         MissingFile: no such file or picture.
         ValueError: one line that names the row or the column that does not fit.
-
-    Reference: RFC 4180.
 
     >>> import tempfile
     >>> from pathlib import Path

@@ -25,8 +25,6 @@ def images_from_arrays(**splits: tuple[Any, Any]) -> dict[str, Images]:
     Raises:
         ValueError: one line that says which array does not fit.
 
-    Reference: the layout of `Images`.
-
     >>> import numpy as np
     >>> from jaxlab.data import images_from_arrays
     >>> images_from_arrays(train=(np.zeros((6, 4, 4), np.uint8), np.arange(6)))["train"].image.shape

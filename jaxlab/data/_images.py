@@ -16,8 +16,6 @@ class Images(NamedTuple):
         image: `[N, H, W, C]` float32 in [0, 1].
         label: `[N]` int32 class of each image.
 
-    Reference: the layout (N, H, W, C) is that of `jax.lax` dimension numbers "NHWC".
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import Images
     >>> Images(jnp.zeros((5, 8, 8, 1)), jnp.zeros(5, jnp.int32)).image.shape

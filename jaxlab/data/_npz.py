@@ -29,8 +29,6 @@ def images_from_npz(path: str | os.PathLike) -> dict[str, Images]:
         MissingFile: no such file.
         ValueError: one line that says which array is missing or does not fit.
 
-    Reference: the file format of `numpy.savez`.
-
     >>> import numpy as np, tempfile
     >>> from jaxlab.data import images_from_npz
     >>> image, label = np.zeros((6, 4, 4), np.uint8), np.arange(6) % 3

@@ -39,8 +39,6 @@ def images_from_datasets(
         MissingPackage: `datasets` is not installed.
         ValueError: one line that names the column or the image that does not fit.
 
-    Reference: Lhoest et al., Datasets: A Community Library for Natural Language Processing, 2021.
-
     >>> from jaxlab.core import MissingFile
     >>> from jaxlab.data import images_from_datasets
     >>> try:
@@ -89,8 +87,6 @@ def images_from_torch(
 
     Raises:
         ValueError: one line that names the image that does not fit, normalized ones too: values lie in [0, 1].
-
-    Reference: Paszke et al., PyTorch, 2019, `torch.utils.data.Dataset`.
 
     >>> import numpy as np
     >>> from jaxlab.data import images_from_torch

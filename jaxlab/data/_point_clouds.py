@@ -24,8 +24,6 @@ class PointScenes(NamedTuple):
         boxes: `[N, M, 5]` float32 (x, y, length, width, heading); zeros where there is none.
         classes: `[N, M]` int32, -1 where there is no box.
 
-    Reference: the layout of KITTI's labels, Geiger et al. (2012), seen from above.
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import PointScenes
     >>> PointScenes(*(jnp.zeros((2, 4)),) * 4).exists.shape
@@ -115,8 +113,8 @@ def point_cloud_scenes(
     Raises:
         ValueError: more objects and clusters than places, or shares that are not three.
 
-    Reference: the task of Liu et al., "Hierarchical Supervision and Shuffle Data Augmentation" (2023) in small; the
-    generator is our own.
+    Reference: the task of Liu et al., Hierarchical Supervision and Shuffle Data Augmentation, 2023, in small; the
+      generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import point_cloud_scenes

@@ -45,8 +45,8 @@ def random_quadrants(key: jax.Array, num_scenes: int, *, shuffled: jax.Array | b
     Raises:
         ValueError: `shuffled` does not fit.
 
-    Reference: Liu et al., "Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
-    Detection" (2023), section 3.3; there labelled scenes are not shuffled.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
+      Detection, 2023, section 3.3; there labelled scenes are not shuffled.
 
     >>> import jax
     >>> from jaxlab.data import random_quadrants
@@ -87,8 +87,8 @@ def shuffle_quadrants(
     Raises:
         ValueError: shapes that do not fit, or an empty range.
 
-    Reference: Liu et al., "Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
-    Detection" (2023), section 3.3; the authors' code returns the points quadrant by quadrant.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
+      Detection, 2023, section 3.3; the authors' code returns the points quadrant by quadrant.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import shuffle_quadrants
@@ -136,8 +136,8 @@ def unshuffle_indices(
     Raises:
         ValueError: shapes that do not fit.
 
-    Reference: Liu et al., "Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
-    Detection" (2023), the authors' code.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
+      Detection, 2023, the authors' code.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import unshuffle_indices
@@ -173,8 +173,8 @@ def unshuffle_quadrants(maps: jax.Array, permutation: jax.Array) -> jax.Array:
     Raises:
         ValueError: maps of other or odd sizes.
 
-    Reference: Liu et al., "Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
-    Detection" (2023), section 3.3.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation for 3D Semi-Supervised Object
+      Detection, 2023, section 3.3.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import unshuffle_quadrants

@@ -19,8 +19,6 @@ class RankingQueries(NamedTuple):
         grade: `[Q, L]` int32 in 0 ... 4, the true relevance.
         initial_score: `[Q, L]` float32 of the initial ranker, falling along L.
 
-    Reference: the layout of learning-to-rank sets such as Qin and Liu, "Introducing LETOR 4.0 Datasets" (2013).
-
     >>> import jax.numpy as jnp
     >>> from jaxlab.data import RankingQueries
     >>> RankingQueries(jnp.zeros((3, 10, 20)), jnp.zeros((3, 10), jnp.int32), jnp.zeros((3, 10))).grade.shape
@@ -67,8 +65,8 @@ def ranking_queries(
     Raises:
         ValueError: sizes too small, or a quality or noise outside of its range.
 
-    Reference: Ai et al., "Unbiased Learning to Rank with Unbiased Propensity Estimation" (2018), section 5, for
-    clicks on the lists of a weak initial ranker; the generator is our own.
+    Reference: Ai et al., Unbiased Learning to Rank with Unbiased Propensity Estimation, 2018, section 5, for clicks
+      on the lists of a weak initial ranker; the generator is not theirs.
 
     >>> import jax
     >>> from jaxlab.data import ranking_queries

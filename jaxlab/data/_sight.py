@@ -47,7 +47,7 @@ def sight_labels() -> RaterLabels:
       `RaterLabels` of `[289, 9]`.
 
     Reference: Wang et al., SIGHT: A Large Annotated Dataset on Student Insights Gathered from Higher Education
-    Transcripts, 2023: github.com/rosewang2008/sight.
+      Transcripts, 2023: github.com/rosewang2008/sight.
 
     >>> labels = sight_labels()
     >>> labels.human1.shape, int((labels.human1[:, 4] == 1).sum())

@@ -28,8 +28,6 @@ class NpyRows:
         MissingFile: no such file.
         ValueError: a file that is not .npy or is cut short, now or when it is read; files of different lengths.
 
-    Reference: Kern, NEP 1: A simple file format for NumPy arrays, 2007.
-
     >>> import tempfile
     >>> import numpy as np
     >>> from jaxlab.data import NpyRows
@@ -77,8 +75,6 @@ class ArrowRows:
         MissingFile: no such folder or file.
         MissingPackage: pyarrow is not installed.
         ValueError: a file that is not Arrow or is cut short, now or when it is read; a column of something else.
-
-    Reference: Apache Arrow, the columnar format and its IPC streams.
 
     >>> from jaxlab.core import MissingFile
     >>> from jaxlab.data import ArrowRows
@@ -255,8 +251,6 @@ class JoinedRows:
     Args:
         sources: with the same fields.
 
-    Reference: `torch.utils.data.ConcatDataset`.
-
     >>> from jaxlab.data import JoinedRows
     >>> joined = JoinedRows([[{"x": 1}, {"x": 2}], [{"x": 3}]])
     >>> len(joined), joined.sizes, joined[2]["x"]
@@ -303,8 +297,6 @@ class PackedTexts:
 
     Raises:
         ValueError: a length below 1, fewer tokens than one row, a text of another length than `lengths` says.
-
-    Reference: Brown et al., Language Models are Few-Shot Learners, 2020, appendix B, which packs texts so.
 
     >>> from jaxlab.data import PackedTexts
     >>> packed = PackedTexts([[1, 2, 3], [4, 5], [6, 7, 8, 9]], 4)

@@ -39,9 +39,6 @@ def split(
     Raises:
         ValueError: fractions that are negative or do not sum to 1, or labels that are not `[n]`.
 
-    Reference: Kohavi, "A Study of Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection"
-    (1995), section 3.2, on stratification.
-
     >>> from jaxlab.data import split
     >>> [len(part) for part in split(1797, seed=0)]
     [1258, 269, 270]
@@ -77,8 +74,6 @@ def split_images(
 
     Raises:
         ValueError: not three fractions, or fractions that do not sum to 1.
-
-    Reference: see `split`.
 
     >>> from jaxlab.data import digits, split_images
     >>> {name: len(part.label) for name, part in split_images(digits(), seed=0).items()}

@@ -42,8 +42,6 @@ class TaskStream(NamedTuple):
         head: `[T, outputs]` bool, the outputs that compete in a task.
         pixels: `[T, H W]` int32, from where each pixel comes, or None.
         angle: `[T]` float32 degrees, or None.
-
-    Reference: van de Ven and Tolias, "Three scenarios for continual learning" (2019).
     """
 
     images: Images
@@ -84,7 +82,7 @@ def split_classes(
         ValueError: images without a row, labels outside of [0, num_classes), more tasks than classes, a task without
             examples, an order that is no permutation, or a scenario that does not exist.
 
-    Reference: van de Ven and Tolias, "Three scenarios for continual learning" (2019), split MNIST.
+    Reference: van de Ven and Tolias, Three scenarios for continual learning, 2019, split MNIST.
 
     >>> from jaxlab.data import digits, split_classes
     >>> split_classes(digits(), 5).size.tolist()
@@ -148,7 +146,7 @@ def permuted_pixels(
     Raises:
         ValueError: as `split_classes`.
 
-    Reference: van de Ven and Tolias, "Three scenarios for continual learning" (2019), permuted MNIST.
+    Reference: van de Ven and Tolias, Three scenarios for continual learning, 2019, permuted MNIST.
 
     >>> import jax
     >>> from jaxlab.data import digits, permuted_pixels
@@ -179,7 +177,7 @@ def turned_images(
     Raises:
         ValueError: as `split_classes`, or angles that are not `[T]`.
 
-    Reference: Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning" (2017), rotated MNIST.
+    Reference: Lopez-Paz and Ranzato, Gradient Episodic Memory for Continual Learning, 2017, rotated MNIST.
 
     >>> from jaxlab.data import digits, turned_images
     >>> turned_images(digits(), (0, 45, 90)).size.tolist()
@@ -255,8 +253,6 @@ def task_steps(stream: TaskStream, *, batch_size: int, passes: int = 1, multiple
     Raises:
         ValueError: a number below 1, or traced sizes.
 
-    Reference: `Turn(every=...)` of `jaxlab.training` takes it.
-
     >>> from jaxlab.data import digits, split_classes, task_steps
     >>> task_steps(split_classes(digits(), 5), batch_size=10)
     37
@@ -301,8 +297,6 @@ def task_batch(
 
     Raises:
         ValueError: a number below 1.
-
-    Reference: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002), see `core.permute_index`.
 
     >>> import jax
     >>> from jaxlab.data import digits, split_classes, task_batch
@@ -349,8 +343,6 @@ def task_examples(
 
     Raises:
         ValueError: a task that does not exist, or traced sizes without `size`.
-
-    Reference: van de Ven and Tolias, "Three scenarios for continual learning" (2019).
 
     >>> from jaxlab.data import digits, split_classes, task_examples
     >>> task_examples(split_classes(digits(), 5, scenario="domain"), 4)["label"].max().item()

@@ -16,8 +16,6 @@ class TwoViews(NamedTuple):
         text: `[N, D]` float32, the second view.
         group: `[N]` int32, which pairs are near-duplicates of each other.
 
-    Reference: the image-text pairs of retrieval benchmarks, reduced to vectors.
-
     >>> import jax
     >>> from jaxlab.data import two_view_pairs
     >>> two_view_pairs(jax.random.key(0), jax.random.key(1), 8, group_size=4).group.tolist()
@@ -63,8 +61,8 @@ def two_view_pairs(
     Raises:
         ValueError: a size below 1, a negative amount.
 
-    Reference: DCD: Dynamic Contrastive Distillation for Image-Text Retrieval (2022) speaks of hard negatives among
-    photographs; this is the smallest task that has them.
+    Reference: Rao et al., DCD: Dynamic Contrastive Distillation for Image-Text Retrieval (2022) speaks of hard
+      negatives among photographs; this is the smallest task that has them.
 
     >>> import jax
     >>> from jaxlab.data import two_view_pairs

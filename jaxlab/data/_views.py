@@ -67,8 +67,8 @@ def random_affine(
     Raises:
         ValueError: an input that is not `[B, H, W, C]`, or a negative amount.
 
-    Reference: Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks Applied to Visual
-    Document Analysis" (2003), section 2.
+    Reference: Simard, Steinkraus and Platt, Best Practices for Convolutional Neural Networks Applied to Visual
+      Document Analysis, 2003, section 2.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.data import random_affine
@@ -113,7 +113,7 @@ def cutout(images: jax.Array, key: jax.Array, *, size: int, fill: float = 0.0) -
     Raises:
         ValueError: an input that is not `[B, H, W, C]`, or a negative size.
 
-    Reference: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
+    Reference: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.data import cutout
@@ -171,7 +171,7 @@ def random_views(
     Raises:
         ValueError: an input that is not `[B, H, W, C]`, fewer than one view, or a negative amount.
 
-    Reference: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations" (2020), section 3.
+    Reference: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020, section 3.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.data import random_views

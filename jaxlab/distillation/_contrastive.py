@@ -39,8 +39,7 @@ def crd_init(key: jax.Array, num_examples: int, dim: int) -> CrdState:
     Raises:
       ValueError: if a size is below 1.
 
-    Reference:
-      Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020. The authors' code draws each
+    Reference: Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020. The authors' code draws each
       entry from a range that gives unit length on average; here the length is exactly 1.
 
     >>> crd_init(jax.random.key(0), num_examples=50, dim=8).teacher_memory.shape
@@ -71,8 +70,7 @@ def crd_negatives(key: jax.Array, *, batch_size: int, num_negatives: int, num_ex
     Raises:
       ValueError: if `num_examples` is below 1.
 
-    Reference:
-      Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020, section 3.
+    Reference: Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020, section 3.
 
     >>> crd_negatives(jax.random.key(0), batch_size=2, num_negatives=5, num_examples=9).shape
     (2, 5)
@@ -126,9 +124,8 @@ def crd_loss(
     Raises:
       ValueError: if shapes do not agree, indices are not integers in [0, n), or a hyper-parameter is out of range.
 
-    Reference:
-      Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020, section 3. As in the authors'
-      code, whose T is the default here, the noise term of each denominator is K/n + 1e-7.
+    Reference: Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020, section 3. As in the
+      authors' code, whose T is the default here, the noise term of each denominator is K/n + 1e-7.
 
     >>> state = crd_init(jax.random.key(0), num_examples=4, dim=2)
     >>> features = jnp.ones((1, 3)), jnp.ones((1, 5))  # of the student and of the teacher

@@ -44,10 +44,8 @@ def dist_loss(
       ValueError: if the shapes differ, a mask does not fit them, or a static temperature is not
         positive.
 
-    Reference:
-      Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, equations 8 to 10. A class
-      or example of constant probability has correlation 0 here, as in the authors' code, but with a finite
-      gradient.
+    Reference: Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, equations 8 to 10. A class
+      or example of constant probability has correlation 0 here, as in the authors' code, but with a finite gradient.
 
     >>> logits = jnp.array([[2.0, 0.0, 1.0], [0.0, 3.0, -1.0]])
     >>> round(dist_loss(logits, logits).item(), 4), round(dist_loss(logits, -logits, gamma=0.0).item(), 4)
@@ -89,8 +87,7 @@ def inter_class_loss(
       ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
-    Reference:
-      Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, equation 8.
+    Reference: Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, equation 8.
 
     >>> round(inter_class_loss(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 9.0]])).item(), 4)
     2.0
@@ -132,8 +129,7 @@ def intra_class_loss(
       ValueError: if the shapes differ, a mask does not fit them, or a static temperature is not
         positive.
 
-    Reference:
-      Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, equation 9.
+    Reference: Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, equation 9.
 
     >>> student, teacher = jnp.array([[1.0, 0.0], [0.0, 0.0]]), jnp.array([[2.0, 0.0], [9.0, 0.0]])
     >>> print(intra_class_loss(student, teacher).round(4))

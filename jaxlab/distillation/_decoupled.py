@@ -44,11 +44,10 @@ def dkd_loss(
     Raises:
       ValueError: if shapes do not agree, labels are not integers, or a static temperature is not positive.
 
-    Reference:
-      Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, equation 7. The authors' code hides the
-      target by taking 1000 from its tempered logit and takes the logarithm of summed probabilities, which is
-      -inf for sure predictions; here both are log-sum-exps. Their code also warms the loss up over 20 epochs:
-      that is the recipe's.
+    Reference: Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, equation 7. The authors' code hides the
+      target by taking 1000 from its tempered logit and takes the logarithm of summed probabilities, which is -inf for
+      sure predictions; here both are log-sum-exps. Their code also warms the loss up over 20 epochs: that is the
+      recipe's.
 
     >>> student, teacher = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([[2.0, 1.0, 0.0]])
     >>> round(dkd_loss(student, teacher, jnp.array([0])).item(), 4)
@@ -90,8 +89,7 @@ def target_class_kl(
     Raises:
       ValueError: if shapes do not agree, labels are not integers, or a static temperature is not positive.
 
-    Reference:
-      Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, equation 5 (TCKD).
+    Reference: Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, equation 5 (TCKD).
 
     >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[2.0, 0.0]])
     >>> round(target_class_kl(student, teacher, jnp.array([0]), temperature=2.0).item(), 4)
@@ -135,8 +133,7 @@ def non_target_class_kl(
     Raises:
       ValueError: if shapes do not agree, labels are not integers, or a static temperature is not positive.
 
-    Reference:
-      Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, equation 5 (NCKD).
+    Reference: Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, equation 5 (NCKD).
 
     >>> student, teacher = jnp.array([[9.0, 0.0, 0.0]]), jnp.array([[-5.0, 2.0, 0.0]])
     >>> round(non_target_class_kl(student, teacher, jnp.array([0]), temperature=2.0).item(), 4)

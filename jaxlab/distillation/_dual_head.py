@@ -64,10 +64,9 @@ def binary_kl_norm(
       ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
-    Reference:
-      Yang et al., Dual-Head Knowledge Distillation, 2024, BinaryKL-Norm. The authors clamp q: in float32 1 -
-      1e-8 is 1, so that their loss is infinite for s - t above about 35 at T = 2, and has no gradient at
-      all below -37. They take the mean over the batch.
+    Reference: Yang et al., Dual-Head Knowledge Distillation, 2024, BinaryKL-Norm. The authors clamp q: in float32 1 -
+      1e-8 is 1, so that their loss is infinite for s - t above about 35 at T = 2, and has no gradient at all below
+      -37. They take the mean over the batch.
 
     >>> student, teacher = jnp.array([[4.0, 0.0]]), jnp.array([[0.0, 0.0]])
     >>> round(binary_kl_norm(student, teacher).item(), 4)  # 4 log cosh 1
@@ -111,9 +110,8 @@ def binary_kl(
       ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
-    Reference:
-      Yang et al., Dual-Head Knowledge Distillation, 2024, BinaryKL. The authors clamp p and q, with the effects
-      that `binary_kl_norm` names, and take the mean over the batch.
+    Reference: Yang et al., Dual-Head Knowledge Distillation, 2024, BinaryKL. The authors clamp p and q, with the
+      effects that `binary_kl_norm` names, and take the mean over the batch.
 
     >>> student, teacher = jnp.array([[0.0]]), jnp.array([[2.0]])
     >>> round(binary_kl(student, teacher).item(), 4)
@@ -155,8 +153,7 @@ def dual_head_apply(
     Raises:
       ValueError: if the two heads differ in shape.
 
-    Reference:
-      Yang et al., Dual-Head Knowledge Distillation, 2024. The authors' deeper head is Linear, Dropout 0.1,
+    Reference: Yang et al., Dual-Head Knowledge Distillation, 2024. The authors' deeper head is Linear, Dropout 0.1,
       BatchNorm, relu, Linear, 200 wide.
 
     >>> net = lambda w, x: (x @ w, x)

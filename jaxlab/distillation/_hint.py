@@ -31,10 +31,9 @@ def hint_loss(
     Raises:
       ValueError: if the shapes differ, or `where` does not broadcast to them.
 
-    Reference:
-      Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, equation 3. The paper has half the squared
-      norm; the mean over elements is what mdistiller's FitNet computes, and makes the weight independent of
-      the layer's size.
+    Reference: Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, equation 3. The paper has half the squared
+      norm; the mean over elements is what mdistiller's FitNet computes, and makes the weight independent of the
+      layer's size.
 
     >>> regressor = jnp.array([[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]])  # 2 student features to 3
     >>> round(hint_loss(jnp.array([[1.0, 1.0]]) @ regressor, jnp.array([[1.0, 0.0, 0.0]])).item(), 4)

@@ -41,10 +41,9 @@ def nd_loss(
     Raises:
       ValueError: if the shapes do not fit, or the labels are not integers or no classes.
 
-    Reference:
-      Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023, the loss ND
-      of KD++. As in the authors' code the student's length is taken where both are equal, so that length is not
-      rewarded there. Their projector is BatchNorm, Dropout 0.5, Linear.
+    Reference: Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023, the
+      loss ND of KD++. As in the authors' code the student's length is taken where both are equal, so that length is
+      not rewarded there. Their projector is BatchNorm, Dropout 0.5, Linear.
 
     >>> s, t, centers = jnp.array([[1.0, 0.0], [5.0, 0.0]]), jnp.array([[2.0, 0.0]] * 2), jnp.array([[3.0, 0.0]])
     >>> nd_loss(s, t, jnp.array([0, 0]), centers).tolist()
@@ -81,9 +80,8 @@ def direction_loss(
     Raises:
       ValueError: if the shapes do not fit, or the labels are not integers or no classes.
 
-    Reference:
-      Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023; one half
-      of ND.
+    Reference: Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023; one
+      half of ND.
 
     >>> direction_loss(jnp.array([[1.0, 0.0]]), jnp.array([1]), jnp.array([[1.0, 0.0], [0.0, 2.0]])).tolist()
     [1.0]
@@ -113,9 +111,8 @@ def norm_loss(
     Raises:
       ValueError: if the shapes do not fit.
 
-    Reference:
-      Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023; one half
-      of ND.
+    Reference: Wang et al., Improving Knowledge Distillation via Regularizing Feature Norm and Direction, 2023; one
+      half of ND.
 
     >>> norm_loss(jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 20.0]])).tolist()
     [0.75]

@@ -36,8 +36,7 @@ def kd_loss(
       ValueError: if the shapes differ, `classes` does not fit them, or a static temperature is not
         positive.
 
-    Reference:
-      Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015, section 2. mdistiller takes
+    Reference: Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015, section 2. mdistiller takes
       the mean of it over the batch.
 
     >>> import jax.numpy as jnp

@@ -26,9 +26,8 @@ def select_hard(teacher_scores: jax.Array, *, num_negatives: int = 7) -> jax.Arr
     Raises:
       ValueError: if there are fewer than m false candidates, or the score of one is NaN.
 
-    Reference:
-      DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022. The authors keep the best m + 1 of 16 and
-      force the match in, which selects the same pairs.
+    Reference: Rao et al., DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022. The authors keep the
+      best m + 1 of 16 and force the match in, which selects the same pairs.
 
     >>> select_hard(jnp.array([[0.0, 3.0, 1.0, 2.0]]), num_negatives=2).tolist()
     [[0, 1, 3]]
@@ -64,8 +63,8 @@ def scores_of(teacher_scores: jax.Array, index: jax.Array, *, authors_code: bool
     Raises:
       ValueError: if the leading shapes differ, or `index` is not of integers in [0, K).
 
-    Reference:
-      DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022; compute_irtr of the released METER code.
+    Reference: Rao et al., DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022; compute_irtr of the
+      released METER code.
 
     >>> scores = jnp.array([[0.5, 3.0, 1.0, 2.0]])
     >>> index = select_hard(scores, num_negatives=2)
@@ -106,9 +105,8 @@ def entropy_weights(
     Raises:
       ValueError: if the scores are not `[B, K]`, or `where` does not broadcast.
 
-    Reference:
-      DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022. The authors' code takes sum p log p over
-      its total, the same number but for a NaN where a probability underflows.
+    Reference: Rao et al., DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022. The authors' code
+      takes sum p log p over its total, the same number but for a NaN where a probability underflows.
 
     >>> entropy_weights(jnp.array([[0.0, 0.0], [1e4, 0.0]])).tolist()
     [1.0, 0.0]
@@ -160,9 +158,8 @@ def dcd_loss(
     Raises:
       ValueError: if the shapes differ or a static hyper-parameter is out of range.
 
-    Reference:
-      DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022; distillation_loss of the released METER
-      code. Even corrected, v is nearly uniform: in a batch of 32 it varies by about six per cent.
+    Reference: Rao et al., DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022; distillation_loss of
+      the released METER code.
 
     >>> student, teacher = jnp.array([[1.0, 0.0], [0.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, 0.0]])
     >>> round(dcd_loss(student, teacher, alpha=1.0, dynamic=False).item(), 4)  # ((1 + 0) / 2 + 0) / 2

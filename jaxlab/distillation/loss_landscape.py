@@ -28,7 +28,7 @@ def line_losses(loss: Callable[[Any], jax.Array], start: Any, end: Any, fraction
       ValueError: trees of different shapes, fractions that are not `[N]`.
 
     Reference: Goodfellow, Vinyals and Saxe, Qualitatively characterizing neural network optimization problems, 2015;
-    drawn from a random teacher to its student in Random Teachers are Good Teachers, 2023, section 4.
+      drawn from a random teacher to its student in Random Teachers are Good Teachers, 2023, section 4.
 
     >>> import jax.numpy as jnp
     >>> line_losses(lambda x: x**2, jnp.array(0.0), jnp.array(2.0), jnp.array([0.0, 0.5, 1.0])).tolist()
@@ -64,7 +64,7 @@ def plane_losses(
       ValueError: trees of different shapes, coordinates that are not vectors.
 
     Reference: Sarnthein et al., Random Teachers are Good Teachers, 2023, section 4 (teacher, the student that began
-    near it, and one that did not).
+      near it, and one that did not).
 
     >>> import jax.numpy as jnp
     >>> points = jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]), jnp.array([0.0, 3.0])

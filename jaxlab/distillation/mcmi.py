@@ -46,8 +46,7 @@ def class_centroids(
     Raises:
       ValueError: if the shapes do not fit, `labels` is not of an integer type, or known rows that count are logits.
 
-    Reference:
-      Ye et al., Bayes Conditional Distribution Estimation for Knowledge Distillation Based on Conditional
+    Reference: Ye et al., Bayes Conditional Distribution Estimation for Knowledge Distillation Based on Conditional
       Mutual Information, ICLR 2024; the centroids of the authors' code.
 
     >>> probs = jnp.array([[0.9, 0.1], [0.7, 0.3]])
@@ -99,8 +98,7 @@ def ema_centroids(
     Raises:
       ValueError: if the shapes do not fit, the decay is outside [0, 1], or `min_count` is below 1.
 
-    Reference:
-      Ye et al., ICLR 2024, which alternates between network and centroids; decay and count are those of the
+    Reference: Ye et al., ICLR 2024, which alternates between network and centroids; decay and count are those of the
       authors' code, where the call is commented out: what was released keeps its centroids.
 
     >>> moved = ema_centroids(jnp.full((2, 2), 0.5), jnp.array([[1.0, 0.0]]), jnp.array([0]), decay=0.8, min_count=1)
@@ -146,8 +144,7 @@ def cmi_terms(
     Raises:
       ValueError: if the shapes do not fit or `labels` is not of an integer type.
 
-    Reference:
-      Ye et al., ICLR 2024, the empirical conditional mutual information.
+    Reference: Ye et al., ICLR 2024, the empirical conditional mutual information.
 
     >>> centroids = jnp.array([[0.8, 0.2], [0.5, 0.5]])
     >>> logits = jnp.log(jnp.array([[0.8, 0.2], [0.5, 0.5]]))
@@ -193,9 +190,8 @@ def mcmi_loss(
     Raises:
       ValueError: if the shapes do not fit or `labels` is not of an integer type.
 
-    Reference:
-      Ye et al., ICLR 2024, the maximum conditional mutual information objective; the authors' command line writes
-      it as `--param 1 -0.15`.
+    Reference: Ye et al., ICLR 2024, the maximum conditional mutual information objective; the authors' command line
+      writes it as `--param 1 -0.15`.
 
     >>> centroids = jnp.array([[0.8, 0.2], [0.5, 0.5]])
     >>> round(mcmi_loss(jnp.zeros((1, 2)), jnp.array([0]), centroids).item(), 4)  # 0.6931 - 0.15 * 0.2231

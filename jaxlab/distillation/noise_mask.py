@@ -304,8 +304,8 @@ def reinforce_mask_loss(
     Raises:
       ValueError: shapes that do not belong together.
 
-    Reference: Williams, Simple statistical gradient-following algorithms, 1992, equation 4; what Policy Gradient-Driven
-    Noise Mask, 2024, describes and its code does not do.
+    Reference: Williams, Simple statistical gradient-following algorithms, 1992, equation 4; what Policy
+      Gradient-Driven Noise Mask, 2024, describes and its code does not do.
 
     >>> import jax.numpy as jnp
     >>> reinforce_mask_loss(jnp.array([[-1.0, -2.0]]), jnp.array([3.0]), baseline=1.0).tolist()

@@ -47,8 +47,7 @@ def codec_init(key: jax.Array, *, width: int, message: int, hidden: int) -> dict
     Raises:
       ValueError: if a size is below 1.
 
-    Reference:
-      Inspired by Talking Models, 2023, abstract: every model has an encoder and a decoder of messages. Their
+    Reference: Inspired by Talking Models, 2023, abstract: every model has an encoder and a decoder of messages. Their
       architecture is not known; two layers are an assumption.
 
     >>> codec = codec_init(jax.random.key(0), width=4, message=2, hidden=8)
@@ -80,8 +79,7 @@ def encode_message(codec: Codec, state: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the state has not the width of the codec.
 
-    Reference:
-      Inspired by Talking Models, 2023, abstract; see `codec_init`.
+    Reference: Inspired by Talking Models, 2023, abstract; see `codec_init`.
 
     >>> codec = codec_init(jax.random.key(0), width=4, message=2, hidden=8)
     >>> encode_message(codec, jnp.zeros((1, 4))).tolist()
@@ -105,8 +103,7 @@ def decode_message(codec: Codec, message: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the message has not the size of the codec.
 
-    Reference:
-      Inspired by Talking Models, 2023, abstract; see `codec_init`.
+    Reference: Inspired by Talking Models, 2023, abstract; see `codec_init`.
 
     >>> codec = codec_init(jax.random.key(0), width=4, message=2, hidden=8)
     >>> decode_message(codec, jnp.zeros((1, 2))).shape
@@ -140,9 +137,8 @@ def interaction_round(
     Raises:
       ValueError: if the codecs do not fit the states or each other.
 
-    Reference:
-      Inspired by Talking Models, 2023, abstract and reviews: models split into lower and higher layers, two-way
-      communication after Osgood and Schramm. That the student replaces its state by the decoded reply is an
+    Reference: Inspired by Talking Models, 2023, abstract and reviews: models split into lower and higher layers,
+      two-way communication after Osgood and Schramm. That the student replaces its state by the decoded reply is an
       assumption.
 
     >>> keys = jax.random.split(jax.random.key(0))
@@ -176,8 +172,7 @@ def message_consistency(
     Raises:
       ValueError: if the shapes differ, or `where` does not broadcast.
 
-    Reference:
-      Inspired by Talking Models, 2023, reviews, which name the loss; its formula is an assumption.
+    Reference: Inspired by Talking Models, 2023, reviews, which name the loss; its formula is an assumption.
 
     >>> message_consistency(jnp.array([[1.0, 3.0]]), jnp.array([[1.0, 1.0]])).tolist()
     [2.0]
@@ -203,8 +198,7 @@ def state_consistency(codec: Codec, state: jax.Array, *, where: jax.Array | None
     Raises:
       ValueError: if the state does not fit the codec, or `where` does not broadcast.
 
-    Reference:
-      Inspired by Talking Models, 2023, reviews, which name the loss; its formula is an assumption.
+    Reference: Inspired by Talking Models, 2023, reviews, which name the loss; its formula is an assumption.
 
     >>> codec = codec_init(jax.random.key(0), width=4, message=2, hidden=8)
     >>> state_consistency(codec, jnp.zeros((1, 4))).tolist()
@@ -245,9 +239,8 @@ def talking_loss(
     Raises:
       ValueError: if the shapes do not agree.
 
-    Reference:
-      Inspired by Talking Models, 2023, reviews: three losses beside the task's. Their weights are not known, nor
-      whether the interaction loss is a task loss or a distance between states; here it is the task loss.
+    Reference: Inspired by Talking Models, 2023, reviews: three losses beside the task's. Their weights are not known,
+      nor whether the interaction loss is a task loss or a distance between states; here it is the task loss.
 
     >>> talking_loss(jnp.array([1.0]), jnp.array([[2.0, 4.0]]), jnp.array([0.5]), jnp.array([0.25])).tolist()
     [4.75]

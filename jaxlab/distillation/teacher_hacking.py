@@ -55,9 +55,8 @@ def sequence_kl(
     Raises:
       ValueError: if the shapes differ, or N is no such sum of powers of V.
 
-    Reference:
-      On Teacher Hacking in Language Model Distillation, 2025, figure 3 (proxy and golden metrics). Which divergence
-      the paper measures and whether per token was not seen; this is the forward KL of whole sequences.
+    Reference: On Teacher Hacking in Language Model Distillation, 2025, figure 3 (proxy and golden metrics). Which
+      divergence the paper measures and whether per token was not seen; this is the forward KL of whole sequences.
 
     >>> teacher = jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]]))  # 2 tokens, 2 long: 3 prefixes
     >>> round(sequence_kl(jnp.zeros((3, 2)), teacher).item(), 4)  # half of the KL after token 0
@@ -106,9 +105,8 @@ def token_forward_kl(
     Raises:
       ValueError: if the shapes differ, `where` does not broadcast, or a static temperature is not positive.
 
-    Reference:
-      On Teacher Hacking in Language Model Distillation, 2025, section 3. For sequences of different lengths the
-      mean over all tokens of a batch, as trl takes it, is `masked_mean` of the divergences instead.
+    Reference: On Teacher Hacking in Language Model Distillation, 2025, section 3. For sequences of different lengths
+      the mean over all tokens of a batch, as trl takes it, is `masked_mean` of the divergences instead.
 
     >>> student, teacher = jnp.zeros((1, 2, 2)), jnp.log(jnp.array([[[0.25, 0.75], [0.5, 0.5]]]))
     >>> round(token_forward_kl(student, teacher).item(), 4)
@@ -141,8 +139,8 @@ def hacking_score(golden: jax.Array) -> jax.Array:
     Raises:
       ValueError: if `golden` is a scalar.
 
-    Reference:
-      On Teacher Hacking in Language Model Distillation, 2025, figures 4 and 5: the rise of the U-shaped curve.
+    Reference: On Teacher Hacking in Language Model Distillation, 2025, figures 4 and 5: the rise of the U-shaped
+      curve.
 
     >>> hacking_score(jnp.array([3.0, 1.0, 1.5])).item()
     0.5
@@ -177,8 +175,7 @@ def power_law_fit(steps: jax.Array, values: jax.Array, *, where: jax.Array | Non
     Raises:
       ValueError: if `steps` or `where` does not broadcast to `values`.
 
-    Reference:
-      On Teacher Hacking in Language Model Distillation, 2025, abstract.
+    Reference: On Teacher Hacking in Language Model Distillation, 2025, abstract.
 
     >>> law = power_law_fit(jnp.array([1.0, 2.0, 4.0]), jnp.array([8.0, 4.0, 2.0]))
     >>> round(law.exponent.item(), 3), round(law.scale.item(), 3), round(law.deviation.item(), 3)

@@ -42,9 +42,8 @@ def class_mean_teacher(
     Raises:
       ValueError: if the shapes do not fit or `labels` is not of an integer type.
 
-    Reference:
-      Hu et al., Less or More From Teacher: Exploiting Trilateral Geometry For Knowledge Distillation, ICLR 2024,
-      the geometry between samples.
+    Reference: Hu et al., Less or More From Teacher: Exploiting Trilateral Geometry For Knowledge Distillation, ICLR
+      2024, the geometry between samples.
 
     >>> class_mean_teacher(jnp.array([[1.0, 0.0], [0.5, 0.5]]), jnp.array([0, 0])).tolist()
     [[0.75, 0.25], [0.5, 0.5]]
@@ -74,8 +73,7 @@ def trilateral_state(
     Raises:
       ValueError: if the shapes do not fit or `labels` is not of an integer type.
 
-    Reference:
-      Hu et al., ICLR 2024; the third of the state designs in the authors' code, the one that is switched on.
+    Reference: Hu et al., ICLR 2024; the third of the state designs in the authors' code, the one that is switched on.
 
     >>> state = trilateral_state(jnp.array([[0.6, 0.4]]), jnp.array([[0.9, 0.1]]), jnp.array([1]), jnp.eye(2))
     >>> [round(x, 2) for x in state[0, 12:16].tolist()]  # (T - S)^2 and (T - G)^2
@@ -117,7 +115,8 @@ def fusion_controller_init(
     Raises:
       ValueError: if `num_classes` or a width is below 1.
 
-    Reference: the controller of the authors' code, with PyTorch's default initial values.
+    Reference: Hu et al., Less or More From Teacher: Exploiting Trilateral Geometry For Knowledge Distillation, ICLR
+      2024, the authors' code, with PyTorch's default initial values.
 
     >>> [layer["kernel"].shape for layer in fusion_controller_init(jax.random.key(0), 3)]
     [(27, 32), (32, 16), (16, 1)]
@@ -200,8 +199,7 @@ def fused_kd_loss(
     Raises:
       ValueError: if shapes do not agree, labels are not integers, or a static temperature is not positive.
 
-    Reference:
-      Hu et al., ICLR 2024, the lower problem. The authors' code hands probabilities to a cross-entropy that
+    Reference: Hu et al., ICLR 2024, the lower problem. The authors' code hands probabilities to a cross-entropy that
       expects logits.
 
     >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[3.0, 0.0]])

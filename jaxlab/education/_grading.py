@@ -180,8 +180,8 @@ def same_mean_p_value(
     Raises:
       ValueError: if differences are not `[N]` with N at least 1, or there is no resample.
 
-    Reference: Golchin et al., Large Language Models As MOOCs Graders, 2024 (resampling, 0.05); Efron and Tibshirani, An
-    Introduction to the Bootstrap, 1993, section 16.4.
+    Reference: Golchin et al., Large Language Models As MOOCs Graders, 2024 (resampling, 0.05); Efron and Tibshirani,
+      An Introduction to the Bootstrap, 1993, section 16.4.
 
     >>> bool(same_mean_p_value(jax.random.key(0), 5 + jnp.arange(8.0), resamples=99) < 0.05)
     True

@@ -54,7 +54,7 @@ def rater_kappas(
       ValueError: if the three are not all `[N, L]` integers in [0, C).
 
     Reference: Wang et al., SIGHT: A Large Annotated Dataset on Student Insights Gathered from Higher Education
-    Transcripts, 2023.
+      Transcripts, 2023.
 
     >>> x, y = jnp.array([[0], [0], [1], [1]]), jnp.array([[0], [0], [1], [0]])
     >>> kappas = rater_kappas(x, y, y)

@@ -63,7 +63,7 @@ def simulate_graders(
     Raises:
       ValueError: fewer than one answer or peer, or a number outside of its range.
 
-    Reference: Golchin et al., Large Language Models As MOOCs Graders, 2024; the world is our own.
+    Reference: Golchin et al., Large Language Models As MOOCs Graders, 2024; the simulation is not theirs.
 
     >>> made = simulate_graders(jax.random.key(0), 40)
     >>> made.peers.shape, bool((made.rubric * 2 == jnp.round(made.rubric * 2)).all())

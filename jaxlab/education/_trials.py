@@ -149,7 +149,7 @@ def simulate_trial(
       ValueError: fewer than two people, or a number outside of its range.
 
     Reference: Leiker et al., Generative AI for Learning: Investigating the Potential of Synthetic Learning Videos,
-    2023, for the design; numbers are our own.
+      2023, for the design; the numbers are not theirs.
 
     >>> trial = simulate_trial(jax.random.key(0), 83)
     >>> trial.before.shape, int(trial.group.sum())

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 class Cache(NamedTuple):
     """Keys and values of the positions seen so far, one pair of arrays per layer.
 
-    Heads come before positions, and layers are not stacked: on a CPU this samples three times as fast as the
-    obvious `[L, B, S, H, D]`.
+    Heads come before positions, and layers are not stacked: on a CPU this samples faster than
+    `[L, B, S, H, D]`.
 
     Attributes:
       keys, values: tuples of `[B, K, S, D]`; for stacked parameters one array `[L, B, K, S, D]` each.

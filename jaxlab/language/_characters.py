@@ -28,9 +28,6 @@ class CharacterTokenizer:
     Raises:
         ValueError: an alphabet that is no text or empty, or a character that occurs twice.
 
-    Reference: character-level language models, Sutskever, Martens, Hinton, Generating Text with Recurrent Neural
-    Networks, 2011.
-
     >>> tokenizer = CharacterTokenizer("0123456789+=")
     >>> tokenizer.encode("1+1=")
     [4, 13, 4, 14]

@@ -68,8 +68,6 @@ def load_hugging_face(
         (sliding windows, attention in both directions, other biases and activations), an unknown key, adapters in
         the same folder, tensors that do not fit; always one line.
 
-    Reference: the safetensors format, and transformers' names of the tensors, versions 4 and 5.
-
     >>> import jax, tempfile
     >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2, context=16)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -125,8 +123,6 @@ def save_hugging_face(
 
     Raises:
       ValueError: a shape without a name in transformers, parameters that do not fit the model, another dtype.
-
-    Reference: the safetensors format, and transformers' names of the tensors.
 
     >>> import jax, tempfile
     >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2)

@@ -35,9 +35,6 @@ def completion_hidden(
     Raises:
       ValueError: numbers of rows that do not divide, shapes that disagree, more positions than the context.
 
-    Reference: the response log-probabilities of every policy-gradient method for language models; computing a
-      shared prompt once is prefix sharing.
-
     >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2)
     >>> params = model.init(jax.random.key(0))
     >>> prompts, tokens = jnp.array([[3, 4, 5]]), jnp.array([[6, 2], [5, 2]])

@@ -50,8 +50,8 @@ class Decoder:
     Raises:
       ValueError: sizes that do not fit together, an unknown `rope_pairs`, a `rope_scaling` for other heads.
 
-    Reference: LLaMA (2023), section 2.2; Qwen2 Technical Report (2024), section 2.2; Qwen3 Technical Report
-      (2025), section 2.
+    Reference: Touvron et al., LLaMA, 2023, section 2.2; Qwen2 Technical Report, 2024, section 2.2; Qwen3 Technical
+      Report, 2025, section 2.
 
     >>> model = Decoder(vocab_size=11, width=16, num_layers=2, num_heads=4, num_kv_heads=2)
     >>> params = model.init(jax.random.key(0))
@@ -371,8 +371,6 @@ def token_positions(mask: jax.Array) -> jax.Array:
     Returns:
       `[B, T]` int32.
 
-    Reference: how left-padded prompts are numbered wherever causal models are sampled in batches.
-
     >>> token_positions(jnp.array([[0, 0, 1, 1]])).tolist()
     [[0, 0, 0, 1]]
     """
@@ -387,8 +385,6 @@ def output_matrix(params: Params) -> jax.Array:
 
     Returns:
       `[d, V]`.
-
-    Reference: Press and Wolf, Using the Output Embedding to Improve Language Models (2017), for the tied form.
 
     >>> output_matrix({"embed": jnp.zeros((11, 4))}).shape
     (4, 11)
@@ -409,8 +405,6 @@ def pack_for_decoding(params: Params) -> dict[str, Any]:
 
     Returns:
       A dict that `apply`, `prefill`, `decode` and `logits` accept.
-
-    Reference: the fused projections of inference engines.
 
     >>> model = Decoder(vocab_size=5, width=8, num_layers=1, num_heads=2, mlp_width=12)
     >>> sorted(pack_for_decoding(model.init(jax.random.key(0)))["layers"][0])

@@ -39,8 +39,6 @@ def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
       ValueError: a file that is missing or damaged, ids that are no whole numbers, a key of
         `generation_config.json` that cannot be honoured, such as ends that are texts; always one line.
 
-    Reference: how `generate` of transformers and llama.cpp stop.
-
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = pathlib.Path(folder, "config.json").write_text('{"model_type": "qwen2", "eos_token_id": [2, 5]}')

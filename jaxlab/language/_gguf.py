@@ -52,8 +52,6 @@ def load_gguf(path: str | os.PathLike[str], *, dtype: Any = jnp.float32) -> tupl
         does not have, tensors that do not fit; always one line.
       MissingPackage: the package `gguf` is not installed.
 
-    Reference: the GGUF format of ggml, versions 2 and 3.
-
     >>> load_gguf("/nowhere.gguf")
     Traceback (most recent call last):
     jaxlab.core.InputError: /nowhere.gguf does not exist
@@ -79,8 +77,6 @@ def gguf_chat_template(path: str | os.PathLike[str]) -> str | None:
     Raises:
       ValueError: a file that is missing or damaged.
 
-    Reference: the GGUF format of ggml, key `tokenizer.chat_template`.
-
     >>> gguf_chat_template("/nowhere.gguf")
     Traceback (most recent call last):
     jaxlab.core.InputError: /nowhere.gguf does not exist
@@ -99,7 +95,7 @@ def smollm2_path() -> pathlib.Path:
     Raises:
       MissingPackage: the package is not installed; the line says how to get it.
 
-    Reference: SmolLM2: When Smol Goes Big (2025).
+    Reference: SmolLM2: When Smol Goes Big, 2025.
 
     >>> try:
     ...     smollm2_path().suffix

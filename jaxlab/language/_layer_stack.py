@@ -80,8 +80,6 @@ def stack_layers(params: Params) -> dict[str, Any]:
     Returns:
       A dict; the other entries are shared.
 
-    Reference: the usual layout of large models in JAX, which compiles one layer instead of all.
-
     >>> from jaxlab.language import Decoder
     >>> model = Decoder(vocab_size=5, width=8, num_layers=3, num_heads=2)
     >>> stack_layers(model.init(jax.random.key(0)))["layers"]["q"].shape

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import as_float, vary_alike
+from jaxlab.core import as_float, match_varying
 from jaxlab.language._rope_scaling import RopeScaling, scaled_frequencies
 
 
@@ -50,7 +50,7 @@ def linear(x: jax.Array, weight: jax.Array | LowRank, bias: jax.Array | None = N
 
 
 def _product(x: jax.Array, weight: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    return _rows_times_matrix(*vary_alike(x, weight), jnp.dtype(dtype))
+    return _rows_times_matrix(*match_varying(x, weight), jnp.dtype(dtype))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

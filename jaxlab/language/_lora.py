@@ -45,8 +45,8 @@ def init_lora(
     Raises:
       ValueError: an unknown or repeated target, or a rank below 1.
 
-    Reference: LoRA: Low-Rank Adaptation of Large Language Models (2021), section 4.1, which draws `a` from a normal
-      distribution; the authors' code and PEFT draw it uniformly, as here.
+    Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, section 4.1, which draws `a` from
+      a normal distribution; the authors' code and PEFT draw it uniformly, as here.
 
     >>> adapters = init_lora(jax.random.key(0), Decoder(vocab_size=5, width=8, num_heads=2), rank=3, targets=("q",))
     >>> len(adapters), adapters[0]["q"]["a"].shape, adapters[0]["q"]["b"].shape
@@ -101,7 +101,7 @@ def attach_lora(params: Mapping[str, Any], adapters: Adapters, *, alpha: float) 
     Raises:
       ValueError: adapters that do not fit the parameters, or parameters that already carry adapters.
 
-    Reference: LoRA: Low-Rank Adaptation of Large Language Models (2021), equation 3.
+    Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, equation 3.
 
     >>> model = Decoder(vocab_size=5, width=8, num_layers=1, num_heads=2)
     >>> params = model.init(jax.random.key(0))
@@ -151,7 +151,8 @@ def merge_lora(params: Mapping[str, Any]) -> dict[str, Any]:
       Parameters of plain arrays; those that had an adapter in float32 or wider. Cast to half precision, they keep
       little of a small correction.
 
-    Reference: LoRA: Low-Rank Adaptation of Large Language Models (2021), section 4.1, no additional inference latency.
+    Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, section 4.1, no additional
+      inference latency.
 
     >>> model = Decoder(vocab_size=5, width=8, num_layers=1, num_heads=2)
     >>> tuned = attach_lora(

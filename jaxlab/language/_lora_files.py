@@ -50,8 +50,6 @@ def save_lora(
     Raises:
       ValueError: adapters that do not fit the model.
 
-    Reference: PEFT's checkpoint format.
-
     >>> import tempfile
     >>> from jaxlab.language import init_lora
     >>> model = Decoder(vocab_size=5, width=8, num_layers=1, num_heads=2)
@@ -99,8 +97,6 @@ def load_lora(
       ValueError: a file that is missing or damaged, another method than LoRA, a variant of it (weight-decomposed,
         biases, whole modules, a start that changes the weights), or adapters that do not fit the model or the
         configuration.
-
-    Reference: PEFT's checkpoint format.
 
     >>> load_lora("/nowhere", Decoder(vocab_size=5))
     Traceback (most recent call last):

@@ -45,7 +45,7 @@ def convert_rope_pairs(
     Raises:
       ValueError: an unknown `pairs`, or parameters that do not fit the model.
 
-    Reference: RoFormer (2021), equation 34, pairs neighbours; GPT-NeoX (2022) pairs halves.
+    Reference: Su et al., RoFormer, 2021, equation 34, pairs neighbours; Black et al., GPT-NeoX (2022) pairs halves.
 
     >>> model = Decoder(vocab_size=5, width=8, num_layers=1, num_heads=2, rope_pairs="interleaved")
     >>> params = {**model.init(jax.random.key(0))}

@@ -43,8 +43,9 @@ class RopeScaling:
     Raises:
       ValueError: an unknown kind, a number out of its range, or one that the kind needs and that is missing.
 
-    Reference: Position Interpolation (2023) for "linear"; YaRN (2023), sections 3.1 and 3.2 for "dynamic" and "yarn";
-      The Llama 3 Herd of Models (2024), section 3.2; LongRoPE (2024). The equations are those of transformers.
+    Reference: Chen et al., Position Interpolation (2023) for "linear"; Peng et al., YaRN, 2023, sections 3.1 and 3.2
+      for "dynamic" and "yarn"; The Llama 3 Herd of Models, 2024, section 3.2; Ding et al., LongRoPE, 2024. The
+      equations are those of transformers.
 
     >>> from jaxlab.language import Decoder
     >>> Decoder(vocab_size=5, rope_scaling=RopeScaling("yarn", factor=4.0, original_context=512)).rope_scaling.factor

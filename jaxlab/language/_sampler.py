@@ -67,8 +67,8 @@ def filter_logits(
     Raises:
       ValueError: a setting out of its range.
 
-    Reference: Fan et al. (2018) for top-k; The Curious Case of Neural Text Degeneration (2020) for top-p;
-      Min-p Sampling (2024). The order is that of transformers.
+    Reference: Fan et al. (2018) for top-k; Holtzman et al., The Curious Case of Neural Text Degeneration (2020) for
+      top-p; Min-p Sampling, 2024. The order is that of transformers.
 
     >>> filter_logits(jnp.array([3.0, 2.0, 1.0]), temperature=0.5, top_k=2)[:2].tolist()
     [6.0, 4.0]
@@ -103,8 +103,6 @@ def check_sampling(
 
     Raises:
       ValueError: naming the setting, its value and what is allowed.
-
-    Reference: the ranges in which the settings are defined.
 
     >>> check_sampling(temperature=1.0, top_p=0.9)
     """
@@ -166,8 +164,6 @@ def sample(
     Raises:
       ValueError: no prompt position, prompts padded on the right, prompt and completion longer than the context,
         shapes that disagree, an id that the vocabulary does not have, or a setting out of range.
-
-    Reference: ancestral sampling; the layout of the cache is measured in benchmarks/.
 
     >>> model = Decoder(vocab_size=7, width=8, num_layers=1, num_heads=2)
     >>> params = model.init(jax.random.key(0))

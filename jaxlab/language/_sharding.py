@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec as P
 
-from jaxlab.core import data_devices, vary_alike
+from jaxlab.core import data_devices, match_varying
 
 
 def sharding_rules(*, stacked: bool = False, shard_data: bool = True) -> tuple[tuple[str, P], ...]:
@@ -23,7 +23,8 @@ def sharding_rules(*, stacked: bool = False, shard_data: bool = True) -> tuple[t
     Returns:
       `(pattern, PartitionSpec)` pairs for `training.mesh.state_shardings`.
 
-    Reference: Megatron-LM (2019), section 3, for the "model" axis; ZeRO (2020), stage 3, for "data".
+    Reference: Shoeybi et al., Megatron-LM, 2019, section 3, for the "model" axis; Rajbhandari et al., ZeRO, 2020,
+      stage 3, for "data".
 
     >>> pattern, spec = sharding_rules()[1]
     >>> spec
@@ -65,6 +66,6 @@ def look_up(embed: jax.Array, tokens: jax.Array) -> jax.Array:
     """`embed[tokens]`, every device its own rows, so that the gradient is summed over the devices once."""
     if data_devices(tokens.shape[0]) == 1:
         return embed[tokens]
-    here = lambda embed, tokens: vary_alike(embed, tokens)[0][tokens]
+    here = lambda embed, tokens: match_varying(embed, tokens)[0][tokens]
     specs = {"in_specs": (P(), P("data")), "out_specs": P("data"), "axis_names": {"data"}}
     return jax.shard_map(here, **specs)(embed, tokens)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlab.core import as_float, vary_alike
+from jaxlab.core import as_float, match_varying
 from jaxlab.core.check import InputError
 from jaxlab.language._vocabulary_chunks import (
     Chunks,
@@ -56,7 +56,7 @@ def token_divergence(
     Raises:
       ValueError: shapes or vocabularies that disagree, an unknown kind.
 
-    Reference: On-Policy Distillation of Language Models, 2024, section 2.
+    Reference: Agarwal et al., On-Policy Distillation of Language Models, 2024, section 2.
 
     >>> one, two = jnp.eye(2), jnp.log(jnp.array([[1.0, 3.0], [1.0, 3.0]]))
     >>> round(token_divergence(jnp.zeros((1, 2)), one, jnp.array([[1.0, 0.0]]), two).item(), 4)
@@ -86,7 +86,7 @@ def token_divergence(
     if math.prod(leading) == 0:
         return jnp.zeros(leading, as_float(hidden).dtype)
     flat, stop = lambda x: x.reshape(-1, x.shape[-1]), jax.lax.stop_gradient
-    arrays = vary_alike(flat(hidden), matrix, flat(stop(teacher_hidden)), stop(teacher_matrix))
+    arrays = match_varying(flat(hidden), matrix, flat(stop(teacher_hidden)), stop(teacher_matrix))
     return _divergence(*arrays, kind, beta, temperature, chunks).reshape(leading)
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core import as_float, vary_alike
+from jaxlab.core import as_float, match_varying
 from jaxlab.core.check import InputError, as_integers
 from jaxlab.language._vocabulary_chunks import (
     Chunks,
@@ -134,7 +134,7 @@ def token_statistics(
     Raises:
       ValueError: shapes that disagree, a known id of V or above, a temperature that is not positive, a chunk below 1.
 
-    Reference: chunked cross-entropy as in Liger Kernel (2024), here with a gradient for any use of the result.
+    Reference: chunked cross-entropy as in Liger Kernel, 2024, here with a gradient for any use of the result.
 
     >>> log_prob, entropy = token_statistics(jnp.zeros((1, 3)), jnp.ones((3, 4)), jnp.array([2]))
     >>> round(entropy.item() + log_prob.item(), 5)  # uniform: H = -log p
@@ -171,7 +171,7 @@ def token_log_probs(
     Raises:
       ValueError: shapes that disagree, a known id of V or above, a temperature that is not positive, a chunk below 1.
 
-    Reference: chunked cross-entropy as in Liger Kernel (2024), here with a gradient for any use of the result.
+    Reference: chunked cross-entropy as in Liger Kernel, 2024, here with a gradient for any use of the result.
 
     >>> round(token_log_probs(jnp.zeros((1, 3)), jnp.ones((3, 4)), jnp.array([2])).item(), 4)  # -log 4
     -1.3863
@@ -198,6 +198,6 @@ def _flat_statistics(
     if tokens.size == 0:
         empty = jnp.zeros(tokens.shape, as_float(hidden).dtype)
         return empty, empty
-    arrays = vary_alike(hidden.reshape(-1, hidden.shape[-1]), matrix, tokens.reshape(-1))
+    arrays = match_varying(hidden.reshape(-1, hidden.shape[-1]), matrix, tokens.reshape(-1))
     out = _statistics(*arrays, temperature, chunks, with_entropy)
     return out[0].reshape(tokens.shape), out[1].reshape(tokens.shape)

@@ -42,8 +42,6 @@ class Tokenizer:
     Raises:
       ValueError: an id that is not one of the vocabulary.
 
-    Reference: Neural Machine Translation of Rare Words with Subword Units (2016), section 3.2, over bytes.
-
     >>> from tokenizers import Tokenizer as Backend, models
     >>> words = Tokenizer(Backend(models.WordLevel({"<end>": 0, "yes": 1}, "<end>")), pad_id=0, bos_id=None, eos_id=0)
     >>> words.encode("yes"), words.vocab_size, words.eos_ids
@@ -229,8 +227,6 @@ def check_vocabulary(model: Any, other: Any) -> None:
 
     Raises:
       ValueError: sizes that do not fit, in one line.
-
-    Reference: distillation over logits compares them id by id, Distilling the Knowledge in a Neural Network (2015).
 
     >>> from jaxlab.language import Decoder
     >>> check_vocabulary(Decoder(vocab_size=5), Decoder(vocab_size=6))

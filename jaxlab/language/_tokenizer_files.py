@@ -36,8 +36,6 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
         that asks for what is not done here.
       MissingPackage: the package `tokenizers` is not installed.
 
-    Reference: the formats of Hugging Face's tokenizers and of GGUF; what transformers makes of them.
-
     >>> load_tokenizer("/nowhere.gguf")
     Traceback (most recent call last):
     jaxlab.core.InputError: /nowhere.gguf does not exist
@@ -75,8 +73,6 @@ def save_tokenizer(path: str | os.PathLike[str], tokenizer: Tokenizer) -> None:
 
     Raises:
       ValueError: another kind of tokenizer.
-
-    Reference: the formats of Hugging Face's tokenizers.
 
     >>> from tokenizers import Tokenizer as Backend, models
     >>> words = Tokenizer(Backend(models.WordLevel({"<end>": 0, "yes": 1}, "<end>")), pad_id=0, bos_id=None, eos_id=0)

@@ -65,8 +65,8 @@ def merge(pretrained: Any, task_vectors: Any, coefficients: Any) -> Any:
     Raises:
       ValueError: if structures or shapes do not agree.
 
-    Reference: AdaMerging: Adaptive Model Merging for Multi-Task Learning, ICLR 2024, section 3; the weight and the
-      bias of a layer have coefficients of their own, as in the authors' code.
+    Reference: Yang et al., AdaMerging: Adaptive Model Merging for Multi-Task Learning, ICLR 2024, section 3; the
+      weight and the bias of a layer have coefficients of their own, as in the authors' code.
 
     >>> start, taus = {"w": jnp.zeros(2)}, {"w": jnp.array([[1.0, 0.0], [0.0, 2.0]])}
     >>> merge(start, taus, 0.5)["w"].tolist(), merge(start, taus, jnp.array([1.0, 0.25]))["w"].tolist()

@@ -34,8 +34,8 @@ def adamerging_loss(
     Raises:
       ValueError: if logits are not `[K, B, C]` or `where` does not broadcast to `[K, B]`.
 
-    Reference: AdaMerging: Adaptive Model Merging for Multi-Task Learning, ICLR 2024, section 3.2. The authors' code
-      adds two batches per task and step, which Adam does not notice.
+    Reference: Yang et al., AdaMerging: Adaptive Model Merging for Multi-Task Learning, ICLR 2024, section 3.2. The
+      authors' code adds two batches per task and step, which Adam does not notice.
 
     >>> round(adamerging_loss(jnp.zeros((2, 3, 4))).item(), 4)  # two tasks, log 4 each
     2.7726

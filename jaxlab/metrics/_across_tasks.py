@@ -16,8 +16,8 @@ def interquartile_mean(scores: np.ndarray) -> float:
     Returns:
       A float; NaN of nothing, and where a score is NaN.
 
-    Reference:
-      Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section 4.3, arXiv 2108.13264.
+    Reference: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section
+      4.3, arXiv 2108.13264.
 
     Example:
       >>> interquartile_mean(np.array([[0.0, 10.0], [2.0, 4.0]]))
@@ -45,8 +45,8 @@ def probability_of_improvement(scores: np.ndarray, other: np.ndarray) -> float:
     Raises:
       ValueError: other tasks.
 
-    Reference:
-      Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, appendix A.2, arXiv 2108.13264.
+    Reference: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, appendix
+      A.2, arXiv 2108.13264.
 
     Example:
       >>> probability_of_improvement(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]))
@@ -72,8 +72,8 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
     Returns:
       `[T]` float64 in [0, 1], falling in the threshold; NaN where a score or the threshold is NaN.
 
-    Reference:
-      Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section 4.2, arXiv 2108.13264.
+    Reference: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section
+      4.2, arXiv 2108.13264.
 
     Example:
       >>> print(performance_profile(np.array([[0.2, 0.8], [0.4, 0.6]]), np.array([0.0, 0.5, 0.8])))
@@ -105,8 +105,8 @@ def stratified_bootstrap(
     Raises:
       ValueError: a confidence that is no share, no resample, or scores that are not `[S, M]`.
 
-    Reference:
-      Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section 4.1, arXiv 2108.13264.
+    Reference: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, section
+      4.1, arXiv 2108.13264.
 
     Example:
       >>> low, high = stratified_bootstrap(interquartile_mean, np.arange(24.0).reshape(8, 3))

@@ -114,7 +114,7 @@ def fleiss_kappa(
       ValueError: if ratings are not `[N, R]` integers in [0, C).
 
     Reference: Fleiss, Measuring Nominal Scale Agreement Among Many Raters, 1971; p_c is the share among all ratings
-    where their number differs.
+      where their number differs.
 
     >>> fleiss_kappa(jnp.array([[0, 0], [1, 1], [0, 1], [1, 0]]), num_classes=2).item()
     0.0

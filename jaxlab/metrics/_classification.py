@@ -55,7 +55,7 @@ def top_k_accuracy(
       ValueError: if `labels` does not have the leading shape of `logits` or is not of an integer type,
         `where` does not broadcast to it, or `k` is below 1.
 
-    Reference: ImageNet Large Scale Visual Recognition Challenge, 2015 (top-5 error).
+    Reference: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015 (top-5 error).
 
     >>> logits = jnp.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
     >>> top_k_accuracy(logits, jnp.array([1, 2]), k=2).item()
@@ -90,7 +90,7 @@ def accuracy(
       ValueError: if `labels` does not have the leading shape of `logits` or is not of an integer type, or
         `where` does not broadcast to it.
 
-    Reference: top-1 accuracy; see `top_k_accuracy`.
+    Reference: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015 (top-1 error).
 
     >>> accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])).item()
     0.5
@@ -128,7 +128,7 @@ def expected_calibration_error(
       ValueError: if `labels` does not have the leading shape of `logits` or is not of an integer type,
         `where` does not broadcast to it, or `bins` is below 1.
 
-    Reference: On Calibration of Modern Neural Networks, 2017, section 2.
+    Reference: Guo et al., On Calibration of Modern Neural Networks, 2017, section 2.
 
     >>> expected_calibration_error(jnp.array([[20.0, -20.0], [20.0, -20.0]]), jnp.array([0, 1])).item()
     0.5
@@ -166,8 +166,8 @@ def recall_at_k(scores: jax.Array, *, k: int = 1, where: jax.Array | None = None
     Raises:
       ValueError: if the scores are not square, or k is below 1.
 
-    Reference:
-      The R@K of image-text retrieval, as in DCD: Dynamic Contrastive Distillation for Image-Text Retrieval, 2022.
+    Reference: The R@K of image-text retrieval, as in Rao et al., DCD: Dynamic Contrastive Distillation for Image-Text
+      Retrieval, 2022.
 
     >>> recall_at_k(jnp.array([[2.0, 1.0], [2.0, 1.0]]), k=1).item()
     0.5

@@ -55,9 +55,8 @@ def match_detections(
     Raises:
       ValueError: if the shapes do not fit, or an overlap or score that counts is NaN.
 
-    Reference:
-      Lin et al., Microsoft COCO, 2014 (evaluation). PASCAL VOC differs: there a detection whose best box is taken is
-      false even if another overlaps enough.
+    Reference: Lin et al., Microsoft COCO, 2014 (evaluation). PASCAL VOC differs: there a detection whose best box is
+      taken is false even if another overlaps enough.
 
     >>> iou = jnp.array([[0.6, 0.0], [0.9, 0.7]])
     >>> match_detections(iou, jnp.array([0.3, 0.8])).tolist(), match_detections(iou, jnp.array([0.8, 0.3])).tolist()
@@ -115,9 +114,8 @@ def average_precision(
     Raises:
       ValueError: if the shapes do not fit.
 
-    Reference:
-      Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, 2015, section 3.2 (the area
-      from 2010 on).
+    Reference: Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, 2015, section 3.2 (the
+      area from 2010 on).
 
     >>> round(average_precision(jnp.array([0.9, 0.8, 0.7]), jnp.array([1, 0, 1]), 2).item(), 4)
     0.8333
@@ -167,9 +165,8 @@ def mean_average_precision(
     Raises:
       ValueError: if the shapes do not fit, or a class does not exist.
 
-    Reference:
-      Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, 2015; matched as in COCO, see
-      `match_detections`.
+    Reference: Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, 2015; matched as in
+      COCO, see `match_detections`.
 
     >>> scores = mean_average_precision(jnp.array([[[0.9]]]), jnp.array([[0.5]]), jnp.array([[1]]), jnp.array([[1]]),
     ...                                 num_classes=3)

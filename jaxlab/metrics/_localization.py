@@ -28,9 +28,8 @@ def consensus_iou(maps: jax.Array, truth: jax.Array, *, threshold: float | jax.A
     Raises:
       ValueError: if the shapes do not fit.
 
-    Reference:
-      Senocak et al., Learning to Localize Sound Source in Visual Scenes, 2018, equation 8; the code of EZ-VSL
-      (2022).
+    Reference: Senocak et al., Learning to Localize Sound Source in Visual Scenes, 2018, equation 8; the code of
+      EZ-VSL, 2022.
 
     >>> consensus_iou(jnp.array([[[0.9, 0.8, 0.1]]]), jnp.array([[[1.0, 0.0, 0.0]]])).item()
     0.5
@@ -65,8 +64,7 @@ def localization_success(
     Raises:
       ValueError: if `where` does not broadcast to `overlap`.
 
-    Reference:
-      Senocak et al., Learning to Localize Sound Source in Visual Scenes, 2018, section 4.
+    Reference: Senocak et al., Learning to Localize Sound Source in Visual Scenes, 2018, section 4.
 
     >>> localization_success(jnp.array([0.4, 0.5, 0.9, 0.1])).item()
     0.5
@@ -92,8 +90,8 @@ def localization_auc(overlap: jax.Array, *, where: jax.Array | None = None) -> j
     Raises:
       ValueError: if `where` does not broadcast to `overlap`.
 
-    Reference:
-      Senocak et al., Learning to Localize Sound Source in Visual Scenes, 2018, section 4; the code of EZ-VSL.
+    Reference: Senocak et al., Learning to Localize Sound Source in Visual Scenes, 2018, section 4; the code of
+      EZ-VSL.
 
     >>> round(localization_auc(jnp.array([0.52])).item(), 3)
     0.525

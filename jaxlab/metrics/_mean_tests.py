@@ -136,8 +136,8 @@ def t_test(
     Raises:
       ValueError: if the two are not both `[N]`, or groups are not 0 or 1.
 
-    Reference: Welch, The Generalization of Student's Problem when Several Different Population Variances are Involved,
-    1947.
+    Reference: Welch, The Generalization of Student's Problem when Several Different Population Variances are
+      Involved, 1947.
 
     >>> test = t_test(jnp.array([1.0, 2.0, 3.0, 5.0]), jnp.array([0, 0, 1, 1]), equal_variances=True)
     >>> test.estimate.item(), test.df.item()
@@ -311,7 +311,7 @@ def cohen_d(
       ValueError: if the two are not both `[N]`, or groups are not 0 or 1.
 
     Reference: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988; Hedges, Distribution Theory for
-    Glass's Estimator of Effect Size, 1981.
+      Glass's Estimator of Effect Size, 1981.
 
     >>> round(cohen_d(jnp.array([0.0, 2.0, 1.0, 3.0]), jnp.array([0, 0, 1, 1])).item(), 4)
     0.7071

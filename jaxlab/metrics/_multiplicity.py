@@ -16,8 +16,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     Returns:
       `[M]` float64, in the order given.
 
-    Reference:
-      A Simple Sequentially Rejective Multiple Test Procedure, 1979, Scandinavian Journal of Statistics 6 (Holm).
+    Reference: Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
 
     Example:
       >>> print(holm(np.array([0.01, 0.04, 0.03])))
@@ -39,8 +38,7 @@ def holm_levels(p_values: np.ndarray, *, alpha: float = 0.05) -> np.ndarray:
     Returns:
       `[M]` float64 in (0, alpha]: draw the interval of test i at confidence `1 - level[i]`.
 
-    Reference:
-      A Simple Sequentially Rejective Multiple Test Procedure, 1979, Scandinavian Journal of Statistics 6 (Holm).
+    Reference: Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
 
     Example:
       >>> print(holm_levels(np.array([0.01, 0.04, 0.03])).round(4))
@@ -61,8 +59,7 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     Returns:
       `[M]` float64, in the order given.
 
-    Reference:
-      Controlling the False Discovery Rate, 1995, Journal of the Royal Statistical Society B 57.
+    Reference: Benjamini and Hochberg, Controlling the False Discovery Rate, 1995.
 
     Example:
       >>> print(benjamini_hochberg(np.array([0.01, 0.04, 0.03])))

@@ -21,8 +21,7 @@ def standard_error(values: np.ndarray, *, resplit: Resplit | None = None) -> np.
     Returns:
       `[...]` float64, infinite where S is below 2.
 
-    Reference:
-      Inference for the Generalization Error, 2003, Machine Learning 52, section 3 (Nadeau and Bengio).
+    Reference: Nadeau and Bengio, Inference for the Generalization Error, 2003, section 3.
 
     Example:
       >>> values = np.array([1.0, 2.0, 3.0, 4.0])
@@ -46,8 +45,7 @@ def variance_factor(seeds: int, *, resplit: Resplit | None = None) -> float:
     Raises:
       ValueError: a size of the split is below 1.
 
-    Reference:
-      Inference for the Generalization Error, 2003, Machine Learning 52, section 3 (Nadeau and Bengio).
+    Reference: Nadeau and Bengio, Inference for the Generalization Error, 2003, section 3.
 
     Example:
       >>> variance_factor(4, resplit=(25, 100))
@@ -77,8 +75,7 @@ def t_interval(
     Raises:
       ValueError: a confidence that is no share.
 
-    Reference:
-      The Probable Error of a Mean, 1908, Biometrika 6 (Student).
+    Reference: Student, The Probable Error of a Mean, 1908.
 
     Example:
       >>> low, high = t_interval(np.array([1.0, 2.0, 3.0]))
@@ -112,8 +109,7 @@ def t_p_value(
     Raises:
       ValueError: another tail.
 
-    Reference:
-      The Probable Error of a Mean, 1908, Biometrika 6 (Student).
+    Reference: Student, The Probable Error of a Mean, 1908.
 
     Example:
       >>> print(t_p_value(np.array([1.0, 2.0, 3.0])).round(4))
@@ -148,8 +144,7 @@ def percentile_interval(
     Raises:
       ValueError: a confidence that is no share.
 
-    Reference:
-      An Introduction to the Bootstrap, 1993, section 13.3 (Efron and Tibshirani).
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
 
     Example:
       >>> low, high = percentile_interval(np.arange(101.0), confidence=0.9)
@@ -176,8 +171,7 @@ def percentile_p_value(replicates: np.ndarray, *, null: float = 0.0, tail: str =
     Raises:
       ValueError: another tail.
 
-    Reference:
-      Bootstrap Methods and Their Application, 1997, equation 4.11 (Davison and Hinkley).
+    Reference: Davison and Hinkley, Bootstrap Methods and Their Application, 1997, equation 4.11.
 
     Example:
       >>> print(percentile_p_value(np.arange(1.0, 100.0)))

@@ -28,8 +28,7 @@ def detectable_effect(
     Returns:
       The shape of `sd`, in its unit; infinite where S is below 2.
 
-    Reference:
-      Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2 (Cohen).
+    Reference: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2.
 
     Example:
       >>> print(round(float(detectable_effect(0.01, 8)), 4))
@@ -62,8 +61,7 @@ def seeds_needed(
     Returns:
       At least 2; None when `most` seeds do not suffice. Over re-splits of one set no number may.
 
-    Reference:
-      Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2 (Cohen).
+    Reference: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2.
 
     Example:
       >>> seeds_needed(0.01, 0.01), seeds_needed(0.0, 0.01)
@@ -94,8 +92,7 @@ def two_group_power(effect: float, size0: int, size1: int, *, confidence: float 
     Returns:
       A probability; 0 for fewer than three in all or an empty group.
 
-    Reference:
-      Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2 (Cohen).
+    Reference: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2.
 
     Example:
       >>> print(round(two_group_power(0.5, 64, 64), 3))
@@ -121,8 +118,7 @@ def detectable_difference(size0: int, size1: int, *, power: float = 0.8, confide
     Returns:
       Above 0; infinite for fewer than three in all or an empty group.
 
-    Reference:
-      Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2 (Cohen).
+    Reference: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2.
 
     Example:
       >>> print(round(detectable_difference(64, 64), 3))

@@ -31,8 +31,9 @@ def standardize(features: jax.Array, reference: jax.Array, *, where: jax.Array |
     Raises:
       ValueError: if the two do not have rank 2 and the same width, or `where` does not broadcast to `[N]`.
 
-    Reference: Sarnthein et al., Random Teachers are Good Teachers, 2023, the authors' probing code: a spread below ten
-    times the float's precision counts as 1. Here the precision is relative to the feature's size where that is above 1.
+    Reference: Sarnthein et al., Random Teachers are Good Teachers, 2023, the authors' probing code: a spread below
+      ten times the float's precision counts as 1. Here the precision is relative to the feature's size where that is
+      above 1.
 
     >>> import jax.numpy as jnp
     >>> reference = jnp.array([[0.0, 7.0], [2.0, 7.0]])
@@ -91,7 +92,7 @@ def linear_probe(
       ValueError: shapes that do not belong together, labels that are not integers, no class or no step.
 
     Reference: Sarnthein et al., Random Teachers are Good Teachers, 2023, the authors' probing code: batches, AdamW's
-    own rate of 1e-3 and ten epochs, where here the whole set is one batch and the rate is higher.
+      own rate of 1e-3 and ten epochs, where here the whole set is one batch and the rate is higher.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([[0.0], [1.0], [2.0], [3.0]])

@@ -25,8 +25,8 @@ def alignment(x: jax.Array, y: jax.Array, *, where: jax.Array | None = None) -> 
     Raises:
       ValueError: if the two do not have the same shape `[N, D]`, or `where` does not broadcast to `[N]`.
 
-    Reference: Wang and Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-    Hypersphere, 2020, section 4.1 with exponent 2.
+    Reference: Wang and Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on
+      the Hypersphere, 2020, section 4.1 with exponent 2.
 
     >>> alignment(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0]])).item()
     2.0
@@ -56,8 +56,8 @@ def uniformity(x: jax.Array, *, t: float | jax.Array = 2.0, where: jax.Array | N
     Raises:
       ValueError: if `x` is not `[N, D]`, or `where` does not broadcast to `[N]`.
 
-    Reference: Wang and Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-    Hypersphere, 2020, section 4.1.
+    Reference: Wang and Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on
+      the Hypersphere, 2020, section 4.1.
 
     >>> uniformity(jnp.array([[1.0, 0.0], [-3.0, 0.0]])).item()
     -8.0
@@ -92,7 +92,7 @@ def effective_rank(x: jax.Array, *, where: jax.Array | None = None) -> jax.Array
       ValueError: if `x` is not `[N, D]`, or `where` does not broadcast to `[N]`.
 
     Reference: Roy and Vetterli, The Effective Rank: A Measure of Effective Dimensionality, 2007, definition 1; there
-    without centring.
+      without centring.
 
     >>> x = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     >>> round(effective_rank(x).item(), 4), round(effective_rank(x * jnp.array([1.0, 0.0])).item(), 4)

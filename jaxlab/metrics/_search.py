@@ -23,8 +23,7 @@ def runners_up(scores: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: a NaN: a setting that diverged has no rank. Leave it out, or give it -inf.
 
-    Reference:
-      Classification and Regression Trees, 1984, section 3.4.3: the one standard error rule (Breiman et al.).
+    Reference: Breiman et al., Classification and Regression Trees, 1984, section 3.4.3: the one standard error rule.
 
     Example:
       >>> print(runners_up(np.array([[0.90, 0.92, 0.94], [0.91, 0.91, 0.93], [0.5, 0.6, 0.7]])))
@@ -59,9 +58,8 @@ def at_edges(settings: Sequence[Mapping[str, Any]], best: int) -> tuple[str, ...
     Returns:
       Keys, in the order of the settings.
 
-    Reference:
-      Practical Recommendations for Gradient-Based Training of Deep Architectures, 2012, section 3.3 (Bengio): a best
-      value near the border asks for a wider search.
+    Reference: Bengio, Practical Recommendations for Gradient-Based Training of Deep Architectures, 2012, section 3.3: a
+      best value near the border asks for a wider search.
 
     Example:
       >>> at_edges([{"rate": 0.1, "net": "a"}, {"rate": 0.3, "net": "a"}, {"rate": 1.0, "net": "b"}], 2)

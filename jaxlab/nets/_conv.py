@@ -1,7 +1,7 @@
 """Convolution with two implementations and one set of parameters.
 
-XLA on CPU runs a convolution inside a loop (`lax.scan`, `fori_loop`) on a slow path, about ten times slower
-than outside of it (github.com/jax-ml/jax, 12868). Training scans over steps, so on CPU the convolution is
+XLA on CPU runs a convolution inside a loop (`lax.scan`, `fori_loop`) on a slow path
+(github.com/jax-ml/jax, 12868). Training scans over steps, so on CPU the convolution is
 written as shifted slices and one matrix product; elsewhere `lax.conv_general_dilated` is the fast one.
 """
 
@@ -110,8 +110,8 @@ def conv2d(
     Raises:
         ValueError: shapes that do not fit, or a name that is not in the lists above.
 
-    Reference: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document
-    Processing" (2006), section 3, the unrolled convolution.
+    Reference: Chellapilla, Puri and Simard, High Performance Convolutional Neural Networks for Document Processing,
+      2006, section 3, the unrolled convolution.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.nets import conv2d
@@ -146,8 +146,8 @@ def conv3d(
     Raises:
         ValueError: shapes that do not fit, or a name that is not in the lists above.
 
-    Reference: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document
-    Processing" (2006), section 3, the unrolled convolution.
+    Reference: Chellapilla, Puri and Simard, High Performance Convolutional Neural Networks for Document Processing,
+      2006, section 3, the unrolled convolution.
 
     >>> import jax.numpy as jnp
     >>> from jaxlab.nets import conv3d
@@ -179,7 +179,7 @@ class Conv(nn.Module):
     Returns:
         The module; applied to `[B, H, W, C]` it gives `[B, H', W', features]`.
 
-    Reference: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers" (2015), equation 10 (the initializer).
+    Reference: He, Zhang, Ren and Sun, Delving Deep into Rectifiers, 2015, equation 10 (the initializer).
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import Conv

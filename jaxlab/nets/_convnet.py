@@ -41,8 +41,8 @@ class ConvNet(nn.Module, kw_only=True):
     Raises:
         ValueError: an input that is not `[B, H, W, C]`, or images too small for that many stages.
 
-    Reference: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition"
-    (1998), figure 2, with relu and max pooling.
+    Reference: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998,
+      figure 2, with relu and max pooling.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import ConvNet

@@ -33,9 +33,9 @@ class L2BottleneckHead(nn.Module, kw_only=True):
     Raises:
         ValueError: an input that is not `[B, F]`.
 
-    Reference: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (2021), section 3.1; Sarnthein
-    et al., "Random Teachers are Good Teachers" (2023), appendix A. At the commit read, the latter's layer computes the
-    normalised weight and does not use it.
+    Reference: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, 2021, section 3.1; Sarnthein
+      et al., Random Teachers are Good Teachers, 2023, appendix A. The latter's layer computes the normalised
+      weight and does not use it.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import L2BottleneckHead

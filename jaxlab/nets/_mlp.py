@@ -28,7 +28,7 @@ class Mlp(nn.Module, kw_only=True):
     Raises:
         ValueError: an input without a batch axis and at least one more.
 
-    Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
+    Reference: Rumelhart, Hinton and Williams, Learning representations by back-propagating errors, 1986.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import Mlp

@@ -94,8 +94,8 @@ class ResNet(nn.Module, kw_only=True):
     Raises:
         ValueError: an input that is not `[B, H, W, C]`, or options that do not fit each other.
 
-    Reference: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2015), section 4.2; Wu
-    and He, "Group Normalization" (2018), equation 7.
+    Reference: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, 2015, section 4.2; Wu and He,
+      Group Normalization, 2018, equation 7.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import ResNet
@@ -157,8 +157,7 @@ def resnet8(num_classes: int, *, shortcut: str = "A", **options: Any) -> ResNet:
     Returns:
         A `ResNet`.
 
-    Reference: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2015), section 4.2
-    with n = 1.
+    Reference: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, 2015, section 4.2 with n = 1.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import resnet8
@@ -182,8 +181,7 @@ def resnet20(num_classes: int, *, shortcut: str = "A", **options: Any) -> ResNet
     Returns:
         A `ResNet`.
 
-    Reference: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2015), section 4.2
-    with n = 3.
+    Reference: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, 2015, section 4.2 with n = 3.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import resnet20

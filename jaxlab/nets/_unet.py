@@ -53,8 +53,8 @@ class UNet(nn.Module, kw_only=True):
     Raises:
         ValueError: an input of another rank, sizes that do not divide, or `dims` that is neither 2 nor 3.
 
-    Reference: Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation"
-    (2015), here padded; residual as in Milletari, Navab and Ahmadi, "V-Net" (2016).
+    Reference: Ronneberger, Fischer and Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015,
+      here padded; residual as in Milletari, Navab and Ahmadi, V-Net, 2016.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxlab.nets import UNet

@@ -48,10 +48,10 @@ def aggregate(
       ValueError: if shapes do not agree, `mode` does not exist, `normalizer` is given for another mode or is not
         positive, or mask and values are swapped: `mask` is no mask, or `values` are booleans.
 
-    Reference: DeepSeekMath, 2024, equation 3; DAPO: An Open-Source LLM Reinforcement Learning System at Scale,
-      2025, section 3.3; Understanding R1-Zero-Like Training, 2025, section 3.1. verl calls the last two
-      "seq-mean-token-sum" and "seq-mean-token-sum-norm"; TRL "bnpo" or "dapo" the first, "grpo" the second
-      with `count_empty=True`, "dr_grpo" the last.
+    Reference: Shao et al., DeepSeekMath, 2024, equation 3; Yu et al., DAPO: An Open-Source LLM Reinforcement Learning
+      System at Scale, 2025, section 3.3; Liu et al., Understanding R1-Zero-Like Training, 2025, section 3.1. verl
+      calls the last two "seq-mean-token-sum" and "seq-mean-token-sum-norm"; TRL "bnpo" or "dapo" the first, "grpo"
+      the second with `count_empty=True`, "dr_grpo" the last.
 
     >>> values, mask = jnp.array([[1.0, 3.0], [4.0, 9.0]]), jnp.array([[1, 1], [1, 0]])
     >>> [round(aggregate(values, mask, mode=mode).item(), 3) for mode in ("token-mean", "seq-mean-token-mean")]
@@ -104,8 +104,8 @@ def top_entropy_mask(
     Raises:
       ValueError: if the shapes differ, `fraction` is not in [0, 1], or an entropy that counts is NaN.
 
-    Reference: Beyond the 80/20 Rule: High-Entropy Minority Tokens Drive Effective Reinforcement Learning for
-      LLM Reasoning, 2025. The quantile interpolates linearly, as in TRL.
+    Reference: Wang et al., Beyond the 80/20 Rule: High-Entropy Minority Tokens Drive Effective Reinforcement Learning
+      for LLM Reasoning, 2025. The quantile interpolates linearly, as in TRL.
 
     >>> top_entropy_mask(jnp.array([[0.1, 0.9, 0.5, 7.0]]), jnp.array([[1, 1, 1, 0]]), fraction=0.4).tolist()
     [[False, True, False, False]]

@@ -12,7 +12,7 @@ MOST_FINDINGS = 3
 
 
 class Finding(NamedTuple):
-    """Something that a policy's training suffers from.
+    """A problem of a policy's training.
 
     Attributes:
       illness: a short name.
@@ -52,7 +52,7 @@ class _Curves:
 
 
 def diagnose(rows: Sequence[Row], *, held_out: str = "val/accuracy") -> list[Finding]:
-    """What a run of a learner of this room suffers from, the worst first, at most three findings.
+    """The problems of a run of a learner of this room, the worst first, at most three findings.
 
     From what `rlvr_learner` and `text_rlvr_learner` log: rewards, groups that teach nothing, entropy, clipped and
     truncated shares, lengths, the norm of the gradient, a teacher's divergence; and a held-out score, where the rows
@@ -70,8 +70,8 @@ def diagnose(rows: Sequence[Row], *, held_out: str = "val/accuracy") -> list[Fin
     Raises:
       ValueError: a row without a step.
 
-    Reference: what practitioners watch: DAPO, 2025, section 4.2 (length, reward, entropy); The Entropy Mechanism of
-      Reinforcement Learning for Reasoning Language Models, 2025.
+    Reference: what practitioners watch: DAPO, 2025, section 4.2 (length, reward, entropy); Cui et al., The Entropy
+      Mechanism of Reinforcement Learning for Reasoning Language Models, 2025.
 
     >>> rows = [{"step": s, "reward": 0.0, "groups_failed": 1.0, "groups_solved": 0.0} for s in (10, 20, 30)]
     >>> [finding.illness for finding in diagnose(rows)]
@@ -85,7 +85,7 @@ def diagnose(rows: Sequence[Row], *, held_out: str = "val/accuracy") -> list[Fin
     return found[:MOST_FINDINGS]
 
 
-def _dead_teacher(curves: _Curves, held_out: str) -> Finding | None:
+def _wrong_teacher(curves: _Curves, held_out: str) -> Finding | None:
     """A divergence that is negative, or large from the first, is not one from a policy that speaks this language."""
     _, values = curves("teacher_kl")
     strange = len(values) and bool((values[:3] > 1.5).all())
@@ -209,6 +209,6 @@ def _exploding_gradient(curves: _Curves, held_out: str) -> Finding | None:
 
 # The worst first.
 RULES: tuple[Callable[[_Curves, str], Finding | None], ...] = (
-    _dead_teacher, _too_large_steps, _no_signal, _gamed_verifier, _truncated, _collapsed_entropy, _saturated_clip,
+    _wrong_teacher, _too_large_steps, _no_signal, _gamed_verifier, _truncated, _collapsed_entropy, _saturated_clip,
     _exploding_gradient, _drifting_length,
 )  # fmt: skip

@@ -60,7 +60,7 @@ def grpo_advantage(
     Raises:
       ValueError: if shapes do not agree, groups are not integers, or an option does not exist.
 
-    Reference: DeepSeekMath: Pushing the Limits of Mathematical Reasoning, 2024, section 4.1.2 (outcome
+    Reference: Shao et al., DeepSeekMath: Pushing the Limits of Mathematical Reasoning, 2024, section 4.1.2 (outcome
       supervision). verl lets a single response keep its reward, here `singleton="reward"`.
 
     >>> advantage = grpo_advantage(jnp.array([1.0, 5.0, 3.0]), jnp.array([0, 1, 0]))
@@ -106,7 +106,7 @@ def dr_grpo_advantage(
     Raises:
       ValueError: if shapes do not agree or groups are not integers.
 
-    Reference: Understanding R1-Zero-Like Training: A Critical Perspective, 2025, section 3.2.
+    Reference: Liu et al., Understanding R1-Zero-Like Training: A Critical Perspective, 2025, section 3.2.
 
     >>> dr_grpo_advantage(jnp.array([1.0, 5.0, 3.0]), jnp.array([0, 1, 0])).tolist()
     [-1.0, 0.0, 1.0]
@@ -142,9 +142,9 @@ def rloo_advantage(
     Raises:
       ValueError: if shapes do not agree, groups are not integers, or `singleton` does not exist.
 
-    Reference: Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in
-      LLMs, 2024; first in Buy 4 REINFORCE Samples, Get a Baseline for Free!, 2019. verl has two forms that
-      differ in groups of one: a loop that gives the reward and a vectorised one that gives 0.
+    Reference: Ahmadian et al., Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human
+      Feedback in LLMs, 2024; first in Buy 4 REINFORCE Samples, Get a Baseline for Free!, 2019. verl has two forms
+      that differ in groups of one: a loop that gives the reward and a vectorised one that gives 0.
 
     >>> rloo_advantage(jnp.array([3.0, 1.0]), jnp.array([0, 0])).tolist()
     [2.0, -2.0]
@@ -227,8 +227,8 @@ def gpg_advantage(
     Raises:
       ValueError: if shapes do not agree, groups are not integers, or `correction` does not exist.
 
-    Reference: GPG: A Simple and Strong Reinforcement Learning Baseline for Model Reasoning, 2025 (accurate
-      gradient estimation). verl counts rewards other than 0 instead, here `correction="nonzero_reward"`,
+    Reference: Chu et al., GPG: A Simple and Strong Reinforcement Learning Baseline for Model Reasoning, 2025
+      (accurate gradient estimation). verl counts rewards other than 0 instead, here `correction="nonzero_reward"`,
       which takes a wrong answer of reward 0 for one without signal.
 
     >>> gpg_advantage(jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])).tolist()

@@ -123,7 +123,8 @@ def group_statistics(
     Raises:
       ValueError: if shapes do not agree, groups are not integers, or `ddof` is neither 0 nor 1.
 
-    Reference: DeepSeekMath, 2024, section 4.1 (group mean and standard deviation). verl and TRL use ddof 1.
+    Reference: Shao et al., DeepSeekMath, 2024, section 4.1 (group mean and standard deviation). verl and TRL use ddof
+      1.
 
     >>> found = group_statistics(jnp.array([1.0, 5.0, 3.0]), jnp.array([0, 1, 0]))
     >>> found.mean.tolist(), found.size.tolist()

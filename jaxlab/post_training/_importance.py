@@ -40,7 +40,7 @@ def token_importance_ratio(
     Raises:
       ValueError: if shapes do not agree or `log_clip` is negative.
 
-    Reference: Proximal Policy Optimization Algorithms, 2017, equation 6; the bound is verl's.
+    Reference: Schulman et al., Proximal Policy Optimization Algorithms, 2017, equation 6; the bound is verl's.
 
     >>> log_probs, old_log_probs = jnp.log(jnp.array([[0.6, 0.1]])), jnp.log(jnp.array([[0.3, 0.2]]))
     >>> [round(r, 4) for r in token_importance_ratio(log_probs, old_log_probs)[0].tolist()]
@@ -75,8 +75,8 @@ def sequence_importance_ratio(
     Raises:
       ValueError: if shapes do not agree or `log_clip` is negative.
 
-    Reference: Group Sequence Policy Optimization, 2025, equation 7 and the token-level variant of section 4.3.
-      The bound is verl's. The paper clips s_i to [1 - 3e-4, 1 + 4e-4].
+    Reference: Zheng et al., Group Sequence Policy Optimization, 2025, equation 7 and the token-level variant of
+      section 4.3. The bound is verl's. The paper clips s_i to [1 - 3e-4, 1 + 4e-4].
 
     >>> ratio = sequence_importance_ratio(jnp.log(jnp.array([[0.6, 0.2]])), jnp.log(jnp.array([[0.3, 0.1]])))
     >>> [round(r, 4) for r in ratio[0].tolist()]
@@ -123,7 +123,7 @@ def geometric_importance_ratio(
     Raises:
       ValueError: if shapes do not agree or a bound is negative.
 
-    Reference: Geometric-Mean Policy Optimization, 2025, equation 4; the authors' clip range is
+    Reference: Zhao et al., Geometric-Mean Policy Optimization, 2025, equation 4; the authors' clip range is
       (exp(-0.4), exp(0.4)). Without the last bound, as in verl, the value overflows.
 
     >>> log_probs, old_log_probs = jnp.log(jnp.array([[0.4, 0.9]])), jnp.log(jnp.array([[0.4, 0.1]]))

@@ -44,8 +44,8 @@ def kl_estimate(
     Raises:
       ValueError: if shapes do not agree, `kind` does not exist, or a bound is negative.
 
-    Reference: Approximating KL Divergence, John Schulman, 2020 (the estimators); DeepSeekMath, 2024, equation
-      4 (k3 in the loss of GRPO); Rethinking KL Regularization in RLHF: From Value Estimation to Gradient
+    Reference: Approximating KL Divergence, John Schulman, 2020 (the estimators); Shao et al., DeepSeekMath, 2024,
+      equation 4 (k3 in the loss of GRPO); Rethinking KL Regularization in RLHF: From Value Estimation to Gradient
       Optimization, 2025 (their gradients). verl names the kinds with a plus, but its code raises on them.
 
     >>> log_probs, ref_log_probs = jnp.log(jnp.array([[0.5]])), jnp.log(jnp.array([[0.25]]))

@@ -35,7 +35,7 @@ def pass_at_k(num_samples: jax.Array, num_correct: jax.Array, k: int) -> jax.Arr
     Raises:
       ValueError: if `k` is not an integer of at least 1, the shapes do not broadcast, or a known c is not in [0, n].
 
-    Reference: Evaluating Large Language Models Trained on Code, 2021, equation 1.
+    Reference: Chen et al., Evaluating Large Language Models Trained on Code, 2021, equation 1.
 
     >>> pass_at_k(4, 1, 2).item()  # the correct one is among the two drawn of four
     0.5
@@ -72,7 +72,7 @@ def avg_at_n(correct: jax.Array, *, where: jax.Array | None = None) -> jax.Array
     Raises:
       ValueError: if `correct` is a scalar or `where` does not broadcast to it.
 
-    Reference: Evaluating Large Language Models Trained on Code, 2021 (pass@1, the same number).
+    Reference: Chen et al., Evaluating Large Language Models Trained on Code, 2021 (pass@1, the same number).
 
     >>> avg_at_n(jnp.array([[1, 0, 0, 1], [1, 1, 1, 1]])).tolist()
     [0.5, 1.0]

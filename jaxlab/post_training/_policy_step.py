@@ -127,8 +127,6 @@ def completion_scores(
     Raises:
       ValueError: microbatches that do not divide the prompts.
 
-    Reference: the response log-probabilities of every policy-gradient method for language models.
-
     >>> from typing import NamedTuple
     >>> class Problems(NamedTuple):
     ...     prompts: jax.Array
@@ -196,7 +194,7 @@ def roll_out(
     Raises:
       ValueError: as `sample`.
 
-    Reference: DeepSeekMath, 2024, algorithm 1, line 7.
+    Reference: Shao et al., DeepSeekMath, 2024, algorithm 1, line 7.
 
     >>> from typing import NamedTuple
     >>> class Problems(NamedTuple):

@@ -33,8 +33,8 @@ def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | j
     Raises:
       ValueError: if the shapes differ.
 
-    Reference: REINFORCE++, 2025, section 3. verl starts the sum anew at every token outside the mask, so that
-      nothing before a hole is credited with what comes after it; the same for masks without holes.
+    Reference: Hu et al., REINFORCE++, 2025, section 3. verl starts the sum anew at every token outside the mask, so
+      that nothing before a hole is credited with what comes after it; the same for masks without holes.
 
     >>> returns_to_go(jnp.array([[0.0, 0.0, 1.0, 9.0]]), jnp.array([[1, 1, 1, 0]]), gamma=0.5).tolist()
     [[0.25, 0.5, 1.0, 0.0]]
@@ -70,7 +70,7 @@ def whiten(values: jax.Array, mask: jax.Array, *, eps: float = 1e-8, axis_name: 
     Raises:
       ValueError: if the shapes differ.
 
-    Reference: REINFORCE++, 2025 (global advantage normalisation); the constants are verl's.
+    Reference: Hu et al., REINFORCE++, 2025 (global advantage normalisation); the constants are verl's.
 
     >>> white = whiten(jnp.array([[1.0, 3.0, 9.0]]), jnp.array([[1, 1, 0]]))
     >>> [round(x, 4) for x in white[0].tolist()]
@@ -112,7 +112,7 @@ def reinforce_pp_advantage(
     Raises:
       ValueError: if the shapes differ.
 
-    Reference: REINFORCE++: A Simple and Efficient Approach for Aligning Large Language Models, 2025.
+    Reference: Hu et al., REINFORCE++: A Simple and Efficient Approach for Aligning Large Language Models, 2025.
 
     >>> advantage = reinforce_pp_advantage(jnp.array([[0.0, 1.0], [0.0, 0.0]]), jnp.ones((2, 2)))
     >>> [round(a, 3) for a in advantage.ravel().tolist()]
@@ -150,7 +150,7 @@ def reinforce_pp_baseline_advantage(
     Raises:
       ValueError: if shapes do not agree or groups are not integers.
 
-    Reference: REINFORCE++, 2025 (the variant with a baseline).
+    Reference: Hu et al., REINFORCE++, 2025 (the variant with a baseline).
 
     >>> advantage = reinforce_pp_baseline_advantage(jnp.array([3.0, 1.0]), jnp.array([0, 0]), jnp.ones((2, 1)))
     >>> [round(a, 4) for a in advantage.ravel().tolist()]
@@ -182,7 +182,7 @@ def remax_advantage(token_rewards: jax.Array, baseline: jax.Array, mask: jax.Arr
     Raises:
       ValueError: if shapes do not agree.
 
-    Reference: ReMax: A Simple, Effective, and Efficient Reinforcement Learning Method for Aligning Large
+    Reference: Li et al., ReMax: A Simple, Effective, and Efficient Reinforcement Learning Method for Aligning Large
       Language Models, 2024, equation 4.
 
     >>> remax_advantage(jnp.array([[0.0, 1.0]]), jnp.array([0.25]), jnp.ones((1, 2))).tolist()

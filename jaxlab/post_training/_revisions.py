@@ -36,7 +36,8 @@ def inject(
     Raises:
       ValueError: shapes that do not belong to the rollouts, or more answers than a group has rows.
 
-    Reference: mixed-policy groups as in Learning to Reason under Off-Policy Guidance (LUFFY), 2025, section 3.1.
+    Reference: mixed-policy groups as in Yan et al., Learning to Reason under Off-Policy Guidance (LUFFY), 2025,
+      section 3.1.
 
     >>> row = lambda x: jnp.array(x, jnp.float32)
     >>> one = jnp.ones((1, 2), bool)

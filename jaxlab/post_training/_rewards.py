@@ -117,8 +117,8 @@ def kl_in_reward(
     Raises:
       ValueError: if shapes do not agree or `kind` does not exist.
 
-    Reference: Training Language Models to Follow Instructions with Human Feedback, 2022, equation 2, spread over
-      the tokens.
+    Reference: Ouyang et al., Training Language Models to Follow Instructions with Human Feedback, 2022, equation 2,
+      spread over the tokens.
 
     >>> log_probs, ref_log_probs = jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])
     >>> rewards = jnp.array([[0.0, 1.0]])

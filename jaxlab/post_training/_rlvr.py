@@ -60,12 +60,10 @@ def rlvr_learner(
 ) -> Learner:
     """The whole iteration of reinforcement learning from verifiable rewards as one compiled `update`.
 
-    A batch of problems becomes G completions each, the verifier turns them into rewards, `advantage` into
-    advantages, a teacher, where there is one, scores the same tokens, and the policy takes one optimizer step per
-    minibatch on `loss`. Written for the global batch, so seeds can be mapped over it and a mesh can split it.
-
-    With one minibatch and one pass the update is strictly on-policy and the importance ratio is 1; clipping then
-    never acts. `advantage` sees the whole batch, `loss` a minibatch of whole groups.
+    A batch of problems becomes G completions each, the verifier turns them into rewards, `advantage` into advantages, a
+    teacher, where there is one, scores the same tokens, and the policy takes one optimizer step per minibatch on
+    `loss`. With one minibatch and one pass the importance ratio is 1, and clipping never acts. `advantage` sees the
+    whole batch, `loss` a minibatch of whole groups. Seeds can be mapped over the update and a mesh can split it.
 
     Between the batch and the update stand five slots; one that is left empty does what was said above, at no cost. Each
     is told the state first, of which `params`, `step` and `memory` are of interest, and the context last.
@@ -79,45 +77,36 @@ def rlvr_learner(
     Args:
       model: the policy's shape.
       policy: `context -> params`, where the policy starts.
-      verify: `(problems, tokens [B, N], mask [B, N]) -> [B]`, rewards; `problems` has its rows repeated to match. It or
-        `judge` is needed.
+      verify: `(problems, tokens [B, N], mask [B, N]) -> [B]`, rewards; a row of `problems` for each completion.
       advantage: `Rollouts -> [B]` or `[B, N]`. A new estimator is one function: `lambda r: r.rewards - 0.5`.
       loss: `(log_probs [B, N], rollouts, advantage) -> (scalar, metrics)`; `log_probs` carry the gradient.
       optimizer: any optax transformation; parameters in half precision learn in float32, see `master_weights`.
-      group_size: completions per prompt, G.
-      max_new_tokens: N.
+      group_size, max_new_tokens: completions per prompt, G, and their length, N.
       eos: the id or ids that end a completion.
-      teacher: the teacher's shape and `context -> params`; its log-probabilities, of what `revise` left, enter
-        `Rollouts`.
+      teacher: its shape and `context -> params`; its log-probabilities, of what `revise` left, enter `Rollouts`.
       memory: `context -> ` what is remembered before the first batch; `state.memory` keeps its structure and shapes.
       pose: makes problems of a batch and what is remembered; None takes the batch.
       generate: None is `roll_out`. It may return more completions per prompt, or longer ones.
-      judge: in the place of `verify`, which is for rewards of tokens alone; `problems` has its rows repeated to match.
-      revise: here `problems` has a row for each prompt. `reward`, `length` and `entropy` are of what was there before.
-        What it adds needs `log_probs`, by `completion_scores`, if the loss has a ratio. Whatever it leaves has to have
-        a row of the same number for each prompt.
-      remember: the state is the one after the update, the rollouts are those that were learned from, `problems` has a
-        row for each prompt.
-      minibatches: updates per pass; a divisor of the number of prompts.
-      passes: passes over the batch.
+      judge: in the place of `verify`; a row of `problems` for each completion.
+      revise: a row of `problems` for each prompt; as many completions for each come out. What it adds needs
+        `log_probs`, by `completion_scores`, if the loss has a ratio. `reward`, `length` and `entropy` are of before.
+      remember: the state after the update, the rollouts that were learned from, a row of `problems` for each prompt.
+      minibatches, passes: updates per pass, a divisor of the number of prompts; passes over the batch.
       microbatches: parts of an update that are computed one after another, for less memory and the same result; a
         divisor of the prompts of an update. The teacher scores in parts of that size too.
-      temperature: of the sampling.
-      stop_early: see `sample`; for one seed with long completions.
-      segment: see `sample`; fewer, longer segments compile faster.
+      temperature, stop_early, segment: see `sample`.
 
     Returns:
       A learner whose batches are problems with fields `prompts` and `prompt_mask`, with the metrics `loss`,
       `gradient_norm` and the loss's own, averaged over the updates; `reward`, `length`, `entropy` (an estimate from the
-      sampled tokens), `truncated`, and the shares of groups without a difference, `groups_solved` and `groups_failed`
-      (`diagnose` reads them); and `mismatch_mean` and `mismatch_max`, how far log-probabilities of the first update,
-      whose parameters are those that sampled, are from the sampler's: rounding, and 0 in exact arithmetic.
+      sampled tokens), `truncated`, `groups_solved` and `groups_failed`, the shares of groups without a difference; and
+      `mismatch_mean` and `mismatch_max`, how far log-probabilities of the first update are from the sampler's.
 
     Raises:
       ValueError: a group size, number of minibatches or passes below 1, a teacher with another vocabulary,
         minibatches or microbatches that do not divide the prompts, both or neither of `verify` and `judge`.
 
-    Reference: DeepSeekMath (2024), algorithm 1, with the verifier in the place of the reward model.
+    Reference: Shao et al., DeepSeekMath, 2024, algorithm 1, with the verifier in the place of the reward model.
 
     >>> from jaxlab.post_training import aggregate, gpg_loss, grpo_advantage
     >>> def loss(log_probs, rollouts, advantage):

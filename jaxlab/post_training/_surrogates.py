@@ -69,10 +69,10 @@ def ppo_clip_loss(
     Raises:
       ValueError: if shapes do not agree, a clip width is negative, or a bound on the ratio is below 1.
 
-    Reference: Proximal Policy Optimization Algorithms, 2017, equation 7; DeepSeekMath, 2024, equation 3; DAPO,
-      2025, section 3.1 (a higher upper bound); Mastering Complex Control in MOBA Games with Deep
-      Reinforcement Learning, 2020, equation 5 (dual clip); INTELLECT-2, 2025 (two-sided clipping, `delta` in
-      TRL).
+    Reference: Schulman et al., Proximal Policy Optimization Algorithms, 2017, equation 7; Shao et al., DeepSeekMath,
+      2024, equation 3; DAPO, 2025, section 3.1 (a higher upper bound); Ye et al., Mastering Complex Control in MOBA
+      Games with Deep Reinforcement Learning, 2020, equation 5 (dual clip); INTELLECT-2, 2025 (two-sided clipping,
+      `delta` in TRL).
 
     >>> ratio, advantage = jnp.array([[1.5, 0.5]]), jnp.array([1.0])
     >>> ppo_clip_loss(ratio, advantage, clip_high=0.25).tolist()
@@ -151,7 +151,7 @@ def gpg_loss(log_probs: jax.Array, advantage: jax.Array, *, where: jax.Array | N
     Raises:
       ValueError: if shapes do not agree.
 
-    Reference: GPG: A Simple and Strong Reinforcement Learning Baseline for Model Reasoning, 2025; the
+    Reference: Chu et al., GPG: A Simple and Strong Reinforcement Learning Baseline for Model Reasoning, 2025; the
       gradient is that of REINFORCE, 1992.
 
     >>> gpg_loss(jnp.array([[-1.0, -2.0]]), jnp.array([0.5])).tolist()
@@ -193,7 +193,7 @@ def gmpo_loss(
     Raises:
       ValueError: if shapes do not agree or a bound is negative.
 
-    Reference: Geometric-Mean Policy Optimization, 2025, equation 4.
+    Reference: Zhao et al., Geometric-Mean Policy Optimization, 2025, equation 4.
 
     >>> gmpo_loss(jnp.zeros((1, 3)), jnp.zeros((1, 3)), jnp.array([0.5])).tolist()
     [-0.5]
@@ -240,7 +240,7 @@ def clip_fraction(
     Raises:
       ValueError: if shapes do not agree or a clip width is negative.
 
-    Reference: the `pg_clipfrac` of verl and the clip ratios of TRL.
+    Reference: Schulman et al., Proximal Policy Optimization Algorithms, 2017, equation 7; the `pg_clipfrac` of verl.
 
     >>> clip_fraction(jnp.array([[1.5, 0.5]]), jnp.array([1.0])).item()
     0.5
@@ -281,7 +281,8 @@ def dual_clip_fraction(
     Raises:
       ValueError: if shapes do not agree, a clip width is negative, or `dual_clip` is below 1.
 
-    Reference: the `pg_clipfrac_lower` of verl.
+    Reference: Ye et al., Mastering Complex Control in MOBA Games with Deep Reinforcement Learning, 2020, equation 5;
+      the `pg_clipfrac_lower` of verl.
 
     >>> dual_clip_fraction(jnp.array([[5.0, 2.0]]), jnp.array([-1.0])).item()
     0.5

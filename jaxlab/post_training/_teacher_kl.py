@@ -119,7 +119,7 @@ def exact_reverse_kl(
     Raises:
       ValueError: if shapes do not agree.
 
-    Reference: On-Policy Distillation of Language Models, 2024, section 3.
+    Reference: Agarwal et al., On-Policy Distillation of Language Models, 2024, section 3.
 
     >>> student, teacher = jnp.log(jnp.array([[0.25, 0.75]])), jnp.log(jnp.array([[0.5, 0.5]]))
     >>> round(exact_reverse_kl(student, teacher).item(), 4)

@@ -79,8 +79,6 @@ def text_problems(
         the model's context leaves room for, items that are no whole numbers or not as many as texts, or a tokenizer
         with more ids than the model.
 
-    Reference: left padding, with which all rows of a batch of a causal model end at the same position.
-
     >>> from jaxlab.language import CharacterTokenizer
     >>> tokenizer = CharacterTokenizer("0123456789+=")
     >>> text_problems(["1+1=", "10+2="], tokenizer, Decoder(vocab_size=15), max_new_tokens=3).prompts.tolist()
@@ -123,8 +121,6 @@ def completion_texts(tokenizer: Any, tokens: jax.Array, mask: jax.Array) -> list
 
     Raises:
       ValueError: shapes that disagree, a mask that is none.
-
-    Reference: the text that a verifier judges, Lambert et al., Tulu 3 (2024), section 6.
 
     >>> from jaxlab.language import CharacterTokenizer
     >>> completion_texts(CharacterTokenizer("0123456789"), jnp.array([[4, 5, 2, 7]]), jnp.ones((1, 4), bool))
@@ -207,8 +203,8 @@ def text_rlvr_learner(
         `scorer` and `judge`; in an update, an item that `items` does not have.
       RuntimeError: in an update, a scorer that fails on every answer of its first batch.
 
-    Reference: DeepSeekMath (2024), algorithm 1, with the verifier in the place of the reward model; LoRA (2021) for
-      training adapters alone.
+    Reference: Shao et al., DeepSeekMath, 2024, algorithm 1, with the verifier in the place of the reward model; LoRA
+      (2021) for training adapters alone.
 
     >>> from jaxlab.language import CharacterTokenizer
     >>> from jaxlab.post_training import aggregate, gpg_loss, grpo_advantage

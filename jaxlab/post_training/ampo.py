@@ -145,7 +145,7 @@ def shaped_probability(
     Raises:
       ValueError: an offset that is not positive or a mask that does not broadcast.
 
-    Reference: Learning to Reason under Off-Policy Guidance (LUFFY), 2025, equation 7; AMPO, 2025.
+    Reference: Yan et al., Learning to Reason under Off-Policy Guidance (LUFFY), 2025, equation 7; AMPO, 2025.
 
     >>> round(shaped_probability(jnp.log(jnp.array([0.1]))).item(), 4)
     0.5

@@ -43,8 +43,8 @@ def kd_keep_mask(
     Raises:
       ValueError: if shapes do not agree, groups are not integers, or `mode` does not exist.
 
-    Reference: KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement Learning,
-      2025, section 3.4 (reward-guided masking).
+    Reference: Xu et al., KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement
+      Learning, 2025, section 3.4 (reward-guided masking).
 
     >>> correct, group = jnp.array([1, 0, 0, 0]), jnp.array([0, 0, 1, 1])
     >>> [kd_keep_mask(correct, group, mode=mode).tolist() for mode in ("response", "group")]
@@ -77,7 +77,7 @@ def kdrl_loss(
 ) -> jax.Array:
     """Policy loss plus beta times the reverse KL to the teacher, over the whole batch.
 
-    Reward and teacher speak in one step on the same samples: where all rewards of a group are equal the
+    Reward and teacher act in one step on the same samples: where all rewards of a group are equal the
     advantage is 0 and the teacher still acts. Gradients flow through `log_probs` only. Meant on-policy, with
     `old_log_probs = stop_gradient(log_probs)`; further epochs on the same samples bias the KL term, which carries no
     ratio.
@@ -90,7 +90,7 @@ def kdrl_loss(
       teacher_log_probs: `[B, T]` the teacher's, of the same tokens.
       advantage: `[B]` or `[B, T]`, as from `grpo_advantage`.
       mask: `[B, T]` bool or {0, 1}, the response's own tokens.
-      keep: `[B]` or `[B, T]`, what the teacher speaks on, as from `kd_keep_mask`; None means all.
+      keep: `[B]` or `[B, T]`, where the teacher counts, as from `kd_keep_mask`; None means all.
       beta: weight of the teacher, a number or a scalar as from `annealed_beta`.
       kind: an estimator of `kl_estimate`.
       denominator: "all" divides the KL term by the number of tokens, so its weight shrinks as fewer are kept;
@@ -107,8 +107,8 @@ def kdrl_loss(
     Raises:
       ValueError: if shapes do not agree or an option does not exist.
 
-    Reference: KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement Learning,
-      2025, equation 8. Secondary sources give the token-mean; which denominator the authors take under a
+    Reference: Xu et al., KDRL: Post-Training Reasoning LLMs via Unified Knowledge Distillation and Reinforcement
+      Learning, 2025, equation 8. Secondary sources give the token-mean; which denominator the authors take under a
       mask is not known.
 
     >>> log_probs, teacher_log_probs = jnp.array([[-1.0, -1.0]]), jnp.array([[-3.0, -1.0]])
@@ -155,7 +155,7 @@ def kd_shaped_advantage(
       log_probs: `[..., T]` the student's log-probabilities of its own tokens.
       teacher_log_probs: `[..., T]` the teacher's, of the same tokens.
       beta: weight of the teacher.
-      keep: `[...]` or `[..., T]`, what the teacher speaks on, as from `kd_keep_mask`; None means all.
+      keep: `[...]` or `[..., T]`, where the teacher counts, as from `kd_keep_mask`; None means all.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
       clip: bound on R, as in `kd_reward`.
 

@@ -124,8 +124,8 @@ def oreal_loss(
     Raises:
       ValueError: if shapes do not agree or a weight is negative.
 
-    Reference: OREAL: Exploring the Limit of Outcome Reward for Learning Mathematical Reasoning, 2025, equation 6,
-      and the authors' code without a reward per token.
+    Reference: Lyu et al., OREAL: Exploring the Limit of Outcome Reward for Learning Mathematical Reasoning, 2025,
+      equation 6, and the authors' code without a reward per token.
 
     >>> log_probs, rewards = jnp.array([[-1.0, -3.0], [-1.0, -1.0]]), jnp.array([1.0, -1.0])
     >>> oreal_loss(log_probs, rewards, rewards).tolist()
@@ -179,7 +179,8 @@ def kl_cov_loss(
     Raises:
       ValueError: if shapes do not agree, or a setting is out of range.
 
-    Reference: The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models, 2025, equation 11.
+    Reference: Cui et al., The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models, 2025,
+      equation 11.
 
     >>> old = jnp.log(jnp.array([[0.5, 0.9]]))
     >>> held = kl_cov_loss(old - 0.5, old, jnp.array([[0.0, 1.0]]), fraction=0.5, beta=2.0)
@@ -214,7 +215,8 @@ def covariance(log_probs: jax.Array, advantage: jax.Array, *, where: jax.Array |
     Raises:
       ValueError: if shapes do not agree.
 
-    Reference: The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models, 2025, equation 9.
+    Reference: Cui et al., The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models, 2025,
+      equation 9.
 
     >>> covariance(jnp.array([[-1.0, -3.0]]), jnp.array([[2.0, 0.0]])).tolist()
     [[1.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Self-evolving curriculum: a bandit over categories of problems that is paid in absolute advantages.
+"""Self-evolving curriculum: a bandit over categories of problems whose reward is the absolute advantage.
 
     from jaxlab.post_training import sec
 
@@ -42,7 +42,7 @@ def choose_arms(
     Raises:
       ValueError: as `curriculum.arm_log_probs`, or a known value of an arm that may be drawn is NaN.
 
-    Reference: Self-Evolving Curriculum for LLM Reasoning, 2025, algorithm 1.
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, algorithm 1.
 
     >>> choose_arms(jax.random.key(0), jnp.array([0.0, 1.0]), 3, temperature=0.01).tolist()
     [1, 1, 1]
@@ -61,7 +61,7 @@ def learn_values(
     decay_unsampled: bool = False,
     where: jax.Array | None = None,
 ) -> jax.Array:
-    """Pay each arm the mean absolute advantage of its responses, which is largest where half of them succeed.
+    """Reward each arm with the mean absolute advantage of its responses, which is largest where half of them succeed.
 
         r(c) = mean over responses of arm c of mean_t |A_{i,t}|;   Q <- (1 - rate) Q + rate r
 
@@ -81,7 +81,7 @@ def learn_values(
     Raises:
       ValueError: as `curriculum.update_arms`.
 
-    Reference: Self-Evolving Curriculum for LLM Reasoning, 2025, equations 4 to 6.
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, equations 4 to 6.
 
     >>> advantage = jnp.array([[1.0, -1.0], [0.0, 0.0]])
     >>> learn_values(jnp.zeros(3), advantage, jnp.array([0, 2])).tolist()
@@ -116,8 +116,8 @@ def draw_from_pools(
     Raises:
       ValueError: arms that are not integers in range, or a size below 1.
 
-    Reference: Self-Evolving Curriculum for LLM Reasoning, 2025, the data loader of the authors' code, which refills
-    all pools together.
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, the data loader of the authors' code,
+      which refills all pools together.
 
     >>> index, taken = draw_from_pools(jax.random.key(0), jnp.zeros(2, int), jnp.array([1, 1, 1]), size=3)
     >>> sorted(index.tolist()), taken.tolist()

@@ -236,7 +236,7 @@ def cascade_examination(
     Raises:
       ValueError: if a probability of going on is not in [0, 1], or `where` does not broadcast.
 
-    Reference: see `sample_cascade_clicks`.
+    Reference: Craswell et al., An Experimental Comparison of Click Position-Bias Models, WSDM 2008.
 
     >>> [round(x, 2) for x in cascade_examination(jnp.array([1.0, 0.5, 0.0])).tolist()]
     [1.0, 0.3, 0.18]

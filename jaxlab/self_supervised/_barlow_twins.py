@@ -60,8 +60,8 @@ def barlow_twins_loss(
       ValueError: if the two do not have the same shape `[N, D]`, `where` does not broadcast to `[N]`, ddof is neither 0
         nor 1, or eps is below 0.
 
-    Reference: Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021, equations 1 and 2,
-    with the authors' statistics (biased, eps 1e-5). Mixed Barlow Twins, 2023, has ddof 1 and eps 0.
+    Reference: Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021, equations 1 and
+      2, with the authors' statistics (biased, eps 1e-5). Mixed Barlow Twins, 2023, has ddof 1 and eps 0.
 
     >>> z = jnp.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     >>> loss, terms = barlow_twins_loss(z, z[:, ::-1], off_diagonal_weight=0.5, eps=0.0)

@@ -34,8 +34,8 @@ def lars(
     Returns:
       An optax transformation; its `update` needs the parameters.
 
-    Reference: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, 2017, algorithm 1, in the order
-    of Barlow Twins' code (Zbontar et al., 2021), which has rates of 0.2 and 0.0048 times the schedule.
+    Reference: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, 2017, algorithm 1, in the
+      order of Barlow Twins' code (Zbontar et al., 2021), which has rates of 0.2 and 0.0048 times the schedule.
 
     >>> optimizer, params = lars(0.5, weight_decay=0.0, trust_coefficient=0.1), {"w": jnp.full((1, 1), 2.0)}
     >>> updates, _ = optimizer.update({"w": jnp.full((1, 1), 4.0)}, optimizer.init(params), params)

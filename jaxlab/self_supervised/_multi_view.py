@@ -38,8 +38,8 @@ def mv_infonce(
       ValueError: if `views` is not `[K, N, D]` with at least two views, `where` does not broadcast to `[N]`, or a
         static temperature is not positive.
 
-    Reference: A Principled Framework for Multi-View Contrastive Learning, 2025, in the form of the authors' code: other
-    examples of the same view are negatives, and the positives stand in the denominator.
+    Reference: Koromilas et al., A Principled Framework for Multi-View Contrastive Learning, 2025, in the form of the
+      authors' code: other examples of the same view are negatives, and the positives stand in the denominator.
 
     >>> print(mv_infonce(jnp.stack([jnp.eye(2)] * 3), temperature=1.0).round(4))  # 6 e over 6 e + 9
     [0.4394 0.4394]
@@ -83,8 +83,8 @@ def mv_dhel(
     Raises:
       ValueError: as in `mv_infonce`.
 
-    Reference: A Principled Framework for Multi-View Contrastive Learning, 2025, in the form of the authors' code:
-    unordered pairs above, no example against itself below.
+    Reference: Koromilas et al., A Principled Framework for Multi-View Contrastive Learning, 2025, in the form of the
+      authors' code: unordered pairs above, no example against itself below.
 
     >>> print(mv_dhel(jnp.stack([jnp.eye(2)] * 3), temperature=1.0).round(4))  # 3 e over 1
     [-2.0986 -2.0986]
@@ -159,8 +159,8 @@ def pairwise_nt_xent(
     Raises:
       ValueError: as in `mv_infonce`.
 
-    Reference: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020, equation 1, for
-    each pair.
+    Reference: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020, equation 1,
+      for each pair.
 
     >>> views = jnp.stack([jnp.eye(2)] * 3)
     >>> print(pairwise_nt_xent(views, temperature=1.0).round(4))

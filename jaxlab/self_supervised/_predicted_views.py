@@ -114,7 +114,7 @@ def dino_loss(
       ValueError: if the shapes do not fit, K is below 2, or a static temperature is not positive.
 
     Reference: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, 2021, algorithm 1 with the
-    multi-crop of equation 3.
+      multi-crop of equation 3.
 
     >>> student, teacher = jnp.zeros((3, 1, 4)), jnp.ones((2, 1, 4))
     >>> print(dino_loss(student, teacher, jnp.zeros(4)).round(4))  # log 4

@@ -60,7 +60,7 @@ def vicreg_loss(
       ValueError: if the two do not have the same shape `[N, D]`, `where` does not broadcast to `[N]`, or eps < 0.
 
     Reference: Bardes, Ponce and LeCun, VICReg, 2022, equations 1 to 6, with the mean of the two views' variance terms
-    of the authors' code.
+      of the authors' code.
 
     >>> z = jnp.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     >>> vicreg_loss(z, z)[0].item()

@@ -165,7 +165,7 @@ def adaptive_multi_head_loss(
         not as above.
 
     Reference: Wang et al., Adaptive Multi-head Contrastive Learning, 2023, equation 2.1 of its table; NT-Xent is one
-    head, one temperature, beta 0, "all" and the positive.
+      head, one temperature, beta 0, "all" and the positive.
 
     >>> z = jnp.eye(2)[None]
     >>> options = {"beta": 0.0, "against": "all", "with_positive": True}

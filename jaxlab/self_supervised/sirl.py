@@ -37,8 +37,8 @@ def triplet_similarity_loss(
       ValueError: if the three do not share a shape `[Q, D]`, `where` does not broadcast to `[Q]`, or a known margin is
         below 0.
 
-    Reference: Bobu et al., SIRL: Similarity-based Implicit Representation Learning, 2023, section 3; the margin is our
-    choice.
+    Reference: Bobu et al., SIRL: Similarity-based Implicit Representation Learning, 2023, section 3; the margin is
+      not theirs.
 
     >>> a, b, c = jnp.zeros((1, 2)), jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
     >>> triplet_similarity_loss(a, b, c).tolist()  # 1 - 1 + 1, and 1 - 2 + 1

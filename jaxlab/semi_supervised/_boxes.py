@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
-from jaxlab.core._values import check_no_nan
+from jaxlab.core._values import check_no_nan, concrete
 from jaxlab.core.check import InputError, full_mask
 
 _FORMS = (4, 5)
@@ -50,8 +50,8 @@ def axis_aligned_iou(boxes: jax.Array, others: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the last axis is not 4 or the leading axes differ.
 
-    Reference:
-      Everingham et al., The PASCAL Visual Object Classes Challenge, 2010, section 4.2 (overlap of detections).
+    Reference: Everingham et al., The PASCAL Visual Object Classes Challenge, 2010, section 4.2 (overlap of
+      detections).
 
     >>> round(axis_aligned_iou(jnp.array([[0.0, 0.0, 2.0, 2.0]]), jnp.array([[1.0, 0.0, 2.0, 2.0]])).item(), 4)
     0.3333
@@ -124,8 +124,7 @@ def bev_iou(boxes: jax.Array, others: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the last axis is not 5 or the leading axes differ.
 
-    Reference:
-      Sutherland, Hodgman, Reentrant Polygon Clipping, 1974. The measure is KITTI's bird's-eye-view overlap
+    Reference: Sutherland, Hodgman, Reentrant Polygon Clipping, 1974. The measure is KITTI's bird's-eye-view overlap
       (Geiger et al., 2012).
 
     >>> square = jnp.array([[0.0, 0.0, 2.0, 2.0, 0.0]])
@@ -162,9 +161,8 @@ def points_in_boxes(points: jax.Array, boxes: jax.Array, *, where: jax.Array | N
       ValueError: if the leading axes differ, `boxes` are neither `[..., N, 4]` nor `[..., N, 5]`, `where` does not
         broadcast to the points, or a point that counts or a box holds NaN.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023: points of uncertain boxes
-      are removed from a scene.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023: points of uncertain
+      boxes are removed from a scene.
 
     >>> points_in_boxes(jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[0.0, 0.0, 2.0, 1.0]])).tolist()
     [[True], [False]]
@@ -202,9 +200,8 @@ def transform_points(
     Raises:
       ValueError: if `points` are not `[..., P, 2 or more]` or a parameter does not broadcast to their leading axes.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the augmented pass of the
-      teacher: flip, turn of up to pi / 4, scale in [0.95, 1.05].
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the augmented pass of
+      the teacher: flip, turn of up to pi / 4, scale in [0.95, 1.05].
 
     >>> transform_points(jnp.array([[1.0, 2.0]]), flip=True, scale=2.0).tolist()
     [[2.0, -4.0]]
@@ -239,8 +236,7 @@ def transform_boxes(
       ValueError: if the last axis is not 4, 5 or 7, boxes without heading are to be turned, or a parameter does not
         broadcast to the leading axes.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the authors' code.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the authors' code.
 
     >>> transform_boxes(jnp.array([[1.0, 2.0, 4.0, 2.0, 0.5]]), flip=True, scale=2.0).tolist()
     [[2.0, -4.0, 8.0, 4.0, -0.5]]
@@ -248,7 +244,8 @@ def transform_boxes(
     shape = np.shape(boxes)
     if len(shape) < 2 or shape[-1] not in (*_FORMS, 7):
         raise InputError(f"boxes {shape} must be [..., N, 4], [..., N, 5] or [..., N, 7]")
-    if shape[-1] == 4 and not (isinstance(rotation, int | float) and rotation == 0):
+    turned = concrete(rotation)
+    if shape[-1] == 4 and (turned is None or np.any(turned != 0)):
         raise InputError(f"boxes {shape} have no heading: their rotation must be 0, got {rotation}")
     boxes = as_float(boxes)
     if shape[-1] == 7:

@@ -43,9 +43,8 @@ def consistency_mse(
     Raises:
       ValueError: if the shapes differ, or `where` does not broadcast to `[...]`.
 
-    Reference:
-      Tarvainen, Valpola, Mean teachers are better role models, 2017, section 2 and the authors' code, which takes
-      the mean over classes, and weights it 100 after the ramp.
+    Reference: Tarvainen, Valpola, Mean teachers are better role models, 2017, section 2 and the authors' code, which
+      takes the mean over classes, and weights it 100 after the ramp.
 
     >>> student, teacher = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.75, 0.25]))
     >>> round(consistency_mse(student, teacher).item(), 6)
@@ -81,9 +80,8 @@ def consistency_kl(
       ValueError: if the shapes differ, `where` does not broadcast to `[...]`, or a static temperature is not
         positive.
 
-    Reference:
-      Tarvainen, Valpola, Mean teachers are better role models, 2017, section 3.4 compares it with the squared
-      distance.
+    Reference: Tarvainen, Valpola, Mean teachers are better role models, 2017, section 3.4 compares it with the
+      squared distance.
 
     >>> student, teacher = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.25, 0.75]))
     >>> round(consistency_kl(student, teacher).item(), 4)
@@ -115,9 +113,8 @@ def unlabelled_fraction(
     Raises:
       ValueError: if `where` does not broadcast to `labelled`.
 
-    Reference:
-      Tarvainen, Valpola, Mean teachers are better role models, 2017, section 3 (batches of which a fixed part is
-      labelled).
+    Reference: Tarvainen, Valpola, Mean teachers are better role models, 2017, section 3 (batches of which a fixed
+      part is labelled).
 
     >>> unlabelled_fraction(jnp.array([1, 0, 0, 0])).item()
     0.75

@@ -13,7 +13,7 @@ def dice_loss(
 ) -> jax.Array:
     """One minus the soft Dice overlap of a predicted region with the true one, per example.
 
-    Unlike cross-entropy it does not care how many voxels lie outside. Gradients flow into the probabilities.
+    Unlike cross-entropy it does not depend on how many voxels lie outside. Gradients flow into the probabilities.
 
         1 - (2 sum p y + smooth) / (sum p^2 + sum y^2 + smooth)
 
@@ -30,9 +30,8 @@ def dice_loss(
       ValueError: if the shapes differ, `where` does not broadcast to them, `smooth` is not positive, or known
         values lie outside [0, 1].
 
-    Reference:
-      Milletari, Navab, Ahmadi, V-Net, 2016, section 3, with the smoothing of RAIL's code. RAIL sums over a batch
-      of one labelled volume, which is the same.
+    Reference: Milletari, Navab, Ahmadi, V-Net, 2016, section 3, with the smoothing of RAIL's code. RAIL sums over a
+      batch of one labelled volume, which is the same.
 
     >>> round(dice_loss(jnp.array([[1.0, 1.0, 0.0]]), jnp.array([[1, 0, 0]])).item(), 4)  # 1 - 2 / 3
     0.3333

@@ -60,8 +60,7 @@ def mean_teacher_learner(
     Raises:
       ValueError: if the decay is outside [0, 1] or the warm-up is negative.
 
-    Reference:
-      Tarvainen, Valpola, Mean teachers are better role models, 2017, section 2 and the authors' code.
+    Reference: Tarvainen, Valpola, Mean teachers are better role models, 2017, section 2 and the authors' code.
 
     >>> learner = mean_teacher_learner(
     ...     lambda key, context: (jnp.zeros(()), {}),

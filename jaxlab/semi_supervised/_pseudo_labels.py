@@ -62,8 +62,7 @@ def class_filtered_probs(probs: jax.Array, present: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the leading axes of `present` are not the first of `probs`, or the classes differ.
 
-    Reference:
-      EV-WSSS: Finding Meaning in Points, 2024, section 3: class filtering of pseudo-labels.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3: class filtering of pseudo-labels.
 
     >>> class_filtered_probs(jnp.array([[0.5, 0.25, 0.25]]), jnp.array([0, 1, 1])).tolist()
     [[0.0, 0.25, 0.25]]
@@ -100,8 +99,7 @@ def pseudo_label(probs: jax.Array, *, threshold: float | jax.Array) -> PseudoLab
       ValueError: if `probs` has no class axis, `threshold` is neither a scalar nor `[K]`, or known values of the
         two lie outside [0, 1].
 
-    Reference:
-      Lee, Pseudo-Label, 2013; the threshold as in Sohn et al., FixMatch, 2020, equation 4 (there 0.95).
+    Reference: Lee, Pseudo-Label, 2013; the threshold as in Sohn et al., FixMatch, 2020, equation 4 (there 0.95).
 
     >>> probs = jnp.array([[0.9, 0.1], [0.4, 0.6]])
     >>> pseudo_label(probs, threshold=jnp.array([0.95, 0.5])).accepted.tolist()
@@ -184,8 +182,7 @@ def masked_cross_entropy(
       ValueError: if `labels` is not of an integer type, names a class of K or above, or lacks the leading shape of
         `logits`, or `where` does not broadcast to it.
 
-    Reference:
-      Sohn et al., FixMatch, 2020, equation 4 without its mean.
+    Reference: Sohn et al., FixMatch, 2020, equation 4 without its mean.
 
     >>> loss = masked_cross_entropy(jnp.zeros((2, 4)), jnp.array([1, 255]), where=jnp.array([1, 0]))
     >>> loss.tolist() == [jnp.log(4.0), 0.0]
@@ -241,8 +238,8 @@ def pseudo_label_quality(
       ValueError: if `truth` is not of integers or lacks the shape of the pseudo-labels, or `where` does not broadcast
         to it.
 
-    Reference:
-      Sohn et al., FixMatch, 2020, which reports the impurity, 1 - accuracy, in its ablation of the threshold.
+    Reference: Sohn et al., FixMatch, 2020, which reports the impurity, 1 - accuracy, in its ablation of the
+      threshold.
 
     >>> pseudo = pseudo_label(jnp.array([[0.9, 0.1], [0.6, 0.4]]), threshold=0.8)
     >>> [x.item() for x in pseudo_label_quality(pseudo, jnp.array([0, 0]))]

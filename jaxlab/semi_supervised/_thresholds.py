@@ -51,9 +51,6 @@ def curriculum_init(num_examples: int) -> CurriculumThresholds:
     Raises:
       ValueError: if there are no examples.
 
-    Reference:
-      Zhang et al., FlexMatch, 2021, algorithm 1.
-
     >>> curriculum_init(2).last_label.dtype
     dtype('int32')
     """
@@ -92,8 +89,7 @@ def curriculum_update(
       ValueError: if `index` is not integers `[B]` of examples that exist, a known threshold is outside [0, 1], or
         known `probs` are no probabilities or hold NaN: nothing could be remembered of those.
 
-    Reference:
-      Zhang et al., FlexMatch, 2021, section 3.2.
+    Reference: Zhang et al., FlexMatch, 2021, section 3.2.
 
     >>> state = curriculum_update(curriculum_init(3), jnp.array([[0.01, 0.99], [0.4, 0.6]]), jnp.array([2, 0]))
     >>> state.last_label.tolist()
@@ -159,8 +155,7 @@ def curriculum_thresholds(
     Raises:
       ValueError: if a static threshold is outside [0, 1], or there is no class.
 
-    Reference:
-      Zhang et al., FlexMatch, 2021, sections 3.2 to 3.4 (learning status, warm-up, non-linear mapping).
+    Reference: Zhang et al., FlexMatch, 2021, sections 3.2 to 3.4 (learning status, warm-up, non-linear mapping).
 
     >>> state = CurriculumThresholds(jnp.array([0, 0, 1, -1]))
     >>> [round(x, 4) for x in curriculum_thresholds(state, num_classes=2, threshold=0.9).tolist()]
@@ -204,9 +199,6 @@ def adaptive_init(num_classes: int) -> AdaptiveThresholds:
     Raises:
       ValueError: if there is no class.
 
-    Reference:
-      Wang et al., FreeMatch, 2023, self-adaptive thresholding.
-
     >>> adaptive_init(2).class_probs.tolist()
     [0.5, 0.5]
     """
@@ -243,8 +235,7 @@ def adaptive_update(
       ValueError: if the classes are not those of the state, a known decay is outside [0, 1], or known `probs` are
         no probabilities.
 
-    Reference:
-      Wang et al., FreeMatch, 2023, self-adaptive thresholding.
+    Reference: Wang et al., FreeMatch, 2023, self-adaptive thresholding.
 
     >>> state = adaptive_update(adaptive_init(2), jnp.array([[1.0, 0.0]]), decay=0.5)
     >>> state.confidence.item(), state.class_probs.tolist()
@@ -280,8 +271,7 @@ def adaptive_thresholds(state: AdaptiveThresholds) -> jax.Array:
     Returns:
       `[K]`, in [0, confidence].
 
-    Reference:
-      Wang et al., FreeMatch, 2023, self-adaptive thresholding.
+    Reference: Wang et al., FreeMatch, 2023, self-adaptive thresholding.
 
     >>> state = AdaptiveThresholds(jnp.array(0.8), jnp.array([0.5, 0.25, 0.25]))
     >>> [round(x, 4) for x in adaptive_thresholds(state).tolist()]

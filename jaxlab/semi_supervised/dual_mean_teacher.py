@@ -1,4 +1,4 @@
-"""Two teachers that must agree: consensus of their maps, and the pseudo-label that both vouch for."""
+"""Two teachers that must agree: consensus of their maps, and the pseudo-label on which both are sure."""
 
 from typing import NamedTuple
 
@@ -69,9 +69,8 @@ def teacher_consensus(
     Raises:
       ValueError: if the shapes differ, a known threshold is outside [0, 1], or known maps are no probabilities.
 
-    Reference:
-      Guo et al., Dual Mean-Teacher, 2023, the noise filtering and intersection of pseudo-labels; both thresholds
-      are our recollection, since no code was released.
+    Reference: Guo et al., Dual Mean-Teacher, 2023, the noise filtering and intersection of pseudo-labels; both
+      thresholds are assumptions, since no code was released.
 
     >>> a, b = jnp.array([[[0.9, 0.8, 0.1]]]), jnp.array([[[0.7, 0.2, 0.3]]])
     >>> both = teacher_consensus(a, b, min_agreement=0.5)
@@ -128,8 +127,7 @@ def dual_teacher_loss(
     Raises:
       ValueError: if the shapes do not fit.
 
-    Reference:
-      Guo et al., Dual Mean-Teacher, 2023, the student's loss; its weights are not known, 1 here.
+    Reference: Guo et al., Dual Mean-Teacher, 2023, the student's loss; its weights are not known, 1 here.
 
     >>> half, one = jnp.full((2, 1, 1), 0.5), jnp.ones((2, 1, 1))
     >>> round(dual_teacher_loss(half, one, half, one, jnp.array([True, False])).item(), 4)

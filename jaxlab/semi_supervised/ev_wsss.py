@@ -86,8 +86,8 @@ def classes_in_labels(labels: jax.Array, *, num_classes: int, where: jax.Array |
     Raises:
       ValueError: if `labels` is a scalar or names a class of K or above, or `where` does not broadcast to it.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, section 3: a click on each class of an image tells which
-      classes it holds.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3: a click on each class of an image
+      tells which classes it holds.
 
     >>> classes_in_labels(jnp.array([[2, 0, 1]]), num_classes=3, where=jnp.array([[1, 1, 0]])).tolist()
     [[True, False, True]]
@@ -155,10 +155,9 @@ def prototype_exchange_loss(
     Raises:
       ValueError: if the shapes do not fit, or a static temperature is not positive.
 
-    Reference:
-      EV-WSSS: Finding Meaning in Points, 2024, section 3 (prototype exchange). In the authors' code the test for
-      filled queues ends up with the last class alone, and a class never seen competes with logit 0, or after
-      projection with the direction of the bias.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3 (prototype exchange). In the authors'
+      code the test for filled queues ends up with the last class alone, and a class never seen competes with logit 0,
+      or after projection with the direction of the bias.
 
     >>> pseudo = PseudoLabels(jnp.array([0]), jnp.array([0.9]), jnp.array([True]))
     >>> both = (jnp.eye(2), jnp.ones(2, bool))
@@ -294,10 +293,9 @@ def ev_wsss_loss(
     Raises:
       ValueError: if the shapes do not fit, or a labelled pixel names a class of K or above.
 
-    Reference:
-      EV-WSSS: Finding Meaning in Points: Weakly Supervised Semantic Segmentation for Event Cameras, ECCV 2024,
-      with the weights of the authors' code. Confidence is the softmax of the positive parts of the logits there,
-      and so it is here.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points: Weakly Supervised Semantic Segmentation for Event
+      Cameras, ECCV 2024, with the weights of the authors' code. Confidence is the softmax of the positive parts of
+      the logits there, and so it is here.
 
     >>> from jaxlab.semi_supervised.prototype_memory import class_queues_init
     >>> identity = (jnp.eye(2), jnp.zeros(2))

@@ -52,8 +52,7 @@ def box_levels(
     Raises:
       ValueError: if the shapes do not fit, a class does not exist, or a measure or threshold that counts is NaN.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2.
 
     >>> thresholds = jnp.array([[[0.8, 0.4]]])
     >>> box_levels(jnp.array([[0.9], [0.8], [0.1]]), jnp.zeros(3, int), thresholds).tolist()
@@ -127,9 +126,9 @@ def hierarchical_supervision(
     Raises:
       ValueError: if the shapes do not fit, or a class does not exist.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2. The authors' code
-      gives pedestrians, class 1 of 3, no middle level (`without_middle=(1,)`), which the paper does not say.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2. The
+      authors' code gives pedestrians, class 1 of 3, no middle level (`without_middle=(1,)`), which the paper does not
+      say.
 
     >>> thresholds = jnp.array([[[0.8, 0.4]] * 3])
     >>> measures = jnp.array([[0.9, 0.9, 0.9], [0.5, 0.5, 0.7], [0.2, 0.9, 0.9], [0.01, 0.0, 0.0]])
@@ -197,8 +196,6 @@ def store_init(num_scenes: int, capacity: int, *, box_dim: int = 4) -> LabelStor
     Raises:
       ValueError: if `capacity` is below 1.
 
-    Reference: see `store_append`.
-
     >>> store_init(3, 4).count.tolist()
     [0, 0, 0]
     """
@@ -237,9 +234,8 @@ def store_append(
     Raises:
       ValueError: if the shapes do not fit, or `rows` and `classes` are not integers, rows of scenes that exist.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2: pseudo-labels of
-      the high level accumulate over training.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2:
+      pseudo-labels of the high level accumulate over training.
 
     >>> store = store_append(store_init(2, 2), jnp.array([1]), jnp.ones((1, 3, 4)), jnp.array([[0, 1, 2]]),
     ...                      where=jnp.array([[True, False, True]]))
@@ -289,8 +285,7 @@ def linear_keep_rate(
     Raises:
       ValueError: if `start` or `end` is outside [0, 1].
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the authors' code.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the authors' code.
 
     >>> linear_keep_rate(jnp.array([0, 5, 20]), end=1.0, length=10).tolist()
     [0.5, 0.75, 1.0]

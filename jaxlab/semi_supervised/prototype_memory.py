@@ -54,9 +54,8 @@ def region_prototypes(
     Raises:
       ValueError: if the shapes do not fit, or known `probs` are no probabilities.
 
-    Reference:
-      EV-WSSS: Finding Meaning in Points, 2024, section 3 (regional prototypes). The authors divide by the mass
-      plus 1e-5 before normalising, which changes no direction.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3 (regional prototypes). The authors
+      divide by the mass plus 1e-5 before normalising, which changes no direction.
 
     >>> features = jnp.array([[[3.0, 4.0], [1.0, 0.0]]])  # one image of two pixels
     >>> probs = jnp.array([[[0.9, 0.1], [0.6, 0.4]]])
@@ -102,8 +101,6 @@ def class_queues_init(num_classes: int, capacity: int, dim: int, *, dtype: jnp.d
     Raises:
       ValueError: if `capacity` is below 1.
 
-    Reference: see `class_queues_push`.
-
     >>> class_queues_init(3, 8, 2).items.shape
     (3, 8, 2)
     """
@@ -131,8 +128,8 @@ def class_queues_push(
     Raises:
       ValueError: if the shapes do not fit.
 
-    Reference:
-      EV-WSSS: Finding Meaning in Points, 2024, section 3 (the queue keeps the last 200 prototypes of a class).
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3 (the queue keeps the last 200
+      prototypes of a class).
 
     >>> queues = class_queues_push(class_queues_init(2, 4, 1), jnp.ones((3, 2, 1)), jnp.array([[1, 0]] * 3))
     >>> queues.filled.tolist()
@@ -164,7 +161,7 @@ def class_queue_means(queues: Queue, *, min_items: int | jax.Array = 10) -> tupl
     Returns:
       `(prototypes [K, D], seen [K] bool)`, float32 of length 1 (float64 for float64 queues), 0 where not seen.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, section 3.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3.
 
     >>> queues = class_queues_push(class_queues_init(2, 4, 1), 3 * jnp.ones((2, 2, 1)), jnp.array([[1, 0]] * 2))
     >>> means, seen = class_queue_means(queues, min_items=1)
@@ -211,9 +208,8 @@ def prototype_cross_entropy(
     Raises:
       ValueError: if the shapes do not fit, the labels are not integers, or a static temperature is not positive.
 
-    Reference:
-      EV-WSSS: Finding Meaning in Points, 2024, section 3, with the authors' temperature; their code lets the
-      zero vector of a class never seen compete, as `seen=None` does.
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, section 3, with the authors' temperature; their
+      code lets the zero vector of a class never seen compete, as `seen=None` does.
 
     >>> prototypes = jnp.eye(2)
     >>> loss = prototype_cross_entropy(jnp.array([[2.0, 0.0]]), jnp.array([0]), prototypes, temperature=1.0)
@@ -256,7 +252,7 @@ def feature_distance(features: jax.Array, target: jax.Array, *, where: jax.Array
     Raises:
       ValueError: if the shapes differ, or `where` does not broadcast to `[...]`.
 
-    Reference: EV-WSSS: Finding Meaning in Points, 2024, authors' code (feature distillation).
+    Reference: Cho et al., EV-WSSS: Finding Meaning in Points, 2024, authors' code (feature distillation).
 
     >>> feature_distance(jnp.array([0.0, 3.0]), jnp.array([2.0, 0.0])).item()
     1.0

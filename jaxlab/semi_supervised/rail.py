@@ -128,9 +128,9 @@ def disagreement_supervision_loss(
       ValueError: if the shapes do not fit, a class does not exist, or a fault of the authors' code is asked for other
         than two classes.
 
-    Reference:
-      RAIL: Region-Aware Instructive Learning, 2025 (disagreement-focused supervision). The per-voxel KL divergence
-      to the label, which is -log p of its class, is our reading of what the code intends.
+    Reference: RAIL: Region-Aware Instructive Learning, 2025 (disagreement-focused supervision). The per-voxel KL
+      divergence to the label, which is -log p of its class, is a
+      reading of what the code intends.
 
     >>> logits, labels = jnp.array([[[0.0, 0.0], [0.0, 2.0]]]), jnp.array([[1, 0]])
     >>> loss = disagreement_supervision_loss(logits, labels, jnp.array([[1, 1]]), kl_weight=1.0)

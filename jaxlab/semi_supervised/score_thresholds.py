@@ -30,9 +30,8 @@ def two_means(x: jax.Array, *, where: jax.Array | None = None) -> tuple[jax.Arra
     Raises:
       ValueError: if `x` is a scalar or `where` does not broadcast to it.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2. The authors'
-      code runs k-means from random starts, which can end in a worse division than this one, the best.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2. The
+      authors' code runs k-means from random starts, which can end in a worse division than this one, the best.
 
     >>> high, low = two_means(jnp.array([0.2, 0.9, 0.3, 0.8]))
     >>> round(high.item(), 4), round(low.item(), 4)
@@ -80,9 +79,8 @@ def truncate(x: jax.Array, *, decimals: int = 2) -> jax.Array:
     Raises:
       ValueError: if `decimals` is negative.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the authors' code, which cuts
-      the decimal text of a number, and fails on one in exponent notation.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, the authors' code,
+      which cuts the decimal text of a number, and fails on one in exponent notation.
 
     >>> print(truncate(jnp.array([0.779, 0.29, -0.119])))
     [ 0.77  0.29 -0.11]
@@ -125,9 +123,8 @@ def dual_thresholds(
     Raises:
       ValueError: if the shapes do not fit, or a class does not exist.
 
-    Reference:
-      Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2; `min_items`,
-      `decimals` and the default are the authors' code.
+    Reference: Liu et al., Hierarchical Supervision and Shuffle Data Augmentation (HSSDA), 2023, section 3.2;
+      `min_items`, `decimals` and the default are the authors' code.
 
     >>> measures = jnp.array([0.25, 0.75, 0.25, 0.75])[:, None]
     >>> dual_thresholds(measures, jnp.zeros(4, int), num_classes=2, default=((0.5, 0.5),))[:, 0].tolist()

@@ -61,9 +61,8 @@ def teacher_stats(logits: jax.Array) -> TeacherStats:
     Raises:
       ValueError: if there is no pass or no class.
 
-    Reference:
-      SeFAR: Semi-supervised Fine-grained Action Recognition, 2025, section on adaptive regulation (10 passes);
-      Gal, Ghahramani, Dropout as a Bayesian Approximation, 2016. With one pass the authors' spread is NaN.
+    Reference: SeFAR: Semi-supervised Fine-grained Action Recognition, 2025, section on adaptive regulation (10
+      passes); Gal, Ghahramani, Dropout as a Bayesian Approximation, 2016. With one pass the authors' spread is NaN.
 
     >>> stats = teacher_stats(jnp.log(jnp.array([[[0.9, 0.1]], [[0.7, 0.3]]])))
     >>> stats.label.item(), round(stats.confidence.item(), 4), round(stats.spread.item(), 4)
@@ -80,7 +79,7 @@ def teacher_stats(logits: jax.Array) -> TeacherStats:
 
 
 def adaptive_weight(confidence: jax.Array, spread: jax.Array) -> jax.Array:
-    """How far to trust a pseudo-label: more if the teacher is confident, less if its passes disagree.
+    """The weight of a pseudo-label: higher if the teacher is confident, lower if its passes disagree.
 
     A soft weight instead of a threshold: nothing is thrown away. No gradient passes.
 
@@ -99,8 +98,7 @@ def adaptive_weight(confidence: jax.Array, spread: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the shapes differ, or known confidences are no probabilities.
 
-    Reference:
-      SeFAR, 2025, equations of adaptive regulation, constants of the authors' code.
+    Reference: SeFAR, 2025, equations of adaptive regulation, constants of the authors' code.
 
     >>> weight = adaptive_weight(jnp.array([1.0, 0.5]), jnp.array([0.0, 0.05]))
     >>> [round(x, 4) for x in weight.tolist()]
@@ -138,7 +136,7 @@ def mixed_target_loss(
     Args:
       mixed_logits: `[B, K]` of the student on the mixed clips, any finite size.
       teacher_probs: `[B, K]` mean probabilities of the teacher on the clips themselves.
-      weight: `[B]` trust in them, see `adaptive_weight`.
+      weight: `[B]` of the rows, see `adaptive_weight`.
       partner: integers `[B]` in [0, B).
       ratio: scalar r in [0, 1], the share that was asked for (not the one after rounding down to whole tokens).
       mix_on: "probs" compares probabilities with probabilities; "logits" compares the student's raw logits, as
@@ -153,8 +151,7 @@ def mixed_target_loss(
       ValueError: if shapes do not fit, `partner` names no row, `ratio` is outside [0, 1], known `teacher_probs` are no
         probabilities, or `mix_on` is neither of the two.
 
-    Reference:
-      SeFAR, 2025, and its code.
+    Reference: SeFAR, 2025, and its code.
 
     >>> logits, teacher = jnp.zeros((2, 2)), jnp.array([[1.0, 0.0], [0.0, 1.0]])
     >>> mixed_target_loss(logits, teacher, jnp.ones(2), jnp.array([1, 0]), 1.0).tolist()
@@ -199,7 +196,7 @@ class SefarParts(NamedTuple):
       supervised: mean cross-entropy of the labelled examples.
       unlabelled: mean weighted cross-entropy of the pseudo-labels.
       mixed: mean weighted squared error on the mixtures.
-      weight: `[B]` trust in every pseudo-label; 0 for a row that does not exist.
+      weight: `[B]` of every pseudo-label; 0 for a row that does not exist.
 
     >>> SefarParts(*jnp.zeros(3), jnp.zeros(2)).weight.shape
     (2,)
@@ -255,8 +252,7 @@ def sefar_loss(
     Raises:
       ValueError: if shapes do not fit, or `mix_on` is neither of its two values.
 
-    Reference:
-      SeFAR, 2025, overall objective; g1 = g2 = 2 and mix_on="logits" in the authors' code.
+    Reference: SeFAR, 2025, overall objective; g1 = g2 = 2 and mix_on="logits" in the authors' code.
 
     >>> total, parts = sefar_loss(jnp.zeros((1, 2)), jnp.array([0]), jnp.zeros((2, 2)), jnp.zeros((2, 2)),
     ...                           jnp.zeros((10, 2, 2)), jnp.array([1, 0]), 0.5, 1.0)
@@ -300,8 +296,7 @@ def sine_ramp_up(step: jax.Array, *, warm_up: float | jax.Array, total: float | 
     Raises:
       ValueError: if `warm_up` is negative or above `total`.
 
-    Reference:
-      SeFAR, 2025, and its code: 5 warm-up epochs of 30.
+    Reference: SeFAR, 2025, and its code: 5 warm-up epochs of 30.
 
     >>> [round(x, 4) for x in sine_ramp_up(jnp.array([4, 5, 29]), warm_up=5, total=30).tolist()]
     [0.0, 0.0628, 1.0]

@@ -47,9 +47,8 @@ def audio_visual_map(
     Raises:
       ValueError: if the shapes do not fit, or a static temperature is not positive.
 
-    Reference:
-      Guo et al., Dual Mean-Teacher: An Unbiased Semi-Supervised Framework for Audio-Visual Source Localization,
-      2023. It says that the cosine is scaled to [0, 1] and not how; its code was never released.
+    Reference: Guo et al., Dual Mean-Teacher: An Unbiased Semi-Supervised Framework for Audio-Visual Source
+      Localization, 2023. It says that the cosine is scaled to [0, 1] and not how; its code was never released.
 
     >>> features = jnp.array([[[[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]]])
     >>> audio_visual_map(features, jnp.array([[1.0, 0.0]])).tolist()
@@ -84,8 +83,7 @@ def pixel_cross_entropy(
     Raises:
       ValueError: if the shapes do not fit, or known values lie outside [0, 1].
 
-    Reference:
-      Guo et al., Dual Mean-Teacher, 2023: the supervised loss H(G, P).
+    Reference: Guo et al., Dual Mean-Teacher, 2023: the supervised loss H(G, P).
 
     >>> round(pixel_cross_entropy(jnp.full((1, 1, 2), 0.5), jnp.array([[[1.0, 0.0]]])).item(), 4)
     0.6931
@@ -131,9 +129,8 @@ def audio_visual_contrastive(
     Raises:
       ValueError: if the shapes do not fit, or a static temperature is not positive.
 
-    Reference:
-      Mo, Morgado, Localizing Visual Sounds the Easy Way, 2022, equations 3 to 5 (EZ-VSL); the authors' code. Dual
-      Mean-Teacher names such a term without a formula.
+    Reference: Mo, Morgado, Localizing Visual Sounds the Easy Way, 2022, equations 3 to 5 (EZ-VSL); the authors' code.
+      Dual Mean-Teacher names such a term without a formula.
 
     >>> features = jnp.eye(2)[:, None, None, :]
     >>> round(audio_visual_contrastive(features, jnp.eye(2), temperature=1.0).item(), 4)
@@ -175,8 +172,7 @@ def box_map(boxes: jax.Array, *, height: int, width: int) -> jax.Array:
     Raises:
       ValueError: if the last axis is not 4.
 
-    Reference:
-      Guo et al., Dual Mean-Teacher, 2023: the soft map of an annotated box.
+    Reference: Guo et al., Dual Mean-Teacher, 2023: the soft map of an annotated box.
 
     >>> box_map(jnp.array([0.0, 0.5, 1.0, 2.0]), height=2, width=2).tolist()
     [[0.5, 1.0], [0.0, 0.0]]
@@ -206,8 +202,7 @@ def min_max_normalize(maps: jax.Array) -> jax.Array:
     Raises:
       ValueError: if there are fewer than two axes.
 
-    Reference:
-      Mo, Morgado, Localizing Visual Sounds the Easy Way, 2022, the authors' evaluation.
+    Reference: Mo, Morgado, Localizing Visual Sounds the Easy Way, 2022, the authors' evaluation.
 
     >>> min_max_normalize(jnp.array([[1.0, 3.0], [2.0, 1.0]])).tolist()
     [[0.0, 1.0], [0.5, 0.0]]

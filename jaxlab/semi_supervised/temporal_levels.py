@@ -56,10 +56,9 @@ def dual_level_indices(
     Raises:
       ValueError: if `levels` are not whole numbers of at least 1, or a known length is below 1.
 
-    Reference:
-      SeFAR: Semi-supervised Fine-grained Action Recognition, 2025, section on dual-level temporal elements, with the
-      order and the rounding of the authors' decoder. For clips shorter than the number of slots it draws random
-      slots, and refuses those shorter than the context.
+    Reference: SeFAR: Semi-supervised Fine-grained Action Recognition, 2025, section on dual-level temporal elements,
+      with the order and the rounding of the authors' decoder. For clips shorter than the number of slots it draws
+      random slots, and refuses those shorter than the context.
 
     >>> fine, other, context = dual_level_indices(jax.random.key(0), 8)  # one frame per slot: nothing to draw
     >>> fine.tolist(), other.tolist(), context.tolist()
@@ -97,8 +96,7 @@ def take_levels(clips: jax.Array, indices: Sequence[jax.Array]) -> tuple[jax.Arr
     Raises:
       ValueError: if the clips lack a time axis, or a level is not integers `[B, n_l]` of frames that exist.
 
-    Reference:
-      SeFAR, 2025; see `dual_level_indices`.
+    Reference: SeFAR, 2025; see `dual_level_indices`.
 
     >>> clips = jnp.array([[10, 20, 30, 40]])
     >>> [level.tolist() for level in take_levels(clips, (jnp.array([[0, 2]]), jnp.array([[1, 3]])))]
@@ -142,9 +140,9 @@ def moderate_perturb(
     Raises:
       ValueError: if the levels are not `[B, n_l, ...]`, or `reverse` does not name each of them.
 
-    Reference:
-      SeFAR, 2025, section on moderate temporal perturbation. It reverses time as the paper says. The authors' code
-      does not: it flips axis 1 of clips `[B, C, T, H, W]`, the colour channels, and leaves their frames in order.
+    Reference: SeFAR, 2025, section on moderate temporal perturbation. It reverses time as the paper says. The
+      authors' code does not: it flips axis 1 of clips `[B, C, T, H, W]`, the colour channels, and leaves their frames
+      in order.
 
     >>> fine, context = moderate_perturb((jnp.array([[1, 5]]), jnp.array([[0, 2, 4]])))
     >>> fine.tolist(), context.tolist()
@@ -174,8 +172,7 @@ def shuffle_levels(key: jax.Array, levels: Sequence[jax.Array]) -> tuple[jax.Arr
     Raises:
       ValueError: if the levels are not `[B, n_l, ...]`.
 
-    Reference:
-      SeFAR, 2025, ablation of the perturbation.
+    Reference: SeFAR, 2025, ablation of the perturbation.
 
     >>> shuffled = shuffle_levels(jax.random.key(0), (jnp.array([[1, 2]]), jnp.array([[3]])))
     >>> sorted(jnp.concatenate(shuffled, axis=1)[0].tolist())
@@ -204,8 +201,7 @@ def tube_mask(key: jax.Array, num_tokens: int, ratio: float | jax.Array) -> jax.
     Raises:
       ValueError: if a known ratio is outside [0, 1], or there is no token.
 
-    Reference:
-      SeFAR, 2025, and its code, where the ratio is drawn from Beta(10, 10) at every step.
+    Reference: SeFAR, 2025, and its code, where the ratio is drawn from Beta(10, 10) at every step.
 
     >>> tube_mask(jax.random.key(0), 9, 0.5).sum().item()
     4
@@ -235,8 +231,7 @@ def tube_mix(tokens: jax.Array, partner: jax.Array, mask: jax.Array) -> jax.Arra
     Raises:
       ValueError: if the shapes do not fit, `partner` is not integers of clips that exist, or `mask` is no mask.
 
-    Reference:
-      SeFAR, 2025, and its code, after Yun et al., CutMix, 2019.
+    Reference: SeFAR, 2025, and its code, after Yun et al., CutMix, 2019.
 
     >>> tokens = jnp.array([[[1, 2, 3]], [[4, 5, 6]]])
     >>> tube_mix(tokens, jnp.array([1, 0]), jnp.array([1, 0, 1])).tolist()

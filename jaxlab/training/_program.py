@@ -116,7 +116,7 @@ class CompiledProgram:
         self._values = self._place_values()
         self._traced: dict[Any, Any] = {}
         self._compiled: dict[Any, Any] = {}
-        self._coming: dict[Any, Future] = {}
+        self._pending: dict[Any, Future] = {}
 
     def place_data(self, data: PlacedData) -> dict[str, Split]:
         """The splits where this program reads them."""
@@ -238,8 +238,8 @@ class CompiledProgram:
     def compile_ahead(self, threads: Executor) -> None:
         """Compile in the background what has been traced; who needs it waits for it."""
         for key in self._traced:
-            if key not in self._coming and key not in self._compiled:
-                self._coming[key] = threads.submit(self._compile, key)
+            if key not in self._pending and key not in self._compiled:
+                self._pending[key] = threads.submit(self._compile, key)
 
     def compiled_chunk(self, context: Any, train: Split, count: int, *, to_run: bool = True) -> Any:
         """The compiled chunk of `count` steps: it can be asked for its memory and its text.
@@ -273,8 +273,8 @@ class CompiledProgram:
 
     def _run(self, what: Any, state: Any, context: Any, split: Split, start: int = 0) -> Any:
         key = (what, _shapes(split))
-        if key in self._coming:
-            self._compiled[key] = self._coming.pop(key).result()
+        if key in self._pending:
+            self._compiled[key] = self._pending.pop(key).result()
         elif key not in self._compiled:
             self._trace(what, state, context, split)
             self._compiled[key] = self._compile(key)

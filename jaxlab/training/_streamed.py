@@ -54,7 +54,7 @@ class Feed:
         if layout is not None:
             _check_divides(layout.mesh, self._batch)
         self._example = {name: _canonical(value) for name, value in self._read(np.zeros(1, np.int32)).items()}
-        self._coming: dict[tuple[int, int], Future] = {}
+        self._pending: dict[tuple[int, int], Future] = {}
         self._jobs: queue.SimpleQueue | None = None
 
     def shapes(self, count: int) -> Split:
@@ -77,18 +77,18 @@ class Feed:
 
     def close(self) -> None:
         """Wait for what is being read, but not for what does not come."""
-        wait(self._coming.values(), timeout=5)
-        self._coming = {}
+        wait(self._pending.values(), timeout=5)
+        self._pending = {}
         if self._jobs is not None:
             self._jobs.put(None)
             self._jobs = None
 
     def _take(self, start: int, count: int) -> Split:
-        coming = self._coming.pop((start, count), None) or self._begin(start, count)
-        found = self._awaited(coming, start, count)
+        pending = self._pending.pop((start, count), None) or self._begin(start, count)
+        found = self._awaited(pending, start, count)
         if (after := start + count) < self._steps:
             ahead = (after, min(self._chunk, self._steps - after))
-            self._coming = {ahead: self._begin(*ahead)}
+            self._pending = {ahead: self._begin(*ahead)}
         return found
 
     def _begin(self, start: int, count: int) -> Future:
@@ -100,19 +100,19 @@ class Feed:
         self._jobs.put((future, lambda: self.read(start, count)))
         return future
 
-    def _awaited(self, coming: Future, start: int, count: int) -> Split:
+    def _awaited(self, pending: Future, start: int, count: int) -> Split:
         limit, what = self._streamed.timeout_s, f"the rows of steps {start + 1} to {start + count}"
         try:
-            return coming.result(min(_SLOW_S, limit))
+            return pending.result(min(_SLOW_S, limit))
         except TimeoutError:
-            if coming.done():  # the reader's own error of this kind
+            if pending.done():  # the reader's own error of this kind
                 raise
         try:
             if limit > _SLOW_S:
                 warnings.warn(f"training waits for {what}: not read in {_SLOW_S:.0f} s", stacklevel=2)
-                return coming.result(limit - _SLOW_S)
+                return pending.result(limit - _SLOW_S)
         except TimeoutError:
-            if coming.done():
+            if pending.done():
                 raise
         raise InputError(f"data['train']: {what} were not read in {limit:g} s")
 

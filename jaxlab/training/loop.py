@@ -391,7 +391,7 @@ class _Training:
         else:
             self._state = self._program.init(self._context, train)
         if self.step >= self.steps and not self._finished:
-            self._look({}, self.step)
+            self._inspect({}, self.step)
             self.save()
 
     def advance(self, count: int) -> float | None:
@@ -403,7 +403,7 @@ class _Training:
         start, self.step = self.step, self.step + count
         if self._program.group.turn is not None and self._program.group.turn.due(self.step):
             self._state = program.turn(self._state, self._context, train, self.step)
-        self._look(trace, start)
+        self._inspect(trace, start)
         return float(np.mean(trace["loss"][:, self.active()])) if "loss" in trace and self.active() else None
 
     def _rows(self, count: int) -> Any:
@@ -450,7 +450,7 @@ class _Training:
         """An arm's share of the time so far."""
         return (time.monotonic() - self._began) / len(self._lanes)
 
-    def _look(self, trace: Mapping[str, np.ndarray], start: int) -> None:
+    def _inspect(self, trace: Mapping[str, np.ndarray], start: int) -> None:
         """What the host sees after a chunk whose metrics are `trace`, `[S, K, T]`: rows, scores, what is not finite."""
         for number in self.active():
             self._watch(number, {name: values[:, number] for name, values in trace.items()}, start)

@@ -185,7 +185,7 @@ def per_device(
     `grads = jax.lax.pmean(jax.grad(loss)(params), axis_name)` with batch-level losses called with that `axis_name`.
     That line gives the single device's gradient under `shard_map`, with and without its varying-axis check, and
     under `pmap`. The older habit, `pmean` of the gradient of a *local* loss, is too large by the number of
-    devices under today's `shard_map`.
+    devices under `shard_map`.
 
     Args:
       update: the per-device function; what it returns must be equal on all devices (it comes out of `pmean`).

@@ -50,7 +50,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             *_others(result),
             *result.get("remarks", ()),
             *result.get("limits", ()),
-            *map(_look, result.get("earlier_looks", ())),
+            *map(_earlier_look, result.get("earlier_looks", ())),
         )
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -155,7 +155,7 @@ def verdict(claim: Mapping[str, Any]) -> str:
     return f"{words}: {claim['why']}" if claim.get("why") else words
 
 
-def _look(look: Mapping[str, Any]) -> str:
+def _earlier_look(look: Mapping[str, Any]) -> str:
     found = ", ".join(f"{name} {_number(effect)} {word}" for name, (effect, word) in look["claims"].items())
     seeds = f"seeds {min(look['seeds'])} to {max(look['seeds'])}"
     return f"Looked at before, {seeds} at {str(look['commit'])[:7]}: {found or 'no claims'}."

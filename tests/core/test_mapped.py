@@ -6,14 +6,14 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxlab.core import data_devices, split_rows, vary_alike
+from jaxlab.core import data_devices, match_varying, split_rows
 
 
-def test_arrays_vary_alike_inside_shard_map_and_keep_their_values():
+def test_arrays_vary_over_the_same_axes_inside_shard_map_and_keep_their_values():
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
     def both(weight, x):
-        weight, x = vary_alike(weight, x)
+        weight, x = match_varying(weight, x)
         assert jax.typeof(weight).manual_axis_type.varying == {"data"}
         return weight[None] + 0 * x
 
@@ -22,7 +22,7 @@ def test_arrays_vary_alike_inside_shard_map_and_keep_their_values():
         weight, x
     )
     np.testing.assert_array_equal(out, [[0, 1, 2]] * 2)
-    assert all(a is b for a, b in zip(vary_alike(weight, x), (weight, x)))
+    assert all(a is b for a, b in zip(match_varying(weight, x), (weight, x)))
 
 
 def test_rows_are_split_where_the_compiler_may():

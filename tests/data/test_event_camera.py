@@ -105,6 +105,10 @@ def test_grid_gradients_and_vmap():
         (lambda: data.voxel_grid(jnp.zeros((3, 4)), bins=0, height=1, width=1), "at least 1, got 0, 1 and 1"),
         (lambda: data.voxel_grid(jnp.zeros((3, 4)), bins=1, height=1, width=1, where=jnp.ones(2)), r"\[N\]"),
         (lambda: data.count_voxels(jnp.zeros((3, 4)), bins=1), r"\[T, H, W\]"),
+        (
+            lambda: data.camera_events(jnp.zeros((3, 4)), threshold=np.float32(0)),
+            "threshold must be positive",
+        ),
     ],
 )
 def test_errors_are_one_line(call, message):

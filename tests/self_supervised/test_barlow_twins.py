@@ -150,3 +150,8 @@ def test_redundancy_reduction_fills_the_directions_that_invariance_alone_leaves_
 def test_what_does_not_fit_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_eps_may_be_traced():
+    traced = jax.jit(lambda eps: _value(Z1, Z2, eps=eps))(0.1)
+    np.testing.assert_allclose(traced, _value(Z1, Z2, eps=0.1), rtol=1e-5)

@@ -157,6 +157,7 @@ def test_shapes_are_checked():
         ss.bev_iou(A[:, :4], B[:, :4])
     with pytest.raises(ValueError, match="no heading: their rotation must be 0"):
         ss.transform_boxes(A[:, :4], rotation=0.1)
+    np.testing.assert_array_equal(ss.transform_boxes(A[:, :4], rotation=np.float32(0)), A[:, :4])
     with pytest.raises(ValueError, match=r"scale \(3,\) must be a scalar or have the leading axes \(\)"):
         ss.transform_points(A, scale=jnp.ones(3))
     with pytest.raises(ValueError, match=r"points \(6, 1\) must be"):

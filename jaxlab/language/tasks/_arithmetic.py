@@ -33,8 +33,7 @@ def addition(digits: Range = 2, *, tokenizer: CharacterTokenizer | None = None) 
     Raises:
         ValueError: digits outside of [1, 9], or a tokenizer that lacks a character.
 
-    Reference: Brown et al., Language Models are Few-Shot Learners, 2020, section 3.9.1, there with numbers from 0
-    on.
+    Reference: Brown et al., Language Models are Few-Shot Learners, 2020, section 3.9.1, there with numbers from 0 on.
 
     >>> import jax
     >>> task = addition(digits=2)

@@ -31,7 +31,7 @@ def chain(difficulty: Range = (1, 6), *, tokenizer: CharacterTokenizer | None = 
         ValueError: a difficulty that is not a positive integer or pair, or a tokenizer that lacks a character.
 
     Reference: intermediate steps as in Nye et al., Show Your Work: Scratchpads for Intermediate Computation with
-    Language Models, 2021; sums modulo 10 keep every step a single token.
+      Language Models, 2021; sums modulo 10 keep every step a single token.
 
     >>> import jax
     >>> task = chain(difficulty=3)

@@ -45,7 +45,7 @@ def countdown(
             lacks a character.
 
     Reference: Gandhi et al., Stream of Search (SoS): Learning to Search in Language, 2024, section 3, there with
-    division, parentheses by steps, and numbers up to 99.
+      division, parentheses by steps, and numbers up to 99.
 
     >>> import jax
     >>> task = countdown(numbers=3)

@@ -47,7 +47,7 @@ def knights(people: Range = (2, 4), *, tokenizer: CharacterTokenizer | None = No
         ValueError: people that are not in range, or a tokenizer that lacks a character.
 
     Reference: Xie et al., On Memorization of Large Language Models in Logical Reasoning, 2024 (the puzzles);
-    Smullyan, What Is the Name of This Book?, 1978.
+      Smullyan, What Is the Name of This Book?, 1978.
 
     >>> task = knights(people=3)
     >>> problems = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 1)

@@ -46,8 +46,8 @@ def math_answer_matches(prediction: str, reference: str) -> bool:
         ValueError: the reference cannot be read, so that no answer would be right. `MathAnswers` finds out before
             training begins.
 
-    Reference: the kinds of answers in Hendrycks et al., Measuring Mathematical Problem Solving With the MATH
-    Dataset, 2021; the error rates of this judge, of math-verify and of string comparison: benchmarks/README.md.
+    Reference: Hendrycks et al., Measuring Mathematical Problem Solving With the MATH Dataset, 2021, for the kinds of
+      answers.
 
     >>> math_answer_matches("So it must be $0.5$.", r"\\frac{1}{2}")
     True
@@ -75,7 +75,7 @@ def math_score(reference: str, text: str) -> float:
     Raises:
         ValueError: the reference cannot be read.
 
-    Reference: see `math_answer_matches`.
+    Reference: Hendrycks et al., Measuring Mathematical Problem Solving With the MATH Dataset, 2021.
 
     >>> math_score("42", "It is 12 + 30 = 42")
     1.0
@@ -102,8 +102,6 @@ class MathAnswers:
     Raises:
         MissingPackage: mpmath is not installed.
         ValueError: references that cannot be read: how many, which is the first, and why.
-
-    Reference: see `math_answer_matches`.
 
     >>> answers = MathAnswers([r"\\frac{1}{2}", r"\\$18.90"])
     >>> answers.score(1, "It costs $18.90.")

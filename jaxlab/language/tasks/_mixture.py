@@ -35,7 +35,7 @@ def mixture(tasks: Mapping[str, tuple[Task, tuple[int, int]]]) -> Task:
         ValueError: no tasks, tokenizers that differ, or levels in the wrong order.
 
     Reference: Can One Domain Help Others? A Data-Centric Study on Multi-Domain Reasoning via Reinforcement Learning,
-    2025, section 2 (mixed training sets).
+      2025, section 2 (mixed training sets).
 
     >>> from jaxlab.language import CharacterTokenizer
     >>> from jaxlab.language.tasks import addition, sorting

@@ -50,7 +50,7 @@ def properties(count: Range = (1, 4), *, tokenizer: CharacterTokenizer | None = 
         ValueError: a count that is not in range, or a tokenizer that lacks a character.
 
     Reference: Yu et al., Skill-Mix: a Flexible and Expandable Family of Evaluations for AI Models, 2023 (k skills at
-    once, graded by how many are shown).
+      once, graded by how many are shown).
 
     >>> task = properties(count=3)
     >>> problems = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 1)

@@ -32,9 +32,6 @@ class ReasoningGym:
         MissingPackage: reasoning-gym is not installed.
         ValueError: an unknown name (the nearest ones are named), or options that the task does not take.
 
-    Reference: Stojanovski et al., Reasoning Gym: Reasoning Environments for Reinforcement Learning with Verifiable
-    Rewards, 2025.
-
     >>> gym = ReasoningGym("chain_sum", size=10, seed=0, max_terms=2, max_digits=1)
     >>> question, answer = gym[3]
     >>> gym.score(3, answer)

@@ -85,7 +85,7 @@ def stepwise(
         ValueError: steps that are not a positive integer or pair, or an operation, modulus or style that there is not.
 
     Reference: intermediate steps as in Nye et al., Show Your Work: Scratchpads for Intermediate Computation with
-    Language Models, 2021.
+      Language Models, 2021.
 
     >>> task = stepwise(steps=3, styles="equations")
     >>> problems = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 1)

@@ -69,9 +69,6 @@ class Task:
         well_formed: see above.
         demonstrate, score, guess, chance: see above.
 
-    Reference: reinforcement learning with verifiable rewards, Lambert et al., Tulu 3: Pushing Frontiers in Open
-    Language Model Post-Training, 2024, section 6.
-
     >>> import jax
     >>> from jaxlab.language.tasks import addition
     >>> task = addition(digits=2)

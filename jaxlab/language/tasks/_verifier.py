@@ -55,7 +55,7 @@ def verify_text(
         RuntimeError: every answer failed, where that is an error; with the scorer's own tracebacks.
 
     Reference: a host-side verifier as in Lambert et al., Tulu 3: Pushing Frontiers in Open Language Model
-    Post-Training, 2024, section 6.
+      Post-Training, 2024, section 6.
 
     >>> from operator import eq
     >>> rewards, counts = verify_text(eq, ["4", "6"], ["4", "7"], seconds=5.0)
