@@ -37,7 +37,7 @@ CLAIMS = (
 )
 
 get_config, VARIANTS = comparison(
-    BASE, ARMS, None, CLAIMS, metric="test/accuracy", arm=kdrl.ARM, methods=kdrl.METHODS,
+    BASE, ARMS, None, CLAIMS, metric="test/accuracy", arm=policies.ARM, methods=kdrl.METHODS,
     smoke=policies.SMOKE | policies.SMALL_SORTING | kdrl.annealed(1.0, steps=4, of=kdrl.ANNEALED)
     | {"tasks": ("s03_t85", "s30_t85"), "tasks.*.student": policies.TINY, "tasks.*.teacher": policies.TINY},
     long=("steps",),
