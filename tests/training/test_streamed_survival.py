@@ -76,14 +76,14 @@ def write(kind: str, folder: pathlib.Path) -> None:
         np.save(folder / "x.npy", examples())
     elif kind == "arrow":
         datasets = pytest.importorskip(
-            "datasets", reason="Arrow files are written by datasets: pip install datasets"
+            "datasets", reason='Arrow files are written by datasets: pip install "jaxlab[streams]"'
         )
         features = datasets.Features({"x": datasets.List(datasets.Value("uint8"), length=6)})
         datasets.Dataset.from_dict({"x": examples()}, features=features).save_to_disk(folder / "set")
     elif kind == "torch":
         pytest.importorskip("torch", reason="no torch: pip install torch")
     else:
-        reason = "ArrayRecord files need grain: pip install grain array_record"
+        reason = 'ArrayRecord files need grain: pip install "jaxlab[streams]"'
         pytest.importorskip("grain", reason=reason)
         module = pytest.importorskip("array_record.python.array_record_module", reason=reason)
         writer = module.ArrayRecordWriter(str(folder / "x.array_record"), "group_size:1")
@@ -191,7 +191,7 @@ def test_memory_is_flat_over_a_set_ten_times_larger_than_what_is_kept(kind, tmp_
     if kind == "npy":
         np.save(path, np.concatenate(parts))
     else:
-        pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+        pyarrow = pytest.importorskip("pyarrow", reason='no pyarrow: pip install "jaxlab[streams]"')
         schema = pyarrow.schema({"x": pyarrow.list_(pyarrow.uint8(), width)})
         with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as out:
             for part in parts:
