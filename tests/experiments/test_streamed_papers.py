@@ -13,16 +13,17 @@ PLD = (
     "configs/distillation/pld.py:paper", "--arms=ce,pld", "--config.seeds=1", "--config.log_every=2",
     "--config.eval_every=4", "--config.checkpoint_every=4", "--config.batch_size=8",
     *(f"--config.tasks.cifar100.{key}" for key in (
-        "data.path={folder}", "data.source={source}", "data.train=40", "data.val=10", "teacher.features=(1,1,1)",
-        "student.features=(1,1,1)", "teacher.steps=4", "student.steps=6",
+        "data.path={folder}", "data.source={source}", "data.train=40", "data.val=10", "teacher.kind=mlp",
+        "teacher.features=(4,)", "student.kind=mlp",
+        "student.features=(4,)", "teacher.steps=4", "student.steps=6",
     )),
 )  # fmt: skip
 BARLOW_TWINS = (
     "configs/self_supervised/barlow_twins.py:paper", "--arms=bt,labels,random", "--config.seeds=1",
     "--config.log_every=2", "--config.eval_every=4", "--config.checkpoint_every=4", "--config.examples=48",
     "--config.labels_per_class=2", "--config.data.path={folder}", "--config.data.source={source}",
-    "--config.data.train=40", "--config.data.val=10", "--config.net.features=(1,1,1)", "--config.net.projector=(8,)",
-    "--config.probe.steps=5",
+    "--config.data.train=40", "--config.data.val=10", "--config.net.kind=convnet", "--config.net.features=(4,)",
+    "--config.net.projector=(8,)", "--config.probe.steps=5",
     *(f"--config.arms.{arm}.{key}" for arm in ("bt", "labels", "random") for key in ("width=8", "batch_size=8")),
 )  # fmt: skip
 
