@@ -1,6 +1,6 @@
 """Training from files against training from memory, the reader alone, and host memory over a large set.
 
-`python -m benchmarks.streams [rounds]`; Arrow and ArrayRecord need pyarrow and datasets, grain and array_record.
+`python -m benchmarks.streams [rounds]`; Arrow and ArrayRecord need `pip install ".[streams]"`.
 """
 
 import pathlib

@@ -12,7 +12,7 @@ from jaxlab.language._tokenizer_keys import GGUF_TOKENIZER_KEYS, TOKENIZER_KEYS
 
 PAGE = pathlib.Path(__file__).resolve().parent / "model_files.md"
 INTRODUCTION = """\
-# What of your folder is honoured
+# Model files: which keys are honoured
 
 `load_hugging_face`, `load_lora`, `load_gguf`, `load_tokenizer` and `end_ids` judge every key of the files they read. A
 key is honoured, or it is known to change nothing, or the file is refused in one line that names the key and its value.

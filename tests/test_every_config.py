@@ -211,16 +211,19 @@ def fits_together(config):
     Programs({"": built} if isinstance(built, Experiment) else built, plan_of(config), compiles=False)
 
 
+# The key of the images, where they are, and how many are used.
 PAPERS = {
     "distillation/pld": (
         "tasks.cifar100.data.path",
+        ".",
         {"tasks.cifar100.data.train": 300, "tasks.cifar100.data.val": 60},
     ),
     "distillation/random_teacher": (
         "data.path",
+        "images.npz",
         {"probe.train_examples": 250, "data.train": 300, "data.val": 60},
     ),
-    "self_supervised/barlow_twins": ("data.path", {"data.train": 300, "data.val": 60}),
+    "self_supervised/barlow_twins": ("data.path", ".", {"data.train": 300, "data.val": 60}),
 }
 
 
@@ -231,12 +234,20 @@ def test_the_paper_variant_fits_together(name, tmp_path):
 
     Those of post-training: tests/experiments/test_policy_experiments.py.
     """
-    file, (path, smaller) = tmp_path / "images.npz", PAPERS[name]
+    key, place, smaller = PAPERS[name]
     image, label = np.zeros((600, 32, 32, 3), np.uint8), np.arange(600) % 10
     image[::2] = 255
-    np.savez(file, train_image=image, train_label=label, test_image=image[:100], test_label=label[:100])
+    arrays = {
+        "train_image": image,
+        "train_label": label,
+        "test_image": image[:100],
+        "test_label": label[:100],
+    }
+    np.savez(tmp_path / "images.npz", **arrays)
+    for called, array in arrays.items():
+        np.save(tmp_path / f"{called}.npy", array)
     config = module(name).get_config("paper")
-    config.update_from_flattened_dict({path: str(file), **smaller})
+    config.update_from_flattened_dict({key: str(tmp_path / place), **smaller})
     config.claims = ()
     for part in (config, *config.get("tasks", {}).values()):
         for arm in list(part.get("arms", {}))[1:]:

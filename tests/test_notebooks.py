@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 from jaxlab.training.verdicts import table_verdict
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+GUIDES = ("a_loss", "a_pod", "dialects", "reading_a_verdict", "your_data_and_model")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -59,6 +60,17 @@ def test_rlvr_in_one_jit_learns_both_ways(monkeypatch):
     shown = re.findall(r"^ +(\d{4}): (\d*)…? (right|wrong)$", text, re.MULTILINE)
     assert len(shown) == 12
     assert all(("".join(sorted(prompt)) == answer) == (mark == "right") for prompt, answer, mark in shown)
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_says_what_it_said(name, monkeypatch):
+    """Words and layout, as numbers differ from machine to machine."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    stored = printed(notebook)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+    assert form(printed(notebook)) == form(stored)
 
 
 def form(text: str) -> str:

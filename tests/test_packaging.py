@@ -44,6 +44,12 @@ def test_importing_everything_needs_only_what_an_installation_brings():
     assert own & set(done.stdout.split()) <= {"psutil", "cloudpickle"}
 
 
+def test_an_extra_that_an_error_names_is_there():
+    code = "".join(path.read_text() for path in (ROOT / "jaxlab").rglob("*.py"))
+    named = set(re.findall(r"jaxlab\[(\w+)\]", code))
+    assert {"language", "streams"} <= named <= set(SETUP["options.extras_require"])
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """What `pip install .` installs, built from a copy."""

@@ -95,6 +95,9 @@ def test_every_paper_can_be_cited_and_so_can_the_software(site):
     cited = set(re.findall(r"eprint = \{([\d.]+)\}", (ROOT / "docs" / "references.bib").read_text()))
     papers = [load_module(path).get_config(None).paper for path in shipped_configs().values()]
     assert cited == {number for paper in papers for number in re.findall(r"arXiv\s+([\d.]+)", paper)[:1]}
+    authors = site("authors")
+    assert {*authors.AUTHORS, *authors.TITLES} <= cited
+    assert len(authors.AUTHORS) >= 0.85 * len(cited)
     software = (ROOT / "CITATION.cff").read_text()
     assert f"version: {jaxlab.__version__}\n" in software
     assert "license: Apache-2.0\n" in software

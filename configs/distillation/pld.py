@@ -8,7 +8,8 @@ PLD: A Choice-Theoretic List-Wise Knowledge Distillation, 2025, arXiv 2506.12542
 Digits: scikit-learn's, an 8-unit student. Hierarchy: twenty procedural classes in five groups, a 32-unit student. Every
 seed has its own split and its own classes. `:fashion` is Fashion-MNIST at 14 x 14 with small ConvNets.
 Other than in the paper: students and teachers are small, the optimizer is AdamW with cosine decay; `:paper` has the
-paper's section 5.1 on CIFAR-100, images of the user's (`--config.tasks.cifar100.data.path=cifar100.npz`).
+paper's section 5.1 on CIFAR-100, the user's images in a folder of .npy files that are read while it trains
+(`--config.tasks.cifar100.data.path=cifar100`); `data.source` may also be "arrow" or, in memory, "npz".
 """
 
 from configs._comparison import TUNE, comparison, grid, headline, premise, room, secondary
@@ -82,7 +83,7 @@ PAPER = {
     "log_every": 390, "eval_every": 3900, "checkpoint_every": 3900,
     "tasks": {
         "cifar100": {
-            "data": {"source": "npz", "path": "", "part": "rest", "pool": 1, "train": 36_000, "val": 1500},
+            "data": {"source": "npy", "path": "", "part": "rest", "pool": 1, "train": 36_000, "val": 1500},
             "teacher": {"kind": "resnet", "features": (9, 9, 9), "steps": 97_656, "learning_rate": 1e-3,
                         "weight_decay": 0.5},
             "student": {"kind": "resnet", "features": (3, 3, 3), "steps": 97_656},
@@ -94,7 +95,7 @@ PAPER = {
             },
         },
     },
-    "tasks.cifar100.arms.*.weight_decay": 0.5,
+    "tasks.cifar100.arms.*.learning_rate": 1e-3, "tasks.cifar100.arms.*.weight_decay": 0.5,
 }  # fmt: skip
 
 SEARCH = TUNE | {"grid": GRID}

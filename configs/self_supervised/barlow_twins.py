@@ -11,7 +11,8 @@ encoder as it was drawn, `pixels` none, `labels` the same encoder trained on eve
 `:fashion` is the same on Fashion-MNIST, with its own test file.
 Other than in the paper: no batch norm in the projector, as nowhere in this library; both views are drawn alike, without
 blur, colour and solarisation; AdamW in the place of LARS, with its warm-up and cosine. `:paper` has the paper's batch,
-projector, optimizer and rates, for images of the user's (`--config.data.path=images.npz`) and a small residual net.
+projector, optimizer and rates with a small residual net, on the user's images in a folder of .npy files that are read
+while it trains (`--config.data.path=images`); `data.source` may also be "arrow" or, in memory, "npz".
 """
 
 from configs._comparison import TUNE, ablation, comparison, grid, headline, premise, room, secondary
@@ -83,7 +84,7 @@ PAPER = {
     "scale": "paper", "minutes": 6000.0, "seeds": 3, "examples": 1000 * 40_000, "warm_up": 0.01,
     "log_every": 195, "eval_every": 1950, "checkpoint_every": 1950,
     "arms": ("bt", "lambda0", "labels", "random", "pixels"),
-    "data": FASHION["data"] | {"source": "npz", "train": 36_000, "val": 1000, "mean": 0.5, "spread": 0.25},
+    "data": FASHION["data"] | {"source": "npy", "train": 36_000, "val": 1000, "mean": 0.5, "spread": 0.25},
     "views": FASHION["views"] | {"rotate": 0.0, "scale": 0.3, "hole": 8},
     "net": {"kind": "resnet", "features": (3, 3, 3), "patch": 1, "projector": (8192, 8192)},
     "arms.*.width": 8192, "arms.*.batch_size": 2048, "arms.*.optimizer": "lars", "arms.*.learning_rate": 1.6,

@@ -357,8 +357,10 @@ def index(found: Sequence[Paper]) -> str:
         [
             WIDE + "# Papers",
             "Every comparison of the library. A verdict is about the scale in its row and says nothing of the paper's "
-            "own: see [how to read one](../docs/verdicts.md). A click on a column's head sorts. To cite "
-            "them: [references.bib](../docs/references.bib).",
+            "own. *Supported*: what the claim says holds, by an amount that matters; *opposite*: its contrary does; "
+            "*no effect*: neither; *undecided*: more seeds would be needed; *not tested*: a precondition failed "
+            "([how to read one](../docs/verdicts.md)). A click on a column's head sorts. To cite them: "
+            "[references.bib](../docs/references.bib).",
             "\n".join(table(rows, aligned=False)),
             "## Headline verdicts by family",
             totals(found),

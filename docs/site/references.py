@@ -1,7 +1,7 @@
 """Write docs/references.bib, an entry for every paper that a config is about: `python docs/site/references.py`.
 
-With `--check` only say, by exit status 1, that it is stale. Titles and years are those of the configs; who wrote a
-paper is on the page that its entry leads to, and not repeated here.
+With `--check` only say, by exit status 1, that it is stale. Titles and years are those of the configs, authors those of
+`authors.py`, which has the whole titles of some, too.
 """
 
 import pathlib
@@ -9,13 +9,15 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "site")]
 
-from experiments._config import load_module, shipped_configs, short_name  # noqa: E402, after the path
+from authors import AUTHORS, TITLES  # noqa: E402, after the path
+
+from experiments._config import load_module, shipped_configs, short_name  # noqa: E402
 
 PAGE = ROOT / "docs" / "references.bib"
 NUMBER = r"arXiv\s+(\d{4}\.\d{4,5})"
-HEAD = """% Written by `python docs/site/references.py` from the configs. Authors: see the page of each entry.
+HEAD = """% Written by `python docs/site/references.py` from the configs and authors.py.
 """
 
 
@@ -38,13 +40,14 @@ def entry(name: str, paper: str, doc: str) -> str:
     title = (whole[1] if whole else paper.partition(" (")[0]).rstrip(",")
     title = re.sub(r", [A-Z]+$", "", title)  # a conference may stand before the year
     fields = {
-        "title": f"{{{title}}}",
+        "author": AUTHORS.get(number[1], "").replace(", ", " and "),
+        "title": f"{{{TITLES.get(number[1], title)}}}",
         "year": year,
         "eprint": number[1],
         "archivePrefix": "arXiv",
         "url": f"https://arxiv.org/abs/{number[1]}",
     }
-    lines = [f"  {key} = {{{value}}}," for key, value in fields.items()]
+    lines = [f"  {key} = {{{value}}}," for key, value in fields.items() if value]
     return "\n".join([f"@misc{{{short_name(name)},", *lines, "}"])
 
 

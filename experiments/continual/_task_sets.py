@@ -9,7 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_between, check_name, choose
-from experiments.parts.images import load_files, part_rows, pooled
+from experiments.parts.images import load_files, pooled
+from experiments.parts.splits import part_rows
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import PerSeed

@@ -12,6 +12,7 @@ from experiments.parts.chunks import in_chunks
 from experiments.parts.images import SeededImages
 from experiments.parts.nets import make_net
 from experiments.parts.optimizers import adamw
+from experiments.parts.streams import draw_images
 from jaxlab import data
 from jaxlab.core import cross_entropy, gradient_learner
 from jaxlab.metrics import accuracy
@@ -46,7 +47,7 @@ def batches(config: ConfigDict, images: SeededImages) -> Callable[[Any, jax.Arra
     check_name("augment", config.augment, ("none", "crop_flip"))
 
     def draw(train: data.Images, key: jax.Array) -> dict[str, jax.Array]:
-        batch = data.draw(train, key, batch_size=config.batch_size)
+        batch = draw_images(train, key, batch_size=config.batch_size)
         if config.augment == "crop_flip":
             batch["image"] = data.crop_flip(batch["image"], jax.random.fold_in(key, 1))
         return batch

@@ -67,7 +67,11 @@ def class_means_arm(task: Task) -> Arm:
     """The stage that takes the teacher's class means over all training images, once; they predict as nearest means."""
     vectors = lambda params, images: in_chunks(lambda part: _vectors(task.teacher, params, part), images)
 
-    def means(key: jax.Array, context: Any, train: data.Images) -> jax.Array:
+    def means(key: jax.Array, context: Any, train: data.Images | None) -> jax.Array:
+        if train is None:  # images that stay in their files
+            raise InputError(
+                "class means are of all training images at once: data.source must be one in memory"
+            )
         found = vectors(context["teacher"], train.image)
         return class_means(found, train.label, num_classes=task.images.num_classes)[0]
 

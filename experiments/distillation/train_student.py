@@ -35,7 +35,7 @@ def build(config: ConfigDict, *, download: bool = False) -> dict[str, Experiment
 
 
 def _experiment(name: str, spec: ConfigDict, config: ConfigDict, download: bool) -> Experiment:
-    images = seeded_images(spec.data, download)
+    images = seeded_images(spec.data, download, batch_size=config.batch_size)
     task = make_task(spec, images)
     methods = {method: functools.partial(student, task) for method, student in METHODS.items()}
     theirs = {arm.method: own("method", arm.method) for arm in spec.arms.values() if is_own(arm.method)}

@@ -1,15 +1,16 @@
 """Image sets by the name of their source, cut into training, validation and test images."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_name, choose, is_own
-from experiments.parts.splits import independent
+from experiments.parts.checks import choose, is_own
+from experiments.parts.splits import independent, part_rows
+from experiments.parts.streams import STREAMS, streamed_images
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import PerSeed
@@ -21,7 +22,8 @@ class SeededImages(NamedTuple):
     """An image task of which every seed has its own draw.
 
     Attributes:
-      splits: "train", "val" and "test", each `PerSeed` of `data.Images`, or `data.Images` that all seeds share.
+      splits: "train", "val" and "test", each `PerSeed` of `data.Images`, or `data.Images` that all seeds share; "train"
+        may be `Streamed`.
       rows: training images of a seed.
       num_classes: C.
       example: `[1, H, W, C]`, what an image looks like.
@@ -35,13 +37,15 @@ class SeededImages(NamedTuple):
     resplit: tuple[int, int] | None = None
 
 
-def seeded_images(spec: ConfigDict, download: bool) -> SeededImages:
+def seeded_images(spec: ConfigDict, download: bool, *, batch_size: int | None = None) -> SeededImages:
     """The images that `spec` names, `train`, `val` and `test` of them, drawn anew for every seed.
 
     Of a finite set a fixed quarter is for searches (`part` "tuning"), the rest for comparisons ("rest"). A source of
-    the user's, `module:function`, is called as those in FILES are.
+    the user's, `module:function`, is called as those in FILES are. With a `batch_size` the training images may stay in
+    their files (see `parts.streams`); all seeds then share one split.
     """
-    make = _seeded_files if is_own(spec.source) else choose("data.source", spec.source, SEEDED)
+    streams = {} if batch_size is None else dict.fromkeys(STREAMS, functools.partial(_streamed, batch_size))
+    make = _seeded_files if is_own(spec.source) else choose("data.source", spec.source, SEEDED | streams)
     return make(spec, download)
 
 
@@ -101,12 +105,10 @@ def _seeded_files(spec: ConfigDict, download: bool) -> SeededImages:
     return drawn._replace(splits=drawn.splits | {"test": files["test"]})
 
 
-def part_rows(label: Any, part: str) -> np.ndarray:
-    """The rows of a finite set that searches may use (`part` "tuning", a quarter), or comparisons ("rest")."""
-    check_name("data.part", part, ("tuning", "rest"))
-    label = np.asarray(label)
-    tuning, rest = data.split(len(label), seed=0, fractions=(0.25, 0.75), labels=label)
-    return tuning if part == "tuning" else rest
+def _streamed(batch_size: int, spec: ConfigDict, download: bool) -> SeededImages:
+    found = streamed_images(spec, batch_size)
+    splits = {"train": found.train, "val": found.val, "test": found.test}
+    return SeededImages(splits, spec.train, found.num_classes, jnp.zeros_like(found.val.image[:1]))
 
 
 def _part(images: data.Images, part: str) -> data.Images:

@@ -7,7 +7,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_name
-from experiments.parts.images import FILES, part_rows, pooled
+from experiments.parts.images import FILES, pooled
+from experiments.parts.splits import part_rows
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import PerSeed

@@ -1,17 +1,26 @@
-"""Splits of procedural examples, of which a few may have labels, and batches of both kinds."""
+"""Splits: parts of a finite set, procedural examples of which a few may have labels, and batches of both kinds."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_between
+from experiments.parts.checks import check_between, check_name
 from jaxlab import data
 from jaxlab.training import PerSeed
 
 # `(key of the task, key of the examples, count) -> examples`
 Make = Callable[[jax.Array, jax.Array, int], Any]
+
+
+def part_rows(label: Any, part: str) -> np.ndarray:
+    """The rows of a finite set that searches may use (`part` "tuning", a quarter), or comparisons ("rest")."""
+    check_name("data.part", part, ("tuning", "rest"))
+    label = np.asarray(label)
+    tuning, rest = data.split(len(label), seed=0, fractions=(0.25, 0.75), labels=label)
+    return tuning if part == "tuning" else rest
 
 
 def independent(make: Make, spec: ConfigDict) -> dict[str, PerSeed]:

@@ -1,27 +1,32 @@
 """Images without and with labels, of which every seed has its own few, for the drivers of this family."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.parts.checks import check_between, check_name, choose
 from experiments.parts.images import Splits, load_files, pooled
+from experiments.parts.streams import STREAMS, streamed_images
 from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.core.check import check_least
 from jaxlab.training import PerSeed
+
+_POOL = 4  # times the labels of a class
 
 
 class Sets(NamedTuple):
     """A task.
 
     Attributes:
-      splits: "train" is `data.Images`, or `data.FactorImages` with one of the factors for a label; "val" and "test" are
-        dicts of `train`, the same images, `few`, the rows of those that have a label, and `score`, the images to be
-        judged by.
+      splits: "train" is `data.Images`, or `data.FactorImages` with one of the factors for a label, or `Streamed`;
+        "val" and "test" are dicts of `train`, the same images or some of them, `few`, the rows of those that have a
+        label, and `score`, the images to be judged by.
       num_classes: C.
       shape: `(H, W, C)` of an image.
     """
@@ -31,9 +36,12 @@ class Sets(NamedTuple):
     shape: tuple[int, ...]
 
 
-def load_sets(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
-    """The task that `spec` names."""
-    return choose("data.source", spec.source, SOURCES)(spec, labels_per_class, download)
+def load_sets(
+    spec: ConfigDict, labels_per_class: int, download: bool, *, batch_sizes: Sequence[int] = ()
+) -> Sets:
+    """The task that `spec` names; `batch_sizes` are those of the arms, of which images in files take one."""
+    streams = dict.fromkeys(STREAMS, functools.partial(_streamed, batch_sizes))
+    return choose("data.source", spec.source, SOURCES | streams)(spec, labels_per_class, download)
 
 
 def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
@@ -94,6 +102,25 @@ def _of_files(files: Splits, spec: ConfigDict, labels_per_class: int) -> Sets:
     few = PerSeed(lambda key: _few(key, train.label, count, labels_per_class))
     judged = lambda score: {"train": train, "few": few, "score": score}
     return Sets({"train": train, "val": judged(val), "test": judged(test)}, count, file.image.shape[1:])
+
+
+def _streamed(batch_sizes: Sequence[int], spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
+    """Few labels are drawn from the first images of each class, which are in memory."""
+    if len(set(batch_sizes)) != 1:
+        found = ", ".join(map(str, sorted(set(batch_sizes))))
+        raise InputError(
+            f"arms.*.batch_size has {found}: images of source {spec.source} are read once for all arms"
+        )
+    found = streamed_images(spec, batch_sizes[0])
+    _check_few(labels_per_class, int(np.bincount(found.label, minlength=found.num_classes).min()))
+    first = [
+        np.flatnonzero(found.label == own)[: _POOL * labels_per_class] for own in range(found.num_classes)
+    ]
+    known = found.read(np.concatenate(first))
+    few = PerSeed(lambda key: _few(key, known.label, found.num_classes, labels_per_class))
+    judged = lambda score: {"train": known, "few": few, "score": score}
+    splits = {"train": found.train, "val": judged(found.val), "test": judged(found.test)}
+    return Sets(splits, found.num_classes, found.val.image.shape[1:])
 
 
 SOURCES: dict[str, Callable[[ConfigDict, int, bool], Sets]] = {

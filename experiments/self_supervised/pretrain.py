@@ -20,6 +20,7 @@ from experiments.parts.checks import check_arms, check_between
 from experiments.parts.claims import claims_of
 from experiments.parts.history import late_change
 from experiments.parts.nets import make_net
+from experiments.parts.streams import draw_images
 from experiments.parts.tasks import of_tasks
 from experiments.self_supervised._image_sets import Sets, load_sets
 from experiments.self_supervised._methods import METHODS, UNTRAINED
@@ -41,7 +42,8 @@ def build(config: ConfigDict, *, download: bool = False) -> Experiment | dict[st
 
 def _experiment(config: ConfigDict, download: bool) -> Experiment:
     _check(config)
-    sets = load_sets(config.data, config.labels_per_class, download)
+    sizes = [arm.batch_size for arm in config.arms.values()]
+    sets = load_sets(config.data, config.labels_per_class, download, batch_sizes=sizes)
     methods = methods_of(METHODS, config.arms, lambda make: functools.partial(make, _task(config, sets)))
     draws = functools.cache(lambda batch_size, views: _draw(dict(views), batch_size))
     return Experiment(
@@ -91,8 +93,8 @@ def _arm(
 
 
 def _draw(views: dict[str, Any], batch_size: int) -> Callable[[data.Images, jax.Array], dict[str, jax.Array]]:
-    def draw(train: data.Images, key: jax.Array) -> dict[str, jax.Array]:
-        batch = data.draw(train, key, batch_size=batch_size)
+    def draw(train: Any, key: jax.Array) -> dict[str, jax.Array]:
+        batch = draw_images(train, key, batch_size=batch_size)
         seen = data.random_views(batch["image"], jax.random.fold_in(key, 1), **views)
         return batch | {"views": seen}
 

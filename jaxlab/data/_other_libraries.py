@@ -53,7 +53,7 @@ def images_from_datasets(
     try:
         import datasets
     except ModuleNotFoundError:
-        raise MissingPackage("Hugging Face sets need a package: pip install datasets") from None
+        raise MissingPackage('Hugging Face sets need datasets: pip install "jaxlab[streams]"') from None
     try:
         found = datasets.load_from_disk(str(folder))
     except (OSError, ValueError) as error:

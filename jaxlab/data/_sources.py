@@ -193,7 +193,7 @@ def _arrow_parts(file: _Mapped, columns: Sequence[str] | None) -> list[dict[str,
     try:
         import pyarrow
     except ModuleNotFoundError:
-        raise MissingPackage("Arrow files need a package: pip install pyarrow") from None
+        raise MissingPackage('Arrow files need pyarrow: pip install "jaxlab[streams]"') from None
     try:
         buffer = pyarrow.py_buffer(file.bytes)
         try:

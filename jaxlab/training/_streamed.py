@@ -1,5 +1,6 @@
 """Rows of data that stay in their files: read by a thread, one chunk ahead, each process its own part."""
 
+import os
 import queue
 import threading
 import warnings
@@ -53,6 +54,7 @@ class Feed:
         self._batch = _batch_size(jax.eval_shape(one, _like(np.uint32), _like(np.uint32)))
         if layout is not None:
             _check_divides(layout.mesh, self._batch)
+        self._mapped = _MappedFiles(streamed.source)
         self._example = {name: _canonical(value) for name, value in self._read(np.zeros(1, np.int32)).items()}
         self._pending: dict[tuple[int, int], Future] = {}
         self._jobs: queue.SimpleQueue | None = None
@@ -156,8 +158,23 @@ class Feed:
         return NamedSharding(self._layout.mesh, P(lanes[0] if len(lanes) else None, None, "data"))
 
     def _read(self, index: np.ndarray) -> Rows:
+        self._mapped.check()
         found = read_rows(self._streamed, index)
         return {name: value.astype(_canonical(value).dtype, copy=False) for name, value in found.items()}
+
+
+class _MappedFiles:
+    """Files that a set of Hugging Face's maps into memory: a page that is gone would end the process by a signal."""
+
+    def __init__(self, source: Any):
+        paths = [file["filename"] for file in getattr(source, "cache_files", ())]
+        self._sizes = {path: os.path.getsize(path) for path in paths}
+
+    def check(self) -> None:
+        """Refuse a file that has become shorter; one that was removed stays as long as it is mapped."""
+        for path, size in self._sizes.items():
+            if os.path.exists(path) and (found := os.path.getsize(path)) < size:
+                raise InputError(f"{path} is cut short: {found:,} bytes of {size:,}")
 
 
 def _work(jobs: queue.SimpleQueue) -> None:

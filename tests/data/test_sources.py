@@ -1,12 +1,13 @@
 """Data sets in files: the rows are those of the arrays, and a file that is not whole is named in one line."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
 
-from jaxlab.core import InputError, MissingFile
-from jaxlab.data import ArrowRows, JoinedRows, NpyRows, PackedTexts
+from jaxlab.core import InputError, MissingFile, MissingPackage
+from jaxlab.data import ArrowRows, JoinedRows, NpyRows, PackedTexts, images_from_datasets
 
 ORDER = np.array([4, 0, 29, 4, 17])
 
@@ -119,6 +120,14 @@ def test_what_the_files_must_be(tmp_path):
             ArrowRows(arrow(tmp_path / "odd", data))
     with pytest.raises(InputError, match="has no column 'y': it has x"):
         ArrowRows(arrow(tmp_path / "odd", {"x": [1]}), columns=["y"])
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
+    folder = arrow(tmp_path)
+    for package, read in (("pyarrow", ArrowRows), ("datasets", images_from_datasets)):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingPackage, match=rf'need {package}: pip install "jaxlab\[streams\]"$'):
+            read(folder)
 
 
 def test_joined_sources(tmp_path):

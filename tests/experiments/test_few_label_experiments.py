@@ -105,6 +105,29 @@ def test_settings_that_are_numbers_share_a_program():
     }
 
 
+def test_images_of_ones_own(tmp_path):
+    label = np.arange(120) % 4
+    image = np.broadcast_to(60 * label[:, None, None], (120, 5, 5)).astype(np.uint8)
+    np.savez(
+        tmp_path / "own.npz",
+        train_image=image,
+        train_label=label,
+        test_image=image[:40],
+        test_label=label[:40],
+    )
+    where = {
+        "data__source": "npz",
+        "data__path": str(tmp_path / "own.npz"),
+        "data__train": 60,
+        "data__val": 20,
+    }
+    experiment = classify.build(changed(MEAN_TEACHER, **where))
+    splits = data_of(experiment, jax.random.key(0))
+    assert splits["train"]["labelled"]["input"].shape[1:] == (5, 5, 1)
+    assert np.bincount(splits["train"]["labelled"]["label"]).tolist() == [3] * 4
+    assert [len(splits[name]["label"]) for name in ("val", "test")] == [20, 40]
+
+
 def test_the_test_split_can_be_left_out():
     assert set(classify.build(changed(MEAN_TEACHER, test=False)).data) == {"train", "val"}
 

@@ -13,6 +13,7 @@ from experiments.parts.chunks import in_chunks
 from experiments.parts.history import late_change
 from experiments.parts.images import pooled
 from experiments.parts.nets import make_net
+from experiments.parts.streams import draw_images, streamed_images
 from jaxlab.core import InputError
 
 ARMS = ConfigDict({"one": {"method": "a", "rate": 1.0}, "two": {"method": "b", "rate": 2.0}})
@@ -121,3 +122,51 @@ def test_late_change_is_that_of_the_last_fifth_and_needs_something_to_compare_wi
     assert set(found) == {"val/late_change", "train/moved"}
     once = {name: values[-1:] for name, values in history.items()}
     assert np.isnan(late_change("val/a")(once)["val/late_change"]).all()
+
+
+def files(folder, count=40):
+    """Black and white squares in .npy files, as `streams` reads them."""
+    label = np.arange(count) % 2
+    for split in ("train", "test"):
+        np.save(
+            folder / f"{split}_image.npy",
+            np.broadcast_to(255 * label[:, None, None], (count, 3, 3)).astype(np.uint8),
+        )
+        np.save(folder / f"{split}_label.npy", label)
+    return ConfigDict({"source": "npy", "path": str(folder), "part": "rest", "train": 20, "val": 6})
+
+
+def test_images_in_files_are_cut_once_and_read_as_those_in_memory(tmp_path):
+    spec = files(tmp_path)
+    found = streamed_images(spec, 5)
+    key, source = jax.random.key(0), found.train.source
+    order = np.concatenate([found.train.rows(key, step) for step in range(4)])  # a pass
+    assert len(set(order.tolist())) == 20
+    assert sorted(source.stacked(order)["label"]) == sorted(found.label)
+    spec.part = "tuning"
+    spec.train, spec.val = 8, 2
+    other = streamed_images(spec, 8)
+    assert not set(other.train.rows(key, 0).tolist()) & set(order.tolist())
+    assert (found.num_classes, found.val.image.shape, found.test.label.shape) == (2, (6, 3, 3, 1), (40,))
+    batch = draw_images(source.stacked(order[:5]) | {"index": order[:5]}, key, batch_size=5)
+    expected = found.read(np.flatnonzero(np.ones(20)))
+    assert {"image", "label", "index"} == set(batch)
+    chex.assert_trees_all_equal_dtypes((batch["image"], batch["label"]), tuple(expected))
+    np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["label"])
+    np.testing.assert_array_equal(expected.label, found.label)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": 25}, "data.train and data.val are 25 and 6: 'rest' has 30 images"),
+        ({"pool": 2}, "data.pool is 2: images of source npy are read as they are"),
+        ({"path": ""}, "data.path is empty: source npy needs a folder"),
+        ({"path": "/no/such"}, "no file /no/such/train_image.npy"),
+    ],
+)
+def test_images_in_files_that_are_not_there_are_one_line(tmp_path, changes, message):
+    spec = files(tmp_path)
+    spec.update(changes)
+    with pytest.raises(ValueError, match=message):
+        streamed_images(spec, 5)

@@ -153,6 +153,30 @@ def test_searches_and_comparisons_on_files_share_no_image(tmp_path):
         _of_files(tmp_path, data__part="tuning", data__train=90)
 
 
+def test_few_labels_of_images_that_stay_in_files(tmp_path):
+    rng, label = np.random.default_rng(0), np.arange(80) % 4
+    for split in ("train", "test"):
+        np.save(tmp_path / f"{split}_image.npy", rng.integers(0, 256, (80, 4, 4, 1), np.uint8))
+        np.save(tmp_path / f"{split}_label.npy", label)
+    spec = changed(PATH, "paper", data__path=str(tmp_path), data__train=40, data__val=12).data
+    sets = load_sets(spec, 2, False, batch_sizes=(8, 8))
+    assert (sets.num_classes, sets.shape) == (4, (4, 4, 1))
+    known, few = sets.splits["val"]["train"], sets.splits["val"]["few"]
+    own = [np.asarray(few.make(jax.random.key(seed))) for seed in range(2)]
+    assert [np.bincount(known.label[rows]).tolist() for rows in own] == [[2] * 4] * 2
+    assert set(own[0].tolist()) != set(own[1].tolist())
+    pixels = lambda images: {image.tobytes() for image in (255 * np.asarray(images)).round().astype(np.uint8)}
+    read = sets.splits["train"].source.stacked(np.asarray(sets.splits["train"].rows(jax.random.key(0), 0)))[
+        "image"
+    ]
+    assert len(read) == 8
+    assert not pixels(read / 255) & pixels(sets.splits["val"]["score"].image)
+    with pytest.raises(
+        ValueError, match="batch_size has 8, 16: images of source npy are read once for all arms"
+    ):
+        load_sets(spec, 2, False, batch_sizes=(8, 16))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

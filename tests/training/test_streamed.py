@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 import threading
 import time
 
@@ -188,6 +189,21 @@ def test_a_row_that_cannot_be_read_loses_nothing(straight, tmp_path):
     assert Checkpoints(tmp_path).newest == 20
     resumed = run(streamed(), draw=pair, checkpoints=Checkpoints(tmp_path))
     assert straight.rows[2:] == resumed.rows
+
+
+def test_a_mapped_file_that_is_cut_is_not_touched(tmp_path):
+    file, source = tmp_path / "set.arrow", Source(arrays())
+    file.write_bytes(b"rows")
+    source.cache_files = [{"filename": str(file)}]
+    asked = itertools.count()
+
+    def log(row):
+        if next(asked) == 1:
+            os.truncate(file, 2)
+
+    with pytest.raises(InputError, match="set.arrow is cut short: 2 bytes of 4$"):
+        run(streamed(source), draw=pair, log=log, steps=100, checkpoints=Checkpoints(tmp_path / "run"))
+    assert Checkpoints(tmp_path / "run").newest >= 10
 
 
 def source_rows(steps):

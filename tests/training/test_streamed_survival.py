@@ -76,14 +76,14 @@ def write(kind: str, folder: pathlib.Path) -> None:
         np.save(folder / "x.npy", examples())
     elif kind == "arrow":
         datasets = pytest.importorskip(
-            "datasets", reason="Arrow files are written by datasets: pip install datasets"
+            "datasets", reason='Arrow files are written by datasets: pip install "jaxlab[streams]"'
         )
         features = datasets.Features({"x": datasets.List(datasets.Value("uint8"), length=6)})
         datasets.Dataset.from_dict({"x": examples()}, features=features).save_to_disk(folder / "set")
     elif kind == "torch":
         pytest.importorskip("torch", reason="no torch: pip install torch")
     else:
-        reason = "ArrayRecord files need grain: pip install grain array_record"
+        reason = 'ArrayRecord files need grain: pip install "jaxlab[streams]"'
         pytest.importorskip("grain", reason=reason)
         module = pytest.importorskip("array_record.python.array_record_module", reason=reason)
         writer = module.ArrayRecordWriter(str(folder / "x.array_record"), "group_size:1")
@@ -191,7 +191,7 @@ def test_memory_is_flat_over_a_set_ten_times_larger_than_what_is_kept(kind, tmp_
     if kind == "npy":
         np.save(path, np.concatenate(parts))
     else:
-        pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+        pyarrow = pytest.importorskip("pyarrow", reason='no pyarrow: pip install "jaxlab[streams]"')
         schema = pyarrow.schema({"x": pyarrow.list_(pyarrow.uint8(), width)})
         with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as out:
             for part in parts:
@@ -207,3 +207,49 @@ def test_memory_is_flat_over_a_set_ten_times_larger_than_what_is_kept(kind, tmp_
     quarter = len(seen) // 4
     assert np.median(seen[-quarter:]) - np.median(seen[:quarter]) < 0.15 * whole
     assert max(seen) - min(seen) < 0.5 * whole
+
+
+# A set of Hugging Face's that another program cuts short while it is read.
+_CUT = """
+import os, pathlib, sys, time
+
+import datasets, jax.numpy as jnp, numpy as np
+
+from jaxlab.core import InputError, Learner, pass_rows
+from jaxlab.training import Checkpoints, Plan, Streamed, fit
+
+folder = pathlib.Path(sys.argv[1])
+source = datasets.load_from_disk(folder / "set")
+
+
+def log(row):
+    time.sleep(1)  # the chunk that is read ahead is there
+    if row["step"] == 4:
+        os.truncate(source.cache_files[0]["filename"], 100)
+
+
+try:
+    fit(
+        Learner(lambda key, context: jnp.zeros(()), lambda state, batch, key, context: (state + batch["x"].mean(), {})),
+        data={"train": Streamed(
+            source, lambda key, step: pass_rows(key, step, batch_size=8, size=len(source)),
+            decode=lambda example: {"x": np.asarray(example["x"], np.uint8)},
+        )},
+        steps=20, log=log, checkpoints=Checkpoints(folder / "run"),
+        plan=Plan(seeds=(0,), log_every=2, eval_every=2, checkpoint_every=2),
+    )
+except InputError as error:
+    print(error, Checkpoints(folder / "run").newest)
+"""
+
+
+def test_a_set_of_hugging_face_that_is_cut_short_is_one_line(tmp_path):
+    write("arrow", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", _CUT, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, timeout=560,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    line, newest = done.stdout.strip().rsplit(" ", 1)
+    assert "is cut short: 100 bytes of" in line
+    assert int(newest) >= 4
