@@ -150,7 +150,7 @@ def test_clients_of_the_difficulty_task_differ_in_it():
 def test_federated_arms_that_differ_in_pace_and_rate_alone_are_one_program():
     """`none` and `random`; every other arm has an order or a pool of its own."""
     built = federate.build(changed(CLIENTS, "tune"))
-    assert set(programs(built).values()) == {(24, 5)}
+    assert set(programs(built).values()) == {(30, 5)}
     assert built["apart"].arms["none_0"].steps == 31 * 80
 
 
