@@ -118,7 +118,7 @@ def completion_scores(
       model: the model's shape.
       params: its parameters; gradients flow.
       r: the rollouts; `prompts`, `prompt_mask`, `tokens` and `mask` are read.
-      temperature: of the distribution; 0 counts as 1.
+      temperature: of the distribution, static; 0 counts as 1.
       microbatches: a divisor of the number of prompts.
 
     Returns:
