@@ -12,6 +12,7 @@ import pytest
 
 from configs._comparison import TWO_VALUES
 from experiments._config import load_module, name_of, plan_of
+from jaxlab.core import MissingFile, MissingPackage
 from jaxlab.metrics import at_edges
 from jaxlab.training import Claim, Experiment, check_claims
 from jaxlab.training._ahead import Programs
@@ -224,6 +225,26 @@ def fits_together(config):
 
 
 # The key of the images, where they are, and how many are used.
+VARIANTS = [
+    (name, variant)
+    for name in CONFIGS
+    for variant in (None, *module(name).VARIANTS)
+    if variant not in ("smoke", "paper")
+]
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize(("name", "variant"), VARIANTS, ids=lambda part: str(part or "default"))
+def test_every_variant_fits_together(name, variant):
+    if name == "post_training/reasoning_gym":
+        pytest.importorskip("reasoning_gym")
+    config = module(name).get_config(variant)
+    try:
+        fits_together(config)
+    except (MissingFile, MissingPackage) as error:
+        pytest.skip(str(error))
+
+
 PAPERS = {
     "distillation/pld": (
         "tasks.cifar100.data.path",
