@@ -30,7 +30,7 @@ BASE = policies.BASE | {
                     "programs": {"task": "stack_program", "levels": LEVELS["programs"]}},
     },
     "student": policies.IN_STEPS | {"target": 0.35, "steps": 1000},
-    "steps": 160, "log_every": 16, "eval_every": 32, "checkpoint_every": 160,
+    "steps": 160, "log_every": 8, "eval_every": 32, "checkpoint_every": 160,
 }  # fmt: skip
 PUZZLES = {"method": "domains", "levels": (0, 3), "order": "mixed", "partial": False, "beta": 0.02}
 METHODS = {
