@@ -1,7 +1,6 @@
 """Dual Mean-Teacher (DMT): two teachers with different nets must agree before either is believed.
 
-Dual Mean-Teacher: An Unbiased Semi-Supervised Framework for Audio-Visual Source Localization, 2023, arXiv 2403.03145
-(NeurIPS 2023).
+Dual Mean-Teacher: An Unbiased Semi-Supervised Framework for Audio-Visual Source Localization, 2023, arXiv 2403.03145.
 
     python -m experiments.run --config=configs/semi_supervised/dual_mean_teacher.py             # about 4 minutes
     python -m experiments.run --config=configs/semi_supervised/dual_mean_teacher.py:ablations   # other rules
