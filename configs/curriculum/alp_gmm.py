@@ -14,7 +14,7 @@ All have the authors' settings; there is nothing to tune that the claims speak o
 Other than in the paper: no deep reinforcement learning, and so no ranking of these teachers there.
 """
 
-from configs._comparison import ablation, comparison, headline, room, secondary
+from configs._comparison import ablation, comparison, headline, premise, room, secondary
 
 BASE = {
     "experiment": "curriculum.teach_tasks",
@@ -30,11 +30,29 @@ BASE = {
 ARM = {"random_share": 0.2, "every": 250, "region_size": 200}
 METHODS = {name: {"method": name} for name in ("random", "alp_gmm", "covar_gmm", "riac")}
 ARMS = {name: {} for name in METHODS}
-GATES = {"needs": ("room",), "sesoi": 0.02}
+GATES = {"needs": ("room", "converged"), "sesoi": 0.02}
 CLAIMS = (
     headline("alp_gmm", "random", "ALP-GMM masters more tasks than random ones", **GATES),
+    secondary(
+        "alp_gmm",
+        "random",
+        "it masters them sooner",
+        metric="val/area",
+        name="sooner",
+        sesoi=0.02,
+        needs=("room",),
+    ),
     secondary("alp_gmm", "riac", "ALP-GMM masters more than RIAC", **GATES),
     ablation("alp_gmm", "covar_gmm", "absolute progress masters more than a covariance", **GATES),
+    premise(
+        "alp_gmm",
+        0,
+        "the last fifth changes little",
+        name="converged",
+        metric="val/late_change",
+        relation="equivalent",
+        sesoi=0.02,
+    ),
     room(1.0, "random", "random tasks leave something to master", name="room", sesoi=0.04),
 )
 

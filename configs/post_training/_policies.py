@@ -19,7 +19,6 @@ SORTING = {
     "train": (4, 6),  # difficulties, both ends included
     "harder": (7, 7),
     "pretrain": (3, 7),
-    "split_seed": 0,
     "val": 256,
     "test": 2000,
 }

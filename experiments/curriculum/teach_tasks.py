@@ -17,6 +17,7 @@ from experiments.curriculum._tasked_students import STUDENTS, Student
 from experiments.curriculum._teachers import TEACHERS, Teacher
 from experiments.parts.checks import check_arms, check_counts, choose
 from experiments.parts.claims import claims_of
+from experiments.parts.history import late_change
 from jaxlab.core import Learner
 from jaxlab.training import Arm, Experiment, Turn
 
@@ -51,8 +52,13 @@ def _experiment(spec: ConfigDict, config: ConfigDict) -> Experiment:
         arms={name: make(arm.to_dict(), _taught(spec, student, arm.method)) for name, arm in config.arms.items()},
         evaluate=lambda state, split, context: {"mastered": student.mastered(state.student), "reward": state.reward},
         claims=claims_of(config),
-        summarise=lambda history: {"val/area": np.mean(history["val/mastered"], axis=0)},
+        summarise=_summary,
     )  # fmt: skip
+
+
+def _summary(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The share mastered on average over training, and how it changes in the last fifth."""
+    return late_change("val/mastered")(history) | {"val/area": np.mean(history["val/mastered"], axis=0)}
 
 
 def _arm(spec: ConfigDict, student: Student, settings: Mapping[str, Any], method: Callable) -> Arm:

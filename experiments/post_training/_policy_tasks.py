@@ -12,6 +12,7 @@ from jaxlab.core import InputError
 from jaxlab.core.check import check_least
 from jaxlab.language import CharacterTokenizer, Decoder, tasks
 from jaxlab.language.tasks import Problems, Task
+from jaxlab.training import PerSeed
 
 EVERY_CHARACTER = "0123456789+-*%=:?> &|!abcdefsABCDEFGHIJ"
 
@@ -64,18 +65,20 @@ def draw_problems(task: Task, key: jax.Array, count: int, levels: tuple[int, int
 
 
 def problem_splits(task: Task, config: ConfigDict) -> dict[str, Any]:
-    """Training problems are drawn afresh; the others are drawn once, from a key of their own."""
-    key, counts = jax.random.key(config.task.split_seed), config.task
-    make = jax.jit(lambda key, count, levels: draw_problems(task, key, count, levels), static_argnums=(1, 2))
-    splits = {
-        "train": jnp.zeros((1,)),
-        "val": make(jax.random.fold_in(key, 1), counts.val, tuple(counts.train)),
-    }
+    """Training problems are drawn afresh; those to be judged by, every seed draws for itself once."""
+    counts = config.task
+
+    def drawn(number: int, count: int, levels: tuple[int, int]) -> PerSeed:
+        return PerSeed(lambda key: draw_problems(task, jax.random.fold_in(key, number), count, tuple(levels)))
+
+    splits = {"train": jnp.zeros((1,)), "val": drawn(1, counts.val, counts.train)}
     if config.test:
-        splits["test"] = make(jax.random.fold_in(key, 2), counts.test, tuple(counts.train))
-        splits["test_harder"] = make(jax.random.fold_in(key, 3), counts.test, tuple(counts.harder))
+        splits |= {
+            "test": drawn(2, counts.test, counts.train),
+            "test_harder": drawn(3, counts.test, counts.harder),
+        }
         for number, (name, levels) in enumerate(counts.get("parts", {}).items()):
-            splits[f"test_{name}"] = make(jax.random.fold_in(key, 4 + number), counts.test, tuple(levels))
+            splits[f"test_{name}"] = drawn(4 + number, counts.test, levels)
     return splits
 
 

@@ -85,12 +85,13 @@ def test_difficulties_that_are_no_range_are_refused(levels):
         train_policy.build(changed(GRPO, task__train=levels))
 
 
-def test_held_out_problems_are_of_the_difficulty_they_claim():
-    config = changed(GRPO)
-    splits = train_policy.build(config).data
+def test_held_out_problems_are_each_seeds_own_and_of_the_difficulty_they_claim():
+    splits = train_policy.build(changed(GRPO)).data
     assert set(splits) == {"train", "val", "test", "test_harder"}
-    assert set(splits["test"].difficulty.tolist()) == {2, 3}
-    assert set(splits["test_harder"].difficulty.tolist()) == {4}
+    one, other = (splits["test"].make(jax.random.key(seed)) for seed in (0, 1))
+    assert set(one.difficulty.tolist()) == {2, 3}
+    assert (one.prompts != other.prompts).any()
+    assert set(splits["test_harder"].make(jax.random.key(0)).difficulty.tolist()) == {4}
     assert set(train_policy.build(changed(GRPO, test=False)).data) == {"train", "val"}
 
 
