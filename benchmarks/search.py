@@ -48,17 +48,18 @@ def one(where: str, steps: str, way: str) -> None:
     import jax
 
     from experiments._config import load, plan_of
-    from experiments.run import _build
+    from experiments._driver import build, find_driver
     from jaxlab.training import Workdir, run
     from jaxlab.training._method import groups_of
 
-    config = load(where).config
+    loaded = load(where)
+    config = loaded.config
     compiling = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **_: compiling.append(seconds) if "backend_compile" in event else None
     )
     began = time.monotonic()
-    tasks, plan = _build(config, False), plan_of(config)
+    tasks, plan = build(find_driver(loaded), config, False), plan_of(config)
     if int(steps):
         tasks = {name: _with(experiment, steps=int(steps)) for name, experiment in tasks.items()}
     if way == "apart":
