@@ -72,5 +72,5 @@ get_config, VARIANTS = comparison(
            "labels_per_class": 3, "arms.*.batch_size": 16, "arms.*.width": 8,
            "data.train": 96, "data.val": 48, "data.test": 48, "net.features": (4, 8), "arms.*.hidden": (16,),
            "probe.steps": 10},
-    tune={"minutes": 10.0, "seeds": 4}, long=("examples",),
+    tune={"minutes": 8.0, "seeds": 3}, long=("examples",),
 )  # fmt: skip
