@@ -6,12 +6,12 @@ Self-Reformulation, 2025, arXiv 2505.08364.
     python -m experiments.run --config=configs/post_training/adcl_egsr.py        # about 5 minutes on 2 CPU cores
     python -m experiments.run --config=configs/post_training/adcl_egsr.py:tune   # the rates behind ARMS
 
-Sums, or differences, of 2 to 5 steps modulo 7; 6 steps are harder. Half of the prompts that
-the policy imitates have a hint, so that it can use one. `grpo` draws problems afresh; `pcl` goes through a pool of as
-many, in five stages from easy to hard for the start; `adcl` measures each stage again before it comes, with two answers
-to each problem, and pays for them with 25 of its 150 steps. Where a group has failed, `egsr_*` samples with the
-expert's answer (a), solution (s) or both (sa) in sight and learns what is right as an answer to the bare prompt;
-`inserted` learns the expert's text itself, whose style, whole equations, is not the policy's.
+Sums of 2 to 5 steps modulo 7; 6 steps are harder. Half of the prompts that the policy imitates have a hint, so that it
+can use one. `grpo` draws problems afresh; `pcl` goes through a pool of as many, in five stages from easy to hard for
+the start; `adcl` measures each stage again before it comes, with two answers to each problem, and pays for them with
+25 of its 150 steps. Where a group has failed, `egsr_*` samples with the expert's answer (a), solution (s) or both (sa)
+in sight and learns what is right as an answer to the bare prompt; `inserted` learns the expert's text itself, whose
+style, whole equations, is not the policy's.
 Other than in the paper, whose code is not public: the number of answers for a difficulty, of stages, and of
 replacements are inferred.
 """
@@ -24,9 +24,9 @@ BASE = policies.BASE | {
     "scale": "toy (a decoder 48 wide, derivations in steps)", "minutes": 5.0,
     "task": policies.SORTING | {
         "name": "stepwise", "train": (2, 5), "harder": (6, 6), "pretrain": (2, 5),
-        "options": {"operations": ("+", "-"), "moduli": 7, "styles": "operands", "room": 6},
+        "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 6},
     },
-    "student": policies.IN_STEPS | {"target": 0.2, "steps": 1000, "hints": 0.5, "hint_style": "equations"},
+    "student": policies.IN_STEPS | {"target": 0.2, "steps": 1500, "hints": 0.5, "hint_style": "equations"},
     "extra_context": 32,  # for hints
     "pool": {"stages": 5, "samples": 2},
     "log_every": 5, "eval_every": 25, "checkpoint_every": 50,
