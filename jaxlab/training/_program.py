@@ -60,7 +60,6 @@ class Shared:
 
     def compiled(self, lowered: Any, mesh: Mesh, options: dict[str, Any] | None) -> Any:
         """A lowered program compiled, or what an equal one was compiled to."""
-        # What it does not use is not in its text, and has its place among the arguments.
         arguments = str(lowered.args_info)
         key = (lowered.as_text(), arguments, lowered.out_tree, mesh)
         with self._lock:
@@ -303,7 +302,10 @@ class CompiledProgram:
                     "evaluate": lambda: self._whole,
                 }[name]()
                 donated = (0,) if name in ("train_chunk", "turn") else ()
-                jitted = jax.jit(mapped, donate_argnums=donated, out_shardings=outs)
+                # A text without the unused arguments would not tell which stage an arm starts from.
+                jitted = jax.jit(
+                    mapped, donate_argnums=donated, out_shardings=outs, keep_unused=name == "init"
+                )
                 self._traced[key] = jitted.trace(*self._abstract(arguments, state))
         return self._traced[key]
 

@@ -257,3 +257,27 @@ def test_full_batches_are_no_mistake():
     assert trial(
         dataclasses.replace(toy.experiment(fast=toy.arm(), slow=toy.arm(0.2)), draw=whole), toy.plan()
     )
+
+
+def test_arms_that_start_from_different_stages_do_not_share_a_program():
+    """The stages are of one size, so that only which argument is read tells the programs apart."""
+    base = toy.learner()
+
+    def from_stage(name):
+        begin = lambda key, context: base.init(key, context)._replace(params=context[name])
+        return Arm(Learner(begin, base.update), steps=20)
+
+    stage = Arm(base, steps=20, export=toy.params_of)
+    experiment = dataclasses.replace(
+        toy.experiment(**{f"from_{name}": from_stage(name) for name in ("one", "two")}),
+        prepare={"one": stage, "two": stage},
+    )
+    programs = Programs({"": experiment}, toy.plan())
+    try:
+        for number, name in enumerate(("one", "two")):
+            program, data = programs.take(f"from_{name}"), programs.data[""]
+            left = {"one": {"w": jnp.full((3, 4), 0.0)}, "two": {"w": jnp.full((3, 4), 1.0)}}
+            started = program.init(program.place_context(left), program.place_data(data)["train"])
+            np.testing.assert_array_equal(started.params["w"], np.full((3, 4), number))
+    finally:
+        programs.close()
