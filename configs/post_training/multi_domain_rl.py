@@ -29,7 +29,7 @@ BASE = policies.BASE | {
                              "styles": "operands"},
                     "programs": {"task": "stack_program", "levels": LEVELS["programs"]}},
     },
-    "student": policies.IN_STEPS | {"target": 0.35, "steps": 1000},
+    "student": policies.IN_STEPS | {"target": 0.35, "steps": 800},
     "steps": 160, "log_every": 8, "eval_every": 32, "checkpoint_every": 160,
 }  # fmt: skip
 PUZZLES = {"method": "domains", "levels": (0, 3), "order": "mixed", "partial": False, "beta": 0.02}
@@ -40,7 +40,7 @@ METHODS = {
     "programs": PUZZLES | {"levels": (8, 11)},
 }  # fmt: skip
 ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
-GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4)}))
+GRID = dict.fromkeys(METHODS, grid({"learning_rate": (1e-4, 2e-4, 4e-4)}))
 HARD = {"metric": "test_harder/accuracy", "sesoi": 0.02, "needs": ("learns", "room", "converged")}
 CLAIMS = (
     headline("refresh", "staged", "a refresh at each stage helps on the largest puzzles", **HARD),
