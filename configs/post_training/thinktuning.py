@@ -24,7 +24,7 @@ BASE = policies.BASE | {
     "scale": "toy (a decoder 48 wide, sums in steps)",
     "task": policies.SORTING | {"name": "stepwise", "train": (3, 5), "harder": (6, 6), "pretrain": (3, 5),
                                 "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 4}},
-    "student": policies.IN_STEPS | {"target": 0.2},
+    "student": policies.IN_STEPS | {"target": 0.2, "steps": 800},
     "extra_context": 4,  # for what a tutor writes
     "tutored": policies.ARM | {"steps": 75, "fraction": 0.5, "tutor_error": 0.15, "learning_rate": 1e-4},
     "eval_every": 15,
