@@ -26,7 +26,7 @@ BASE = policies.BASE | {
                                 "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 4}},
     "student": policies.IN_STEPS | {"target": 0.2, "steps": 800},
     "extra_context": 4,  # for what a tutor writes
-    "tutored": policies.ARM | {"steps": 75, "fraction": 0.5, "tutor_error": 0.15, "learning_rate": 1e-4},
+    "tutored": policies.ARM | {"steps": 75, "fraction": 0.5, "tutor_error": 0.15, "learning_rate": 3e-5},
     "eval_every": 15,
 }  # fmt: skip
 TUTORED = {"method": "tutored", "tutor_error": 0.15, "fraction": 0.25, "shaped": True}
