@@ -735,6 +735,9 @@ MEASUREMENTS = {
     "fleiss_kappa": lambda a: metrics.fleiss_kappa(
         a["negatives"], num_classes=6, where=a["rows"][:, None], undefined=0.0
     ),
+    "krippendorff_alpha": lambda a: metrics.krippendorff_alpha(
+        a["negatives"], num_classes=6, weights="quadratic", where=a["rows"][:, None], undefined=0.0
+    ),
     "intraclass_correlation": lambda a: [
         metrics.intraclass_correlation(a["s"], kind=kind, where=a["where"], undefined=0.0)
         for kind in metrics.ICC_KINDS
@@ -750,6 +753,9 @@ MEASUREMENTS = {
         metrics.t_test(a["s"][:, 0], _two(a), equal_variances=True, where=a["rows"]), 0.5
     ),
     "mann_whitney": lambda a: metrics.mann_whitney(a["s"][:, 0], _two(a), where=a["rows"]),
+    "kolmogorov_smirnov": lambda a: metrics.kolmogorov_smirnov(a["s"][:, 0], _two(a), where=a["rows"]),
+    "wasserstein_distance": lambda a: metrics.wasserstein_distance(a["s"][:, 0], _two(a), where=a["rows"]),
+    "chi_squared_test": lambda a: metrics.chi_squared_test(jnp.abs(a["s"])),
     "signed_rank_test": lambda a: metrics.signed_rank_test(a["v"], a["s"][:, 0], where=a["rows"]),
     "correlation_p_value": lambda a: metrics.correlation_p_value(jnp.tanh(core.as_float(a["s"])), 5),
     "correlation_interval": lambda a: metrics.correlation_interval(jnp.tanh(core.as_float(a["s"])), 5),
@@ -1241,6 +1247,6 @@ def test_shapes_that_do_not_fit_are_one_clear_line(name):
                        "trust_bias_click_probability", "hacking_score", "render_mask", "random_views",
                        "forward_transfer", "mas_importance", "adaptive_entropy", *SEQUENCES,
                        "aggregate_logits", "single_logits", "joint_labels", "temperature_penalty",
-                       "transformed_copies", "cohen_kappa", "fleiss_kappa", "correlation_p_value",
-                       "correlation_interval"}  # fmt: skip
+                       "transformed_copies", "cohen_kappa", "fleiss_kappa", "krippendorff_alpha",
+                       "correlation_p_value", "correlation_interval", "chi_squared_test"}  # fmt: skip
     assert tried or name in takes_one_array, name

@@ -125,7 +125,7 @@ _ROOMS = {
     "metrics": {
         "ECE, calibration": ("expected_calibration_error",),
         "linear probe, kNN": ("linear_probe", "knn_probe"),
-        "Cohen's kappa, Fleiss' kappa": ("cohen_kappa", "fleiss_kappa"),
+        "Cohen's kappa, Fleiss' kappa, Krippendorff's alpha": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
         "ICC": ("intraclass_correlation",),
         "IQM, performance profiles (rliable)": ("interquartile_mean", "performance_profile"),
         "Holm, Benjamini-Hochberg": ("holm", "benjamini_hochberg"),

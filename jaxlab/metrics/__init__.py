@@ -18,6 +18,7 @@ from jaxlab.metrics._agreement import (
     cronbach_alpha,
     fleiss_kappa,
     intraclass_correlation,
+    krippendorff_alpha,
 )
 from jaxlab.metrics._classification import accuracy, expected_calibration_error, recall_at_k, top_k_accuracy
 from jaxlab.metrics._detection import (
@@ -26,6 +27,7 @@ from jaxlab.metrics._detection import (
     match_detections,
     mean_average_precision,
 )
+from jaxlab.metrics._distribution_tests import chi_squared_test, kolmogorov_smirnov, wasserstein_distance
 from jaxlab.metrics._localization import consensus_iou, localization_auc, localization_success
 from jaxlab.metrics._mean_tests import (
     MeanTest,
@@ -81,6 +83,7 @@ __all__ = [
     "average_ranks",
     "benjamini_hochberg",
     "bootstrap",
+    "chi_squared_test",
     "class_overlap",
     "cohen_d",
     "cohen_kappa",
@@ -102,6 +105,8 @@ __all__ = [
     "intraclass_correlation",
     "kendall_tau",
     "knn_probe",
+    "kolmogorov_smirnov",
+    "krippendorff_alpha",
     "linear_probe",
     "linear_regression",
     "localization_auc",
@@ -138,4 +143,5 @@ __all__ = [
     "uniformity",
     "variance_factor",
     "variance_test",
+    "wasserstein_distance",
 ]

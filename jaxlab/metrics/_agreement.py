@@ -86,11 +86,16 @@ def cohen_kappa(
     """
     check_choice("weights", weights, ("none", "linear", "quadratic"))
     observed = confusion_matrix(x, y, num_classes=num_classes, where=where).astype(jnp.float32)
-    gap = jnp.abs(jnp.arange(num_classes)[:, None] - jnp.arange(num_classes)).astype(jnp.float32)
-    cost = {"none": jnp.sign(gap), "linear": gap, "quadratic": jnp.square(gap)}[weights]
-    cost = cost / max(num_classes - 1, 1)
+    cost = _cost(num_classes, weights)
     expected = jnp.outer(observed.sum(1), observed.sum(0)) / jnp.maximum(observed.sum(), 1.0)
     return _ratio(1.0, jnp.sum(cost * observed), jnp.sum(cost * expected), undefined)
+
+
+def _cost(num_classes: int, weights: str) -> jax.Array:
+    """What it costs that one rater says c and another d, up to a common factor."""
+    gap = jnp.abs(jnp.arange(num_classes)[:, None] - jnp.arange(num_classes)).astype(jnp.float32)
+    cost = {"none": jnp.sign(gap), "linear": gap, "quadratic": jnp.square(gap)}[weights]
+    return cost / max(num_classes - 1, 1)
 
 
 def fleiss_kappa(
@@ -119,14 +124,7 @@ def fleiss_kappa(
     >>> fleiss_kappa(jnp.array([[0, 0], [1, 1], [0, 1], [1, 0]]), num_classes=2).item()
     0.0
     """
-    if np.ndim(ratings) != 2:
-        raise InputError(f"ratings must be [N, R], got {np.shape(ratings)}")
-    _check_classes(num_classes)
-    ratings = as_integers("ratings", ratings, "categories", num_classes, where=where, ignore=_MISSING)
-    counts = full_mask(where, ratings.shape, "ratings")
-    given = (ratings[..., None] == jnp.arange(num_classes)) & counts[..., None]
-    votes = jnp.sum(given, axis=1).astype(jnp.float32)
-    total = votes.sum(axis=1)
+    votes, total = _votes(ratings, num_classes, where)
     enough = total >= 2
     agree = jnp.sum(votes * (votes - 1), axis=1) / jnp.maximum(total * (total - 1), 1.0)
     agreement = masked_mean(agree, where=enough)
@@ -136,6 +134,63 @@ def fleiss_kappa(
     # Shares of one category have a sum of squares of 1 up to rounding.
     varied = jnp.any(enough) & (jnp.max(share, initial=0.0) < 1)
     return _ratio(1.0, 1 - agreement, jnp.where(varied, 1 - chance, 0.0), undefined)
+
+
+def krippendorff_alpha(
+    ratings: jax.Array,
+    *,
+    num_classes: int,
+    weights: str = "none",
+    where: jax.Array | None = None,
+    undefined: float = jnp.nan,
+) -> jax.Array:
+    """Agreement of any raters beyond that of ratings dealt to the examples at random: one number for a batch.
+
+        1 - D_o / D_e,   D_o = mean cost of two ratings of one example (an example with m ratings weighs m),
+        D_e = mean cost of any two ratings
+
+    Args:
+      ratings: `[N, R]` integers in [0, C); a negative one is a missing rating. Examples with fewer than two ratings
+        are left out.
+      num_classes: C, static.
+      weights: "none" for categories (nominal), "quadratic" for equally spaced numbers (interval), or "linear".
+      where: bool or {0, 1}, broadcastable to `[N, R]`, the ratings that count; None means all.
+      undefined: what stands for 0 / 0: no example with two ratings, or one category throughout.
+
+    Returns:
+      float32 scalar, at most 1.
+
+    Raises:
+      ValueError: if ratings are not `[N, R]` integers in [0, C), or the weights have another name.
+
+    Reference: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011.
+
+    >>> ratings = jnp.array([[0, 0], [1, 1], [0, 1], [1, 0]])
+    >>> round(krippendorff_alpha(ratings, num_classes=2).item(), 4)  # 1 - (1 / 2) / (4 / 7)
+    0.125
+    """
+    check_choice("weights", weights, ("none", "linear", "quadratic"))
+    votes, total = _votes(ratings, num_classes, where)
+    enough = total >= 2
+    votes = jnp.where(enough[:, None], votes, 0.0)
+    pairs = jnp.einsum("nc,nd->cd", votes / jnp.where(enough, total - 1, 1.0)[:, None], votes)
+    # Of a rating with itself the cost is 0, so that the diagonals need no correction.
+    number = votes.sum(axis=0)
+    cost, all_of_them = _cost(num_classes, weights), number.sum()
+    expected = jnp.sum(cost * jnp.outer(number, number)) / jnp.maximum(all_of_them - 1, 1.0)
+    return _ratio(1.0, jnp.sum(cost * pairs), expected, undefined)
+
+
+def _votes(ratings: jax.Array, num_classes: int, where: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """How many raters say each category of each example `[N, C]`, and how many say any `[N]`."""
+    if np.ndim(ratings) != 2:
+        raise InputError(f"ratings must be [N, R], got {np.shape(ratings)}")
+    _check_classes(num_classes)
+    ratings = as_integers("ratings", ratings, "categories", num_classes, where=where, ignore=_MISSING)
+    counts = full_mask(where, ratings.shape, "ratings")
+    given = (ratings[..., None] == jnp.arange(num_classes)) & counts[..., None]
+    votes = jnp.sum(given, axis=1).astype(jnp.float32)
+    return votes, votes.sum(axis=1)
 
 
 def intraclass_correlation(

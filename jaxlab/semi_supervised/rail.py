@@ -303,7 +303,8 @@ def rail_student_loss(
       ValueError: if the shapes do not fit.
 
     Reference: RAIL: Region-Aware Instructive Learning for Semi-Supervised Tooth Segmentation in CBCT, 2025, with the
-      weights of the authors' code.
+      weights of the authors' code. Dice and the means over regions are each example's here; the authors' are the
+      batch's, which has one example a half.
 
     >>> logits, labels = jnp.zeros((1, 4, 2)), jnp.array([[0, 0, 1, 1]])
     >>> weights = {"consistency_weight": 20.0, "teacher_weight": 10.0}

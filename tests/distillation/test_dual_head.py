@@ -8,7 +8,7 @@ from jax.test_util import check_grads
 
 from jaxlab import distillation
 from jaxlab.core import align_gradients
-from jaxlab.distillation import dual_head_apply
+from jaxlab.distillation import dual_head_apply, kd_loss
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "dhkd.npz"))
 LOSSES = {"binary_kl": distillation.binary_kl, "binary_kl_norm": distillation.binary_kl_norm}
@@ -49,6 +49,15 @@ def test_golden_values_of_the_authors_clamp(name, close_to_golden):
         value, gradient = jax.value_and_grad(loss)(student)
     close_to_golden(value, GOLDEN[f"out_hard_{key}"])
     close_to_golden(gradient, GOLDEN[f"grad_hard_{key}"])
+
+
+@pytest.mark.parametrize("hard", ["", "hard_"])
+def test_soft_targets_match_the_authors_baseline(hard, close_to_golden):
+    student, teacher = (jnp.float32(GOLDEN[f"in_{hard}{name}"]) for name in ("student", "teacher"))
+    loss = lambda s: kd_loss(s, teacher, temperature=4.0).mean()
+    value, gradient = jax.jit(jax.value_and_grad(loss))(student)
+    close_to_golden(value, GOLDEN[f"out_{hard}kd"])
+    close_to_golden(gradient, GOLDEN[f"grad_{hard}kd"])
 
 
 def test_binary_kl_norm_by_hand():

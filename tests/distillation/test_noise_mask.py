@@ -39,12 +39,14 @@ def test_the_released_loss_and_its_gradients_match_the_authors_code(golden, clos
     def loss(log_alpha, log_beta, weights):
         mask = render_mask(golden["in_mask_sample"], size=16, kernel=5, sigma=2.0)
         image = golden["in_image"] * jnp.moveaxis(mask, -1, 1)
-        each = cross_entropy(image.reshape(5, -1) @ weights, golden["in_labels"])
+        logits = image.reshape(5, -1) @ weights
+        each = cross_entropy(logits, golden["in_labels"])
         log_prob = beta_log_prob(golden["in_mask_sample"], log_alpha, log_beta)
-        return released_mask_loss(log_prob, each), each.mean()
+        return released_mask_loss(log_prob, each), (logits, each.mean())
 
     arguments = golden["out_new_alpha"], golden["out_new_beta"], golden["in_W"]
-    (value, mean), grads = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(*arguments)
+    (value, (logits, mean)), grads = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(*arguments)
+    close_to_golden(logits, golden["out_output"])
     close_to_golden(value, golden["out_loss"])
     close_to_golden(mean, golden["out_ce"])
     for got, name in zip(grads, ("grad_new_alpha", "grad_new_beta", "grad_W")):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab.core import forward_kl
+from jaxlab.core import entropy, forward_kl
 from jaxlab.distillation.random_teacher import local_init, soft_cross_entropy
 from tests.distillation.conftest import DATA
 
@@ -21,6 +21,7 @@ def test_cross_entropy_matches_the_authors_code(golden, close_to_golden):
     close_to_golden(gradient, golden["grad_ce"])
     # The divergence differs by the teacher's entropy, so its gradient is the same.
     close_to_golden(forward_kl(student, teacher).mean(), golden["out_kl"])
+    close_to_golden(entropy(student).mean(), golden["out_hpred"])
 
 
 def test_cross_entropy_by_hand():

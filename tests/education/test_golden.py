@@ -44,6 +44,8 @@ def test_the_kappas_of_real_labels(setting):
     kappas = education.RaterKappas(*RATER_KAPPAS(human1, human2, model))
     np.testing.assert_allclose(kappas.humans, LABELS["out_kappa_HH"], rtol=1e-5)
     np.testing.assert_allclose(kappas.humans, HUMANS, atol=6e-4)
+    positive = ((human1 == 1) | (human2 == 1)).sum(axis=0)
+    np.testing.assert_array_equal(positive, LABELS["out_human_positive_any"])
     expected = LABELS[f"out_kappa_HM_{setting}"]
     missing = [(labels < 0).sum(axis=0) for labels in (human2, model)]
     apart = (missing[0] == missing[1]) & ((human2 < 0) != (model < 0)).any(axis=0)
@@ -66,6 +68,13 @@ def test_graders_of_a_course(grader):
         np.testing.assert_allclose(getattr(found, name), get(name)[0], rtol=1e-5)
     np.testing.assert_allclose(found.exact, np.mean(grades == reference))
     np.testing.assert_allclose(found.near, np.mean(np.abs(grades - reference) <= 0.5))
+
+
+def test_four_peers_are_as_reliable_as_spearman_and_brown_say():
+    # Of the four peers only the medians are stored: ICC of one peer, (1,1) (A,1) (C,1), and of their mean.
+    one, mean = GRADES["out_peers_icc"].reshape(2, 3)
+    np.testing.assert_allclose(education.spearman_brown(one, 4), mean, rtol=1e-5)
+    np.testing.assert_array_equal(GRADES["in_peer"], GRADES["out_peer_median"])
 
 
 def test_the_trial():

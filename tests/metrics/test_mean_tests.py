@@ -117,7 +117,11 @@ def test_the_trial():
     near(got["mann_whitney"], TRIAL["out_gain_mannwhitney"])
     near([got["d"], got["g"]], [TRIAL["out_cohen_d"], TRIAL["out_hedges_g"]])
     for name, p in got["tost"].items():
-        near(p, TRIAL[f"out_tost_{name}"][0])
+        expected, (kind, bound) = TRIAL[f"out_tost_{name}"], name.split("_")
+        near(p, expected[0])
+        t = [(got[kind].estimate + x) / got[kind].standard_error for x in (float(bound), -float(bound))]
+        near([*t, got[kind].df], expected[[1, 4, 3]])  # of its two one-sided tests
+        near(p, max(expected[[2, 5]]))
     near(got["ancova"].estimate, TRIAL["out_ancova_coef"], atol=1e-5)
     near(got["ancova"].standard_error, TRIAL["out_ancova_se"])
     near(got["ancova"].p_value, TRIAL["out_ancova_p"], rtol=2e-3)

@@ -21,6 +21,7 @@ from jaxlab.metrics import (
     fleiss_kappa,
     intraclass_correlation,
     kendall_tau,
+    krippendorff_alpha,
     roc_auc,
     spearman,
 )
@@ -143,6 +144,18 @@ def test_fleiss_by_its_own_example():
     )
 
 
+def test_krippendorff_by_his_own_example():
+    """Four observers of twelve units, some missing: 0.743 as categories, 0.849 as numbers."""
+    table = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
+    ratings = np.array([[-1 if c == "." else int(c) - 1 for c in row] for row in table]).T
+    assert ratings.shape == (12, 4)
+    for weights, alpha in (("none", 0.743), ("quadratic", 0.849)):
+        found = krippendorff_alpha(ratings, num_classes=5, weights=weights)
+        np.testing.assert_allclose(found, alpha, atol=5e-4)
+        masked = krippendorff_alpha(np.abs(ratings), num_classes=5, weights=weights, where=ratings >= 0)
+        np.testing.assert_allclose(masked, found, rtol=1e-6)
+
+
 def test_two_raters_by_hand():
     # 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: agreement 0.7, by chance 0.5.
     x = np.repeat([0, 0, 1, 1], [20, 5, 10, 15]).astype(np.int32)
@@ -165,6 +178,13 @@ UNDEFINED = {
     "fleiss of one rater": functools.partial(fleiss_kappa, X[:1].T, num_classes=5),
     "fleiss of no rater": functools.partial(fleiss_kappa, np.ones((3, 0), int), num_classes=2),
     "fleiss of missing ratings": functools.partial(fleiss_kappa, np.full((3, 4), -1), num_classes=2),
+    "krippendorff of one category": functools.partial(
+        krippendorff_alpha, np.ones((3, 4), int), num_classes=2
+    ),
+    "krippendorff of one rater": functools.partial(krippendorff_alpha, X[:1].T, num_classes=5),
+    "krippendorff of missing ratings": functools.partial(
+        krippendorff_alpha, np.full((3, 4), -1), num_classes=2
+    ),
     "icc of no target": functools.partial(intraclass_correlation, np.ones((0, 3))),
     "icc of one rater": functools.partial(intraclass_correlation, np.arange(4.0)[:, None]),
     "icc of one target": functools.partial(intraclass_correlation, np.arange(4.0)[None]),

@@ -142,6 +142,10 @@ def test_middle_labels_match_the_authors_code():
     np.testing.assert_allclose(GOLDEN["in_boxes"][chosen], GOLDEN["out_mid_box"][:, :7], rtol=1e-6)
     np.testing.assert_array_equal(classes[chosen] + 1, GOLDEN["out_mid_box"][:, 7])
     np.testing.assert_allclose(theirs.weight[chosen], GOLDEN["out_mid_weight"], rtol=1e-5)
+    labelled = np.flatnonzero(GOLDEN["in_gt"].any(1))
+    np.testing.assert_array_equal(GOLDEN["out_mid_idx"], len(labelled) + np.arange(len(chosen)))
+    both = np.concatenate([GOLDEN["in_gt"][labelled, :7], GOLDEN["in_boxes"][chosen]])
+    np.testing.assert_allclose(both, GOLDEN["out_new_gt"][:, :7], rtol=1e-6)
     assert theirs.level[0] == -1  # overlaps a label
     # The pedestrian is a middle label by the paper, and low in the authors' code.
     assert sort().level[3] == 1

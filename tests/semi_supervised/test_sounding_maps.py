@@ -31,6 +31,10 @@ def test_the_contrastive_loss_matches_the_third_partys_code():
     # Unit vectors stay what they are, so normalising changes no value (the gradient loses its radial part).
     again = contrast(image, jnp.float32(GOLDEN["in_aud"]), temperature=0.03)
     np.testing.assert_allclose(again, GOLDEN["out_loss"], rtol=1e-5)
+    # Their logits [image, sound, H, W] of the pairs that belong together are cosines over the temperature.
+    maps = sounding_maps.audio_visual_map(image, jnp.float32(GOLDEN["in_aud"]))
+    cosine = 0.03 * GOLDEN["out_logits"][np.arange(4), np.arange(4)]
+    np.testing.assert_allclose(maps, (1 + cosine) / 2, atol=1e-6)
 
 
 def test_the_map_by_hand():
