@@ -100,6 +100,36 @@ def test_without_mixtures_and_weights_it_is_the_supervised_contrast():
     near(value, supcon_loss(X, 0 * LABELS, temperature=0.3), rtol=1e-5)
 
 
+@pytest.mark.parametrize("distance", ["l1", "l2", "none"])
+@pytest.mark.parametrize(("negatives", "positives"), [(True, True), (True, False), (False, True)])
+def test_the_authors_mixtures_and_their_two_scales(negatives, positives, distance):
+    """All N^2 mixtures of a row stand in a list, the excluded as zeros; real and mixed logits lose a peak each."""
+    t, share = np.array([0, 2, 0, 3, 1, 2], np.float32), RNG.beta(2, 8, size=(6, 6)).astype(np.float32)
+    z = X / np.linalg.norm(X, axis=1, keepdims=True)
+    weigh = {"l1": lambda gap: abs(gap) + 1, "l2": lambda gap: gap**2 + 1, "none": lambda gap: 1.0}[distance]
+    late = 1.0 if distance == "l2" else 0.0
+    expected = []
+    for i in range(6):
+        real = [(z[i] @ z[j] / 0.5, weigh(t[i] - t[j]), j != i, j != i and t[i] == t[j]) for j in range(6)]
+        mixed = []
+        for j, k in itertools.product(range(6), range(6)):
+            negative, positive = j == i and t[k] != t[i], t[j] < t[i] < t[k] and t[k] - t[i] < 2 > t[i] - t[j]
+            vector, target = np.zeros(4), 0.0
+            if negative and negatives or positive and positives:
+                own = share[i, k] if negative else (t[k] - t[i]) / (t[k] - t[j])
+                vector, target = own * z[j] + (1 - own) * z[k], own * t[j] + (1 - own) * t[k]
+            mixed.append((z[i] @ vector / 0.5, weigh(t[i] - target + late), negative or positive, positive))
+        rows = [
+            (s - max(group)[0], w, exists, good) for group in (real, mixed) for s, w, exists, good in group
+        ]
+        total = np.log(sum(np.exp(s) * w for s, w, exists, _ in rows if exists))
+        expected.append(np.mean([total - s for s, _, _, good in rows if good] or [0.0]))
+    found = supremix.hard_mixture_loss(
+        X, t, share, window=2.0, distance=distance, mix_negatives=negatives, mix_positives=positives,
+        authors_code=True)  # fmt: skip
+    near(found, expected, rtol=1e-5)
+
+
 def test_gates_by_hand():
     # A closed dimension does not count, at whatever length; the order of the labels does not either.
     gate = np.float32([1, 1, 0, 1]) * ONES
