@@ -68,7 +68,53 @@ def test_two_views_are_dhel_and_pairs_are_nt_xent():
     near(room.dhel(X, Y, temperature=0.3), sum(spread) - (units[0] * units[1]).sum(1) / 0.3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mv_infonce", "mv_dhel", "pairwise_nt_xent"])
+def test_baselines_of_many_views_by_loops():
+    t, units = 0.3, VIEWS / np.linalg.norm(VIEWS, axis=-1, keepdims=True)
+    e = np.exp(np.einsum("knd,lmd->knlm", units, units) / t)
+    pairs = list(itertools.permutations(range(3), 2))
+    all_of = [[e[k, i].sum() - e[k, i, k, i] for i in range(6)] for k in range(3)]
+    many = [-np.mean([np.log(e[k, i, m, i] / all_of[k][i]) for k, m in pairs]) for i in range(6)]
+    near(room.multi_positive_nt_xent(VIEWS, temperature=t), many, rtol=1e-5)
+    others = lambda k, i: e[k, i].sum() - e[k, i, :, i].sum()
+    found = lambda k, m, i: e[k, i, m, i] / (e[k, i, m, i] + others(k, i))
+    near(
+        room.poly_view_loss(VIEWS, temperature=t),
+        [-np.mean([np.log(found(k, m, i)) for k, m in pairs]) for i in range(6)],
+        rtol=1e-5,
+    )
+    near(
+        room.poly_view_loss(VIEWS, temperature=t, mean="arithmetic"),
+        [-np.mean([np.log(np.mean([found(k, m, i) for m in range(3) if m != k])) for k in range(3)]) for i in range(6)],
+        rtol=1e-5,
+    )  # fmt: skip
+    plain, decoupled = np.zeros(6), np.zeros(6)
+    for k in range(3):
+        x, y = units[k], (units.sum(0) - units[k]) / 2  # shorter than 1
+        xx, yy, xy = (np.exp(a @ b.T / t) for a, b in ((x, x), (y, y), (x, y)))
+        away = lambda s: s.sum(1) - np.diag(s)
+        own = np.diag(xy)
+        plain -= (np.log(own / (away(xx) + xy.sum(1))) + np.log(own / (away(yy) + xy.sum(0)))) / 6
+        decoupled -= np.log(own / (away(xx) * away(yy))) / 3
+    near(room.mean_view_contrast(VIEWS, temperature=t), plain, rtol=1e-5)
+    near(room.mean_view_contrast(VIEWS, temperature=t, decoupled=True), decoupled, rtol=1e-5, atol=1e-5)
+    for name in ("multi_positive_nt_xent", "mean_view_contrast"):  # of two views all are NT-Xent
+        near(getattr(room, name)(VIEWS[:2], temperature=t), nt_xent(X, Y, temperature=t), rtol=1e-5)
+    near(room.pairwise_dhel(VIEWS[:2], temperature=t), room.dhel(X, Y, temperature=t), rtol=1e-6)
+    three = [room.dhel(VIEWS[k], VIEWS[m], temperature=t) for k, m in itertools.combinations(range(3), 2)]
+    near(room.pairwise_dhel(VIEWS, temperature=t), np.mean(three, 0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mv_infonce",
+        "mv_dhel",
+        "pairwise_nt_xent",
+        "multi_positive_nt_xent",
+        "poly_view_loss",
+        "mean_view_contrast",
+    ],
+)
 def test_order_of_views_and_examples_and_lengths_change_nothing(name):
     loss = jax.jit(getattr(room, name))
     value = loss(VIEWS)
@@ -115,7 +161,7 @@ def test_the_authors_mixtures_and_their_two_scales(negatives, positives, distanc
         for j, k in itertools.product(range(6), range(6)):
             negative, positive = j == i and t[k] != t[i], t[j] < t[i] < t[k] and t[k] - t[i] < 2 > t[i] - t[j]
             vector, target = np.zeros(4), 0.0
-            if negative and negatives or positive and positives:
+            if (negative and negatives) or (positive and positives):
                 own = share[i, k] if negative else (t[k] - t[i]) / (t[k] - t[j])
                 vector, target = own * z[j] + (1 - own) * z[k], own * t[j] + (1 - own) * t[k]
             mixed.append((z[i] @ vector / 0.5, weigh(t[i] - target + late), negative or positive, positive))
