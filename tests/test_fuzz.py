@@ -877,7 +877,7 @@ def _anchored(a):
 
 
 SEQUENCES = ("average_accuracy", "average_incremental_accuracy", "backward_transfer", "forgetting_max",
-             "forgetting_mean")  # fmt: skip
+             "forgetting_mean", "positive_backward_transfer", "mean_forward_transfer")  # fmt: skip
 
 
 def _sequence(name):
