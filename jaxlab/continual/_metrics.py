@@ -1,8 +1,8 @@
 """What a sequence of tasks leaves: numbers of a matrix R of accuracies, row i after task i, column j of task j.
 
-What lies above the diagonal is accuracy on tasks not learned yet; forward transfer reads it, and forgetting where a task
-was at its best before it was learned. A sequence of one task has neither transfer nor forgetting: they are 0. Every
-function takes `[..., T, T]` and gives `[...]`.
+What lies above the diagonal is accuracy on tasks not learned yet; forward transfer reads it, and forgetting where a
+task was at its best before it was learned. A sequence of one task has neither transfer nor forgetting: they are 0.
+Every function takes `[..., T, T]` and gives `[...]`.
 """
 
 import jax

@@ -3,7 +3,8 @@
     from jaxlab.curriculum import cycles
 
 Schedules are lists of shares, one for each epoch, made on the host; the sum of a schedule is the budget in passes over
-the whole set. Those that end in `counts` are in examples. An epoch of share s draws `int(s N)` examples by `easiness_log_probs`; `epoch_rows` gives its batches.
+the whole set. Those of functions that end in `counts` are numbers of examples. An epoch of share s draws `int(s N)`
+examples by `easiness_log_probs`; `epoch_rows` gives its batches.
 """
 
 import math
@@ -211,10 +212,8 @@ def cycle_counts(
     counts, total = [last], last
     while total < budget:
         up = strategy == "grow" or (strategy != "shrink" and rising)
-        if strategy == "sharp" and not up:
-            last = low
-        else:
-            last = rounded(last * (1 / factor) if up else last * factor)
+        falls_at_once = strategy == "sharp" and not up
+        last = low if falls_at_once else rounded(last * (1 / factor) if up else last * factor)
         counts.append(min(last, high) if up else max(last, low))
         if (last >= high) if up else (last <= low):
             rising = not up

@@ -73,35 +73,43 @@ def test_baselines_of_many_views_by_loops():
     e = np.exp(np.einsum("knd,lmd->knlm", units, units) / t)
     pairs = list(itertools.permutations(range(3), 2))
     all_of = [[e[k, i].sum() - e[k, i, k, i] for i in range(6)] for k in range(3)]
-    many = [-np.mean([np.log(e[k, i, m, i] / all_of[k][i]) for k, m in pairs]) for i in range(6)]
-    near(room.multi_positive_nt_xent(VIEWS, temperature=t), many, rtol=1e-5)
     others = lambda k, i: e[k, i].sum() - e[k, i, :, i].sum()
     found = lambda k, m, i: e[k, i, m, i] / (e[k, i, m, i] + others(k, i))
-    near(
-        room.poly_view_loss(VIEWS, temperature=t),
-        [-np.mean([np.log(found(k, m, i)) for k, m in pairs]) for i in range(6)],
-        rtol=1e-5,
-    )
-    near(
-        room.poly_view_loss(VIEWS, temperature=t, mean="arithmetic"),
-        [-np.mean([np.log(np.mean([found(k, m, i) for m in range(3) if m != k])) for k in range(3)]) for i in range(6)],
-        rtol=1e-5,
-    )  # fmt: skip
-    plain, decoupled = np.zeros(6), np.zeros(6)
+    by_view = lambda k, i: np.mean([found(k, m, i) for m in range(3) if m != k])
+    expected = {
+        "many": [-np.mean([np.log(e[k, i, m, i] / all_of[k][i]) for k, m in pairs]) for i in range(6)],
+        "poly": [-np.mean([np.log(found(k, m, i)) for k, m in pairs]) for i in range(6)],
+        "arithmetic": [-np.mean([np.log(by_view(k, i)) for k in range(3)]) for i in range(6)],
+        "mean": np.zeros(6),
+        "decoupled": np.zeros(6),
+    }
     for k in range(3):
         x, y = units[k], (units.sum(0) - units[k]) / 2  # shorter than 1
         xx, yy, xy = (np.exp(a @ b.T / t) for a, b in ((x, x), (y, y), (x, y)))
-        away = lambda s: s.sum(1) - np.diag(s)
-        own = np.diag(xy)
-        plain -= (np.log(own / (away(xx) + xy.sum(1))) + np.log(own / (away(yy) + xy.sum(0)))) / 6
-        decoupled -= np.log(own / (away(xx) * away(yy))) / 3
-    near(room.mean_view_contrast(VIEWS, temperature=t), plain, rtol=1e-5)
-    near(room.mean_view_contrast(VIEWS, temperature=t, decoupled=True), decoupled, rtol=1e-5, atol=1e-5)
-    for name in ("multi_positive_nt_xent", "mean_view_contrast"):  # of two views all are NT-Xent
-        near(getattr(room, name)(VIEWS[:2], temperature=t), nt_xent(X, Y, temperature=t), rtol=1e-5)
-    near(room.pairwise_dhel(VIEWS[:2], temperature=t), room.dhel(X, Y, temperature=t), rtol=1e-6)
-    three = [room.dhel(VIEWS[k], VIEWS[m], temperature=t) for k, m in itertools.combinations(range(3), 2)]
-    near(room.pairwise_dhel(VIEWS, temperature=t), np.mean(three, 0), rtol=1e-5)
+        away, own = lambda s: s.sum(1) - np.diag(s), np.diag(xy)
+        expected["mean"] -= (np.log(own / (away(xx) + xy.sum(1))) + np.log(own / (away(yy) + xy.sum(0)))) / 6
+        expected["decoupled"] -= np.log(own / (away(xx) * away(yy))) / 3
+
+    @jax.jit
+    def of(views):
+        return {
+            "many": room.multi_positive_nt_xent(views, temperature=t),
+            "poly": room.poly_view_loss(views, temperature=t),
+            "arithmetic": room.poly_view_loss(views, temperature=t, mean="arithmetic"),
+            "mean": room.mean_view_contrast(views, temperature=t),
+            "decoupled": room.mean_view_contrast(views, temperature=t, decoupled=True),
+            "pairs": room.pairwise_dhel(views, temperature=t),
+            "each": [
+                room.dhel(views[k], views[m], temperature=t) for k, m in itertools.combinations(range(3), 2)
+            ],
+        }
+
+    made = of(VIEWS)
+    for name, values in expected.items():
+        near(made[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+    near(made["pairs"], np.mean(made["each"], 0), rtol=1e-5)
+    for loss in (room.multi_positive_nt_xent, room.mean_view_contrast):  # of two views
+        near(loss(VIEWS[:2]), nt_xent(X, Y), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,8 @@ CASES = {
         GATED, HYDRA["out_gatesq_identical"], None)),
     "hydra later, open": (lambda *a: _hydra(*a, open_gate=True, normalize_after=False), (
         GATED, HYDRA["out_gatesq_open"], None)),
-    "pairs of a batch weigh alike": (_pairs_alike, ([HYDRA["in_logits"]], HYDRA["out_multipos"], [HYDRA["grad_logits"]])),
+    "pairs of a batch weigh alike": (
+        _pairs_alike, ([HYDRA["in_logits"]], HYDRA["out_multipos"], [HYDRA["grad_logits"]])),
     "sla": (_joint(1), ([JOINT], SLA["out_sla_loss"], [SLA["grad_sla_J"]])),
     "sla large": (_joint(4), ([JOINT], SLA["out_sla_large_loss"], [SLA["grad_sla_large_J"]])),
     **{
