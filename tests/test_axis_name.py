@@ -217,7 +217,9 @@ PER_EXAMPLE = table(
     (proxy_contrastive_loss, lambda w, b: (_made(w, b), jnp.eye(D)[:K] * w, b["label"])),
     (dcd.entropy_weights, lambda w, b: (b["x"] * w,)),
     (noise_mask.released_mask_loss, lambda w, b: (b["x"] * w, b["reward"])),
-    *((loss, lambda w, b: (_views(w, b),)) for loss in (ssl.mv_infonce, ssl.mv_dhel, ssl.pairwise_nt_xent)),
+    *((loss, lambda w, b: (_views(w, b),)) for loss in (
+        ssl.mv_infonce, ssl.mv_dhel, ssl.pairwise_nt_xent, ssl.pairwise_dhel, ssl.multi_positive_nt_xent,
+        ssl.poly_view_loss, ssl.mean_view_contrast)),
     (ssl.dhel, made_and_seen),
     (amcl.adaptive_multi_head_loss, lambda w, b: (_views(w, b)[:2], _views(w, b)[1:], _temperature)),
     (amcl.adaptive_multi_head_loss, lambda w, b: (_views(w, b)[:2], _views(w, b)[1:], 0.3),

@@ -29,8 +29,9 @@ NO_STATES = ("Learner",)
 # Any convex function of any point; a potential of log-probabilities.
 NOT_PROBABILITIES = {"bregman", "check_probabilities"}
 # Functions of the host, whose numbers make shapes or NumPy arrays.
-STATIC = {"completion_scores", "cycle_shares", "dirichlet_partition", "growing_shares", "phase_task_counts",
-          "render_mask", "sharp_cycle_shares", "shrinking_shares"}  # fmt: skip
+STATIC = {"completion_scores", "cycle_counts", "cycle_shares", "dirichlet_partition", "exponential_counts",
+          "growing_shares", "parabolic_counts", "phase_task_counts", "render_mask",
+          "sharp_cycle_shares", "shrinking_shares"}  # fmt: skip
 
 
 PUBLIC = {

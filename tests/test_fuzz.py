@@ -678,7 +678,9 @@ def _predicted(name):
 
 
 VIEWS_AND_ANSWERS = {
-    **{name: _views(name) for name in ("mv_infonce", "mv_dhel", "pairwise_nt_xent")},
+    **{name: _views(name) for name in (
+        "mv_infonce", "mv_dhel", "pairwise_nt_xent", "pairwise_dhel", "multi_positive_nt_xent", "poly_view_loss",
+        "mean_view_contrast")},
     **{name: _predicted(name) for name in ("byol_loss", "simsiam_loss")},
     **{name: _adaptive_heads for name in ("adaptive_multi_head_loss", "pair_temperature", "pair_temperature_init")},
     **{name: _gate for name in ("pair_gate", "pair_gate_init", "gated_cosine")},
@@ -881,7 +883,7 @@ def _anchored(a):
 
 
 SEQUENCES = ("average_accuracy", "average_incremental_accuracy", "backward_transfer", "forgetting_max",
-             "forgetting_mean")  # fmt: skip
+             "forgetting_mean", "positive_backward_transfer", "mean_forward_transfer")  # fmt: skip
 
 
 def _sequence(name):

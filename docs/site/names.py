@@ -47,7 +47,7 @@ _ROOMS = {
         "BYOL": ("byol_loss",),
         "SimSiam": ("simsiam_loss",),
         "DINO": ("dino_loss", "dino_center_update"),
-        "InfoNCE of many views, DHEL": ("mv_infonce", "mv_dhel"),
+        "InfoNCE of many views, DHEL, poly-view": ("mv_infonce", "mv_dhel", "poly_view_loss"),
         "AMCL": ("amcl.adaptive_multi_head_loss",),
         "Hydra, gated positives": ("hydra.gated_positive_loss",),
         "SupReMix": ("supremix.hard_mixture_loss",),

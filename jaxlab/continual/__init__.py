@@ -17,6 +17,8 @@ from jaxlab.continual._metrics import (
     forgetting_max,
     forgetting_mean,
     forward_transfer,
+    mean_forward_transfer,
+    positive_backward_transfer,
 )
 from jaxlab.continual._output_penalties import der_loss, er_ace_loss, icarl_loss, lwf_loss
 from jaxlab.continual._reservoir import (
@@ -57,7 +59,9 @@ __all__ = [
     "icarl_loss",
     "lwf_loss",
     "mas_importance",
+    "mean_forward_transfer",
     "nearest_class_mean_logits",
+    "positive_backward_transfer",
     "progressive",
     "projected_learner",
     "prototype_relation",

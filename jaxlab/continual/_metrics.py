@@ -1,7 +1,8 @@
 """What a sequence of tasks leaves: numbers of a matrix R of accuracies, row i after task i, column j of task j.
 
-What lies above the diagonal is accuracy on tasks not learned yet; only `forward_transfer` reads it. A sequence of one
-task has neither transfer nor forgetting: they are 0. Every function takes `[..., T, T]` and gives `[...]`.
+What lies above the diagonal is accuracy on tasks not learned yet; forward transfer reads it, and forgetting where a
+task was at its best before it was learned. A sequence of one task has neither transfer nor forgetting: they are 0.
+Every function takes `[..., T, T]` and gives `[...]`.
 """
 
 import jax
@@ -108,12 +109,62 @@ def forward_transfer(accuracies: jax.Array, untrained: jax.Array) -> jax.Array:
     return masked_mean(before - as_float(untrained)[..., 1:], axis=-1)
 
 
+def positive_backward_transfer(accuracies: jax.Array) -> jax.Array:
+    """How much later tasks have lifted earlier ones, over all pairs of tasks and not at the end alone (BWT+).
+
+        max( 0, 2/(T(T-1)) sum_{i > j} (R_ij - R_jj) )
+
+    Args:
+      accuracies: `[..., T, T]`.
+
+    Returns:
+      `[...]` float32 (float64 for float64 input), at least 0; 0 for one task.
+
+    Raises:
+      ValueError: if the matrix is not square.
+
+    Reference: Diaz-Rodriguez et al., Don't Forget, There Is More than Forgetting: New Metrics for Continual Learning,
+      2018, as in the code of PCR.
+
+    >>> positive_backward_transfer(jnp.array([[0.5, 0.0], [0.75, 1.0]])).item()
+    0.25
+    """
+    accuracies = _checked(accuracies)
+    later = _reached(accuracies) & ~jnp.eye(accuracies.shape[-1], dtype=bool)
+    moved = masked_mean(accuracies - _diagonal(accuracies)[..., None, :], where=later, axis=(-2, -1))
+    return jnp.maximum(moved, 0.0)
+
+
+def mean_forward_transfer(accuracies: jax.Array) -> jax.Array:
+    """Mean accuracy on tasks that are not learned yet, over all pairs of tasks; no untrained network is taken off.
+
+        2/(T(T-1)) sum_{i < j} R_ij
+
+    Args:
+      accuracies: `[..., T, T]`.
+
+    Returns:
+      `[...]` float32 (float64 for float64 input); 0 for one task.
+
+    Raises:
+      ValueError: if the matrix is not square.
+
+    Reference: Diaz-Rodriguez et al., Don't Forget, There Is More than Forgetting: New Metrics for Continual Learning,
+      2018, as in the code of PCR.
+
+    >>> mean_forward_transfer(jnp.array([[1.0, 0.5], [0.5, 1.0]])).item()
+    0.5
+    """
+    accuracies = _checked(accuracies)
+    return masked_mean(accuracies, where=~_reached(accuracies), axis=(-2, -1))
+
+
 def forgetting_max(accuracies: jax.Array) -> jax.Array:
     """How far earlier tasks have fallen from their best, averaged over the earlier tasks.
 
     The best includes the end, so it is at least 0.
 
-        1/(T-1) sum_{j < T} (max_{i >= j} R_ij - R_Tj)
+        1/(T-1) sum_{j < T} (max_i R_ij - R_Tj)
 
     Args:
       accuracies: `[..., T, T]`.
@@ -134,15 +185,16 @@ def forgetting_max(accuracies: jax.Array) -> jax.Array:
 
 
 def forgetting_mean(accuracies: jax.Array) -> jax.Array:
-    """How far tasks have fallen from their best, averaged over all tasks: the last counts with 0.
+    """How far tasks have fallen from their best, averaged over all tasks: the last usually counts with 0.
 
-        1/T sum_{j <= T} (max_{i >= j} R_ij - R_Tj)
+        1/T sum_{j <= T} (max_i R_ij - R_Tj)
 
     Args:
       accuracies: `[..., T, T]`.
 
     Returns:
-      `[...]` float32 (float64 for float64 input), at least 0; (T - 1) / T of `forgetting_max`.
+      `[...]` float32 (float64 for float64 input), at least 0; (T - 1) / T of `forgetting_max` where the last task is
+      never better than at the end.
 
     Raises:
       ValueError: if the matrix is not square.
@@ -158,8 +210,7 @@ def forgetting_mean(accuracies: jax.Array) -> jax.Array:
 
 def _fallen(accuracies: jax.Array) -> jax.Array:
     accuracies = _checked(accuracies)
-    best = jnp.max(jnp.where(_reached(accuracies), accuracies, -jnp.inf), axis=-2)
-    return best - accuracies[..., -1, :]
+    return jnp.max(accuracies, axis=-2) - accuracies[..., -1, :]
 
 
 def _reached(accuracies: jax.Array) -> jax.Array:

@@ -3,9 +3,11 @@
     from jaxlab.curriculum import cycles
 
 Schedules are lists of shares, one for each epoch, made on the host; the sum of a schedule is the budget in passes over
-the whole set. An epoch of share s draws `int(s N)` examples by `easiness_log_probs`; `epoch_rows` gives its batches.
+the whole set. Those of functions that end in `counts` are numbers of examples. An epoch of share s draws `int(s N)`
+examples by `easiness_log_probs`; `epoch_rows` gives its batches.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -26,6 +28,9 @@ from jaxlab.curriculum._weighted_sampling import gumbel_top_k
 
 KINDS = ("easy", "hard", "random")
 """What `easiness_log_probs` may prefer."""
+
+STRATEGIES = ("cycle", "sharp", "grow", "shrink")
+"""What `cycle_counts` may do."""
 
 _LONGEST = 10**5
 
@@ -159,6 +164,136 @@ def shrinking_shares(
     """
     _check(budget, end, 1.0, factor)
     return _grown(budget, 1.0, lambda share: share * factor, epochs_each, low=end)
+
+
+def cycle_counts(
+    size: int,
+    budget: int,
+    *,
+    strategy: str = "cycle",
+    start: float = 0.25,
+    end: float = 1.0,
+    factor: float = 0.5,
+    rising: bool = True,
+) -> np.ndarray:
+    """Schedules in numbers of examples instead of shares, rounded at every epoch.
+
+    A count follows from the one before it, which was not cut to its bounds: after an epoch of all, a cycle goes on with
+    the number that overshot. Cycles round up, "grow" and "shrink" down.
+
+        ceil(start size);   then the last / factor, up to floor(size max(start, end)),
+                            or the last factor, down to ceil(size min(start, end))
+
+    Args:
+      size: examples of the whole set, at least 1.
+      budget: examples of all epochs together, at least 0.
+      strategy: of `STRATEGIES`: up and down, up and back at once, up, or down.
+      start, end: shares in (0, 1], in any order.
+      factor: in (0, 1).
+      rising: whether a cycle begins upwards.
+
+    Returns:
+      int64 `[E]`: one count for each epoch; the last one may exceed the budget. At least one epoch.
+
+    Raises:
+      ValueError: another strategy, shares or a factor out of range, or a schedule of more than 100,000 epochs.
+
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, authors' code (sizes of data in cycles).
+
+    >>> cycle_counts(10, 40).tolist()
+    [3, 6, 10, 6, 3, 6, 10]
+    """
+    check_choice("strategy", strategy, STRATEGIES)
+    check_least("size", size, 1)
+    _check(budget, min(start, end), max(start, end), factor)
+    low, high = math.ceil(size * min(start, end)), int(size * max(start, end))
+    rounded = math.ceil if strategy in ("cycle", "sharp") else math.floor
+    last = math.ceil(size * start)
+    counts, total = [last], last
+    while total < budget:
+        up = strategy == "grow" or (strategy != "shrink" and rising)
+        falls_at_once = strategy == "sharp" and not up
+        last = low if falls_at_once else rounded(last * (1 / factor) if up else last * factor)
+        counts.append(min(last, high) if up else max(last, low))
+        if (last >= high) if up else (last <= low):
+            rising = not up
+        total += counts[-1]
+        _check_length(counts)
+    return np.asarray(counts, np.int64)
+
+
+def exponential_counts(size: int, *, batch_size: int, growth: float = 1.5, start: float = 0.04) -> np.ndarray:
+    """How many of the easiest examples the stages of a monotone curriculum have, exponentially more each time.
+
+        max(floor(start size growth^i), batch_size), as long as start size growth^i < size
+
+    Args:
+      size: examples of the whole set.
+      batch_size: no stage has fewer.
+      growth: above 1.
+      start: share of the first stage, in (0, 1].
+
+    Returns:
+      int64 `[S]`; the whole set is no stage.
+
+    Raises:
+      ValueError: a number out of range.
+
+    Reference: Hacohen and Weinshall, On the Power of Curriculum Learning in Training Deep Networks, 2019, section 2.2;
+      the numbers are those of the code of Kesgin and Amasyali, 2022.
+
+    >>> exponential_counts(100, batch_size=7).tolist()
+    [7, 7, 9, 13, 20, 30, 45, 68]
+    """
+    _check_stages(size, batch_size, start)
+    check_together("growth must be above 1", lambda growth: growth > 1, growth=growth)
+    counts, level = [], start * size
+    while level < size:
+        counts.append(max(int(level), batch_size))
+        level = level * growth
+        _check_length(counts)
+    return np.asarray(counts, np.int64)
+
+
+def parabolic_counts(size: int, *, batch_size: int, power: float = 1.5, start: float = 0.04) -> np.ndarray:
+    """How many of the easiest examples the stages of a monotone curriculum have, more by a power of the stage.
+
+        max(floor(start size i^power), batch_size), i = 1, 2, ...; the stage that reaches the size is the last
+
+    Args:
+      size: examples of the whole set.
+      batch_size: no stage has fewer.
+      power: at least 0.
+      start: share of the first stage, in (0, 1].
+
+    Returns:
+      int64 `[S]`, at most 1 / start stages.
+
+    Raises:
+      ValueError: a number out of range.
+
+    Reference: Kesgin and Amasyali, CCL: Cyclical Curriculum Learning, 2022, authors' code (parabolic pacing).
+
+    >>> parabolic_counts(100, batch_size=7).tolist()
+    [7, 11, 20, 32, 44, 58, 74, 90, 100]
+    """
+    _check_stages(size, batch_size, start)
+    check_least("power", power, 0)
+    first, counts = start * size, []
+    for stage in range(1, int(size / first + 1)):
+        count = int(first * stage**power)
+        counts.append(max(count, batch_size) if count < size else size)
+        if count >= size:
+            break
+        _check_length(counts)
+    return np.asarray(counts, np.int64)
+
+
+def _check_stages(size: int, batch_size: int, start: float) -> None:
+    for name, value in (("size", size), ("batch_size", batch_size)):
+        check_least(name, value, 1)
+    check_fraction("start", start)
+    check_positive("start", start)
 
 
 def _grown(

@@ -9,7 +9,16 @@ otherwise.
 from jaxlab.self_supervised import amcl, hydra, mixed_barlow_twins, sirl, sla, supremix
 from jaxlab.self_supervised._barlow_twins import BarlowTwinsTerms, barlow_twins_loss
 from jaxlab.self_supervised._lars import lars
-from jaxlab.self_supervised._multi_view import dhel, mv_dhel, mv_infonce, pairwise_nt_xent
+from jaxlab.self_supervised._multi_view import (
+    dhel,
+    mean_view_contrast,
+    multi_positive_nt_xent,
+    mv_dhel,
+    mv_infonce,
+    pairwise_dhel,
+    pairwise_nt_xent,
+    poly_view_loss,
+)
 from jaxlab.self_supervised._predicted_views import byol_loss, dino_center_update, dino_loss, simsiam_loss
 from jaxlab.self_supervised._vicreg import VICRegTerms, vicreg_loss
 
@@ -24,10 +33,14 @@ __all__ = [
     "dino_loss",
     "hydra",
     "lars",
+    "mean_view_contrast",
     "mixed_barlow_twins",
+    "multi_positive_nt_xent",
     "mv_dhel",
     "mv_infonce",
+    "pairwise_dhel",
     "pairwise_nt_xent",
+    "poly_view_loss",
     "simsiam_loss",
     "sirl",
     "sla",

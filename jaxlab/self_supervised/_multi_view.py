@@ -6,9 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab.core import as_float, masked_logsumexp, normalize, nt_xent
+from jaxlab.core import (
+    as_float,
+    masked_logsumexp,
+    masked_mean,
+    multi_positive_cross_entropy,
+    normalize,
+    nt_xent,
+)
 from jaxlab.core._mapped import gather_rows
-from jaxlab.core.check import InputError, check_positive, full_mask
+from jaxlab.core.check import InputError, check_choice, check_positive, full_mask
 
 
 def mv_infonce(
@@ -172,6 +179,176 @@ def pairwise_nt_xent(
     return sum(nt_xent(views[k], views[other], **options) for k, other in pairs) / len(pairs)
 
 
+def pairwise_dhel(
+    views: jax.Array,
+    *,
+    temperature: float | jax.Array = 0.2,
+    where: jax.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """Decoupled contrast of every pair of views, averaged, per example against its batch.
+
+    Gradients flow into all views, and from every example into the others.
+
+        2 / (K (K - 1)) sum_{k < l} dhel(views_k, views_l)
+
+    Args:
+      views: `[K, N, D]`, K >= 2 views of N examples, of any length.
+      temperature, where, axis_name: as in `mv_dhel`.
+
+    Returns:
+      `[N]` nats of either sign, float32 (float64 for float64 input).
+
+    Raises:
+      ValueError: as in `mv_infonce`.
+
+    Reference: Koromilas et al., A Principled Framework for Multi-View Contrastive Learning, 2025, authors' code.
+
+    >>> pairwise_dhel(jnp.stack([jnp.eye(2)] * 3), temperature=1.0).tolist()
+    [-1.0, -1.0]
+    """
+    _check_views(views, temperature)
+    pairs = list(itertools.combinations(range(len(views)), 2))
+    options = {"temperature": temperature, "where": where, "axis_name": axis_name}
+    return sum(dhel(views[k], views[other], **options) for k, other in pairs) / len(pairs)
+
+
+def multi_positive_nt_xent(
+    views: jax.Array,
+    *,
+    temperature: float | jax.Array = 0.5,
+    where: jax.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """NT-Xent with K - 1 positives for every view of an example, per example against its batch.
+
+    All other rows stand in one denominator, the positives too; the logarithms of the positives are averaged. The loss
+    of an example is the mean over its views. Gradients flow into all views, and from every example into the others.
+
+        -1/(K (K - 1)) sum_{k != l} log( e(k,i; l,i) / sum_{(m,j) != (k,i)} e(k,i; m,j) ),  e = exp(cos / T)
+
+    Args:
+      views: `[K, N, D]`, K >= 2 views of N examples, of any length.
+      temperature, where, axis_name: as in `mv_infonce`.
+
+    Returns:
+      `[N]` nats, float32 (float64 for float64 input), at least 0; 0 for an example that does not count or is alone.
+
+    Raises:
+      ValueError: as in `mv_infonce`.
+
+    Reference: Koromilas et al., A Principled Framework for Multi-View Contrastive Learning, 2025, a baseline of the
+      authors' code.
+
+    >>> print(multi_positive_nt_xent(jnp.stack([jnp.eye(2)] * 3), temperature=1.0).round(4))  # e against 2 e + 3
+    [1.1326 1.1326]
+    """
+    logits, positives, negatives, company = _against_all(views, temperature, where, axis_name)
+    losses = multi_positive_cross_entropy(logits, positives, negatives)
+    return jnp.where(company, jnp.mean(losses, axis=0), 0.0)
+
+
+def poly_view_loss(
+    views: jax.Array,
+    *,
+    temperature: float | jax.Array = 0.2,
+    mean: str = "geometric",
+    where: jax.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """Poly-view contrast: every view finds each other view by itself, per example against its batch.
+
+    An example's further views are left out of the denominator, so that positives do not compete. Their probabilities
+    are averaged as they are or as logarithms, then the views. Gradients flow into all views, and from every example
+    into the others.
+
+        p_kl = e(k,i; l,i) / ( e(k,i; l,i) + sum_m sum_{j != i} e(k,i; m,j) ),  e = exp(cos / T)
+        geometric: -mean_k mean_{l != k} log p_kl,   arithmetic: -mean_k log mean_{l != k} p_kl
+
+    Args:
+      views: `[K, N, D]`, K >= 2 views of N examples, of any length.
+      temperature: T, a positive scalar; may be traced.
+      mean: static, "geometric" or "arithmetic".
+      where, axis_name: as in `mv_infonce`.
+
+    Returns:
+      `[N]` nats, float32 (float64 for float64 input), at least 0; 0 for an example that does not count or is alone.
+
+    Raises:
+      ValueError: as in `mv_infonce`, or another mean.
+
+    Reference: Shidani et al., Poly-View Contrastive Learning, 2024.
+
+    >>> losses = poly_view_loss(jnp.stack([jnp.eye(2)] * 3), temperature=1.0)
+    >>> [round(x, 4) for x in losses.tolist()]  # e against e + 3
+    [0.7437, 0.7437]
+    """
+    check_choice("mean", mean, ("geometric", "arithmetic"))
+    logits, positives, negatives, company = _against_all(views, temperature, where, axis_name)
+    if mean == "geometric":
+        losses = multi_positive_cross_entropy(logits, positives, negatives, positives_compete=False)
+    else:
+        against = masked_logsumexp(logits, where=negatives, axis=-1, keepdims=True)
+        each = masked_logsumexp(-jax.nn.softplus(against - logits), where=positives, axis=-1)
+        losses = jnp.log(jnp.maximum(jnp.sum(positives, axis=-1), 1)).astype(each.dtype) - each
+    return jnp.where(company, jnp.mean(losses, axis=0), 0.0)
+
+
+def mean_view_contrast(
+    views: jax.Array,
+    *,
+    temperature: float | jax.Array = 0.5,
+    decoupled: bool = False,
+    where: jax.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """Contrast of every view with the mean of the others, averaged over views, per example against its batch.
+
+    Views are scaled to length 1 before their mean, which is shorter and stays so: where the others disagree, it
+    pulls and pushes less. Gradients flow into all views, and from every example into the others.
+
+        1/K sum_k contrast(u_k, mean_{l != k} u_l),  u = views of length 1
+
+    Args:
+      views: `[K, N, D]`, K >= 2 views of N examples, of any length.
+      temperature: T, a positive scalar; may be traced.
+      decoupled: static, whether the contrast is that of `dhel`, else that of `core.nt_xent`, without their scaling.
+      where, axis_name: as in `mv_infonce`.
+
+    Returns:
+      `[N]` nats, float32 (float64 for float64 input), of either sign if decoupled; 0 for an example that does not
+      count or is alone.
+
+    Raises:
+      ValueError: as in `mv_infonce`.
+
+    Reference: Koromilas et al., A Principled Framework for Multi-View Contrastive Learning, 2025, a baseline of the
+      authors' code ("average").
+
+    >>> print(mean_view_contrast(jnp.stack([jnp.eye(2)] * 3), temperature=1.0).round(4))
+    [0.5514 0.5514]
+    """
+    units, exists, everyone, present, offset = _units(views, temperature, where, axis_name)
+    count, rows = units.shape[:2]
+    others_mean = lambda u: (jnp.sum(u, axis=0) - u) / (count - 1)
+    pair, all_pairs = (jnp.stack([u, others_mean(u)]) for u in (units, everyone))  # [2, K, N, D]
+    own = jnp.arange(present.size) == (offset + jnp.arange(rows))[:, None]
+    pairs = present & exists[:, None]
+    # Of both sides of every pair: similarities to its own side and to the other one, [2, K, N, M].
+    same = jnp.einsum("pknd,pkmd->pknm", pair, all_pairs) / temperature
+    across = jnp.einsum("pknd,pkmd->pknm", pair, all_pairs[::-1]) / temperature
+    if decoupled:
+        apart = masked_logsumexp(same, where=pairs & ~own, axis=-1)
+        together = masked_mean(across[0], where=pairs & own, axis=-1)
+        losses = jnp.sum(apart, axis=0) - together
+    else:
+        logits = jnp.concatenate([same, across], axis=-1)
+        masks = ([jnp.zeros_like(own), pairs & own], [pairs & ~own] * 2)  # positives, negatives
+        masks = (jnp.broadcast_to(jnp.concatenate(mask, axis=-1), logits.shape) for mask in masks)
+        losses = jnp.mean(multi_positive_cross_entropy(logits, *masks), axis=0)
+    return jnp.where(_has_company(exists, present), jnp.mean(losses, axis=0), 0.0)
+
+
 def _check_views(views: jax.Array, temperature: float | jax.Array) -> None:
     if np.ndim(views) != 3 or np.shape(views)[0] < 2:
         raise InputError(f"views must be [K, N, D] with K at least 2, got {np.shape(views)}")
@@ -188,6 +365,19 @@ def _units(views, temperature, where, axis_name):
     everyone = jnp.swapaxes(gather_rows(jnp.swapaxes(units, 0, 1), axis_name), 0, 1)
     present = gather_rows(exists.astype(jnp.int32), axis_name).astype(bool)
     return units, exists, everyone, present, jax.lax.axis_index(axis_name) * units.shape[1]
+
+
+def _against_all(views, temperature, where, axis_name):
+    """Logits `[K, N, K M]` of every view to all views of all examples, which are positives, which negatives, and which
+    examples exist and are not alone."""
+    units, exists, everyone, present, offset = _units(views, temperature, where, axis_name)
+    (count, rows), number = units.shape[:2], present.size
+    logits = jnp.einsum("knd,lmd->knlm", units, everyone) / temperature
+    pairs = (present & exists[:, None])[:, None]
+    own = (jnp.arange(number) == (offset + jnp.arange(rows))[:, None])[:, None]
+    another = ~jnp.eye(count, dtype=bool)[:, None, :, None]
+    flat = lambda x: jnp.broadcast_to(x, logits.shape).reshape(count, rows, count * number)
+    return flat(logits), flat(pairs & own & another), flat(pairs & ~own), _has_company(exists, present)
 
 
 def _has_company(exists: jax.Array, present: jax.Array) -> jax.Array:

@@ -8,7 +8,11 @@ from jaxlab.core import as_float, masked_log_softmax, masked_mean, normalize
 from jaxlab.core._mapped import gather_rows
 from jaxlab.core.check import InputError, check_choice, check_fraction, check_positive, full_mask
 
-_DISTANCES = {"l1": lambda gap: gap + 1.0, "l2": lambda gap: jnp.square(gap) + 1.0, "none": jnp.ones_like}
+_DISTANCES = {
+    "l1": lambda gap: jnp.abs(gap) + 1.0,
+    "l2": lambda gap: jnp.square(gap) + 1.0,
+    "none": jnp.ones_like,
+}
 
 
 def hard_mixture_loss(
@@ -21,6 +25,7 @@ def hard_mixture_loss(
     distance: str = "l1",
     mix_negatives: bool = True,
     mix_positives: bool = True,
+    authors_code: bool = False,
     where: jax.Array | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
@@ -46,6 +51,9 @@ def hard_mixture_loss(
       distance: "l1" for the weight above, "l2" for (t_i - t_y)^2 + 1, "none" for 1.
       mix_negatives: whether mixed negatives exist.
       mix_positives: whether mixed positives exist. Without both and with "none" it is the supervised contrastive loss.
+      authors_code: take the logits of real rows and those of mixtures from a peak of their own each, which moves the
+        two against each other; let mixtures of a kind that is left out stay, as zeros of target 0; and with "l2" weigh
+        mixtures by (t_i - t_y + 1)^2 + 1.
       where: `[N]` bool or {0, 1}, the rows that exist, as anchors and for others; None means all.
       axis_name: mapped axis over which the batch is split: the losses are those of the local rows, against the global
         batch; `share` is then `[N, all N]`.
@@ -75,27 +83,45 @@ def hard_mixture_loss(
         offset = jax.lax.axis_index(axis_name) * rows
     own = jnp.arange(present.size) == (offset + jnp.arange(rows))[:, None]
     others = present & exists[:, None] & ~own
-    gap = jnp.abs(goals[:, None] - theirs)
-    weigh = _DISTANCES[distance]
-    real = units @ everyone.T
+    gap = goals[:, None] - theirs
+    weigh, late = _DISTANCES[distance], float(authors_code and distance == "l2")
     frozen = jax.lax.stop_gradient(everyone)
     to_frozen = units @ frozen.T  # of a mixture it is the mixture of these: only the anchor moves
     to_itself = jnp.sum(units * jax.lax.stop_gradient(units), axis=-1, keepdims=True)
     share = jnp.where(others, as_float(share).astype(units.dtype), 0.0)
     different = others & (gap != 0)
-    mixed_negative = share * to_itself + (1 - share) * to_frozen
-    mixed_positive, straddle = _mixed_positives(goals, theirs, others & (gap < window), to_frozen)
-    straddle &= mix_positives
-    groups = (  # similarity, weight, whether it exists, whether it is a positive
-        (real, weigh(gap), others, others & ~different),
-        (mixed_negative, weigh((1 - share) * gap), different & mix_negatives, jnp.zeros_like(different)),
-        (mixed_positive, jnp.ones_like(mixed_positive), straddle, straddle),
-    )
-    similarity, weight, exist, positive = (jnp.concatenate(part, axis=1) for part in zip(*groups))
+    mixed_negative, negative_gap = share * to_itself + (1 - share) * to_frozen, (1 - share) * gap
+    mixed_positive, straddle = _mixed_positives(goals, theirs, others & (jnp.abs(gap) < window), to_frozen)
+    positive_gap = jnp.zeros_like(mixed_positive)
+    if authors_code and mix_negatives != mix_positives:
+        left_out = lambda x: (jnp.zeros_like(x), jnp.broadcast_to(goals[:, None], x.shape))
+        if mix_negatives:
+            mixed_positive, positive_gap = left_out(mixed_positive)
+        else:
+            mixed_negative, negative_gap = left_out(mixed_negative)
+        mix_negatives = mix_positives = True
+    different_mixed, straddle = different & mix_negatives, straddle & mix_positives
+    real = units @ everyone.T / temperature
+    mixtures = jnp.concatenate([mixed_negative, mixed_positive], axis=1) / temperature
+    exist = jnp.concatenate([different_mixed, straddle], axis=1)
+    if authors_code:
+        # Their peaks are over all that stands in the lists: the row itself, and zeros for what is no mixture.
+        real -= _peak(real, others, to_itself / temperature)
+        mixtures -= _peak(mixtures, exist, 0.0)
+    logits = jnp.concatenate([real, mixtures], axis=1)
+    weight = jnp.concatenate([weigh(gap), weigh(negative_gap + late), weigh(positive_gap + late)], axis=1)
+    exist = jnp.concatenate([others, exist], axis=1)
+    positive = jnp.concatenate([others & ~different, jnp.zeros_like(different), straddle], axis=1)
     # The log-probability of a weighted softmax has the weight in its numerator; the loss has not.
     log_weight = jnp.log(weight)
-    log_probs = masked_log_softmax(similarity / temperature + log_weight, where=exist) - log_weight
+    log_probs = masked_log_softmax(logits + log_weight, where=exist) - log_weight
     return masked_mean(-log_probs, where=positive, axis=1)
+
+
+def _peak(logits: jax.Array, exist: jax.Array, other: jax.Array | float) -> jax.Array:
+    """The largest of the logits that exist and of another, `[N, 1]`, without gradient."""
+    largest = jnp.max(jnp.where(exist, logits, -jnp.inf), axis=1, keepdims=True, initial=-jnp.inf)
+    return jax.lax.stop_gradient(jnp.maximum(largest, other))
 
 
 def _mixed_positives(

@@ -10,6 +10,7 @@ import pytest
 from jaxlab import continual as c
 from jaxlab.continual import progressive
 from jaxlab.core import cross_entropy, entropy
+from jaxlab.metrics import t_interval
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 Z = dict(np.load(GOLDEN / "continual_baselines.npz"))
@@ -122,8 +123,9 @@ def _old_outputs():
 
 def _projected():
     out = {"out_agem": c.agem_project(F32["in_agem_g"], F32["in_agem_gref"])}
-    for case, margin in (("gem", 0.5), ("gem_margin0", 0.0), ("gem_collinear", 0.5)):
-        out["out_" + case] = c.gem_project(F32[f"in_{case}_g"], F32[f"in_{case}_memgrads"], margin=margin)
+    for case in ("gem", "gem_margin0", "gem_collinear"):
+        gradients = (F32[f"in_{case}_g"], F32[f"in_{case}_memgrads"])
+        out["out_" + case] = c.gem_project(*gradients, margin=float(F32[f"in_{case}_margin"]))
     return out
 
 
@@ -142,6 +144,8 @@ def _measured():
         "out_runs_avg_end_acc": jnp.mean(c.average_accuracy(runs)),
         "out_runs_avg_end_fgt": jnp.mean(c.forgetting_mean(runs)),
         "out_runs_avg_acc": jnp.mean(c.average_incremental_accuracy(runs)),
+        "out_runs_bwtp": jnp.mean(c.positive_backward_transfer(runs)),
+        "out_runs_fwt": jnp.mean(c.mean_forward_transfer(runs)),
         "out_herd_order": c.herding_order(F32["in_herd_feats"]),
         "out_pnn": progressive.lateral_adapter(adapter, np.stack([F32["in_pnn_h0"], F32["in_pnn_h1"]])),
     }
@@ -160,6 +164,14 @@ def test_their_numbers(table):
 
 
 def test_their_measures():
+    half_widths = {
+        name: Z[f"out_runs_{name}"][1] for name in ("avg_end_acc", "avg_end_fgt", "avg_acc", "bwtp", "fwt")
+    }
+    measures = (c.average_accuracy, c.forgetting_mean, c.average_incremental_accuracy, c.positive_backward_transfer,
+                c.mean_forward_transfer)  # fmt: skip
+    for (name, half), measure in zip(half_widths.items(), measures):
+        low, high = t_interval(np.asarray(measure(F32["in_runs_acc"])))
+        np.testing.assert_allclose((high - low) / 2, half, rtol=1e-4, err_msg=name)
     for name, value in jax.jit(_measured)().items():
         # Over runs they give the mean and the half-width of its interval.
         np.testing.assert_allclose(value, Z[name][0] if "runs" in name else Z[name], rtol=1e-5, err_msg=name)

@@ -79,7 +79,7 @@ R = np.array([[0.5, 0.1, 0.2], [0.7, 0.9, 0.3], [0.4, 0.6, 0.8]], np.float32)
 @jax.jit
 def _all(matrix, untrained):
     names = ("average_accuracy", "average_incremental_accuracy", "backward_transfer", "forgetting_max",
-             "forgetting_mean")  # fmt: skip
+             "forgetting_mean", "positive_backward_transfer", "mean_forward_transfer")  # fmt: skip
     made = {name: getattr(c, name)(matrix) for name in names}
     return made | {"forward_transfer": c.forward_transfer(matrix, untrained)}
 
@@ -93,16 +93,19 @@ def test_a_sequence_by_hand():
         "forgetting_max": ((0.7 - 0.4) + (0.9 - 0.6)) / 2,
         "forgetting_mean": ((0.7 - 0.4) + (0.9 - 0.6)) / 3,
         "forward_transfer": ((0.1 - 0.1) + (0.3 - 0.1)) / 2,
+        "positive_backward_transfer": 0.0,  # of +.2, -.1 and -.3
+        "mean_forward_transfer": (0.1 + 0.2 + 0.3) / 3,
     }
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
-    before = R + np.triu(np.full((3, 3), 9.0), 1)  # luck before a task is learned is not its best
-    np.testing.assert_allclose(c.forgetting_max(before.astype(np.float32)), 0.3, rtol=1e-5)
+    first = np.float32([[0.5, 0.95], [0.7, 0.9]])  # a task that was at its best before it was learned
+    np.testing.assert_allclose(c.forgetting_mean(first), 0.025, rtol=1e-5)
+    np.testing.assert_allclose(c.positive_backward_transfer(first), 0.2, rtol=1e-5)
 
 
 def test_one_task_perfect_memory_and_many_runs():
     one = _all(np.float32([[0.7]]), np.zeros(1, np.float32))
-    assert [float(v) for v in one.values()] == [np.float32(0.7)] * 2 + [0.0] * 4
+    assert [float(v) for v in one.values()] == [np.float32(0.7)] * 2 + [0.0] * 6
     stays = np.tril(np.ones((4, 4), np.float32))
     kept = _all(stays, np.zeros(4, np.float32))
     assert kept["forgetting_max"] == kept["forgetting_mean"] == kept["backward_transfer"] == 0

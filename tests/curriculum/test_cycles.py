@@ -38,6 +38,23 @@ def test_budgets():
     assert cycles.growing_shares(0).tolist() == cycles.shrinking_shares(0).tolist() == []
 
 
+def test_the_authors_schedules_in_numbers_of_examples():
+    cycle = {"start": 0.3, "end": 0.9, "factor": 0.7}
+    assert cycles.cycle_counts(100, 400, **cycle).tolist() == [30, 43, 62, 89, 90, 90]
+    sharp = cycles.cycle_counts(100, 400, strategy="sharp", **cycle).tolist()
+    assert sharp == [30, 43, 62, 89, 90, 30, 43, 62]
+    grow = cycles.cycle_counts(101, 400, strategy="grow", start=0.22).tolist()
+    assert grow == [23, 46, 92, 101, 101, 101]
+    shrink = cycles.cycle_counts(101, 400, strategy="shrink", start=1.0, end=0.22, factor=0.7).tolist()
+    assert shrink == [101, 70, 49, 34] + [23] * 7
+    assert cycles.cycle_counts(8, 20, start=1.0, end=0.25, rising=False).tolist() == [8, 4, 2, 4, 8]
+    assert cycles.cycle_counts(8, 0).tolist() == [2]
+    stages = cycles.exponential_counts(100, batch_size=7, growth=2.0, start=0.1)
+    assert stages.tolist() == [10, 20, 40, 80]
+    stages = cycles.parabolic_counts(100, batch_size=15, power=2.0, start=0.1)
+    assert stages.tolist() == [15, 40, 90, 100]
+
+
 def test_the_authors_weights(golden):
     losses = golden["in_losses"]
     weights = lambda **options: np.exp(cycles.easiness_log_probs(losses, **options))
@@ -101,6 +118,10 @@ def test_an_epoch_draws_its_share_by_weight_once_and_in_random_order():
         (lambda: cycles.sharp_cycle_shares(np.inf), "budget must be finite"),
         (lambda: cycles.growing_shares(3, epochs_each=0), "epochs_each must be at least 1"),
         (lambda: cycles.shrinking_shares(1e9, end=0.1), "more than 100000 epochs"),
+        (lambda: cycles.cycle_counts(9, 9, strategy="odd"), "strategy must be one of"),
+        (lambda: cycles.cycle_counts(0, 9), "size must be at least 1"),
+        (lambda: cycles.exponential_counts(9, batch_size=1, growth=1.0), "growth must be above 1"),
+        (lambda: cycles.parabolic_counts(9, batch_size=0), "batch_size must be at least 1"),
         (lambda: cycles.easiness_log_probs(np.ones(2), kind="odd"), "kind must be one of"),
         (lambda: cycles.easiness_log_probs(np.ones(2), kind="hard", decay=1.0), "decay belongs to"),
         (lambda: cycles.easiness_log_probs(np.ones(2), floor=0.0), "floor must be positive"),

@@ -36,6 +36,7 @@ def test_the_authors_local_steps_and_subsets(golden):
         step += -(-sizes[-1] // 10)
         sizes.append(int(paced_count(np.int32(step), num_steps=10, size=40, least=32)))
     assert sizes == golden["out_local_subset_sizes"].tolist()
+    assert step == golden["out_local_steps"]  # two more than a look at every step would take
 
 
 def test_the_average_of_equal_clients_is_the_client_and_weights_drop_clients():

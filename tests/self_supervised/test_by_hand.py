@@ -68,7 +68,61 @@ def test_two_views_are_dhel_and_pairs_are_nt_xent():
     near(room.dhel(X, Y, temperature=0.3), sum(spread) - (units[0] * units[1]).sum(1) / 0.3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mv_infonce", "mv_dhel", "pairwise_nt_xent"])
+def test_baselines_of_many_views_by_loops():
+    t, units = 0.3, VIEWS / np.linalg.norm(VIEWS, axis=-1, keepdims=True)
+    e = np.exp(np.einsum("knd,lmd->knlm", units, units) / t)
+    pairs = list(itertools.permutations(range(3), 2))
+    all_of = [[e[k, i].sum() - e[k, i, k, i] for i in range(6)] for k in range(3)]
+    others = lambda k, i: e[k, i].sum() - e[k, i, :, i].sum()
+    found = lambda k, m, i: e[k, i, m, i] / (e[k, i, m, i] + others(k, i))
+    by_view = lambda k, i: np.mean([found(k, m, i) for m in range(3) if m != k])
+    expected = {
+        "many": [-np.mean([np.log(e[k, i, m, i] / all_of[k][i]) for k, m in pairs]) for i in range(6)],
+        "poly": [-np.mean([np.log(found(k, m, i)) for k, m in pairs]) for i in range(6)],
+        "arithmetic": [-np.mean([np.log(by_view(k, i)) for k in range(3)]) for i in range(6)],
+        "mean": np.zeros(6),
+        "decoupled": np.zeros(6),
+    }
+    for k in range(3):
+        x, y = units[k], (units.sum(0) - units[k]) / 2  # shorter than 1
+        xx, yy, xy = (np.exp(a @ b.T / t) for a, b in ((x, x), (y, y), (x, y)))
+        away, own = lambda s: s.sum(1) - np.diag(s), np.diag(xy)
+        expected["mean"] -= (np.log(own / (away(xx) + xy.sum(1))) + np.log(own / (away(yy) + xy.sum(0)))) / 6
+        expected["decoupled"] -= np.log(own / (away(xx) * away(yy))) / 3
+
+    @jax.jit
+    def of(views):
+        return {
+            "many": room.multi_positive_nt_xent(views, temperature=t),
+            "poly": room.poly_view_loss(views, temperature=t),
+            "arithmetic": room.poly_view_loss(views, temperature=t, mean="arithmetic"),
+            "mean": room.mean_view_contrast(views, temperature=t),
+            "decoupled": room.mean_view_contrast(views, temperature=t, decoupled=True),
+            "pairs": room.pairwise_dhel(views, temperature=t),
+            "each": [
+                room.dhel(views[k], views[m], temperature=t) for k, m in itertools.combinations(range(3), 2)
+            ],
+        }
+
+    made = of(VIEWS)
+    for name, values in expected.items():
+        near(made[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+    near(made["pairs"], np.mean(made["each"], 0), rtol=1e-5)
+    for loss in (room.multi_positive_nt_xent, room.mean_view_contrast):  # of two views
+        near(loss(VIEWS[:2]), nt_xent(X, Y), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mv_infonce",
+        "mv_dhel",
+        "pairwise_nt_xent",
+        "multi_positive_nt_xent",
+        "poly_view_loss",
+        "mean_view_contrast",
+    ],
+)
 def test_order_of_views_and_examples_and_lengths_change_nothing(name):
     loss = jax.jit(getattr(room, name))
     value = loss(VIEWS)
@@ -98,6 +152,36 @@ def test_without_mixtures_and_weights_it_is_the_supervised_contrast():
     # All of one target: all pairs are positive, and nothing is mixed.
     value = supremix.hard_mixture_loss(X, np.zeros(6, np.float32), share, window=2.0, temperature=0.3)
     near(value, supcon_loss(X, 0 * LABELS, temperature=0.3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2", "none"])
+@pytest.mark.parametrize(("negatives", "positives"), [(True, True), (True, False), (False, True)])
+def test_the_authors_mixtures_and_their_two_scales(negatives, positives, distance):
+    """All N^2 mixtures of a row stand in a list, the excluded as zeros; real and mixed logits lose a peak each."""
+    t, share = np.array([0, 2, 0, 3, 1, 2], np.float32), RNG.beta(2, 8, size=(6, 6)).astype(np.float32)
+    z = X / np.linalg.norm(X, axis=1, keepdims=True)
+    weigh = {"l1": lambda gap: abs(gap) + 1, "l2": lambda gap: gap**2 + 1, "none": lambda gap: 1.0}[distance]
+    late = 1.0 if distance == "l2" else 0.0
+    expected = []
+    for i in range(6):
+        real = [(z[i] @ z[j] / 0.5, weigh(t[i] - t[j]), j != i, j != i and t[i] == t[j]) for j in range(6)]
+        mixed = []
+        for j, k in itertools.product(range(6), range(6)):
+            negative, positive = j == i and t[k] != t[i], t[j] < t[i] < t[k] and t[k] - t[i] < 2 > t[i] - t[j]
+            vector, target = np.zeros(4), 0.0
+            if (negative and negatives) or (positive and positives):
+                own = share[i, k] if negative else (t[k] - t[i]) / (t[k] - t[j])
+                vector, target = own * z[j] + (1 - own) * z[k], own * t[j] + (1 - own) * t[k]
+            mixed.append((z[i] @ vector / 0.5, weigh(t[i] - target + late), negative or positive, positive))
+        rows = [
+            (s - max(group)[0], w, exists, good) for group in (real, mixed) for s, w, exists, good in group
+        ]
+        total = np.log(sum(np.exp(s) * w for s, w, exists, _ in rows if exists))
+        expected.append(np.mean([total - s for s, _, _, good in rows if good] or [0.0]))
+    found = supremix.hard_mixture_loss(
+        X, t, share, window=2.0, distance=distance, mix_negatives=negatives, mix_positives=positives,
+        authors_code=True)  # fmt: skip
+    near(found, expected, rtol=1e-5)
 
 
 def test_gates_by_hand():

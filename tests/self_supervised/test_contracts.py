@@ -41,10 +41,16 @@ def _temperature(u, v):
     return 0.2 + 0.1 * jnp.tanh(jnp.sum(u * v, axis=-1))
 
 
-def _supremix(v, where, axis_name=None, share=SHARE):
+def _supremix(v, where, axis_name=None, share=SHARE, **options):
     targets = jnp.asarray(LABELS, jnp.float32)[: v.shape[1]]
     return supremix.hard_mixture_loss(
-        v[0], targets, share[: v.shape[1], : v.shape[1]], window=3.0, where=where, axis_name=axis_name
+        v[0],
+        targets,
+        share[: v.shape[1], : v.shape[1]],
+        window=3.0,
+        where=where,
+        axis_name=axis_name,
+        **options,
     )
 
 
@@ -74,11 +80,20 @@ WHOLE = {
     "mv_dhel": lambda v, where, axis_name=None: room.mv_dhel(v, where=where, axis_name=axis_name),
     "dhel": lambda v, where, axis_name=None: room.dhel(v[0], v[1], where=where, axis_name=axis_name),
     "pairwise_nt_xent": lambda v, where, axis_name=None: room.pairwise_nt_xent(v, where=where, axis_name=axis_name),
+    **{
+        name: lambda v, where, axis_name=None, name=name: getattr(room, name)(v, where=where, axis_name=axis_name)
+        for name in ("pairwise_dhel", "multi_positive_nt_xent", "poly_view_loss", "mean_view_contrast")
+    },
+    "poly_view arithmetic": lambda v, where, axis_name=None: room.poly_view_loss(
+        v, mean="arithmetic", where=where, axis_name=axis_name),
+    "mean_view decoupled": lambda v, where, axis_name=None: room.mean_view_contrast(
+        v, decoupled=True, where=where, axis_name=axis_name),
     "adaptive": lambda v, where, axis_name=None: amcl.adaptive_multi_head_loss(
         v[:2], v[1:], _temperature, where=where, axis_name=axis_name),
     "adaptive all": lambda v, where, axis_name=None: amcl.adaptive_multi_head_loss(
         v[:2], v[1:], _temperature, against="all", with_positive=True, where=where, axis_name=axis_name),
     "hard_mixture": _supremix,
+    "hard_mixture authors": functools.partial(_supremix, authors_code=True),
     "mixed_barlow_twins": _mixed,
     "gated_positive": _gated,
     "vicreg": lambda v, where, axis_name=None: room.vicreg_loss(v[0], v[1], where=where, axis_name=axis_name)[0],
@@ -143,9 +158,16 @@ def test_rows_that_do_not_count_are_dropped(name):
     assert np.isnan(_made("spoiled", "all")[name][0]).any()
     kept = VIEWS[:, WHERE]
     expected = {
-        "hard_mixture": lambda: supremix.hard_mixture_loss(
-            kept[0], LABELS[WHERE].astype(np.float32), SHARE[np.ix_(WHERE, WHERE)], window=3.0
-        ),
+        **{
+            name: lambda authors=authors: supremix.hard_mixture_loss(
+                kept[0],
+                LABELS[WHERE] * np.float32(1),
+                SHARE[np.ix_(WHERE, WHERE)],
+                window=3.0,
+                authors_code=authors,
+            )
+            for name, authors in (("hard_mixture", False), ("hard_mixture authors", True))
+        },
         "mixed_barlow_twins": lambda: mixed_barlow_twins.mixed_barlow_twins_loss(
             *kept, share=0.3, partner=(np.cumsum(WHERE) - 1)[PARTNER[WHERE]].astype(np.int32)
         )[0],
@@ -227,6 +249,7 @@ def _call(name, *args, **options):
     ("call", "message"),
     [
         (_call("mv_infonce", VIEWS[:1]), r"views must be \[K, N, D\] with K at least 2, got \(1, 8, 5\)"),
+        (_call("poly_view_loss", VIEWS, mean="harmonic"), "mean must be one of"),
         (_call("mv_dhel", Z), r"views must be \[K, N, D\] with K at least 2, got \(8, 5\)"),
         (_call("pairwise_nt_xent", VIEWS[:1]), r"views must be \[K, N, D\] with K at least 2, got \(1, 8, 5\)"),
         (_call("pairwise_nt_xent", VIEWS, temperature=0.0), "temperature must be positive, got 0.0"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jaxlab import self_supervised as room
+from jaxlab.core import multi_positive_cross_entropy
 from jaxlab.self_supervised import amcl, hydra, mixed_barlow_twins, sirl, sla, supremix
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
@@ -39,6 +40,12 @@ def _hydra(z, classes, *, partners=HYDRA["in_posy"], open_gate=False, **options)
     labels, partners = HYDRA["in_y"].astype(np.int32), partners.astype(np.int32)
     gate = jnp.ones_like(z) if open_gate else hydra.pair_gate(_gate(classes), labels, partners)
     return hydra.gated_positive_loss(z, gate, labels, partners, **options)
+
+
+def _pairs_alike(logits):
+    positives, negatives = HYDRA["in_pos_mask"], HYDRA["in_neg_mask"]
+    losses = multi_positive_cross_entropy(logits, positives, negatives, positives_compete=False)
+    return jnp.sum(losses * positives.sum(1)) / positives.sum()
 
 
 def _amcl(against):
@@ -122,6 +129,12 @@ CASES = {
         GATED, HYDRA["out_gatesq_loss"], gated_gradients("gatesq"))),
     "hydra identical": (lambda *a: _hydra(*a, partners=HYDRA["in_y"]), (GATED, HYDRA["out_renorm_identical"], None)),
     "hydra open": (lambda *a: _hydra(*a, open_gate=True), (GATED, HYDRA["out_renorm_open"], None)),
+    "hydra later, identical": (lambda *a: _hydra(*a, partners=HYDRA["in_y"], normalize_after=False), (
+        GATED, HYDRA["out_gatesq_identical"], None)),
+    "hydra later, open": (lambda *a: _hydra(*a, open_gate=True, normalize_after=False), (
+        GATED, HYDRA["out_gatesq_open"], None)),
+    "pairs of a batch weigh alike": (
+        _pairs_alike, ([HYDRA["in_logits"]], HYDRA["out_multipos"], [HYDRA["grad_logits"]])),
     "sla": (_joint(1), ([JOINT], SLA["out_sla_loss"], [SLA["grad_sla_J"]])),
     "sla large": (_joint(4), ([JOINT], SLA["out_sla_large_loss"], [SLA["grad_sla_large_J"]])),
     **{
@@ -170,7 +183,8 @@ def test_the_parts_of_the_totals():
     inputs = [np.float32(x) for x in SMALL[0]]
     terms = mixed_barlow_twins.mixed_barlow_twins_loss(*inputs, **MIX)[1]
     np.testing.assert_allclose(terms.mixing * 4 / 128, MIXED["out_mix"], rtol=1e-5)
-    np.testing.assert_allclose(terms.invariance + terms.redundancy / 128, MIXED["out_bt"], rtol=1e-5)
+    for name in ("out_bt", "out_bt_nomix"):
+        np.testing.assert_allclose(terms.invariance + terms.redundancy / 128, MIXED[name], rtol=1e-5)
     line = MIX["share"] * inputs[0] + (1 - MIX["share"]) * inputs[1][MIX["partner"]]
     terms = mixed_barlow_twins.mixed_barlow_twins_loss(*inputs[:2], line, **MIX)[1]
     np.testing.assert_allclose(terms.mixing * 4 / 128, MIXED["out_mix_linear"], rtol=1e-4)
@@ -193,11 +207,17 @@ def test_the_gate_and_its_contrast():
 def test_joint_labels_and_aggregation():
     labels = SLA["in_y"].astype(np.int32)
     np.testing.assert_array_equal(sla.joint_labels(labels, **COPIES), SLA["out_sla_joint_labels"])
-    for tag, logits in (("sla", SLA["in_J"]), ("sd_hard", SLA["in_J_hard"])):
-        made = sla.aggregate_logits(np.float32(logits), **COPIES)
-        np.testing.assert_allclose(made, SLA[f"out_{tag}_agg"], rtol=1e-5, atol=1e-6)
-        expected = SLA["in_J_hard" if tag == "sd_hard" else "in_J"][::4, ::4]
-        np.testing.assert_allclose(sla.single_logits(np.float32(logits), **COPIES), expected, rtol=1e-6)
+    made = {
+        name: [make(np.float32(SLA[name]), **COPIES) for make in (sla.aggregate_logits, sla.single_logits)]
+        for name in ("in_J", "in_J_hard")
+    }
+    for tag in ("sla", "sla_large", "sd_T1", "sd_T2", "sd_hard"):
+        aggregate, single = made["in_J_hard" if tag == "sd_hard" else "in_J"]
+        np.testing.assert_allclose(aggregate, SLA[f"out_{tag}_agg"], rtol=1e-5, atol=1e-6)
+        # With distillation theirs is what the single head says of the images as they are.
+        expected = SLA["in_S"][::4] if tag.startswith("sd") else single
+        np.testing.assert_allclose(SLA[f"out_{tag}_single"], expected, rtol=1e-6)
+        np.testing.assert_array_equal(SLA[f"out_{tag}_joint_labels"], SLA["out_sla_joint_labels"])
 
 
 def test_collapsed_triplets_cost_two_margins_without_gradient():
