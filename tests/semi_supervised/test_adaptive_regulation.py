@@ -64,10 +64,10 @@ def test_mixed_targets_by_hand():
     # r = 1/4. y_0 = 1/4 (1, 0) + 3/4 (0, 1) = (1/4, 3/4), v_0 = 1/4 + 3/4 * 1/2 = 5/8. The student says (1/2, 1/2):
     # 1/2 (1/16 + 1/16) 5/8 = 5/128. y_1 = (3/4, 1/4), v_1 = 1/4 * 1/2 + 3/4 = 7/8: 7/128.
     teacher, weight, partner = jnp.eye(2), jnp.array([1.0, 0.5]), jnp.array([1, 0])
-    loss = sefar.mixed_target_loss(jnp.zeros((2, 2)), teacher, weight, partner, 0.25)
+    loss = sefar.mixed_target_loss(jnp.zeros((2, 2)), teacher, weight, partner, 0.25, mix_on="probs")
     np.testing.assert_allclose(loss, [5 / 128, 7 / 128], rtol=1e-6)
     # On the logits themselves, (0, 0): 1/2 (1/16 + 9/16) = 5/16, times the same.
-    raw = sefar.mixed_target_loss(jnp.zeros((2, 2)), teacher, weight, partner, 0.25, mix_on="logits")
+    raw = sefar.mixed_target_loss(jnp.zeros((2, 2)), teacher, weight, partner, 0.25)
     np.testing.assert_allclose(raw, [5 / 16 * 5 / 8, 5 / 16 * 7 / 8], rtol=1e-6)
 
 
