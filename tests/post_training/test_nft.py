@@ -59,7 +59,9 @@ def test_whole_answers_by_hand():
     loss = lambda x, **options: nft.nft_sequence_loss(
         x, jnp.zeros((3, 3)), np.array([1, 0, 0]), np.full(3, 0.4, np.float32), where=mask, **options
     )
-    found, gradient = jax.jit(lambda x: (loss(x), jax.jacrev(lambda y: loss(y, floor=0.1).sum())(x)))(log_probs)
+    found, gradient = jax.jit(lambda x: (loss(x), jax.jacrev(lambda y: loss(y, floor=0.1).sum())(x)))(
+        log_probs
+    )
     np.testing.assert_allclose(found, [-np.log(1.5), 0, 0], atol=1e-6)
     np.testing.assert_allclose(gradient, mask * [[-1], [0.4 * 1.5 / 0.6 / (2 / 3)], [0]], rtol=1e-5)
     weighed = [loss(log_probs, floor=0.1, prompt_weight=name)[1] for name in nft.PROMPT_WEIGHTS]
