@@ -3,10 +3,10 @@
 Difficulty is larger for what is harder. Scores, orders and draws carry no gradient. What belongs to one paper stands
 in a module of its own:
 
-    from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated, riac
+    from jaxlab.curriculum import alp_gmm, client_shards, cycles, expert_window, federated, riac
 """
 
-from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated, riac
+from jaxlab.curriculum import alp_gmm, client_shards, cycles, expert_window, federated, riac
 from jaxlab.curriculum._bandit import arm_log_probs, arm_rewards, update_arms
 from jaxlab.curriculum._difficulty import (
     ORDERS,
@@ -40,6 +40,7 @@ __all__ = [
     "confidence_difficulty",
     "curriculum_order",
     "cycles",
+    "expert_window",
     "em_step",
     "federated",
     "fit_mixture",

@@ -100,7 +100,9 @@ def test_calibration_forgets_the_scale_of_a_judge_and_keeps_the_verifier():
 
 def test_rescaled_weights_and_skipped_gradients():
     np.testing.assert_allclose(mor.threshold_rescale(np.float32([0.2, 0.9])), [0, 0.8], rtol=1e-6)
-    probs = np.float32([[0.1, 0.9, 0.6, 0.5, 0.7], [0.4, 0.4, 0.4, 0.4, np.nan], [np.nan, 0.2, 0.1, 0.3, np.nan]])
+    probs = np.float32(
+        [[0.1, 0.9, 0.6, 0.5, 0.7], [0.4, 0.4, 0.4, 0.4, np.nan], [np.nan, 0.2, 0.1, 0.3, np.nan]]
+    )
     where = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [0, 1, 1, 1, 0]])
     rescaled = jax.jit(mor.top_rescale)(probs, where=where)  # two of five, two of four, one of three
     np.testing.assert_allclose(rescaled, [[0, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 1, 0]])
