@@ -14,18 +14,22 @@ from jaxlab.post_training._contracts import check_tokens, zero_outside
 from jaxlab.post_training._groups import AxisName, deviation, find_groups
 
 
-def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | jax.Array = 1.0) -> jax.Array:
+def returns_to_go(
+    token_rewards: jax.Array, mask: jax.Array, *, gamma: float | jax.Array = 1.0, restart: bool = False
+) -> jax.Array:
     """Discounted sum of the rewards from each token to the end of its response.
 
     Tokens outside the mask give no reward and take no discount: over a hole, such as the answer of a tool,
     the return passes unchanged. Linear in the rewards, and gradients flow into them.
 
-        G_t = m_t r_t + gamma^m_t G_{t+1}
+        G_t = m_t r_t + gamma^m_t G_{t+1};   restart: G_t = m_t (r_t + gamma G_{t+1})
 
     Args:
       token_rewards: `[..., T]`.
       mask: `[..., T]` bool or {0, 1}, the response's own tokens.
       gamma: discount in [0, 1].
+      restart: whether nothing before a hole is credited with what comes after it, as in verl; the same for masks
+        without holes.
 
     Returns:
       `[..., T]` float32, 0 outside the mask.
@@ -33,8 +37,7 @@ def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | j
     Raises:
       ValueError: if the shapes differ.
 
-    Reference: Hu et al., REINFORCE++, 2025, section 3. verl starts the sum anew at every token outside the mask, so
-      that nothing before a hole is credited with what comes after it; the same for masks without holes.
+    Reference: Hu et al., REINFORCE++, 2025, section 3.
 
     >>> returns_to_go(jnp.array([[0.0, 0.0, 1.0, 9.0]]), jnp.array([[1, 1, 1, 0]]), gamma=0.5).tolist()
     [[0.25, 0.5, 1.0, 0.0]]
@@ -44,7 +47,7 @@ def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | j
     rewards = zero_outside(keep, token_rewards)
     if not rewards.size:
         return rewards
-    decays = jnp.where(keep, jnp.asarray(gamma, rewards.dtype), 1.0)
+    decays = jnp.where(keep, jnp.asarray(gamma, rewards.dtype), 0.0 if restart else 1.0)
     then = lambda later, earlier: (later[0] * earlier[0], earlier[1] + earlier[0] * later[1])
     _, returns = jax.lax.associative_scan(then, (decays, rewards), reverse=True, axis=rewards.ndim - 1)
     return jnp.where(keep, returns, 0.0)
@@ -92,6 +95,7 @@ def reinforce_pp_advantage(
     mask: jax.Array,
     *,
     gamma: float | jax.Array = 1.0,
+    restart: bool = False,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """REINFORCE++ advantage, per token, over the whole batch: returns-to-go, whitened.
@@ -104,6 +108,7 @@ def reinforce_pp_advantage(
       token_rewards: `[..., T]`, often with a penalty as by `kl_in_reward`.
       mask: `[..., T]` bool or {0, 1}, the response's own tokens.
       gamma: discount in [0, 1].
+      restart: as in `returns_to_go`; True is verl's, and differs for masks with holes alone.
       axis_name: mapped axis to whiten over as well.
 
     Returns:
@@ -118,7 +123,8 @@ def reinforce_pp_advantage(
     >>> [round(a, 3) for a in advantage.ravel().tolist()]
     [0.866, 0.866, -0.866, -0.866]
     """
-    returns = returns_to_go(jax.lax.stop_gradient(token_rewards), mask, gamma=jax.lax.stop_gradient(gamma))
+    rewards, gamma = jax.lax.stop_gradient((token_rewards, gamma))
+    returns = returns_to_go(rewards, mask, gamma=gamma, restart=restart)
     return whiten(returns, mask, axis_name=axis_name)
 
 

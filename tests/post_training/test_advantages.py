@@ -164,6 +164,22 @@ def test_gpg_makes_up_for_groups_without_signal():
 RETURNS = jax.jit(p.returns_to_go)
 
 
+def test_returns_may_start_anew_after_a_hole():
+    """verl's loop: what runs on is multiplied by the mask after it has been stored."""
+    rewards, mask = np.float32([[1, 2, 9, 4, 5]]), np.array([[1, 1, 0, 1, 1]])
+    running, wanted = 0.0, np.zeros((1, 5))
+    for t in reversed(range(5)):
+        running = rewards[0, t] * mask[0, t] + 0.5 * running
+        wanted[0, t] = running * mask[0, t]
+        running *= mask[0, t]
+    restarted = jax.jit(p.returns_to_go, static_argnames="restart")(rewards, mask, gamma=0.5, restart=True)
+    np.testing.assert_allclose(restarted, wanted)
+    np.testing.assert_allclose(wanted, [[2, 2, 0, 6.5, 5]])
+    np.testing.assert_allclose(
+        p.reinforce_pp_advantage(rewards, mask, gamma=0.5, restart=True), p.whiten(wanted, mask), rtol=1e-5
+    )
+
+
 @pytest.mark.parametrize("gamma", [1.0, 0.5, 0.0])
 def test_returns_pass_over_holes_and_take_no_discount_there(gamma):
     rng = np.random.default_rng(2)
