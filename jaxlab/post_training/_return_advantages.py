@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import masked_max, masked_mean, masked_var
-from jaxlab.core.check import InputError, full_mask
+from jaxlab.core.check import InputError, check_choice, full_mask
 from jaxlab.post_training._contracts import check_tokens, zero_outside
+from jaxlab.post_training._group_advantages import SINGLETON, alone
 from jaxlab.post_training._groups import AxisName, deviation, find_groups
 
 
@@ -133,6 +134,7 @@ def reinforce_pp_baseline_advantage(
     group: jax.Array,
     mask: jax.Array,
     *,
+    singleton: str = "zero",
     where: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -146,15 +148,15 @@ def reinforce_pp_baseline_advantage(
       rewards: `[B]`, one number per response.
       group: `[B]` integers, one number per prompt, any.
       mask: `[B, T]` bool or {0, 1}, the response's own tokens.
+      singleton: what a response alone in its group enters the whitening with: "zero", or "reward", as in verl.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
       axis_name: mapped axis to gather groups and whiten over; a number is then one prompt on all devices.
 
     Returns:
-      `[B, T]` float32, 0 outside the mask and in rows left out. A response alone in its group enters the
-      whitening with 0, where verl lets it keep its reward.
+      `[B, T]` float32, 0 outside the mask and in rows left out.
 
     Raises:
-      ValueError: if shapes do not agree or groups are not integers.
+      ValueError: if shapes do not agree, groups are not integers, or `singleton` does not exist.
 
     Reference: Hu et al., REINFORCE++, 2025 (the variant with a baseline).
 
@@ -164,8 +166,9 @@ def reinforce_pp_baseline_advantage(
     """
     if np.ndim(mask) != 2 or np.shape(mask)[:1] != np.shape(rewards):
         raise InputError(f"mask {np.shape(mask)} must be [B, T] for rewards [B] {np.shape(rewards)}")
+    check_choice("singleton", singleton, SINGLETON)
     rewards, groups = find_groups(rewards, group, where, axis_name)
-    centred, _ = deviation(rewards, groups)
+    centred = jnp.where(alone(groups, singleton), rewards, deviation(rewards, groups)[0])
     keep = full_mask(mask, np.shape(mask), "mask", name="mask") & groups.valid[:, None]
     return whiten(jnp.broadcast_to(centred[:, None], keep.shape), keep, axis_name=axis_name)
 

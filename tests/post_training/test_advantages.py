@@ -126,6 +126,27 @@ def test_a_response_alone_in_its_group():
     np.testing.assert_allclose(batch[alone], REWARDS[alone] / REWARDS.std(ddof=1), rtol=1e-5)
 
 
+def test_a_response_alone_may_keep_its_reward_as_in_verl():
+    """Rewards 3 and 1 of one prompt, 4 of another: whitened over two, one and three tokens."""
+    mask, args = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1]]), (np.float32([3, 1, 4]), np.array([5, 5, 2]))
+    opo = lambda lengths, **more: p.opo_advantage(args[0], lengths, args[1], singleton="reward", **more)
+    opo, empty, left_out, gpg, whitened = jax.jit(
+        lambda: (
+            opo(mask.sum(1)),
+            opo(np.array([1, 1, 0])),
+            opo(mask.sum(1), where=np.array([1, 0, 0])),
+            p.gpg_advantage(*args, correction="nonzero_reward", singleton="reward"),
+            p.reinforce_pp_baseline_advantage(*args, mask, singleton="reward"),
+        )
+    )()
+    np.testing.assert_allclose(opo, [2 / 3, -4 / 3, 4], rtol=1e-5)
+    np.testing.assert_allclose(empty, [1, -1, 4])
+    np.testing.assert_array_equal(left_out, [3, 0, 0])
+    np.testing.assert_allclose(gpg, [1, -1, 4], rtol=1e-6)
+    tokens = np.array([1, 1, -1, 4, 4, 4])
+    np.testing.assert_allclose(whitened[mask == 1], (tokens - tokens.mean()) / tokens.std(ddof=1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", IN_A_GROUP)
 def test_a_nan_is_seen_in_its_group_and_nowhere_else(name):
     got = all_of_them(np.where(np.arange(B) == 3, np.nan, REWARDS), GROUP, LENGTHS, WHERE)[name]
