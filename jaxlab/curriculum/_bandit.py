@@ -72,6 +72,7 @@ def greedy_arm_log_probs(
     others = jnp.sum(counts, axis=-1, keepdims=True) - 1
     share = jnp.where(others > 0, epsilon / jnp.maximum(others, 1), 0.0)
     probs = jnp.where(jnp.arange(values.shape[-1]) == best, 1 - share * others, share)
+    probs = jnp.where(jnp.any(jnp.isnan(values) & counts, axis=-1, keepdims=True), jnp.nan, probs)
     return masked_log_softmax(jnp.log(jnp.maximum(probs, 1e-30)), where=counts)
 
 

@@ -154,8 +154,8 @@ def formatted_reward(
 
     Reference: AMPO: More Than One Teacher, 2025, the rewards of the authors' code.
 
-    >>> formatted_reward(jnp.array([1.0, 0.0]), jnp.array([0, 1])).round(2).tolist()
-    [0.8999999761581421, 0.10000000149011612]
+    >>> formatted_reward(jnp.array([1.0, 0.0]), jnp.array([0, 1]), coefficient=0.25).tolist()
+    [0.75, 0.25]
     """
     check_fraction("coefficient", coefficient)
     score = as_float(score)

@@ -27,6 +27,7 @@ def moved(window, rewards, every=50):
 def test_the_authors_window(golden):
     """Stumps up to 3 high and up to 6 apart: higher and closer is harder."""
     window = ew.init(jnp.zeros(2), jnp.array([3.0, 6.0]), jnp.array([0.1, -0.2]))
+    assert isinstance(window, ew.Window)
     np.testing.assert_allclose(window.side, golden["out_oracle_range"], rtol=1e-6)
     corners = moved(window, golden["in_oracle_rewards"].astype(np.float32))
     np.testing.assert_allclose(window.corner, golden["out_oracle_pos"][0])
