@@ -27,7 +27,7 @@ from jaxlab.continual.proxy_contrast import proxy_contrastive_loss
 from jaxlab.distillation import dcd, mcmi, noise_mask, tgeo_kd
 from jaxlab.merging import adamerging
 from jaxlab.post_training import kdrl
-from jaxlab.post_training.ampo import needs_guidance
+from jaxlab.post_training.ampo import needs_guidance, split_advantage
 from jaxlab.post_training.mixture_of_rewards import calibrate_rewards
 from jaxlab.post_training.nft import correct_rate
 from jaxlab.ranking import dla
@@ -238,6 +238,7 @@ PER_EXAMPLE = table(
     (calibrate_rewards, lambda w, b: (b["reward"], b["group"], b["label"] > 0)),
     (correct_rate, lambda w, b: (b["reward"] > 0, b["group"])),
     (needs_guidance, of_groups),
+    (split_advantage, lambda w, b: (b["reward"], b["group"], b["label"] > 0), {"scale": "group"}),
     *((advantage, of_groups, options) for advantage, options in (
         (rl.grpo_advantage, {}), (rl.grpo_advantage, {"scale": "batch"}), (rl.dr_grpo_advantage, {}),
         (rl.rloo_advantage, {}), (rl.gpg_advantage, {}), (rl.pass_at_k_advantage, {}), (rl.maxrl_advantage, {}),

@@ -967,6 +967,8 @@ CURRICULUM = {
     "curriculum_order": lambda a: curriculum.curriculum_order(a["s"], where=a["where"]),
     "gumbel_top_k": lambda a: curriculum.gumbel_top_k(jax.random.key(0), a["s"], 1, where=a["where"]),
     "arm_log_probs": lambda a: curriculum.arm_log_probs(a["s"], temperature=0.1, where=a["where"]),
+    "greedy_arm_log_probs": lambda a: curriculum.greedy_arm_log_probs(a["s"], where=a["where"]),
+    "proportional_arm_log_probs": lambda a: curriculum.proportional_arm_log_probs(a["s"], where=a["where"]),
     "arm_rewards": lambda a: curriculum.arm_rewards(a["s"][:, 0], a["labels3"], num_arms=3, where=a["rows"]),
     "update_arms": lambda a: curriculum.update_arms(
         a["bank"][:, 0], a["s"][:, 0], a["labels3"], where=a["rows"]

@@ -3,11 +3,17 @@
 Difficulty is larger for what is harder. Scores, orders and draws carry no gradient. What belongs to one paper stands
 in a module of its own:
 
-    from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated, riac
+    from jaxlab.curriculum import alp_gmm, client_shards, cycles, expert_window, federated, riac
 """
 
-from jaxlab.curriculum import alp_gmm, client_shards, cycles, federated, riac
-from jaxlab.curriculum._bandit import arm_log_probs, arm_rewards, update_arms
+from jaxlab.curriculum import alp_gmm, client_shards, cycles, expert_window, federated, riac
+from jaxlab.curriculum._bandit import (
+    arm_log_probs,
+    arm_rewards,
+    greedy_arm_log_probs,
+    proportional_arm_log_probs,
+    update_arms,
+)
 from jaxlab.curriculum._difficulty import (
     ORDERS,
     confidence_difficulty,
@@ -41,12 +47,15 @@ __all__ = [
     "curriculum_order",
     "cycles",
     "em_step",
+    "expert_window",
     "federated",
     "fit_mixture",
+    "greedy_arm_log_probs",
     "gumbel_top_k",
     "loss_difficulty",
     "mean_log_likelihood",
     "paced_count",
+    "proportional_arm_log_probs",
     "riac",
     "select_mixture",
     "transfer_difficulty",

@@ -35,14 +35,81 @@ def arm_log_probs(
     [0.5, 0.5, 0.0]
     """
     check_positive("temperature", temperature)
-    values = as_float(values)
-    if values.ndim == 0:
-        raise InputError("values must be [..., C], one for each arm, got a scalar")
-    best = jnp.max(jnp.where(full_mask(where, values.shape, "values"), values, -jnp.inf), -1, keepdims=True)
+    values, counts = _arms(values, where)
+    best = jnp.max(jnp.where(counts, values, -jnp.inf), -1, keepdims=True)
     best = jax.lax.stop_gradient(jnp.where(jnp.isfinite(best), best, 0.0))
     # The best is taken off first, and no difference is let grow: a small temperature then makes no infinity.
     scaled = jnp.maximum((values - best) / temperature, -1e30)
     return masked_log_softmax(scaled, where=where)
+
+
+def greedy_arm_log_probs(
+    values: jax.Array, *, epsilon: float | jax.Array = 0.1, where: jax.Array | None = None
+) -> jax.Array:
+    """The best arm, and now and then one of the others: epsilon-greedy.
+
+        p(c) = 1 - epsilon for the first c with the largest Q,   epsilon / (C - 1) for the others
+
+    Args:
+      values: `[..., C]` Q.
+      epsilon: probability of another arm than the best, in [0, 1]; none where there is no other.
+      where: `[..., C]` bool or {0, 1}, the arms that may be drawn; None means all.
+
+    Returns:
+      `[..., C]` float32, as `arm_log_probs`.
+
+    Raises:
+      ValueError: an epsilon outside of [0, 1], or a mask that does not broadcast.
+
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, the method "greedy" of the authors' code.
+
+    >>> jnp.exp(greedy_arm_log_probs(jnp.array([0.0, 1.0, 0.5]), epsilon=0.5)).tolist()
+    [0.25, 0.5, 0.25]
+    """
+    check_fraction("epsilon", epsilon)
+    values, counts = _arms(values, where)
+    best = jnp.argmax(jnp.where(counts, values, -jnp.inf), axis=-1, keepdims=True)
+    others = jnp.sum(counts, axis=-1, keepdims=True) - 1
+    share = jnp.where(others > 0, epsilon / jnp.maximum(others, 1), 0.0)
+    probs = jnp.where(jnp.arange(values.shape[-1]) == best, 1 - share * others, share)
+    probs = jnp.where(jnp.any(jnp.isnan(values) & counts, axis=-1, keepdims=True), jnp.nan, probs)
+    return masked_log_softmax(jnp.log(jnp.maximum(probs, 1e-30)), where=counts)
+
+
+def proportional_arm_log_probs(
+    values: jax.Array, *, floor: float | jax.Array = 0.01, where: jax.Array | None = None
+) -> jax.Array:
+    """Arms in proportion to their values.
+
+        p(c) = max(Q(c), floor) / sum_b max(Q(b), floor)
+
+    Args:
+      values: `[..., C]` Q.
+      floor: positive, what an arm without value counts.
+      where: `[..., C]` bool or {0, 1}, the arms that may be drawn; None means all.
+
+    Returns:
+      `[..., C]` float32, as `arm_log_probs`.
+
+    Raises:
+      ValueError: a floor that is not positive, or a mask that does not broadcast.
+
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, the method "normalized_q" of the authors'
+      code.
+
+    >>> jnp.exp(proportional_arm_log_probs(jnp.array([1.0, 3.0]))).round(2).tolist()
+    [0.25, 0.75]
+    """
+    check_positive("floor", floor)
+    values, counts = _arms(values, where)
+    return masked_log_softmax(jnp.log(jnp.maximum(values, floor)), where=counts)
+
+
+def _arms(values: jax.Array, where: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    values = as_float(values)
+    if values.ndim == 0:
+        raise InputError("values must be [..., C], one for each arm, got a scalar")
+    return values, full_mask(where, values.shape, "values")
 
 
 def arm_rewards(

@@ -326,15 +326,17 @@ def select_mixture(
     *,
     min_components: int = 2,
     max_components: int = 10,
+    criterion: str = "aic",
     where: jax.Array | None = None,
     **options: float,
 ) -> Mixture:
-    """The best of mixtures with different numbers of components, by Akaike's criterion (batch-level).
+    """The best of mixtures with different numbers of components, by Akaike's criterion or another (batch-level).
 
     Args:
       key: `jax.random.key`.
       x: `[N, D]`.
       min_components, max_components: static, the smallest and the largest number that is tried.
+      criterion: "aic", "aicc" or "bic", as in `akaike`.
       where: `[N]` bool or {0, 1}, the points that count; None means all.
       options: of `fit_mixture`.
 
@@ -359,7 +361,7 @@ def select_mixture(
 
     def fit(number: jax.Array) -> tuple[Mixture, jax.Array]:
         mixture = fit_mixture(key, x, number, max_components=max_components, where=where, **options)
-        return mixture, akaike(mixture, x, where=where)
+        return mixture, akaike(mixture, x, where=where, criterion=criterion)
 
     mixtures, criteria = jax.vmap(fit)(jnp.arange(min_components, max_components + 1))
     best = jnp.argmin(criteria)

@@ -17,8 +17,9 @@ from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, check_state, check_together
 from jaxlab.curriculum.alp_gmm import box_progress, component_probs
 
-# Of a full region's tasks, and of the root's side, what a cut leaves at least.
-_POINTS, _SIDE = 0.05, 1 / 15
+# Of the tasks that a region is for, and of the root's side, what a cut leaves at least.
+_POINTS, _SIDE = 1 / 20, 1 / 15
+_INSIDE = 1e-5  # how far within its region a task is put that was moved there
 
 
 class Regions(NamedTuple):
@@ -142,7 +143,7 @@ def _cut(teacher: Regions, row: jax.Array, full: jax.Array, key: jax.Array, trie
     place = low[axis] + (high - low)[axis] * jax.random.uniform(place_key, (tries,))
     below = place[:, None] > tasks[:, axis].T  # [tries, M]
     sides = jnp.stack([below, ~below], axis=1)
-    least = _POINTS * room
+    least = _POINTS * (room - 1)
     enough = jnp.all(jnp.sum(sides, axis=2) >= least, axis=1)
     span = _SIDE * (teacher.high[0] - teacher.low[0])[axis]
     valid = enough & (place - low[axis] >= span) & (high[axis] - place >= span)
@@ -165,7 +166,7 @@ def _cut(teacher: Regions, row: jax.Array, full: jax.Array, key: jax.Array, trie
         teacher.tasks.at[new].set(tasks[order[best]], mode="drop"),
         teacher.rewards.at[new].set(rewards[order[best]], mode="drop"),
         teacher.count.at[new].set(size, mode="drop"),
-        teacher.size.at[new].set(size, mode="drop").at[row].add(jnp.where(forgets, -(room // 4), 0)),
+        teacher.size.at[new].set(size, mode="drop").at[row].add(jnp.where(forgets, -((room - 1) // 4), 0)),
     )
 
 
@@ -196,7 +197,7 @@ def region_progress(teacher: Regions) -> jax.Array:
 def propose(teacher: Regions, key: jax.Array, *, noise: float = 0.1) -> jax.Array:
     """The next task: in seven of ten cases from a region in proportion to its progress, in two from anywhere.
 
-    Else near the task of such a region that was rewarded least.
+    Else near the task of such a region that was rewarded least, and within that region.
 
     Args:
       teacher: the regions; before any progress all alike.
@@ -229,7 +230,8 @@ def propose(teacher: Regions, key: jax.Array, *, noise: float = 0.1) -> jax.Arra
     anywhere = low[0] + place * (high[0] - low[0])
     tasks, rewards = _ordered(teacher, chosen)
     worst = tasks[jnp.argmin(jnp.where(jnp.arange(room) < teacher.size[chosen], rewards, jnp.inf))]
-    near = jnp.clip(worst + noise * jax.random.normal(near_key, worst.shape), low[0], high[0])
+    near = worst + noise * jax.random.normal(near_key, worst.shape)
+    near = jnp.clip(near, low[chosen] + _INSIDE, high[chosen] - _INSIDE)
     near = jnp.where(teacher.size[chosen] > 0, near, anywhere)
     kind = jax.random.uniform(kind_key)
     return jnp.where(kind < 0.1, near, jnp.where(kind < 0.3, anywhere, within))

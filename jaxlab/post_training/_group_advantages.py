@@ -14,6 +14,7 @@ from jaxlab.core.check import InputError, check_choice, check_least, fitted
 from jaxlab.post_training._contracts import check_rows
 from jaxlab.post_training._groups import (
     AxisName,
+    Groups,
     below_best,
     deviation,
     find_groups,
@@ -23,6 +24,12 @@ from jaxlab.post_training._groups import (
 )
 
 SINGLETON = ("zero", "reward")
+
+
+def alone(groups: Groups, singleton: str) -> jax.Array:
+    """Which rows are the only one of their group and keep their reward."""
+    size = group_sum(jnp.ones_like(groups.ids), groups)
+    return groups.valid & (size == 1) & (singleton == "reward")
 
 
 def grpo_advantage(
@@ -71,10 +78,10 @@ def grpo_advantage(
     check_choice("singleton", singleton, SINGLETON)
     rewards, groups = find_groups(rewards, group, where, axis_name)
     centred, size = deviation(rewards, groups)
-    alone = (size == 1) & (singleton == "reward")
-    advantage = jnp.where(alone, rewards, centred)
+    keeps = alone(groups, singleton)
+    advantage = jnp.where(keeps, rewards, centred)
     if scale == "group":
-        advantage /= jnp.where(alone, 1.0, group_std(centred, size, groups, ddof)) + eps
+        advantage /= jnp.where(keeps, 1.0, group_std(centred, size, groups, ddof)) + eps
     if scale == "batch":
         advantage /= masked_std(rewards, where=groups.valid, ddof=ddof, axis_name=axis_name) + eps
     return jnp.where(groups.valid, advantage, 0.0)
@@ -152,8 +159,8 @@ def rloo_advantage(
     check_choice("singleton", singleton, SINGLETON)
     rewards, groups = find_groups(rewards, group, where, axis_name)
     centred, size = deviation(rewards, groups)
-    alone = (size == 1) & (singleton == "reward")
-    return jnp.where(alone, rewards, centred * size / jnp.maximum(size - 1, 1))
+    others = centred * size / jnp.maximum(size - 1, 1)
+    return jnp.where(alone(groups, singleton), rewards, others)
 
 
 def opo_advantage(
@@ -161,6 +168,7 @@ def opo_advantage(
     lengths: jax.Array,
     group: jax.Array,
     *,
+    singleton: str = "zero",
     where: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -175,27 +183,30 @@ def opo_advantage(
       rewards: `[B]`, one number per response.
       lengths: `[B]`, tokens in each response, at least 0.
       group: `[B]` integers, one number per prompt, any.
+      singleton: what a response alone in its group gets: "zero", or "reward", as in verl.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
       axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
-      `[B]` in the unit of the rewards; 0 for a group of one (verl gives the reward) or without tokens.
+      `[B]` in the unit of the rewards; 0 for a group without tokens.
 
     Raises:
-      ValueError: if shapes do not agree or groups are not integers.
+      ValueError: if shapes do not agree, groups are not integers, or `singleton` does not exist.
 
     Reference: On-Policy RL with Optimal Reward Baseline, 2025.
 
     >>> opo_advantage(jnp.array([1.0, 0.0]), jnp.array([3, 1]), jnp.array([0, 0])).tolist()
     [0.25, -0.75]
     """
+    check_choice("singleton", singleton, SINGLETON)
     check_rows(rewards=rewards, lengths=lengths)
     rewards, groups = find_groups(rewards, group, where, axis_name)
     lengths = jax.lax.stop_gradient(jnp.asarray(lengths)).astype(rewards.dtype)
     shifted = below_best(rewards, groups)
     total = group_sum(lengths, groups)
     baseline = group_sum(lengths * shifted, groups) / jnp.where(total > 0, total, 1.0)
-    return jnp.where(groups.valid & (total > 0), shifted - baseline, 0.0)
+    advantage = jnp.where(groups.valid & (total > 0), shifted - baseline, 0.0)
+    return jnp.where(alone(groups, singleton), rewards, advantage)
 
 
 def gpg_advantage(
@@ -203,6 +214,7 @@ def gpg_advantage(
     group: jax.Array,
     *,
     correction: str | None = "informative",
+    singleton: str = "zero",
     where: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -218,14 +230,15 @@ def gpg_advantage(
       group: `[B]` integers, one number per prompt, any.
       correction: "informative" as above; "nonzero_reward" divides by the number of rewards that are not 0;
         None leaves alpha at 1.
+      singleton: what a response alone in its group gets: "zero", or "reward", as in verl, times alpha.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count (B is their number); None means all.
       axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
 
     Returns:
-      `[B]` in the unit of the rewards; 0 for a response alone in its group.
+      `[B]` in the unit of the rewards.
 
     Raises:
-      ValueError: if shapes do not agree, groups are not integers, or `correction` does not exist.
+      ValueError: if shapes do not agree, groups are not integers, or an option does not exist.
 
     Reference: Chu et al., GPG: A Simple and Strong Reinforcement Learning Baseline for Model Reasoning, 2025
       (accurate gradient estimation). verl counts rewards other than 0 instead, here `correction="nonzero_reward"`,
@@ -235,8 +248,9 @@ def gpg_advantage(
     [1.0, -1.0, 0.0, 0.0]
     """
     check_choice("correction", correction, ("informative", "nonzero_reward", None))
+    check_choice("singleton", singleton, SINGLETON)
     rewards, groups = find_groups(rewards, group, where, axis_name)
-    advantage, _ = deviation(rewards, groups)
+    advantage = jnp.where(alone(groups, singleton), rewards, deviation(rewards, groups)[0])
     if correction is None:
         return advantage
     differs = group_max(-below_best(rewards, groups), groups) > 0

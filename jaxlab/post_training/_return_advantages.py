@@ -9,23 +9,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import masked_max, masked_mean, masked_var
-from jaxlab.core.check import InputError, full_mask
+from jaxlab.core.check import InputError, check_choice, full_mask
 from jaxlab.post_training._contracts import check_tokens, zero_outside
+from jaxlab.post_training._group_advantages import SINGLETON, alone
 from jaxlab.post_training._groups import AxisName, deviation, find_groups
 
 
-def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | jax.Array = 1.0) -> jax.Array:
+def returns_to_go(
+    token_rewards: jax.Array, mask: jax.Array, *, gamma: float | jax.Array = 1.0, restart: bool = False
+) -> jax.Array:
     """Discounted sum of the rewards from each token to the end of its response.
 
     Tokens outside the mask give no reward and take no discount: over a hole, such as the answer of a tool,
     the return passes unchanged. Linear in the rewards, and gradients flow into them.
 
-        G_t = m_t r_t + gamma^m_t G_{t+1}
+        G_t = m_t r_t + gamma^m_t G_{t+1};   restart: G_t = m_t (r_t + gamma G_{t+1})
 
     Args:
       token_rewards: `[..., T]`.
       mask: `[..., T]` bool or {0, 1}, the response's own tokens.
       gamma: discount in [0, 1].
+      restart: whether nothing before a hole is credited with what comes after it, as in verl; the same for masks
+        without holes.
 
     Returns:
       `[..., T]` float32, 0 outside the mask.
@@ -33,8 +38,7 @@ def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | j
     Raises:
       ValueError: if the shapes differ.
 
-    Reference: Hu et al., REINFORCE++, 2025, section 3. verl starts the sum anew at every token outside the mask, so
-      that nothing before a hole is credited with what comes after it; the same for masks without holes.
+    Reference: Hu et al., REINFORCE++, 2025, section 3.
 
     >>> returns_to_go(jnp.array([[0.0, 0.0, 1.0, 9.0]]), jnp.array([[1, 1, 1, 0]]), gamma=0.5).tolist()
     [[0.25, 0.5, 1.0, 0.0]]
@@ -44,7 +48,7 @@ def returns_to_go(token_rewards: jax.Array, mask: jax.Array, *, gamma: float | j
     rewards = zero_outside(keep, token_rewards)
     if not rewards.size:
         return rewards
-    decays = jnp.where(keep, jnp.asarray(gamma, rewards.dtype), 1.0)
+    decays = jnp.where(keep, jnp.asarray(gamma, rewards.dtype), 0.0 if restart else 1.0)
     then = lambda later, earlier: (later[0] * earlier[0], earlier[1] + earlier[0] * later[1])
     _, returns = jax.lax.associative_scan(then, (decays, rewards), reverse=True, axis=rewards.ndim - 1)
     return jnp.where(keep, returns, 0.0)
@@ -92,6 +96,7 @@ def reinforce_pp_advantage(
     mask: jax.Array,
     *,
     gamma: float | jax.Array = 1.0,
+    restart: bool = False,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """REINFORCE++ advantage, per token, over the whole batch: returns-to-go, whitened.
@@ -104,6 +109,7 @@ def reinforce_pp_advantage(
       token_rewards: `[..., T]`, often with a penalty as by `kl_in_reward`.
       mask: `[..., T]` bool or {0, 1}, the response's own tokens.
       gamma: discount in [0, 1].
+      restart: as in `returns_to_go`; True is verl's, and differs for masks with holes alone.
       axis_name: mapped axis to whiten over as well.
 
     Returns:
@@ -118,7 +124,8 @@ def reinforce_pp_advantage(
     >>> [round(a, 3) for a in advantage.ravel().tolist()]
     [0.866, 0.866, -0.866, -0.866]
     """
-    returns = returns_to_go(jax.lax.stop_gradient(token_rewards), mask, gamma=jax.lax.stop_gradient(gamma))
+    rewards, gamma = jax.lax.stop_gradient((token_rewards, gamma))
+    returns = returns_to_go(rewards, mask, gamma=gamma, restart=restart)
     return whiten(returns, mask, axis_name=axis_name)
 
 
@@ -127,6 +134,7 @@ def reinforce_pp_baseline_advantage(
     group: jax.Array,
     mask: jax.Array,
     *,
+    singleton: str = "zero",
     where: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -140,15 +148,15 @@ def reinforce_pp_baseline_advantage(
       rewards: `[B]`, one number per response.
       group: `[B]` integers, one number per prompt, any.
       mask: `[B, T]` bool or {0, 1}, the response's own tokens.
+      singleton: what a response alone in its group enters the whitening with: "zero", or "reward", as in verl.
       where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
       axis_name: mapped axis to gather groups and whiten over; a number is then one prompt on all devices.
 
     Returns:
-      `[B, T]` float32, 0 outside the mask and in rows left out. A response alone in its group enters the
-      whitening with 0, where verl lets it keep its reward.
+      `[B, T]` float32, 0 outside the mask and in rows left out.
 
     Raises:
-      ValueError: if shapes do not agree or groups are not integers.
+      ValueError: if shapes do not agree, groups are not integers, or `singleton` does not exist.
 
     Reference: Hu et al., REINFORCE++, 2025 (the variant with a baseline).
 
@@ -158,8 +166,9 @@ def reinforce_pp_baseline_advantage(
     """
     if np.ndim(mask) != 2 or np.shape(mask)[:1] != np.shape(rewards):
         raise InputError(f"mask {np.shape(mask)} must be [B, T] for rewards [B] {np.shape(rewards)}")
+    check_choice("singleton", singleton, SINGLETON)
     rewards, groups = find_groups(rewards, group, where, axis_name)
-    centred, _ = deviation(rewards, groups)
+    centred = jnp.where(alone(groups, singleton), rewards, deviation(rewards, groups)[0])
     keep = full_mask(mask, np.shape(mask), "mask", name="mask") & groups.valid[:, None]
     return whiten(jnp.broadcast_to(centred[:, None], keep.shape), keep, axis_name=axis_name)
 

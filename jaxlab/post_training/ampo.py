@@ -12,9 +12,18 @@ import numpy as np
 
 from jaxlab.core import as_float, masked_mean, masked_sum
 from jaxlab.core._values import check_no_nan
-from jaxlab.core.check import InputError, as_bool, check_choice, check_positive, check_same_shape, full_mask
-from jaxlab.post_training._contracts import check_tokens, per_token, zero_outside
-from jaxlab.post_training._groups import AxisName, find_groups, group_max
+from jaxlab.core.check import (
+    InputError,
+    as_bool,
+    check_choice,
+    check_fits,
+    check_fraction,
+    check_positive,
+    check_same_shape,
+    full_mask,
+)
+from jaxlab.post_training._contracts import check_rows, check_tokens, per_token, zero_outside
+from jaxlab.post_training._groups import AxisName, deviation, find_groups, group_max, group_std, group_sum
 from jaxlab.post_training._importance import token_importance_ratio
 from jaxlab.post_training._surrogates import ppo_clip_loss
 
@@ -125,25 +134,110 @@ def choose_guides(scores: jax.Array, available: jax.Array, *, count: int) -> tup
     return index, jnp.take_along_axis(keep, index, axis=1)
 
 
+def formatted_reward(
+    score: jax.Array, well_formed: jax.Array, *, coefficient: float | jax.Array = 0.1
+) -> jax.Array:
+    """What an answer is worth for its content and its form: for students, correctness; for guides, comprehension.
+
+        (1 - coefficient) score + coefficient well_formed
+
+    Args:
+      score: any shape, in [0, 1].
+      well_formed: bool or {0, 1}, broadcastable to the score.
+      coefficient: c, in [0, 1]. A reward is a success above c + 0.5.
+
+    Returns:
+      The shape of `score`, float32.
+
+    Raises:
+      ValueError: shapes that do not fit, or a coefficient out of range.
+
+    Reference: AMPO: More Than One Teacher, 2025, the rewards of the authors' code.
+
+    >>> formatted_reward(jnp.array([1.0, 0.0]), jnp.array([0, 1]), coefficient=0.25).tolist()
+    [0.75, 0.25]
+    """
+    check_fraction("coefficient", coefficient)
+    score = as_float(score)
+    check_fits(well_formed, score.shape, "well_formed", "score")
+    return (1 - coefficient) * score + coefficient * as_bool("well_formed", well_formed)
+
+
+def split_advantage(
+    rewards: jax.Array,
+    group: jax.Array,
+    injected: jax.Array,
+    *,
+    scale: str | None = None,
+    eps: float = 1e-6,
+    where: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Advantage of all rows over the student's own: what others wrote does not enter mean and deviation.
+
+    No gradient flows. As the authors' code has it, one own row alone has mean 0 and deviation 1, and a deviation of 0
+    counts as 1.
+
+        A_i = (R_i - mean_own) / (std_own + eps), std with ddof 1, or without the division
+
+    Args:
+      rewards: `[B]`, one number per response.
+      group: `[B]` integers, one number per prompt, any.
+      injected: `[B]` bool or {0, 1}, the rows that others wrote, as from `post_training.inject`.
+      scale: "group" to divide by the deviation, None, the paper's, not to.
+      eps: added to the deviation.
+      where: bool or {0, 1}, broadcastable to `[B]`, the rows that count; None means all.
+      axis_name: mapped axis to gather groups over; a number is then one prompt on all devices.
+
+    Returns:
+      `[B]` float32; 0 in rows left out and in a group without an own row.
+
+    Raises:
+      ValueError: if shapes do not agree, groups are not integers, or the scale does not exist.
+
+    Reference: AMPO, 2025, `grpo_split` of the authors' code; first in LUFFY, 2025.
+
+    >>> split_advantage(jnp.array([0.0, 1.0, 3.0]), jnp.array([0, 0, 0]), jnp.array([0, 0, 1])).tolist()
+    [-0.5, 0.5, 2.5]
+    """
+    check_choice("scale", scale, ("group", None))
+    check_rows(rewards=rewards, injected=injected)
+    rewards, groups = find_groups(rewards, group, where, axis_name)
+    own = groups._replace(valid=groups.valid & ~as_bool("injected", injected))
+    centred, _ = deviation(rewards, own)
+    size = group_sum(jnp.ones_like(own.ids), own)
+    mean = group_sum(jnp.where(size > 1, rewards - centred, 0.0), own) / jnp.maximum(size, 1)
+    advantage = jnp.where(own.valid & (size > 1), centred, rewards - mean)
+    if scale == "group":
+        std = group_std(centred, size, own, 1)
+        advantage /= jnp.where(std > 0, std, 1.0) + eps
+    return jnp.where(groups.valid & (size > 0), advantage, 0.0)
+
+
 def shaped_probability(
-    log_probs: jax.Array, *, offset: float | jax.Array = 0.1, where: jax.Array | None = None
+    log_probs: jax.Array,
+    *,
+    offset: float | jax.Array | None = 0.1,
+    power: float | jax.Array = 1.0,
+    where: jax.Array | None = None,
 ) -> jax.Array:
     """A bounded weight in the place of an importance ratio, for tokens of which no behaviour policy is known.
 
     Its gradient is largest for a token of probability `offset` and small for those that are likely already.
 
-        f(p) = p / (p + offset),   p = exp(log_probs)
+        f(p) = q / (q + offset),   q = exp(power log_probs)
 
     Args:
       log_probs: `[..., T]` under the policy that learns; gradients flow.
-      offset: positive; `math.inf` is not allowed: the unshaped p is `jnp.exp(log_probs)`.
+      offset: positive; None leaves q as it is.
+      power: positive; below 1 it lifts rare tokens, as 0.5 does in an ablation of the authors.
       where: `[..., T]` bool or {0, 1}; None means all.
 
     Returns:
       `[..., T]` float32 in [0, 1 / (1 + offset)], 0 outside the mask.
 
     Raises:
-      ValueError: an offset that is not positive or a mask that does not broadcast.
+      ValueError: an offset or a power that is not positive, or a mask that does not broadcast.
 
     Reference: Yan et al., Learning to Reason under Off-Policy Guidance (LUFFY), 2025, equation 7; AMPO, 2025.
 
@@ -151,10 +245,11 @@ def shaped_probability(
     0.5
     """
     check_positive("offset", offset)
+    check_positive("power", power)
     check_tokens(log_probs=log_probs)
     keep = full_mask(where, np.shape(log_probs), "log_probs")
-    p = jnp.exp(zero_outside(keep, log_probs))
-    return jnp.where(keep, p / (p + offset), 0.0)
+    q = jnp.exp(power * zero_outside(keep, log_probs))
+    return jnp.where(keep, q if offset is None else q / (q + offset), 0.0)
 
 
 def ampo_loss(
@@ -165,6 +260,7 @@ def ampo_loss(
     *,
     where: jax.Array | None = None,
     offset: float | jax.Array | None = 0.1,
+    power: float | jax.Array = 1.0,
     clip_low: float | jax.Array = 0.2,
     clip_high: float | jax.Array = 0.2,
     dual_clip: float | jax.Array | None = 10.0,
@@ -181,7 +277,7 @@ def ampo_loss(
       advantage: `[...]` or `[..., T]`.
       guided: `[..., T]` bool or {0, 1}, tokens that a teacher wrote.
       where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
-      offset: of `shaped_probability`; None leaves p as it is.
+      offset, power: of `shaped_probability`.
       clip_low, clip_high, dual_clip: see `ppo_clip_loss`.
 
     Returns:
@@ -204,8 +300,5 @@ def ampo_loss(
         ratio, advantage, where=keep, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip
     )
     theirs = keep & guided
-    if offset is None:
-        weight = jnp.exp(zero_outside(theirs, log_probs))
-    else:
-        weight = shaped_probability(log_probs, offset=offset, where=theirs)
+    weight = shaped_probability(log_probs, offset=offset, power=power, where=theirs)
     return jnp.where(theirs, -per_token(advantage, keep, "advantage") * weight, own)

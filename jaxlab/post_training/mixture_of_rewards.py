@@ -232,9 +232,12 @@ def covariance(log_probs: jax.Array, advantage: jax.Array, *, where: jax.Array |
 def _largest(values: jax.Array, keep: jax.Array, fraction: float | jax.Array) -> jax.Array:
     """The largest `fraction` of the values that count, rounded down, but one at least; of equals the first."""
     rank = jnp.argsort(jnp.argsort(-jnp.where(keep, values, -jnp.inf).ravel(), stable=True))
-    # The product of a fraction and a count may end just below a whole number.
-    count = jnp.maximum(jnp.floor(fraction * jnp.sum(keep) + 1e-4), 1)
-    return keep & (rank < count).reshape(keep.shape)
+    return keep & (rank < _count(jnp.sum(keep), fraction)).reshape(keep.shape)
+
+
+def _count(size: jax.Array, fraction: float | jax.Array) -> jax.Array:
+    """A fraction of a number, rounded down, but one at least."""
+    return jnp.maximum(jnp.floor(fraction * size + 1e-4), 1)  # a product may end just below a whole number
 
 
 def threshold_rescale(probs: jax.Array, *, threshold: float | jax.Array = 0.5) -> jax.Array:
@@ -261,6 +264,42 @@ def threshold_rescale(probs: jax.Array, *, threshold: float | jax.Array = 0.5) -
     check_together("threshold must be below 1", lambda threshold: threshold < 1, threshold=threshold)
     check_probabilities("probs", probs)
     return jnp.maximum(as_float(probs) - threshold, 0.0) / (1.0 - threshold)
+
+
+def top_rescale(
+    probs: jax.Array, *, fraction: float | jax.Array = 0.5, where: jax.Array | None = None
+) -> jax.Array:
+    """Weights from probabilities: 0 for all but the largest of each row, those from 0 for the least of them to 1.
+
+        (p - least) / (most - least) over the floor(fraction T) largest; all 1 where those are equal
+
+    Args:
+      probs: `[..., T]`, in [0, 1].
+      fraction: of the valid tokens of each row, rounded down, but one at least; in [0, 1].
+      where: bool or {0, 1}, broadcastable to `[..., T]`, the response's own tokens; None means all.
+
+    Returns:
+      `[..., T]` float32, 0 outside the mask; of equal probabilities the first are taken.
+
+    Raises:
+      ValueError: a fraction outside [0, 1], a mask that does not broadcast, or a scalar.
+
+    Reference: OREAL, 2025, weights from a reward per token, the authors' code.
+
+    >>> top_rescale(jnp.array([0.1, 0.75, 0.25, 0.5]), fraction=0.75).tolist()
+    [0.0, 1.0, 0.0, 0.5]
+    """
+    check_fraction("fraction", fraction)
+    check_tokens(probs=probs)
+    keep = full_mask(where, np.shape(probs), "probs")
+    probs = zero_outside(keep, probs)
+    rank = jnp.argsort(jnp.argsort(-jnp.where(keep, probs, -jnp.inf), axis=-1, stable=True), axis=-1)
+    chosen = keep & (rank < _count(jnp.sum(keep, axis=-1, keepdims=True), fraction))
+    most = jnp.max(jnp.where(chosen, probs, -jnp.inf), axis=-1, keepdims=True)
+    least = jnp.min(jnp.where(chosen, probs, jnp.inf), axis=-1, keepdims=True)
+    alike = most <= least
+    scaled = (probs - jnp.where(chosen, least, 0.0)) / jnp.where(alike | ~chosen, 1.0, most - least)
+    return jnp.where(chosen, jnp.where(alike, 1.0, scaled), 0.0)
 
 
 def skip_large_gradients(

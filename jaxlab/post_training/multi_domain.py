@@ -125,6 +125,31 @@ def stage(step: jax.Array, *, steps_each: int, stages: int) -> jax.Array:
     return jnp.minimum(jnp.asarray(step, jnp.int32) // steps_each, stages - 1)
 
 
+def transfer_matrix(scores: jax.Array, start: jax.Array) -> jax.Array:
+    """What training on each domain has changed on every other: negative where one is forgotten for another.
+
+        scores_{train, test} - start_test
+
+    Args:
+      scores: `[D, E]`, on each of E tests after training on each of D domains or mixtures.
+      start: `[E]`, before training.
+
+    Returns:
+      `[D, E]` float32 in the unit of the scores.
+
+    Raises:
+      ValueError: shapes that disagree.
+
+    Reference: Can One Domain Help Others?, 2025, section 3 (tables 4, 6, 8 and 9 less their first rows).
+
+    >>> transfer_matrix(jnp.array([[0.75, 0.25], [0.5, 1.0]]), jnp.array([0.5, 0.5])).tolist()
+    [[0.25, -0.25], [0.0, 0.5]]
+    """
+    if np.ndim(scores) != 2 or np.shape(start) != np.shape(scores)[1:]:
+        raise InputError(f"scores {np.shape(scores)} and start {np.shape(start)} must be [D, E] and [E]")
+    return as_float(scores) - as_float(start)
+
+
 def policy_refresh(state: Any, optimizer: optax.GradientTransformation) -> Any:
     """What happens between two stages: the optimizer forgets, and the reference is the policy as it now is.
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxlab.core import as_float, masked_mean, permute_index
 from jaxlab.core._values import check_no_nan
-from jaxlab.core.check import InputError, as_integers, full_mask
-from jaxlab.curriculum import arm_log_probs, update_arms
+from jaxlab.core.check import InputError, as_integers, check_same_shape, full_mask
+from jaxlab.curriculum import arm_log_probs, arm_rewards, update_arms
 
 
 def choose_arms(
@@ -95,6 +95,51 @@ def learn_values(
     if size.ndim == 2:
         size, rows = masked_mean(size, where=keep, axis=1), jnp.any(keep, axis=1)
     return update_arms(values, size, arms, rate=rate, decay_unsampled=decay_unsampled, where=rows)
+
+
+def learn_progress(
+    values: jax.Array,
+    last: jax.Array,
+    rewards: jax.Array,
+    arms: jax.Array,
+    *,
+    rate: float | jax.Array = 0.5,
+    decay_unsampled: bool = False,
+    where: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Reward each arm with how much the mean reward of its responses has grown since it was drawn last.
+
+        r(c) = mean reward of arm c - last(c);   Q <- (1 - rate) Q + rate r;   last(c) <- mean reward of arm c
+
+    Args:
+      values: `[C]` Q, zeros at the beginning.
+      last: `[C]` mean rewards when each arm was drawn last, zeros at the beginning.
+      rewards: `[B]`, one number per response.
+      arms: `[B]` integers in [0, C), the category of each response's problem.
+      rate: in [0, 1].
+      decay_unsampled: see `curriculum.update_arms`; True is the authors' code.
+      where: `[B]` bool or {0, 1}, the responses that count; None means all.
+
+    Returns:
+      `(values, last)`, both `[C]` float32; `last` of an arm that was not drawn stays.
+
+    Raises:
+      ValueError: as `curriculum.update_arms`, or `last` of another shape than the values.
+
+    Reference: Chen et al., Self-Evolving Curriculum for LLM Reasoning, 2025, the objective "progress" of the authors'
+      code.
+
+    >>> values, last = learn_progress(jnp.zeros(2), jnp.array([0.5, 0.5]), jnp.array([1.0, 0.5]), jnp.array([0, 0]))
+    >>> values.tolist(), last.tolist()
+    ([0.125, 0.0], [0.75, 0.5])
+    """
+    check_same_shape("[C]", values=values, last=last)
+    mean, count = arm_rewards(rewards, arms, num_arms=len(values), where=where)
+    mean, last, drawn = jax.lax.stop_gradient(mean), as_float(last), count > 0
+    grown = jnp.where(drawn, mean - last, 0.0)
+    every = jnp.arange(len(values))  # each arm as one draw of what it has grown by
+    counts = drawn | decay_unsampled
+    return update_arms(values, grown, every, rate=rate, where=counts), jnp.where(drawn, mean, last)
 
 
 def draw_from_pools(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from jaxlab.core.check import InputError
-from jaxlab.curriculum import arm_log_probs, arm_rewards, update_arms
+from jaxlab.curriculum import (
+    arm_log_probs,
+    arm_rewards,
+    greedy_arm_log_probs,
+    proportional_arm_log_probs,
+    update_arms,
+)
 
 GOLDEN_FILE = "sec.npz"
 
@@ -53,6 +59,16 @@ def test_by_hand():
     mean, count = arm_rewards(rewards, np.array([0, -1, 2], np.int32), num_arms=3, where=np.array([1, 1, 0]))
     assert mean.tolist() == [0.0, 0.0, 0.0]
     assert count.tolist() == [1, 0, 0]
+
+
+def test_other_ways_to_draw():
+    values, where = np.float32([0.5, 0.5, -0.2, np.nan]), np.array([1, 1, 1, 0])
+    greedy = jax.jit(lambda epsilon: jnp.exp(greedy_arm_log_probs(values, epsilon=epsilon, where=where)))
+    np.testing.assert_allclose(greedy(0.1), [0.9, 0.05, 0.05, 0], rtol=1e-5)
+    np.testing.assert_allclose(greedy(0.0), [1, 0, 0, 0], atol=1e-29)
+    np.testing.assert_allclose(jnp.exp(greedy_arm_log_probs(values[:1])), [1.0])  # there is no other
+    share = jnp.exp(proportional_arm_log_probs(values, where=where))
+    np.testing.assert_allclose(share, np.array([0.5, 0.5, 0.01, 0]) / 1.01, rtol=1e-5)
 
 
 def test_a_masked_draw_is_a_dropped_one():

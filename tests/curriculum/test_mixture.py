@@ -103,6 +103,28 @@ def test_a_fit_is_as_good_as_scikit_learns(golden, known):
     assert (np.asarray(found) <= golden["out_run_aics"][:3] + 5).all()
 
 
+def test_the_authors_criterion_and_number_of_parameters(golden, known):
+    """Their own mixture of 250 points has the least of the nine criteria; it has all ten components."""
+    x = np.concatenate([golden["in_run_tasks"], golden["out_run_alps"][:, None]], 1).astype(np.float32)
+    weights, means, covariances = (golden[f"out_run_{name}"] for name in ("weights", "means", "covs"))
+    theirs = Mixture(*(a.astype(np.float32) for a in (weights, means, covariances)), np.ones(10, bool))
+    np.testing.assert_allclose(akaike(theirs, x), golden["out_run_aics"].min(), rtol=1e-4)
+    assert golden["out_run_aics"].argmin() + 2 == 10
+    mixture, x = known
+    price = akaike(mixture, x) + 2 * 250 * mean_log_likelihood(mixture, x)
+    np.testing.assert_allclose(price / 2, golden["out_nparams_sklearn"], rtol=1e-3)
+    count = golden["out_nparams_teacher"]  # of the tasks' dimensions alone: what aicc's correction counts
+    authors = akaike(mixture, x, criterion="aicc", authors_code=True) - akaike(mixture, x)
+    np.testing.assert_allclose(authors, 2 * count * (count + 1) / (250 - count - 1), rtol=1e-2)
+
+
+def test_a_stricter_criterion_takes_fewer_components():
+    """Twelve points with a gap: two components are better by 3 in aic, and worse by 6 in aicc."""
+    x = np.float32(np.linspace(-1, 1, 12) + 0.3 * np.sign(np.arange(12) - 5.5))[:, None]
+    fit = jax.jit(functools.partial(select_mixture, min_components=1, max_components=2, criterion="aicc"))
+    assert int(fit(jax.random.key(0), x).components.sum()) == 1
+
+
 def test_the_number_of_clusters_is_found(select):
     rng = np.random.default_rng(0)
     centres = np.array([[0, 0], [4, 0], [0, 4]])

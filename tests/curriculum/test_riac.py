@@ -63,6 +63,33 @@ def test_progress_of_a_region_is_that_of_its_rewards():
     assert not progress[teacher.used :].any()
 
 
+def test_a_cut_leaves_a_twentieth_of_the_size_on_either_hand():
+    """Of a region for 20 tasks one is enough for a part: of the 21 that fill it, the one far from the others."""
+    tasks = np.append(np.full(20, 0.9), 0.1)[:, None]
+    record = lambda teacher, task: (riac.record(teacher, task, 0.0, jax.random.key(0)), None)
+    teacher = riac.init(np.zeros(1), np.ones(1), regions=3, region_size=20)
+    teacher, _ = jax.jit(lambda: jax.lax.scan(record, teacher, jnp.float32(tasks)))()
+    assert teacher.size.tolist() == [21, 1, 20]
+
+
+def test_a_task_near_the_worst_stays_in_its_region():
+    """Progress is in the lower half alone, whose worst task lies at its border: as in the authors' code."""
+    tasks = np.zeros((3, 5, 1), np.float32)
+    tasks[1] = 0.5
+    rewards = np.zeros((3, 5), np.float32)
+    rewards[1, 2:] = 1.0
+    regions = riac.Regions(
+        low=np.float32([[0], [0], [0.5]]), high=np.float32([[1], [0.5], [1]]), leaf=np.array([0, 1, 1], bool),
+        used=np.int32(3), tasks=tasks, rewards=rewards, count=np.int32([0, 4, 0]), size=np.int32([0, 4, 0]),
+    )  # fmt: skip
+    teacher = jax.tree.map(jnp.asarray, regions)
+    keys = jax.random.split(jax.random.key(0), 400)
+    found = np.asarray(jax.jit(jax.vmap(lambda key: riac.propose(teacher, key, noise=0.01)))(keys))
+    kinds = np.asarray(jax.vmap(lambda key: jax.random.uniform(jax.random.split(key, 4)[0]))(keys))
+    assert (kinds < 0.1).sum() > 20
+    assert found[kinds < 0.1].max() <= 0.5
+
+
 def _none():
     return riac.init(np.zeros(2), np.ones(2), regions=3)
 

@@ -126,6 +126,27 @@ def test_a_response_alone_in_its_group():
     np.testing.assert_allclose(batch[alone], REWARDS[alone] / REWARDS.std(ddof=1), rtol=1e-5)
 
 
+def test_a_response_alone_may_keep_its_reward_as_in_verl():
+    """Rewards 3 and 1 of one prompt, 4 of another: whitened over two, one and three tokens."""
+    mask, args = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1]]), (np.float32([3, 1, 4]), np.array([5, 5, 2]))
+    opo = lambda lengths, **more: p.opo_advantage(args[0], lengths, args[1], singleton="reward", **more)
+    opo, empty, left_out, gpg, whitened = jax.jit(
+        lambda: (
+            opo(mask.sum(1)),
+            opo(np.array([1, 1, 0])),
+            opo(mask.sum(1), where=np.array([1, 0, 0])),
+            p.gpg_advantage(*args, correction="nonzero_reward", singleton="reward"),
+            p.reinforce_pp_baseline_advantage(*args, mask, singleton="reward"),
+        )
+    )()
+    np.testing.assert_allclose(opo, [2 / 3, -4 / 3, 4], rtol=1e-5)
+    np.testing.assert_allclose(empty, [1, -1, 4])
+    np.testing.assert_array_equal(left_out, [3, 0, 0])
+    np.testing.assert_allclose(gpg, [1, -1, 4], rtol=1e-6)
+    tokens = np.array([1, 1, -1, 4, 4, 4])
+    np.testing.assert_allclose(whitened[mask == 1], (tokens - tokens.mean()) / tokens.std(ddof=1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", IN_A_GROUP)
 def test_a_nan_is_seen_in_its_group_and_nowhere_else(name):
     got = all_of_them(np.where(np.arange(B) == 3, np.nan, REWARDS), GROUP, LENGTHS, WHERE)[name]
@@ -162,6 +183,22 @@ def test_gpg_makes_up_for_groups_without_signal():
 
 
 RETURNS = jax.jit(p.returns_to_go)
+
+
+def test_returns_may_start_anew_after_a_hole():
+    """verl's loop: what runs on is multiplied by the mask after it has been stored."""
+    rewards, mask = np.float32([[1, 2, 9, 4, 5]]), np.array([[1, 1, 0, 1, 1]])
+    running, wanted = 0.0, np.zeros((1, 5))
+    for t in reversed(range(5)):
+        running = rewards[0, t] * mask[0, t] + 0.5 * running
+        wanted[0, t] = running * mask[0, t]
+        running *= mask[0, t]
+    restarted = jax.jit(p.returns_to_go, static_argnames="restart")(rewards, mask, gamma=0.5, restart=True)
+    np.testing.assert_allclose(restarted, wanted)
+    np.testing.assert_allclose(wanted, [[2, 2, 0, 6.5, 5]])
+    np.testing.assert_allclose(
+        p.reinforce_pp_advantage(rewards, mask, gamma=0.5, restart=True), p.whiten(wanted, mask), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.5, 0.0])

@@ -14,7 +14,12 @@ from jaxlab.post_training import ampo
 
 G = dict(np.load(pathlib.Path(__file__).parents[1] / "golden" / "ampo.npz"))
 ADVANTAGE, MASK, T = G["out_adv_mixed_nostd"], G["in_mask"], 6
-SHAPES = {"p_div_p_0.1": 0.1, "no_reshape": None, "p_div_p_0.5": 0.5}
+SHAPES = {
+    "p_div_p_0.1": {},
+    "no_reshape": {"offset": None},
+    "p_div_p_0.5": {"offset": 0.5},
+    "pow": {"offset": None, "power": 0.5},
+}
 SUMMED = {"mode": "constant", "normalizer": T}
 MODES = {
     "agg_token-mean": {"mode": "token-mean"},
@@ -23,13 +28,12 @@ MODES = {
 }
 
 
-def _loss(log_probs, offset=0.1, reduction=SUMMED, **changed):
-    prefix, mask = changed.get("guided", G["in_prefix_mask"]), changed.get("mask", MASK)
-    losses = ampo.ampo_loss(log_probs, G["in_old_logp"], ADVANTAGE, prefix, where=mask, offset=offset)
-    return pt.aggregate(losses, mask, **reduction)
+def _loss(log_probs, reduction=SUMMED, **shape):
+    losses = ampo.ampo_loss(log_probs, G["in_old_logp"], ADVANTAGE, G["in_prefix_mask"], where=MASK, **shape)
+    return pt.aggregate(losses, MASK, **reduction)
 
 
-CASES = {name: functools.partial(_loss, offset=offset) for name, offset in SHAPES.items()}
+CASES = {name: functools.partial(_loss, **shape) for name, shape in SHAPES.items()}
 CASES |= {name: functools.partial(_loss, reduction=reduction) for name, reduction in MODES.items()}
 
 
@@ -56,6 +60,52 @@ def test_the_authors_advantages():
             rtol=1e-5,
             atol=1e-7,
         )
+
+
+def test_the_authors_advantages_by_the_students_own_rows():
+    rewards, injected = G["in_token_rewards"].sum(-1), G["in_prefix_mask"].any(-1)
+    split = jax.jit(ampo.split_advantage, static_argnames="scale")
+    found = split(rewards, G["in_group"], injected)
+    np.testing.assert_allclose(found[:, None] * MASK, G["out_adv_split_nostd"], rtol=1e-5, atol=1e-7)
+    # Own rows 1 and 3, deviation sqrt(2); one own row, mean 0 and deviation 1; equal own rows, deviation 1; none, 0.
+    rewards = np.float32([1, 3, 6, 5, 7, 2, 2, 9, 8])
+    group, injected = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3]), np.array([0, 0, 1, 0, 1, 0, 0, 1, 1])
+    found = split(rewards, group, injected)
+    np.testing.assert_allclose(found, [-1, 1, 4, 5, 7, 0, 0, 7, 0], rtol=1e-6)
+    scaled = split(rewards, group, injected, scale="group")
+    np.testing.assert_allclose(scaled[:5], [-(0.5**0.5), 0.5**0.5, 4 * 0.5**0.5, 5, 7], rtol=1e-5)
+    np.testing.assert_allclose(scaled[5:], [0, 0, 7, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", ["token", "seq"])
+def test_the_authors_parts(level):
+    """What they log: both losses and how likely the tokens are; "seq" takes the mean of each answer first."""
+    theirs = MASK.astype(bool) & G["in_prefix_mask"]
+    own = MASK.astype(bool) & ~G["in_prefix_mask"]
+    losses = ampo.ampo_loss(G["in_logp"], G["in_old_logp"], ADVANTAGE, G["in_prefix_mask"], where=MASK)
+    ratio = pt.token_importance_ratio(G["in_logp"], G["in_old_logp"])
+    mode = {"token": "token-mean", "seq": "seq-mean-token-mean"}[level]
+    over_theirs = lambda x: pt.aggregate(x, theirs, mode=mode)
+    found = (
+        over_theirs(losses),
+        pt.aggregate(losses, own),
+        pt.clip_fraction(ratio, ADVANTAGE, where=MASK),
+        over_theirs(np.exp(G["in_logp"])),
+        pt.aggregate(np.exp(G["in_old_logp"]), own),
+        over_theirs(ampo.shaped_probability(G["in_logp"], where=theirs)),
+    )
+    np.testing.assert_allclose(found, G[f"out_{level}_parts"], rtol=1e-5)
+
+
+def test_the_authors_pass_at_k():
+    every = lambda: jnp.stack([pt.pass_at_k(32, np.arange(33), k) for k in (1, 2, 4, 8, 16, 32)], -1)
+    np.testing.assert_allclose(jax.jit(every)(), G["out_pass_at_k_n32"], rtol=1e-5)
+
+
+def test_form_and_content_are_weighed():
+    np.testing.assert_allclose(
+        ampo.formatted_reward(jnp.array([1.0, 0.0, 0.5]), np.array([1, 1, 0])), [1, 0.1, 0.45]
+    )
 
 
 @pytest.mark.parametrize(

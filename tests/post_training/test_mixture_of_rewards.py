@@ -63,6 +63,11 @@ def test_the_authors_kl_cov(name, fraction, beta):
     np.testing.assert_allclose(gradient, G[f"grad_klcov_{name}_new_logp"], rtol=1e-4, atol=1e-7)
 
 
+def test_the_authors_distance_from_the_old_policy():
+    distance = pt.kl_estimate(G["in_new_logp"], G["in_old_logp"], kind="abs", where=G["in_mask"])
+    np.testing.assert_allclose(pt.aggregate(distance, G["in_mask"]), G["out_klcov_abs_kl"], rtol=1e-5)
+
+
 def test_the_brake_is_off_at_the_first_update():
     log_probs, advantage = G["in_old_logp"], G["in_adv"]
     gradient = lambda beta: jax.grad(
@@ -95,6 +100,14 @@ def test_calibration_forgets_the_scale_of_a_judge_and_keeps_the_verifier():
 
 def test_rescaled_weights_and_skipped_gradients():
     np.testing.assert_allclose(mor.threshold_rescale(np.float32([0.2, 0.9])), [0, 0.8], rtol=1e-6)
+    probs = np.float32(
+        [[0.1, 0.9, 0.6, 0.5, 0.7], [0.4, 0.4, 0.4, 0.4, np.nan], [np.nan, 0.2, 0.1, 0.3, np.nan]]
+    )
+    where = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [0, 1, 1, 1, 0]])
+    rescaled = jax.jit(mor.top_rescale)(probs, where=where)  # two of five, two of four, one of three
+    np.testing.assert_allclose(rescaled, [[0, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 1, 0]])
+    three = mor.top_rescale(probs[0], fraction=0.6)
+    np.testing.assert_allclose(three, [0, 1, 0, 0, 1 / 3], rtol=1e-5)
     careful = mor.skip_large_gradients(optax.adam(0.1), 1.0)
     update = jax.jit(careful.update)
     state = careful.init(jnp.zeros(2))
@@ -116,6 +129,7 @@ def test_rescaled_weights_and_skipped_gradients():
             "fraction must be",
         ),
         (lambda: mor.oreal_loss(jnp.zeros((1, 2)), jnp.zeros(2), jnp.zeros(1)), r"must have the shape \[B\]"),
+        (lambda: mor.top_rescale(jnp.zeros(2), fraction=-1.0), "fraction must be in"),
         (lambda: mor.threshold_rescale(jnp.zeros(2), threshold=1.0), "threshold must be below 1"),
         (lambda: mor.skip_large_gradients(optax.sgd(1.0), 0.0), "max_norm must be positive"),
     ],

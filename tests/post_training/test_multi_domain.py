@@ -59,6 +59,11 @@ def test_the_four_styles(options, expected):
     np.testing.assert_allclose(md.blanks_reward(right, where=where, **options), expected)
 
 
+def test_transfer_is_a_difference():
+    found = md.transfer_matrix(np.float32([[0.8, 0.1], [0.5, 0.6], [0.7, 0.7]]), np.float32([0.5, 0.3]))
+    np.testing.assert_allclose(found, [[0.3, -0.2], [0, 0.3], [0.2, 0.4]], atol=1e-6)
+
+
 def test_stages_follow_each_other_and_a_refresh_forgets_the_optimizer():
     assert jax.vmap(lambda s: md.stage(s, steps_each=2, stages=3))(jnp.arange(8)).tolist() == [
         0,
@@ -88,6 +93,7 @@ def test_stages_follow_each_other_and_a_refresh_forgets_the_optimizer():
         (lambda: md.blanks_reward(jnp.ones(2), style="R1"), "style must be one of"),
         (lambda: md.blanks_reward(jnp.ones(2), well_formed=1.0), "well_formed belongs to style 'formatted'"),
         (lambda: md.grid_reward(jnp.zeros((2, 2), int), jnp.zeros((2, 3), int)), "must have one shape"),
+        (lambda: md.transfer_matrix(jnp.ones((2, 3)), jnp.ones(2)), r"must be \[D, E\] and \[E\]"),
         (lambda: md.stage(0, steps_each=0, stages=1), "steps_each is 0"),
     ],
 )

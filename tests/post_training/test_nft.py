@@ -52,6 +52,40 @@ def test_off_policy_by_hand(ratio, floor):
     np.testing.assert_allclose((value, gradient[0, 0]), (-np.log(ratio), -1), rtol=1e-5)
 
 
+def test_whole_answers_by_hand():
+    """Ratios 1/2 and 3 make 3/2: the implicit one is (1 - 0.4 * 1.5) / 0.6 = 2/3; its gradient is not cut off."""
+    log_probs = np.log(np.array([[0.5, 3.0, 7.0], [0.5, 3.0, 7.0], [9.0, 9.0, 9.0]], np.float32))
+    mask = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+    loss = lambda x, **options: nft.nft_sequence_loss(
+        x, jnp.zeros((3, 3)), np.array([1, 0, 0]), np.full(3, 0.4, np.float32), where=mask, **options
+    )
+    found, gradient = jax.jit(lambda x: (loss(x), jax.jacrev(lambda y: loss(y, floor=0.1).sum())(x)))(
+        log_probs
+    )
+    np.testing.assert_allclose(found, [-np.log(1.5), 0, 0], atol=1e-6)
+    np.testing.assert_allclose(gradient, mask * [[-1], [0.4 * 1.5 / 0.6 / (2 / 3)], [0]], rtol=1e-5)
+    weighed = [loss(log_probs, floor=0.1, prompt_weight=name)[1] for name in nft.PROMPT_WEIGHTS]
+    np.testing.assert_allclose(weighed, np.log(1.5) * np.array([1, 0.6, np.sqrt(1.5)]), rtol=1e-5)
+    far = loss(np.where(mask, 30.0, np.nan))
+    np.testing.assert_allclose(far, [-10, 0, 0], atol=1e-6)
+
+
+def test_a_rate_of_certainty_is_held_off_and_right_answers_may_have_a_floor():
+    log_probs = np.log(np.array([[0.5], [2.0]], np.float32))
+    call = lambda rate, **options: nft.nft_loss(
+        log_probs, jnp.zeros((2, 1)), np.array([1, 0]), np.float32(rate), prompt_weight="grpo", **options
+    )
+    np.testing.assert_array_equal(call([0, 1]), call([0.02, 0.98]))
+    assert np.isfinite(call([1, 0])).all()
+    floored = lambda x: nft.nft_loss(
+        x, jnp.zeros((2, 1)), np.ones(2), np.full(2, 0.5), prompt_weight=None, positive_floor=0.8
+    )[:, 0]
+    np.testing.assert_allclose(floored(log_probs), -np.log([0.8, 2.0]), rtol=1e-6)
+    slopes = jax.grad(lambda x: floored(x).sum())(log_probs)[:, 0]
+    np.testing.assert_allclose(slopes, [-0.5 / 0.8, -1], rtol=1e-6)
+    assert nft.straight_through_max(jnp.array([-1.0, 3.0]), 0.5).tolist() == [0.5, 3.0]
+
+
 def test_without_wrong_answers_it_is_rejection_sampling():
     gradient = jax.jit(jax.grad(functools.partial(_total, negative_weight=0.0, prompt_weight=None)))(
         OLD - 0.3

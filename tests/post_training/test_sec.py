@@ -36,6 +36,23 @@ def test_the_authors_advantages():
     )
 
 
+@pytest.mark.parametrize("decay", [False, True])
+def test_progress_by_hand(decay):
+    """Arm 0 grows from 0 to 1/2, then falls by 1/4; arm 1 is drawn once; arm 2 never."""
+    values, last, learn = (
+        jnp.zeros(3),
+        jnp.zeros(3),
+        jax.jit(sec.learn_progress, static_argnames="decay_unsampled"),
+    )
+    for rewards, arms in (([1.0, 0.0, 1.0], [0, 0, 1]), ([0.5, 0.0, 9.0], [0, 0, 2])):
+        where = np.array([1, 1, arms[2] == 1])
+        values, last = learn(
+            values, last, np.float32(rewards), np.array(arms), where=where, decay_unsampled=decay
+        )
+    np.testing.assert_allclose(last, [0.25, 1, 0])
+    np.testing.assert_allclose(values, [0.5 * 0.25 - 0.5 * 0.25, 0.25 if decay else 0.5, 0])
+
+
 @pytest.mark.parametrize("solved", [1, 4, 7])
 def test_an_arm_is_paid_for_being_half_solved(solved):
     rewards = jnp.arange(8) < solved

@@ -13,6 +13,7 @@ from jaxlab.language.tasks._math_answer import MathAnswers, math_answer_matches,
 from jaxlab.language.tasks._mixture import mixture
 from jaxlab.language.tasks._parity import parity
 from jaxlab.language.tasks._properties import PROPERTIES, properties
+from jaxlab.language.tasks._puzzle_texts import countdown_score, grid_score, knights_score
 from jaxlab.language.tasks._reasoning_gym import ReasoningGym
 from jaxlab.language.tasks._sorting import sorting
 from jaxlab.language.tasks._stack_program import stack_program
@@ -34,7 +35,10 @@ __all__ = [
     "addition",
     "chain",
     "countdown",
+    "countdown_score",
+    "grid_score",
     "knights",
+    "knights_score",
     "math_answer_matches",
     "math_score",
     "mixture",
