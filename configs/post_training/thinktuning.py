@@ -36,7 +36,10 @@ METHODS = {
     "clipped": TUTORED | {"shaped": False},
     "grpo_after_sft": TUTORED | {"method": "after_tutor", "fraction": 0.0, "steps": 75},
 }
-ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
+ARMS = {
+    "grpo": {"learning_rate": 4e-4}, "thinktuning": {"learning_rate": 1e-4}, "clipped": {"learning_rate": 2e-5},
+    "grpo_after_sft": {"learning_rate": 2e-4},
+}  # fmt: skip
 GRID = {
     "grpo": grid({"learning_rate": (1e-4, 2e-4, 4e-4, 8e-4)}),
     "thinktuning": grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)}),
