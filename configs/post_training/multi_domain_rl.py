@@ -39,7 +39,8 @@ METHODS = {
     "all": PUZZLES | {"levels": (0, 11)}, "sums": PUZZLES | {"levels": (4, 7)},
     "programs": PUZZLES | {"levels": (8, 11)},
 }  # fmt: skip
-ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
+SLOW, FAST = {"learning_rate": 1e-4}, {"learning_rate": 2e-4}
+ARMS = {"mixed": FAST, "partial": SLOW, "staged": SLOW, "refresh": SLOW, "all": FAST, "sums": FAST, "programs": SLOW}
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (1e-4, 2e-4, 4e-4)}))
 HARD = {"metric": "test_harder/accuracy", "sesoi": 0.02, "needs": ("learns", "room", "converged")}
 CLAIMS = (
