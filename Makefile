@@ -27,6 +27,7 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev $(VENV)/.docs
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -k golden
 
 docs: $(VENV)/.docs
 	$(VENV)/bin/python docs/site/build.py

@@ -4,21 +4,17 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlab.distillation import kd_loss
-from jaxlab.distillation.tgeo_kd import (
-    class_mean_teacher,
-    fused_kd_loss,
-    fusion_controller_init,
-    fusion_ratio,
-    trilateral_state,
-)
+from jaxlab.distillation import kd_loss, tgeo_kd
+from tests.compiled import compiled_room
 from tests.distillation.conftest import DATA
+
+tgeo_kd = compiled_room(tgeo_kd)
 
 B, C = 6, 5
 STUDENT, TEACHER = 2 * jax.random.normal(jax.random.key(0), (2, B, C))
 LABELS = jnp.array([0, 1, 2, 0, 1, 2])
 ALPHA = jnp.linspace(0.0, 1.0, B)
-FUSED = jax.jit(fused_kd_loss, static_argnames="double_softmax")
+FUSED = jax.jit(tgeo_kd.fused_kd_loss, static_argnames="double_softmax")
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +31,15 @@ def golden_controller(golden):
 def test_state_and_ratio_match_the_authors_code(golden, golden_controller, close_to_golden):
     student, teacher = (jax.nn.softmax(golden[f"in_{name}_logits"]) for name in ("student", "teacher"))
     labels = jnp.int32(golden["in_labels"])
-    state = trilateral_state(student, teacher, labels, class_mean_teacher(teacher, labels))
+    state = tgeo_kd.trilateral_state(student, teacher, labels, tgeo_kd.class_mean_teacher(teacher, labels))
     close_to_golden(state, golden["out_state"])
-    close_to_golden(fusion_ratio(golden_controller, state), golden["out_alpha"])
+    close_to_golden(tgeo_kd.fusion_ratio(golden_controller, state), golden["out_alpha"])
 
 
 def test_the_fused_loss_matches_the_authors_code_with_its_double_softmax(golden, close_to_golden):
     student, teacher = golden["in_student_logits"], golden["in_teacher_logits"]
     labels, alpha = jnp.int32(golden["in_labels"]), golden["out_alpha"]
-    loss = lambda s: fused_kd_loss(s, teacher, labels, alpha, double_softmax=True).mean()
+    loss = lambda s: tgeo_kd.fused_kd_loss(s, teacher, labels, alpha, double_softmax=True).mean()
     value, gradient = jax.value_and_grad(loss)(student)
     close_to_golden(value, golden["out_lower_loss"])
     close_to_golden(gradient, golden["grad_lower_loss"])
@@ -59,7 +55,7 @@ def test_fused_loss_by_hand():
     # cross-entropy = ln 2 = 0.693147. A quarter of the one and three of the other: 0.130812 + 0.519860.
     # d/ds: 1/4 * (-1/2, 1/2) + 3/4 * (-1/2, 1/2) for label 0 = (-1/2, 1/2);  d/dalpha = 0.523248 - 0.693147.
     teacher = jnp.array([[2 * np.log(3.0), 0.0]])
-    loss = lambda s, a: fused_kd_loss(s, teacher, jnp.array([0]), a, temperature=2.0).sum()
+    loss = lambda s, a: tgeo_kd.fused_kd_loss(s, teacher, jnp.array([0]), a, temperature=2.0).sum()
     value, (student, alpha) = jax.value_and_grad(loss, argnums=(0, 1))(jnp.zeros((1, 2)), jnp.array([0.25]))
     np.testing.assert_allclose(value, 0.650672, rtol=1e-5)
     np.testing.assert_allclose(student, [[-0.5, 0.5]], rtol=1e-6)
@@ -68,7 +64,7 @@ def test_fused_loss_by_hand():
 
 def test_state_by_hand():
     # S = (.6, .4), T = (.9, .1), label 1 so G = (0, 1), class mean of 1 = (.2, .8).
-    state = trilateral_state(
+    state = tgeo_kd.trilateral_state(
         jnp.array([[0.6, 0.4]]), jnp.array([[0.9, 0.1]]), jnp.array([1]), jnp.array([[1.0, 0.0], [0.2, 0.8]])
     )
     expected = [
@@ -98,8 +94,8 @@ def test_no_gradient_passes_the_state_or_the_class_means():
     probs = jax.nn.softmax(STUDENT)
 
     def total(student, teacher):
-        means = class_mean_teacher(teacher, LABELS)
-        return (trilateral_state(student, teacher, LABELS, means) ** 2).sum() + means[0, 0]
+        means = tgeo_kd.class_mean_teacher(teacher, LABELS)
+        return (tgeo_kd.trilateral_state(student, teacher, LABELS, means) ** 2).sum() + means[0, 0]
 
     for gradient in jax.grad(total, argnums=(0, 1))(probs, probs[::-1]):
         np.testing.assert_array_equal(gradient, np.zeros((B, C)))
@@ -107,19 +103,21 @@ def test_no_gradient_passes_the_state_or_the_class_means():
 
 def test_a_class_without_examples_has_a_uniform_mean_and_an_unknown_label_zeros():
     probs = jax.nn.softmax(TEACHER)
-    means = class_mean_teacher(probs, LABELS.at[0].set(-1), where=jnp.array([1, 1, 1, 1, 0, 1]))
+    means = tgeo_kd.class_mean_teacher(probs, LABELS.at[0].set(-1), where=jnp.array([1, 1, 1, 1, 0, 1]))
     np.testing.assert_allclose(means[3], np.full(C, 0.2), rtol=1e-6)
     np.testing.assert_allclose(means[0], probs[3], rtol=1e-6)
     np.testing.assert_allclose(means[1], probs[1], rtol=1e-6)
-    state = trilateral_state(probs, probs, jnp.full(B, -100), means)
+    state = tgeo_kd.trilateral_state(probs, probs, jnp.full(B, -100), means)
     np.testing.assert_array_equal(state[:, 2 * C : 4 * C], np.zeros((B, 2 * C)))
 
 
 def test_the_controller_starts_near_one_half_and_receives_gradient():
-    controller = fusion_controller_init(jax.random.key(0), C)
+    controller = tgeo_kd.fusion_controller_init(jax.random.key(0), C)
     probs = jax.nn.softmax(STUDENT)
-    state = trilateral_state(probs, jax.nn.softmax(TEACHER), LABELS, class_mean_teacher(probs, LABELS))
-    alpha, gradient = jax.value_and_grad(lambda c: fusion_ratio(c, state).mean())(controller)
+    state = tgeo_kd.trilateral_state(
+        probs, jax.nn.softmax(TEACHER), LABELS, tgeo_kd.class_mean_teacher(probs, LABELS)
+    )
+    alpha, gradient = jax.value_and_grad(lambda c: tgeo_kd.fusion_ratio(c, state).mean())(controller)
     assert 0.35 < alpha < 0.65
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
     bound = 1 / np.sqrt(9 * C)
@@ -140,7 +138,7 @@ def test_the_gradient_matches_finite_differences_and_stops_at_the_teacher():
     with jax.enable_x64(True):
         wide = lambda x: jnp.asarray(x, jnp.float64)
         for double in (False, True):
-            loss = lambda s, a: fused_kd_loss(s, wide(TEACHER), LABELS, a, double_softmax=double)  # noqa: B023
+            loss = lambda s, a: tgeo_kd.fused_kd_loss(s, wide(TEACHER), LABELS, a, double_softmax=double)  # noqa: B023
             check_grads(loss, (wide(STUDENT), wide(ALPHA)), order=1, modes=["rev"])
     gradient = jax.grad(lambda t: FUSED(STUDENT, t, LABELS, ALPHA).sum())(TEACHER)
     np.testing.assert_array_equal(gradient, np.zeros((B, C)))
@@ -150,7 +148,7 @@ def test_masks_extremes_and_half_precision():
     where = jnp.array([1, 1, 1, 0, 0])
     dirty = (x.at[:, 3].set(jnp.nan).at[:, 4].set(jnp.inf) for x in (STUDENT, TEACHER))
     for double in (False, True):
-        loss = lambda s, t, y, w=None: fused_kd_loss(s, t, y, ALPHA, double_softmax=double, classes=w)  # noqa: B023
+        loss = lambda s, t, y, w=None: tgeo_kd.fused_kd_loss(s, t, y, ALPHA, double_softmax=double, classes=w)  # noqa: B023
         short = loss(STUDENT[:, :3], TEACHER[:, :3], LABELS)
         dirty = tuple(x.at[:, 3].set(jnp.nan).at[:, 4].set(jnp.inf) for x in (STUDENT, TEACHER))
         np.testing.assert_allclose(loss(*dirty, LABELS, where), short, rtol=1e-5)
@@ -159,7 +157,7 @@ def test_masks_extremes_and_half_precision():
         ignored = loss(STUDENT, TEACHER, LABELS.at[2].set(-100))
         assert ignored[2] == 0
         assert (np.delete(ignored, 2) > 0).all()
-    huge = fused_kd_loss(1e4 * jnp.sign(STUDENT), -1e4 * jnp.sign(STUDENT), LABELS, ALPHA)
+    huge = tgeo_kd.fused_kd_loss(1e4 * jnp.sign(STUDENT), -1e4 * jnp.sign(STUDENT), LABELS, ALPHA)
     assert np.isfinite(huge).all()
     assert (
         FUSED(STUDENT.astype(jnp.bfloat16), TEACHER.astype(jnp.float16), LABELS, ALPHA).dtype == jnp.float32
@@ -170,21 +168,27 @@ def test_masks_extremes_and_half_precision():
     ("call", "message"),
     [
         (
-            lambda: fused_kd_loss(STUDENT, TEACHER, LABELS, jnp.ones(4)),
+            lambda: tgeo_kd.fused_kd_loss(STUDENT, TEACHER, LABELS, jnp.ones(4)),
             r"alpha \(4,\) must broadcast to the labels",
         ),
-        (lambda: fused_kd_loss(STUDENT, TEACHER, LABELS[:5], 0.5), r"labels \(5,\)"),
+        (lambda: tgeo_kd.fused_kd_loss(STUDENT, TEACHER, LABELS[:5], 0.5), r"labels \(5,\)"),
         (
-            lambda: fused_kd_loss(STUDENT, TEACHER, LABELS, 0.5, temperature=0.0),
+            lambda: tgeo_kd.fused_kd_loss(STUDENT, TEACHER, LABELS, 0.5, temperature=0.0),
             "temperature must be positive",
         ),
         (
-            lambda: trilateral_state(STUDENT, TEACHER[:, :4], LABELS, jnp.eye(C)),
+            lambda: tgeo_kd.trilateral_state(STUDENT, TEACHER[:, :4], LABELS, jnp.eye(C)),
             r"\(6, 5\) and teacher_probs \(6, 4\)",
         ),
-        (lambda: trilateral_state(STUDENT, TEACHER, LABELS, jnp.eye(4)), r"class_means \(4, 4\) must be"),
-        (lambda: fusion_ratio(fusion_controller_init(jax.random.key(0), 3), STUDENT), r"must be \[..., 27\]"),
-        (lambda: fusion_controller_init(jax.random.key(0), 0), "must be at least 1, got 0"),
+        (
+            lambda: tgeo_kd.trilateral_state(STUDENT, TEACHER, LABELS, jnp.eye(4)),
+            r"class_means \(4, 4\) must be",
+        ),
+        (
+            lambda: tgeo_kd.fusion_ratio(tgeo_kd.fusion_controller_init(jax.random.key(0), 3), STUDENT),
+            r"must be \[..., 27\]",
+        ),
+        (lambda: tgeo_kd.fusion_controller_init(jax.random.key(0), 0), "must be at least 1, got 0"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlab import education
+from jaxlab import education as room
 from jaxlab.metrics import equivalence_p_value, t_test
+from tests.compiled import compiled_room
+
+education = compiled_room(room)
 
 RNG = np.random.default_rng(0)
 
@@ -121,7 +124,7 @@ def test_bert_score_is_that_of_the_tokens_that_exist():
 
 
 def test_weights_overlap_and_leaks():
-    weights = education.idf_weights(
+    weights = room.idf_weights(
         np.array([[101, 5, 6, 102, 0]]),
         np.array([[1, 1, 1, 1, 0]]),
         corpus=[[101, 5], [5, 6], [5]],
@@ -202,31 +205,31 @@ def test_too_little_to_go_by_shows_nothing():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: education.grade_agreement(np.ones(3), np.ones(2)), r"grades \(3,\) and reference \(2,\)"),
-        (lambda: education.grade_agreement(np.ones(3), np.ones(3), tolerance=-1), "tolerance must be at least 0"),
-        (lambda: education.aggregate_peers(np.ones(3)), r"grades must be \[M, N\], got \(3,\)"),
-        (lambda: education.aggregate_peers(np.ones((2, 3)), how="mode"), "how must be one of"),
-        (lambda: education.spearman_brown(0.5, 0), "raters must be at least 1, got 0"),
-        (lambda: education.same_mean_p_value(jax.random.key(0), np.ones(0)), r"difference must be \[N\]"),
-        (lambda: education.same_mean_p_value(jax.random.key(0), np.ones(3), resamples=0), "resamples must be"),
-        (lambda: education.parse_score("7", total=0), "total must be positive, got 0"),
-        (lambda: education.render_grading_prompt("", "", "", total=-1), "total must be positive, got -1"),
-        (lambda: education.rater_kappas(np.ones((2, 3), int), np.ones((2, 3), int), np.ones(3, int)),
+        (lambda: room.grade_agreement(np.ones(3), np.ones(2)), r"grades \(3,\) and reference \(2,\)"),
+        (lambda: room.grade_agreement(np.ones(3), np.ones(3), tolerance=-1), "tolerance must be at least 0"),
+        (lambda: room.aggregate_peers(np.ones(3)), r"grades must be \[M, N\], got \(3,\)"),
+        (lambda: room.aggregate_peers(np.ones((2, 3)), how="mode"), "how must be one of"),
+        (lambda: room.spearman_brown(0.5, 0), "raters must be at least 1, got 0"),
+        (lambda: room.same_mean_p_value(jax.random.key(0), np.ones(0)), r"difference must be \[N\]"),
+        (lambda: room.same_mean_p_value(jax.random.key(0), np.ones(3), resamples=0), "resamples must be"),
+        (lambda: room.parse_score("7", total=0), "total must be positive, got 0"),
+        (lambda: room.render_grading_prompt("", "", "", total=-1), "total must be positive, got -1"),
+        (lambda: room.rater_kappas(np.ones((2, 3), int), np.ones((2, 3), int), np.ones(3, int)),
          r"human1, human2 and model must all be \[N, L\]"),
-        (lambda: education.rater_kappas(*np.zeros((2, 3, 1), int), np.full((3, 1), 2)),
+        (lambda: room.rater_kappas(*np.zeros((2, 3, 1), int), np.full((3, 1), 2)),
          r"model must be in \[0, 2\), or negative for a missing label, got 2"),
-        (lambda: education.rater_kappas(np.full((3, 1), np.nan), *np.zeros((2, 3, 1), int)), "human1 must be integers"),
-        (lambda: education.bert_score(np.ones((1, 2, 3)), np.ones((1, 2, 4)), np.ones((1, 2)), np.ones((1, 2))),
+        (lambda: room.rater_kappas(np.full((3, 1), np.nan), *np.zeros((2, 3, 1), int)), "human1 must be integers"),
+        (lambda: room.bert_score(np.ones((1, 2, 3)), np.ones((1, 2, 4)), np.ones((1, 2)), np.ones((1, 2))),
          r"reference \(1, 2, 3\) must be \[B, K, D\]"),
-        (lambda: education.bert_score(np.ones((1, 2, 3)), np.ones((1, 2, 3)), np.ones((1, 3)), np.ones((1, 2))),
+        (lambda: room.bert_score(np.ones((1, 2, 3)), np.ones((1, 2, 3)), np.ones((1, 3)), np.ones((1, 2))),
          r"reference_mask \(1, 3\) must broadcast to the tokens of reference \(1, 2\)"),
-        (lambda: education.idf_weights(np.ones((1, 2)), np.ones((1, 3)), corpus=[]), "must have the same shape"),
-        (lambda: education.ngram_overlap("a", "b", n=0), "n must be at least 1, got 0"),
-        (lambda: education.leaked("a", ["("]), "is no regular expression"),
-        (lambda: education.mixed_anova(np.ones(3), np.ones(3), np.ones(2, int)), "before, after and group must all be"),
-        (lambda: education.simulate_trial(jax.random.key(0), 1), "num_people must be at least 2, got 1"),
-        (lambda: education.simulate_graders(jax.random.key(0), 0), "num_answers and num_peers must be at least 1"),
-        (lambda: education.simulate_graders(jax.random.key(0), 3, step=0.0), "step must be positive, got 0"),
+        (lambda: room.idf_weights(np.ones((1, 2)), np.ones((1, 3)), corpus=[]), "must have the same shape"),
+        (lambda: room.ngram_overlap("a", "b", n=0), "n must be at least 1, got 0"),
+        (lambda: room.leaked("a", ["("]), "is no regular expression"),
+        (lambda: room.mixed_anova(np.ones(3), np.ones(3), np.ones(2, int)), "before, after and group must all be"),
+        (lambda: room.simulate_trial(jax.random.key(0), 1), "num_people must be at least 2, got 1"),
+        (lambda: room.simulate_graders(jax.random.key(0), 0), "num_answers and num_peers must be at least 1"),
+        (lambda: room.simulate_graders(jax.random.key(0), 3, step=0.0), "step must be positive, got 0"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(call, message):

@@ -12,6 +12,12 @@ from jaxlab import self_supervised as room
 from jaxlab.core import nt_xent, supcon_loss
 from jaxlab.metrics import effective_rank
 from jaxlab.self_supervised import amcl, hydra, mixed_barlow_twins, sla, supremix
+from tests.compiled import compiled, compiled_room
+
+nt_xent, supcon_loss = map(compiled, (nt_xent, supcon_loss))
+room, amcl, hydra, mixed_barlow_twins, sla, supremix = map(
+    compiled_room, (room, amcl, hydra, mixed_barlow_twins, sla, supremix)
+)
 
 RNG = np.random.default_rng(0)
 VIEWS = RNG.normal(size=(3, 6, 4)).astype(np.float32)

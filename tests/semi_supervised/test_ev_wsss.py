@@ -11,6 +11,9 @@ import pytest
 
 from jaxlab import semi_supervised as ss
 from jaxlab.semi_supervised import ev_wsss, prototype_memory
+from tests.compiled import compiled_room
+
+ss, ev_wsss, prototype_memory = map(compiled_room, (ss, ev_wsss, prototype_memory))
 
 DATA = pathlib.Path(__file__).parents[1] / "golden"
 K = 4

@@ -3,6 +3,8 @@
 Two styles: an update written for the whole batch, whose batch is sharded, and one written per device with `axis_name`.
 """
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ KEYS = jax.random.split(jax.random.key(0), 8)
 DEVICES = pytest.mark.parametrize("devices", [1, 2, 4, 8])
 
 
+@jax.jit
 def batch():
     """Images whose devices hold different numbers of labelled and of confident pixels; some hold none."""
     labels = jax.random.randint(KEYS[0], (B, H, H), 0, K)
@@ -29,6 +32,7 @@ def batch():
     return {"a": inputs[0], "b": inputs[1], "label": labels, "labelled": labelled}
 
 
+@jax.jit
 def start():
     """Parameters of two students that are one linear map each, and memories that are neither empty nor full."""
     draw = lambda n, *shape: jax.random.normal(KEYS[n], shape)
@@ -122,6 +126,7 @@ def test_the_authors_skip_looks_at_all_devices():
     rows, state = batch(), start()
     rows["a"] = rows["a"].at[5].set(0.0)
 
+    @functools.partial(jax.jit, static_argnums=1)
     def dual(rows, axis_name=None):
         a, b = (student(state["params"], n, rows[x], state["queues"][n]) for n, x in enumerate("ab"))
         where = jnp.ones_like(rows["labelled"])
@@ -130,6 +135,6 @@ def test_the_authors_skip_looks_at_all_devices():
         ].dual
 
     split = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), rows)
-    each = jax.jit(jax.vmap(lambda rows: dual(rows, "data"), axis_name="data"))(split)
+    each = jax.vmap(lambda rows: dual(rows, "data"), axis_name="data")(split)
     assert dual(rows) == 0
     np.testing.assert_array_equal(each, np.zeros(4))

@@ -11,6 +11,9 @@ from jax.test_util import check_grads
 
 from jaxlab import semi_supervised as ss
 from jaxlab.semi_supervised import rail
+from tests.compiled import compiled_room
+
+ss, rail = map(compiled_room, (ss, rail))
 
 LOG2 = math.log(2)
 

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from jaxlab.semi_supervised import temporal_levels
+from tests.compiled import compiled_room
+
+temporal_levels = compiled_room(temporal_levels)
 
 KEY = jax.random.key(0)
 LEVELS = (
