@@ -1,5 +1,6 @@
 """The pages: built with warnings as errors, whole, with links that lead somewhere, and as a browser shows them."""
 
+import collections
 import html.parser
 import importlib
 import json
@@ -72,6 +73,65 @@ def test_a_paper_finds_the_functions_that_cite_it(site):
     found = papers.functions_of("PLD: A Choice-Theoretic List-Wise Knowledge Distillation (2025)", "", names)
     assert found[0].name == "pld_loss"
     assert "dkd_loss" not in {one.name for one in found}
+
+
+def test_totals_count_the_headlines_of_what_stands_alone(site):
+    papers = site("papers")
+
+    def published(config, variant, *claims):
+        kinds = [{"kind": kind, "verdict": verdict, "fragile": []} for kind, verdict in claims]
+        return {"config": config, "variant": variant, "claims": kinds}
+
+    yes, no, gate = ("headline", "supported"), ("headline", "undecided"), ("premise", "supported")
+    results = {
+        "distillation/pld": published(
+            "distillation/pld", "default", yes, no, gate, ("secondary", "opposite")
+        ),
+        "distillation/pld-fashion": published("distillation/pld", "fashion", no),
+        "distillation/pld-long": published("distillation/pld", "long", yes, yes),
+        "distillation/pld-tune": published("distillation/pld", "tune", yes),
+        "distillation/pld-fashion-tune": published("distillation/pld", "fashion-tune", yes),
+        "distillation/dhkd": published("distillation/dhkd", "default", ("headline", "not tested")),
+        "continual/hpcr": published("continual/hpcr", "default", yes, ("headline", "withdrawn")),
+    }
+    written = papers.totals(papers.papers(results, {key: {} for key in results}, [])).splitlines()
+    head, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in written if "--" not in line]
+    told = {
+        row[0]: {word: int(count) for word, count in zip(head[1:], row[1:]) if count != "0"} for row in rows
+    }
+    assert told["distillation"] == {
+        "papers": 2,
+        "headlines": 4,
+        "supported": 1,
+        "undecided": 2,
+        "not tested": 1,
+    }
+    assert told["continual"] == {"papers": 1, "headlines": 2, "supported": 1, "withdrawn": 1}
+    assert told["merging"] == {}
+    assert told["all"] == {
+        "papers": 3,
+        "headlines": 6,
+        "supported": 2,
+        "undecided": 2,
+        "not tested": 1,
+        "withdrawn": 1,
+    }
+
+
+def test_totals_of_what_is_published_leave_no_headline_out(site, monkeypatch):
+    papers, publish = site("papers"), importlib.import_module("jaxlab.training.publish")
+    monkeypatch.chdir(ROOT)
+    results = publish.completed(publish.load_results(ROOT / "results"))
+    found = papers.papers(results, {key: {} for key in results}, [])
+    expected = collections.Counter()
+    for path in (ROOT / "results").glob("*/*.json"):
+        if re.search(r"(-long|-map|tune|-smoke|\.curves)$", path.stem):
+            continue
+        kinds = [claim["kind"] for claim in json.loads(path.read_text())["claims"]]
+        expected[path.parent.name] += kinds.count("headline")
+    rows = [row.split("|")[1:-1] for row in papers.totals(found).splitlines()[2:-1]]
+    assert {row[0].strip(): int(row[2]) for row in rows} == dict(expected)
+    assert all(sum(map(int, row[3:])) == int(row[2]) for row in rows)  # no verdict without a column
 
 
 def test_pictures_are_drawn_of_what_there_is(site, tmp_path):

@@ -35,8 +35,15 @@ def permute_index(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
     """
     if not 1 <= size <= 2**31:
         raise InputError(f"size is {size}: it must be between 1 and 2**31")
+    return _walked(_round_keys(key), index, size)
+
+
+def _round_keys(key: jax.Array) -> jax.Array:
+    return jax.random.bits(key, (_ROUNDS,), jnp.uint32)
+
+
+def _walked(round_keys: Sequence[jax.Array] | jax.Array, index: jax.Array, size: int) -> jax.Array:
     half = max((size - 1).bit_length() + 1, 2) // 2
-    round_keys = jax.random.bits(key, (_ROUNDS,), jnp.uint32)
 
     def encrypt(x: jax.Array) -> jax.Array:
         left, right = x >> half, x & jnp.uint32((1 << half) - 1)
@@ -95,10 +102,12 @@ def pass_rows(key: jax.Array, step: jax.Array, *, batch_size: int, size: int) ->
 
 
 def _pass_rows(key: jax.Array, place: jax.Array, size: int) -> jax.Array:
-    """The rows at some places of an endless sequence of passes."""
+    """The rows at some places of an endless sequence of passes; no place is more than one after that before it."""
     passes, index = place // jnp.uint32(size), place % jnp.uint32(size)
-    own = lambda number, index: permute_index(jax.random.fold_in(key, number), index, size)
-    return jax.vmap(own)(passes, index)
+    # A pass' keys cost more than a row, and many rows share a pass.
+    met = jnp.arange((len(place) - 1) // size + 2, dtype=jnp.uint32)
+    keys = jax.vmap(lambda number: _round_keys(jax.random.fold_in(key, passes[0] + number)))(met)
+    return _walked(keys[passes - passes[0]].T, index, size)
 
 
 def mixed_rows(

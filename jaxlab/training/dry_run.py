@@ -14,9 +14,10 @@ from jaxlab.training.experiment import Experiment, Plan
 from jaxlab.training.report import table
 
 _COLLECTIVE = re.compile(
-    r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    r" (all-gather|all-reduce|all-to-all|collective-broadcast|collective-permute|reduce-scatter)(?:-start)?\("
 )
-
+_ALONE = re.compile(r"replica_groups=(?:\{(?:\{\d+\},?)*\}|\[\d+,1\])")  # every device with itself
+_OUTSIDE = re.compile(r"^ENTRY .*?^}", re.MULTILINE | re.DOTALL)  # of the loop over the steps of a chunk
 
 _COLUMNS = ("parameters", "optimizer", "other state", "context", "data", "batches", "temporary")
 
@@ -27,7 +28,7 @@ def dry_run(tasks: Mapping[str, Experiment], plan: Plan) -> str:
     A device's share of all its seeds' parameters, optimizer and other state; of the context, what earlier stages left;
     of training data in memory; of the batches that are read ahead, where data are `Streamed`; and what the compiler
     plans besides for a chunk of `plan.log_every` steps: activations, gradients, batches drawn from memory. The last
-    column counts the communication between devices in the compiled program.
+    column counts how often devices talk to each other in a step, and apart from that at a chunk's beginning or end.
 
     Args:
       tasks: as `training.run` takes them.
@@ -68,7 +69,7 @@ def _row(name: str, program: Any, context: Any, data: PlacedData, plan: Plan) ->
         str(steps),
         f"{numbers:,}",
         *map(_bytes, [*held, ahead, temporary]),
-        _collectives(compiled.as_text()),
+        _collectives(compiled.as_text(), loops=count > 1),
     ]
 
 
@@ -90,10 +91,17 @@ def _held(tree: Any) -> int:
     )
 
 
-def _collectives(program: str) -> str:
-    """How often the compiled text names each kind of communication; a loop's body counts once."""
-    found = collections.Counter(_COLLECTIVE.findall(program))
-    return ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "none"
+def _collectives(program: str, *, loops: bool) -> str:
+    """How often the compiled text names each kind of communication, in its loops and outside; a loop counts once."""
+    step, chunk = (_OUTSIDE.sub("", program), "".join(_OUTSIDE.findall(program))) if loops else (program, "")
+    counted = [(_counted(step) or "none", ""), (_counted(chunk), " a chunk")]
+    return "; ".join(words + when for words, when in counted if words)
+
+
+def _counted(program: str) -> str:
+    lines = [line for line in program.splitlines() if not _ALONE.search(line)]
+    found = collections.Counter(_COLLECTIVE.findall("\n".join(lines)))
+    return ", ".join(f"{count} {name}" for name, count in sorted(found.items()))
 
 
 def _bytes(count: int) -> str:

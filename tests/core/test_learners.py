@@ -119,6 +119,17 @@ def test_passes_have_orders_of_their_own_and_batches_may_span_two():
     assert (other != passes[0]).any()
 
 
+@pytest.mark.parametrize(("batch_size", "size"), [(4, 10), (25, 10), (5, 1), (8, 300)])
+def test_each_row_is_that_of_its_own_pass(batch_size, size):
+    key, step = jax.random.key(3), 7
+    rows = pass_rows(key, step, batch_size=batch_size, size=size)
+    places = step * batch_size + np.arange(batch_size)
+    expected = [
+        int(permute_index(jax.random.fold_in(key, place // size), place % size, size)) for place in places
+    ]
+    assert rows.tolist() == expected
+
+
 def test_a_mixture_has_its_weights_and_passes_of_its_own():
     sizes, weights = (7, 300, 40), (1, 6.5, 2.5)
     many = jax.vmap(

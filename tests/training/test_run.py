@@ -3,12 +3,16 @@
 import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 from matplotlib.figure import Figure
 
 from jaxlab.core import Learner
 from jaxlab.training import Arm, Claim, Experiment, Workdir
+from jaxlab.training.dry_run import dry_run
 from jaxlab.training.metrics import read_rows
 from jaxlab.training.run import PreemptedRun, run
 from tests.training import toy
@@ -189,8 +193,6 @@ def test_plans_that_cannot_be(changes, message):
 
 
 def test_dry_run_counts_without_training(tmp_path):
-    from jaxlab.training.dry_run import dry_run
-
     experiment = staged()
     text = dry_run({"": experiment}, toy.plan(mesh={"data": 2}))
     assert "warm (prepare)" in text
@@ -200,6 +202,36 @@ def test_dry_run_counts_without_training(tmp_path):
     assert cells[1:3] == ["10", "4"]  # steps, parameters per seed
     # of three seeds the four weights, Adam's two moments and its count, the step; 400 rows of 4 + 1 numbers
     assert cells[3:6] + cells[7:9] == ["48 B", "108 B", "12 B", "7.8 KiB", "0 B"]
+
+
+def averaged(axis_name):
+    """Each device follows the gradient on its rows of the batch, or their mean over `axis_name`."""
+
+    def update(weights, batch, key, context):
+        def one(weights, rows):
+            slope = jax.grad(lambda w: toy.mse({"w": w}, rows))(weights)
+            return weights - 0.1 * (slope if axis_name is None else jax.lax.pmean(slope, axis_name))
+
+        specs = {"in_specs": (P(), P("data")), "out_specs": P()}
+        return jax.shard_map(one, **specs, axis_names={"data"}, check_vma=False)(weights, batch), {}
+
+    return Learner(lambda key, context: jnp.zeros(4), update)
+
+
+@pytest.mark.parametrize(
+    ("learner", "mesh", "expected"),
+    [
+        (averaged("data"), {"data": 4}, "1 all-reduce"),
+        (averaged("data"), {"seed": 3}, "none"),  # the mean over one device
+        (averaged(None), {"data": 4}, "none"),
+        # The compiler's own, of the whole batch's gradient; and metrics of all seeds, to be logged.
+        (toy.learner(), {"data": 2, "seed": 3}, "1 all-reduce; 2 all-gather a chunk"),
+    ],
+)
+def test_dry_run_counts_how_often_devices_talk(learner, mesh, expected):
+    experiment = Experiment(data=toy.data(), draw=toy.draw, arms={"only": Arm(learner, steps=20)})
+    text = dry_run({"": experiment}, toy.plan(mesh=mesh))
+    assert text.splitlines()[-1].split("|")[-2].strip() == expected
 
 
 def test_examples_show_the_first_seed_of_every_arm_that_ended(tmp_path):
