@@ -5,8 +5,8 @@ import importlib.metadata
 import os
 import pathlib
 
-# Most of a test is compilation, and its few steps need no optimized code; `make test-all` compiles the authors' numbers as
-# users do, with JAX_DISABLE_MOST_OPTIMIZATIONS=0. The way in which XLA makes kernels by default takes twice as long.
+# Most of a test is compilation, and its few steps need no optimized code; `make test-all` compiles the authors' numbers
+# as users do, with JAX_DISABLE_MOST_OPTIMIZATIONS=0. The way in which XLA makes kernels by default takes twice as long.
 # Another XLA might not know that flag, and a process with an unknown flag does not start.
 quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
 flags = ["--xla_force_host_platform_device_count=8"]

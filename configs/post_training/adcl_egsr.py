@@ -26,7 +26,7 @@ BASE = policies.BASE | {
         "name": "stepwise", "train": (2, 5), "harder": (6, 6), "pretrain": (2, 5),
         "options": {"operations": "+", "moduli": 7, "styles": "operands", "room": 6},
     },
-    "student": policies.IN_STEPS | {"target": 0.2, "steps": 1500, "hints": 0.5, "hint_style": "equations"},
+    "student": policies.IN_STEPS | {"target": 0.2, "steps": 1000, "hints": 0.5, "hint_style": "equations"},
     "extra_context": 32,  # for hints
     "pool": {"stages": 5, "samples": 2},
     "log_every": 5, "eval_every": 25, "checkpoint_every": 50,
@@ -38,7 +38,9 @@ METHODS = {
     "inserted": {"method": "inserted", "style": "equations"},
     "egsr_a": EGSR | {"hint": "answer"}, "egsr_s": EGSR | {"hint": "solution"}, "egsr_sa": EGSR | {"hint": "both"},
 }  # fmt: skip
-ARMS = {name: {"learning_rate": 6e-4} for name in METHODS}
+ARMS = {name: {"learning_rate": 2e-4} for name in METHODS} | {
+    "adcl": {"learning_rate": 1e-4}, "inserted": {"learning_rate": 5e-5},
+}  # fmt: skip
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4)}))
 GATES = {"sesoi": 0.02, "needs": ("start", "room", "converged")}
 FAILING = {"sesoi": 0.02, "needs": ("start", "room", "converged", "failing")}
