@@ -40,7 +40,9 @@ METHODS = {
     "programs": PUZZLES | {"levels": (8, 11)},
 }  # fmt: skip
 SLOW, FAST = {"learning_rate": 1e-4}, {"learning_rate": 2e-4}
-ARMS = dict.fromkeys(("mixed", "all", "sums"), FAST) | dict.fromkeys(("partial", "staged", "refresh", "programs"), SLOW)
+ARMS = dict.fromkeys(("mixed", "all", "sums"), FAST) | dict.fromkeys(
+    ("partial", "staged", "refresh", "programs"), SLOW
+)
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (1e-4, 2e-4, 4e-4)}))
 HARD = {"metric": "test_harder/accuracy", "sesoi": 0.02, "needs": ("learns", "room", "converged")}
 CLAIMS = (
