@@ -35,8 +35,8 @@ METHODS = {
     "calibrated": JUDGED, "raw": JUDGED | {"calibrated": False},
     "four": JUDGED | {"minibatches": 4}, "kl_cov": JUDGED | {"minibatches": 4, "beta": 1.0},
 }  # fmt: skip
-ARMS = {"calibrated": {"learning_rate": 1e-3}, "raw": {"learning_rate": 1e-3}, "four": {"learning_rate": 4e-4},
-        "kl_cov": {"learning_rate": 4e-4}}  # fmt: skip
+ARMS = {"calibrated": {"learning_rate": 4e-4}, "raw": {"learning_rate": 2e-4}, "four": {"learning_rate": 1e-4},
+        "kl_cov": {"learning_rate": 2e-4}}  # fmt: skip
 GRID = {
     **dict.fromkeys(("calibrated", "raw"), grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)})),
     **dict.fromkeys(("four", "kl_cov"), grid({"learning_rate": (2e-5, 5e-5, 1e-4, 2e-4)})),
