@@ -20,6 +20,8 @@ from configs._comparison import ablation, comparison, grid, headline, premise, r
 from configs.post_training import _policies as policies
 
 BASE = policies.BASE | {
+    "open_edges": ("grpo: learning_rate", "pcl: learning_rate", "inserted: learning_rate", "egsr_a: learning_rate",
+                   "egsr_s: learning_rate", "egsr_sa: learning_rate"),
     "paper": "Learning Like Humans: ADCL and EGSR (2025, arXiv 2505.08364)",
     "scale": "toy (a decoder 48 wide, derivations in steps)", "minutes": 5.0,
     "task": policies.SORTING | {
@@ -42,6 +44,7 @@ ARMS = {name: {"learning_rate": 2e-4} for name in METHODS} | {
     "adcl": {"learning_rate": 1e-4}, "inserted": {"learning_rate": 5e-5},
 }  # fmt: skip
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (5e-5, 1e-4, 2e-4)}))
+EDGES = {"learning_rate": "2e-4 is the largest tried, of `inserted` 5e-5 the smallest: not widened"}
 GATES = {"sesoi": 0.02, "needs": ("start", "room", "converged")}
 FAILING = {"sesoi": 0.02, "needs": ("start", "room", "converged", "failing")}
 CLAIMS = (

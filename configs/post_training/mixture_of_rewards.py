@@ -17,6 +17,7 @@ from configs._comparison import comparison, grid, headline, premise, room, secon
 from configs.post_training import _policies as policies
 
 BASE = policies.BASE | {
+    "open_edges": ("calibrated: learning_rate", "kl_cov: learning_rate"),
     "paper": "Intern-S1's Mixture-of-Rewards (2025, arXiv 2508.15763)",
     "scale": "toy (a decoder 48 wide, sums and words)",
     "task": policies.SORTING | {
@@ -41,6 +42,7 @@ GRID = {
     **dict.fromkeys(("calibrated", "raw"), grid({"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)})),
     **dict.fromkeys(("four", "kl_cov"), grid({"learning_rate": (2e-5, 5e-5, 1e-4, 2e-4)})),
 }
+EDGES = {"learning_rate": "the largest, by less than a standard error for calibrated: not widened"}
 GATES = {"needs": ("start", "learns", "room", "converged"), "sesoi": 0.02}
 CLAIMS = (
     headline("calibrated", "raw", "a common scale helps the exact task", metric="test_sums/accuracy", **GATES),

@@ -19,6 +19,8 @@ from configs.post_training import _policies as policies
 
 LEVELS = {"knights": (2, 5), "sums": (2, 5), "programs": (2, 5)}
 BASE = policies.BASE | {
+    "open_edges": ("partial: learning_rate", "staged: learning_rate", "refresh: learning_rate",
+                   "programs: learning_rate"),
     "paper": "Can One Domain Help Others? Multi-Domain Reasoning via RL (2025, arXiv 2507.17512)",
     "scale": "toy (a decoder 48 wide, puzzles, sums and programs)", "minutes": 5.0,
     "task": policies.SORTING | {
@@ -44,6 +46,7 @@ ARMS = dict.fromkeys(("mixed", "all", "sums"), FAST) | dict.fromkeys(
     ("partial", "staged", "refresh", "programs"), SLOW
 )
 GRID = dict.fromkeys(METHODS, grid({"learning_rate": (1e-4, 2e-4, 4e-4)}))
+EDGES = {"learning_rate": "1e-4 is the lowest, at which little is learned already: not widened"}
 HARD = {"metric": "test_harder/accuracy", "sesoi": 0.02, "needs": ("learns", "room", "converged")}
 CLAIMS = (
     headline("refresh", "staged", "a refresh at each stage helps on the largest puzzles", **HARD),
