@@ -118,14 +118,14 @@ def _claims_table(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     return table(rows)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}"
+def _number(value: float | None, places: int = 4) -> str:
+    return "–" if value is None else f"{value:+.{places}f}"
 
 
-def _span(interval: Sequence[float | None] | None) -> str:
+def _span(interval: Sequence[float | None] | None, places: int = 4) -> str:
     if interval is None or any(end is None or not np.isfinite(end) for end in interval):
         return "–"
-    return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
+    return f"[{interval[0]:+.{places}f}, {interval[1]:+.{places}f}]"
 
 
 def _deciding(claim: Mapping[str, Any]) -> str:
@@ -259,7 +259,7 @@ def summary_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         if headlines:
             words = [_verdict(claim) for claim in headlines]
             first = headlines[0]
-            found = [first["text"], _number(first["effect"]), _span(first["ci95"]), "; ".join(words)]
+            found = [first["text"], _number(first["effect"], 3), _span(first["ci95"], 3), "; ".join(words)]
             rows.append([f"[{paper}](results/{name}.md)", scale, *found, minutes])
     return "\n".join(table(rows, aligned=False))
 

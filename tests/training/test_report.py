@@ -143,7 +143,7 @@ def test_the_readme_shows_headlines_and_the_page_shows_all():
     table = report.summary_table(results)
     assert table.count("\n") == 3
     assert row(table, "x/new") == [
-        "[new](results/x/new.md)", "toy", "t: a beats b", "+0.1000", "[+0.0912, +0.1088]",
+        "[new](results/x/new.md)", "toy", "t: a beats b", "+0.100", "[+0.091, +0.109]",
         "supported, fragile", "1.5",
     ]  # fmt: skip
     assert row(table, "x/old")[0] == "[old †](results/x/old.md)"
