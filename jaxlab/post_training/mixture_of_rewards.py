@@ -282,7 +282,8 @@ def top_rescale(
       `[..., T]` float32, 0 outside the mask; of equal probabilities the first are taken.
 
     Raises:
-      ValueError: a fraction outside [0, 1], a mask that does not broadcast, or a scalar.
+      ValueError: a fraction outside [0, 1], a mask that does not broadcast, a scalar, or known values that are no
+        probabilities.
 
     Reference: OREAL, 2025, weights from a reward per token, the authors' code.
 
@@ -292,6 +293,7 @@ def top_rescale(
     check_fraction("fraction", fraction)
     check_tokens(probs=probs)
     keep = full_mask(where, np.shape(probs), "probs")
+    check_probabilities("probs", probs, where=keep)
     probs = zero_outside(keep, probs)
     rank = jnp.argsort(jnp.argsort(-jnp.where(keep, probs, -jnp.inf), axis=-1, stable=True), axis=-1)
     chosen = keep & (rank < _count(jnp.sum(keep, axis=-1, keepdims=True), fraction))

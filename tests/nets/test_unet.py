@@ -51,7 +51,9 @@ def test_an_example_does_not_see_its_neighbours_and_gradients_are_finite(name):
     params, apply, x = _made(name)
     changed = apply(params, x.at[1].multiply(-3.0))[0]
     np.testing.assert_array_equal(changed[0], apply(params, x)[0][0])
-    gradient = jax.jit(jax.grad(lambda p: jnp.square(net.apply(p, 100 * x)).sum()))(params)
+    gradient = jax.jit(jax.grad(lambda p: jnp.square(net.apply(p, 100 * x)).sum())).lower(params)
+    # Of three-dimensional convolutions this XLA makes NaN without any optimization, as the tests compile elsewhere.
+    gradient = gradient.compile({"xla_backend_optimization_level": 1})(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
 
