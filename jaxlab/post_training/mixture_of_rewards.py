@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxlab.core import as_float, masked_mean
+from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import (
     InputError,
     as_bool,
@@ -282,8 +283,8 @@ def top_rescale(
       `[..., T]` float32, 0 outside the mask; of equal probabilities the first are taken.
 
     Raises:
-      ValueError: a fraction outside [0, 1], a mask that does not broadcast, a scalar, or known values that are no
-        probabilities.
+      ValueError: a fraction outside [0, 1], a mask that does not broadcast, a scalar, or known values that are NaN
+        or no probabilities.
 
     Reference: OREAL, 2025, weights from a reward per token, the authors' code.
 
@@ -294,6 +295,7 @@ def top_rescale(
     check_tokens(probs=probs)
     keep = full_mask(where, np.shape(probs), "probs")
     check_probabilities("probs", probs, where=keep)
+    check_no_nan("probs", probs, where=keep)
     probs = zero_outside(keep, probs)
     rank = jnp.argsort(jnp.argsort(-jnp.where(keep, probs, -jnp.inf), axis=-1, stable=True), axis=-1)
     chosen = keep & (rank < _count(jnp.sum(keep, axis=-1, keepdims=True), fraction))
