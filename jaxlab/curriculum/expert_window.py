@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.core import as_float
+from jaxlab.core._values import check_no_nan
 from jaxlab.core.check import InputError, check_fraction, check_positive, check_state, check_together
 
 
@@ -83,7 +84,7 @@ def record(
       The teacher.
 
     Raises:
-      ValueError: no teacher, or a number that is not positive.
+      ValueError: no teacher, a number that is not positive, or a known reward that is NaN.
 
     Reference: Portelas et al., Teacher algorithms for curriculum learning of Deep RL in continuously parameterized
       environments, 2019, the Oracle of the authors' code.
@@ -94,6 +95,8 @@ def record(
     """
     check_state("window", window, Window)
     check_positive("every", every)
+    check_no_nan("total", window.total)
+    check_no_nan("reward", reward)
     total, count = window.total + as_float(reward).astype(window.total.dtype), window.count + 1
     decides = count >= every
     last = window.high - window.side

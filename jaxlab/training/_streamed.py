@@ -19,7 +19,6 @@ from jaxlab.training._placed import Layout, Split
 from jaxlab.training._processes import together
 from jaxlab.training.experiment import Streamed
 
-_ALIGNMENT = 64  # bytes
 _SLOW_S = 30.0  # when a person is told that training waits
 
 Rows = dict[str, np.ndarray]
@@ -130,8 +129,6 @@ class Feed:
         if self._sharding is not None:
             place = jax.make_array_from_process_local_data
             shape = lambda value: index.shape + value.shape[3:]
-            if self._layout.mesh.devices.flat[0].platform == "cpu":
-                found = {name: _aligned(value) for name, value in found.items()}
             found = {name: place(self._sharding, value, shape(value)) for name, value in found.items()}
         return _as_split(found)
 
@@ -258,15 +255,6 @@ def _checked(found: Rows, index: np.ndarray) -> Rows:
     if "index" in found:
         raise InputError("data['train']: a batch's 'index' is the row that was read; rename that field")
     return found
-
-
-def _aligned(value: np.ndarray) -> np.ndarray:
-    """A copy that JAX uses as it is on a CPU: it begins at a multiple of 64 bytes; others are copied by its threads."""
-    memory = np.empty(value.nbytes + _ALIGNMENT, np.uint8)
-    begin = -memory.ctypes.data % _ALIGNMENT
-    copied = memory[begin : begin + value.nbytes].view(value.dtype).reshape(value.shape)
-    copied[...] = value
-    return copied
 
 
 def _as_split(rows: dict[str, Any]) -> Split:
