@@ -1,6 +1,8 @@
 """Contrast among K views: all views of an example in one term, instead of one term for each pair of views."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -174,9 +176,7 @@ def pairwise_nt_xent(
     [0.5514 0.5514]
     """
     _check_views(views, temperature)
-    pairs = list(itertools.combinations(range(len(views)), 2))
-    options = {"temperature": temperature, "where": where, "axis_name": axis_name}
-    return sum(nt_xent(views[k], views[other], **options) for k, other in pairs) / len(pairs)
+    return _over_pairs(nt_xent, views, temperature=temperature, where=where, axis_name=axis_name)
 
 
 def pairwise_dhel(
@@ -208,9 +208,12 @@ def pairwise_dhel(
     [-1.0, -1.0]
     """
     _check_views(views, temperature)
+    return _over_pairs(dhel, views, temperature=temperature, where=where, axis_name=axis_name)
+
+
+def _over_pairs(loss: Callable[..., jax.Array], views: jax.Array, **options: Any) -> jax.Array:
     pairs = list(itertools.combinations(range(len(views)), 2))
-    options = {"temperature": temperature, "where": where, "axis_name": axis_name}
-    return sum(dhel(views[k], views[other], **options) for k, other in pairs) / len(pairs)
+    return sum(loss(views[k], views[other], **options) for k, other in pairs) / len(pairs)
 
 
 def multi_positive_nt_xent(
