@@ -25,11 +25,15 @@ class Learner(NamedTuple):
     `jit`: True when both functions are pure and traceable (the engine then scans over steps, maps over seeds
     and shards over devices). False for work that must stay on the host, such as a Python verifier: the engine
     calls the functions one step and one seed at a time, and they may do what they like.
+
+    `ends`: the name of a metric that is 1 once further updates leave the state as it is. Where it is 1 for every seed
+    and setting, the engine takes no more of them.
     """
 
     init: Callable[[jax.Array, Context], State]
     update: Callable[[State, Batch, jax.Array, Context], tuple[State, Metrics]]
     jit: bool = True
+    ends: str | None = None
 
 
 class Computed(NamedTuple):

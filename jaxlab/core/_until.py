@@ -33,7 +33,7 @@ def until(
     """A learner that stops changing once its running metrics satisfy `reached`: equal starts, not equal steps.
 
     Its own metrics go on being reported, with `reached` (0 or 1) and `steps_to_target` (so far, while it is not
-    reached). Mapped over seeds, all seeds cost all steps.
+    reached). Mapped over seeds, each costs the steps of the slowest: the engine ends training when all have arrived.
 
     Args:
       learner: what is trained.
@@ -80,4 +80,4 @@ def until(
         }
         return kept, {**found, **told}
 
-    return Learner(begin, update, learner.jit)
+    return Learner(begin, update, learner.jit, ends="reached")

@@ -40,10 +40,15 @@ def check_context(context: Any, seeds: int) -> None:
             )
 
 
-def updated(given: Any) -> tuple[Any, dict[str, jax.Array]]:
+def updated(learner: Learner, given: Any) -> tuple[Any, dict[str, jax.Array]]:
     """State and metrics of an update that gives both."""
     state, metrics = as_pair("update", given, "(state, metrics), without metrics (state, {})")
-    return state, scalars("update", metrics)
+    found = scalars("update", metrics)
+    if learner.ends is not None and learner.ends not in found:
+        raise InputError(
+            f"ends is {learner.ends!r}: it must be a metric of its update, {', '.join(found) or 'which has none'}"
+        )
+    return state, found
 
 
 def scalars(function: str, metrics: Any) -> dict[str, jax.Array]:

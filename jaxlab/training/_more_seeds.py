@@ -121,8 +121,13 @@ def _joined(one: Fit, other: Fit) -> Fit:
     else:
         state = jax.tree.map(lambda a, b: jax.numpy.concatenate([a, b]), one.state, other.state)
     final = {name: np.concatenate([values, other.final[name]]) for name, values in one.final.items()}
+    # A learner that ends by itself has no rows after its last seed has, so that two fits may share only some.
+    steps = [own.history.get("step", np.zeros(0)) for own in (one, other)]
+    shared, *places = np.intersect1d(*steps, return_indices=True)
     history = {
-        name: values if name == "step" else np.concatenate([values, other.history[name]], axis=1)
+        name: shared
+        if name == "step"
+        else np.concatenate([values[places[0]], other.history[name][places[1]]], axis=1)
         for name, values in one.history.items()
     }
     return Fit(state, [], final, one.wall_s + other.wall_s, history)

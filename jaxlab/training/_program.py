@@ -377,7 +377,7 @@ class CompiledProgram:
             index, rows = given
             batch = self._split_rows(batch_of(self.group, rows if self.feed else train, data_key, index))
             key = jax.random.fold_in(update_key, index)
-            new, metrics = updated(learner.update(state, batch, key, context))
+            new, metrics = updated(learner, learner.update(state, batch, key, context))
             check_state(state, new)
             return new, metrics
 
@@ -504,7 +504,7 @@ class HostProgram:
         self, state: list[Any], context: Any, train: Split, start: int, count: int
     ) -> tuple[list, dict[str, np.ndarray]]:
         """`count` updates from step `start` for every seed; metrics `[S, 1, count]`."""
-        states, traces = [], []
+        learner, states, traces = self._method.learner, [], []
         for number, ((_, data_key, update_key), one) in enumerate(zip(self._keys, state)):
             own, data = self._own(number, context, train)
             rows = []
@@ -512,7 +512,7 @@ class HostProgram:
                 read = _at(data, step - start) if self.feed else data
                 batch = batch_of(self.group, read, data_key, step)
                 key = jax.random.fold_in(update_key, step)
-                one, metrics = updated(self._method.learner.update(one, batch, key, own))
+                one, metrics = updated(learner, learner.update(one, batch, key, own))
                 rows.append({name: float(value) for name, value in metrics.items()})
             states.append(one)
             traces.append(rows)
@@ -569,7 +569,8 @@ class HostProgram:
                 train = _at(chunk, 0)
             batch = batch_of(self.group, train, data_key, 0)
             key = jax.random.fold_in(update_key, 0)
-            state, reported = updated(self._method.learner.update(state, batch, key, own))
+            learner = self._method.learner
+            state, reported = updated(learner, learner.update(state, batch, key, own))
         found = {}
         for name in splits:
             _, split = self._own(0, context, data[name])

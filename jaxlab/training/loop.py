@@ -401,10 +401,20 @@ class _Training:
         self._state, trace = program.advance(self._state, self._context, chunk, self.step, count)
         del chunk  # its memory is free while the next one is read
         start, self.step = self.step, self.step + count
+        if self._at_rest(trace):
+            self.step = self.steps
         if self._program.group.turn is not None and self._program.group.turn.due(self.step):
             self._state = program.turn(self._state, self._context, train, self.step)
         self._inspect(trace, start)
         return float(np.mean(trace["loss"][:, self.active()])) if "loss" in trace and self.active() else None
+
+    def _at_rest(self, trace: Mapping[str, np.ndarray]) -> bool:
+        """Whether the learner says of every seed and setting that further updates change nothing."""
+        group = self._program.group
+        learner = group.method().learner
+        if learner.ends is None or group.turn is not None:
+            return False
+        return bool(np.all(trace[learner.ends][:, self.active(), -1] == 1))
 
     def _rows(self, count: int) -> Any:
         """What the next steps read; where that fails, the steps so far are saved."""

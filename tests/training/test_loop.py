@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from jaxlab.core import Learner
+from jaxlab.core import Learner, until
 from jaxlab.training import Checkpoints, Diverged, Fit, fit
 from jaxlab.training.loop import Interrupted
 from jaxlab.training.preemption import Preempted
@@ -250,3 +250,43 @@ def test_a_fit_is_printed_tabulated_and_drawn():
     last = table[(table.step == 20) & (table.seed == 1)]
     np.testing.assert_allclose(last["test/mse"], done.final["test/mse"][1])
     assert table["test/mse"].isna().sum() == 3
+
+
+def early(jit):
+    """Counts down from 10 or 20, as the seed's key has it, until below 6."""
+
+    def init(key, context):
+        return jnp.where(jax.random.uniform(key) > 0.5, 20.0, 10.0)
+
+    counting = Learner(init, lambda x, batch, key, context: (x - 1.0, {"loss": x}), jit)
+    return until(counting, lambda running: running["loss"] < 6, ("loss",), decay=0.0)
+
+
+def value(state, split, context):
+    return {"left": state.inner}
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_training_ends_when_every_seed_has_reached_its_target(jit, tmp_path):
+    """Losses 10 or 20, then one less with each step: 5 is seen at step 6 or 16, in the fourth chunk of 5."""
+    taken = []
+    plan = toy.plan(seeds=(0, 1, 2, 3), log_every=5, eval_every=5, checkpoint_every=5)
+    checkpoints = Checkpoints(tmp_path / "fit", identity={})
+    given = {"data": toy.data(), "steps": 1000, "plan": plan, "evaluate": value}
+    done = fit(early(jit), **given, log=lambda row: taken.append(row["step"]), checkpoints=checkpoints)
+    assert taken == [5, 10, 15, 1000]
+    state = done.state if jit else jax.tree.map(lambda *leaves: np.stack(leaves), *done.state)
+    assert set(np.asarray(state.steps).tolist()) == {6, 16}
+    np.testing.assert_array_equal(done.final["test/left"], np.full(4, 4.0))
+    whole = early(jit)._replace(ends=None)
+    full = fit(whole, **given | {"steps": 40})
+    chex.assert_trees_all_equal(done.state, full.state)
+    again = fit(early(jit), **given, checkpoints=Checkpoints(tmp_path / "fit", identity={}))
+    chex.assert_trees_all_equal(again.state, done.state)
+    assert again.rows == []
+
+
+def test_a_learner_that_ends_by_what_it_does_not_report():
+    counting = Learner(lambda key, context: jnp.float32(0), lambda x, *_: (x + 1, {"loss": x}), ends="there")
+    with pytest.raises(ValueError, match="ends is 'there': it must be a metric of its update, loss"):
+        fit(counting, data={"train": jnp.zeros(1)}, steps=5, plan=toy.plan(log_every=5))

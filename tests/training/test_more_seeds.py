@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxlab.core import Learner
-from jaxlab.training import Arm, Experiment, PerSeed, Plan, Workdir, _more_seeds
+from jaxlab.training import Arm, Experiment, Fit, PerSeed, Plan, Workdir, _more_seeds
 from jaxlab.training.metrics import read_rows
 from jaxlab.training.run import PreemptedRun, run
 from jaxlab.training.workdir import WorkdirError
@@ -182,3 +182,16 @@ def test_other_words_are_the_same_run(tmp_path):
     one, other = (Workdir(tmp_path, {"a": 1, **own}) for own in ({}, words))
     assert one.identity == other.identity
     assert one.identity_of("arm") == other.identity_of("arm")
+
+
+def test_fits_that_ended_at_different_steps_share_the_steps_of_both():
+    def one(steps, seeds):
+        history = {
+            "step": np.array(steps),
+            "val/mse": np.ones((len(steps), seeds)) * np.array(steps)[:, None],
+        }
+        return Fit(np.zeros(seeds), [], {"val/mse": np.zeros(seeds)}, 1.0, history)
+
+    joined = _more_seeds._joined(one([10, 20, 100], 2), one([10, 20, 30, 100], 3))
+    assert joined.history["step"].tolist() == [10, 20, 100]
+    np.testing.assert_array_equal(joined.history["val/mse"], np.outer([10, 20, 100], np.ones(5)))

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxlab.core import Learner, gradient_learner
-from jaxlab.training import Arm, Workdir
+from jaxlab.core import Learner, gradient_learner, until
+from jaxlab.training import Arm, Experiment, Workdir
 from jaxlab.training._method import Settings, groups_of
 from jaxlab.training._placed import Layout, PlacedData
 from jaxlab.training._program import make_program
@@ -245,3 +245,25 @@ def test_nested_settings_are_read_by_name():
     expected = trained(three())
     for name, value in trained(toy.experiment(**arms)).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-6)
+
+
+def test_settings_end_together():
+    """A target that one setting meets at the third step and another at the thirtieth, in chunks of ten."""
+
+    def method(settings):
+        count = Learner(lambda key, context: jnp.float32(0), lambda x, *_: (x + 1, {"loss": x + 1}))
+        return until(count, lambda running: running["loss"] >= settings.target, ("loss",), decay=0.0)
+
+    arms = {str(target): Arm(method, {"target": target}, steps=500) for target in (3.0, 30.0)}
+    experiment = Experiment(
+        {"train": jnp.zeros(1), "test": jnp.zeros(1)},
+        arms=arms,
+        evaluate=lambda state, *_: {"at": state.inner},
+    )
+    (group,), plan = groups_of(experiment), toy.plan()
+    lanes = [Lane() for _ in arms]
+    ends = train(
+        make_program(group, plan), lanes, experiment, plan, data=PlacedData(experiment.data, plan.seeds)
+    )
+    assert [[row["step"] for row in lane.rows] for lane in lanes] == [[10, 20, 500]] * 2
+    assert [end.final["test/at"].tolist() for end in ends] == [[3.0] * 3, [30.0] * 3]
