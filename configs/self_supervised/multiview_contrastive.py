@@ -17,6 +17,7 @@ from configs.self_supervised import barlow_twins
 
 BASE = barlow_twins.BASE | {
     "paper": "A Principled Framework for Multi-View Contrastive Learning (2025, arXiv 2507.06979)",
+    "open_edges": ("infonce6: learning_rate", "pairwise2: learning_rate", "dhel2: learning_rate"),
     "examples": 300 * 240,  # images drawn for an arm of two views; an arm of more draws as many fewer
     "probe": barlow_twins.BASE["probe"] | {"measures": ("classes", "ranks", "directions")},
 }
@@ -32,8 +33,16 @@ METHODS = {
     "random": {"method": "untrained"},
 }
 ARMS = {
-    **{name: {"temperature": 0.2, "learning_rate": 1e-2} for name in METHODS if name != "random"},
+    "pairwise6": {"temperature": 0.2, "learning_rate": 3e-2},
+    "infonce6": {"temperature": 0.5, "learning_rate": 6e-2},
+    "dhel6": {"temperature": 0.5, "learning_rate": 3e-2},
+    "pairwise2": {"temperature": 0.2, "learning_rate": 6e-2},
+    "dhel2": {"temperature": 0.5, "learning_rate": 6e-2},
     "random": {"probe_decay": 10.0},
+}
+EDGES = {
+    **dict.fromkeys(("pairwise6", "dhel6", "pairwise2.temperature"), "rates of 1e-2, temperatures of 0.1 before: worse"),
+    **dict.fromkeys((f"{arm}.learning_rate" for arm in ("infonce6", "pairwise2", "dhel2")), "not widened"),
 }
 TRIED = grid({"learning_rate": (3e-2, 6e-2), "temperature": (0.2, 0.5, 1.0)})
 GRID = {name: TRIED for name in METHODS if name != "random"} | {
