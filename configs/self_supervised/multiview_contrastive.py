@@ -41,7 +41,7 @@ ARMS = {
     "random": {"probe_decay": 10.0},
 }
 EDGES = {
-    **dict.fromkeys(("pairwise6", "dhel6", "pairwise2.temperature"), "rates of 1e-2, temperatures of 0.1 before: worse"),
+    **dict.fromkeys(("pairwise6", "dhel6", "pairwise2.temperature"), "1e-2 and 0.1 were tried before: worse"),
     **dict.fromkeys((f"{arm}.learning_rate" for arm in ("infonce6", "pairwise2", "dhel2")), "not widened"),
 }
 TRIED = grid({"learning_rate": (3e-2, 6e-2), "temperature": (0.2, 0.5, 1.0)})
