@@ -36,11 +36,11 @@ ARMS = {
     "labels": {"learning_rate": 1e-2, "weight_decay": 1e-4},
     "random": {"probe_decay": 10.0},
 }
-RATES = (3e-3, 1e-2, 3e-2)
+RATES = (1e-2, 3e-2, 6e-2)
 GRID = {
-    "bt": grid({"learning_rate": RATES, "off_diagonal_weight": (0.005, 0.015, 0.05)}),
-    "mixed": grid({"learning_rate": RATES, "mixing_weight": (1.0, 4.0, 16.0)}),
-    "labels": grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3)}),
+    "bt": grid({"learning_rate": RATES, "off_diagonal_weight": (5e-4, 1.5e-3, 5e-3, 1.5e-2)}),
+    "mixed": grid({"learning_rate": RATES[:2], "off_diagonal_weight": (1.5e-3, 5e-3), "mixing_weight": (0.25, 1.0, 4.0)}),
+    "labels": grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3, 1e-2)}),
 }
 JUDGE = "val/knn_accuracy"
 GATES = {"needs": ("overfits", "room", "above_random")}
