@@ -22,6 +22,7 @@ BASE = {key: value for key, value in barlow_twins.BASE.items() if key != "views"
     "paper": "Adaptive Multi-head Contrastive Learning (2023, arXiv 2310.05615)",
     "minutes": 5.0,
     "examples": 300 * 128,
+    "data": barlow_twins.BASE["data"] | {"val": 4000},
     "tasks": {"one": {"views": {name: type(amount)(0) for name, amount in VIEWS.items()} | {"count": 2, "shift": 0.2}},
               "five": {"views": VIEWS}},
 }  # fmt: skip
