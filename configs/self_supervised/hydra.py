@@ -12,11 +12,13 @@ class drawn from the batch; `supcon` and `identical` pair images of one class, t
 Other than in the paper: small images, a gate with 64 hidden units, two views of an image in the place of three.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, secondary
 from configs.self_supervised import barlow_twins
 
 BASE = barlow_twins.BASE | {
     "paper": "Rethinking Positive Pairs in Contrastive Learning (2024, arXiv 2410.18200)",
+    "open_edges": ("identical: learning_rate", "supcon: learning_rate", "of_others: learning_rate",
+                   "hydra: learning_rate"),
     "examples": 300 * 128,
     "labels_per_class": 20,
     "data": barlow_twins.BASE["data"] | {"label": "label"},
@@ -31,8 +33,13 @@ METHODS = {
     "supcon": {"method": "supcon"}, "random": {"method": "untrained"},
 }  # fmt: skip
 ARMS = {
-    **{name: {"temperature": 0.1, "learning_rate": 1e-2} for name in METHODS if name != "random"},
-    "random": {"probe_decay": 10.0},
+    "hydra": {"temperature": 0.3, "learning_rate": 3e-3}, "fixed": {"temperature": 0.3, "learning_rate": 1e-2},
+    "of_others": {"temperature": 0.3, "learning_rate": 3e-2}, "identical": {"temperature": 0.1, "learning_rate": 3e-2},
+    "supcon": {"temperature": 0.1, "learning_rate": 3e-2}, "random": {"probe_decay": 3.0},
+}  # fmt: skip
+EDGES = {
+    "temperature": TWO_VALUES,
+    "learning_rate": "not widened; of `hydra` 1e-2 at the same temperature is as good",
 }
 TRIED = grid({"learning_rate": (3e-3, 1e-2, 3e-2), "temperature": (0.1, 0.3)})
 GRID = {name: TRIED for name in METHODS if name != "random"} | {
