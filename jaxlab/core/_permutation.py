@@ -12,18 +12,21 @@ _ROUNDS = 8
 _PERIOD = 1000  # of a mixture: weights count to a thousandth
 
 
-def permute_index(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
+def permute_index(
+    key: jax.Array, index: jax.Array, size: int, *, below: int | jax.Array | None = None
+) -> jax.Array:
     """Where a keyed random permutation of `0 ... size - 1` sends each index: O(1) each, nothing to sort or to save.
 
     A Feistel network over the smallest even number of bits that holds `size`, walked until it lands below `size`.
 
     Args:
       key: a typed key, which names the permutation.
-      index: integers of any shape, each in `[0, size)`.
+      index: integers of any shape, each in `[0, size)`, or in `[0, below)`.
       size: static, in [1, 2^31].
+      below: permutes only the numbers below this one, in [1, size], which may be traced; it is walked further to them.
 
     Returns:
-      int32 of the index's shape; over all indices every number below `size` comes once.
+      int32 of the index's shape; over all indices every number below `size`, or `below`, comes once.
 
     Raises:
       ValueError: a size outside its range.
@@ -35,15 +38,21 @@ def permute_index(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
     """
     if not 1 <= size <= 2**31:
         raise InputError(f"size is {size}: it must be between 1 and 2**31")
-    return _walked(_round_keys(key), index, size)
+    return _walked(_round_keys(key), index, size, below)
 
 
 def _round_keys(key: jax.Array) -> jax.Array:
     return jax.random.bits(key, (_ROUNDS,), jnp.uint32)
 
 
-def _walked(round_keys: Sequence[jax.Array] | jax.Array, index: jax.Array, size: int) -> jax.Array:
+def _walked(
+    round_keys: Sequence[jax.Array] | jax.Array,
+    index: jax.Array,
+    size: int,
+    below: int | jax.Array | None = None,
+) -> jax.Array:
     half = max((size - 1).bit_length() + 1, 2) // 2
+    end = jnp.asarray(size if below is None else below).astype(jnp.uint32)
 
     def encrypt(x: jax.Array) -> jax.Array:
         left, right = x >> half, x & jnp.uint32((1 << half) - 1)
@@ -52,7 +61,7 @@ def _walked(round_keys: Sequence[jax.Array] | jax.Array, index: jax.Array, size:
         return (left << half) | right
 
     def outside(x: jax.Array) -> jax.Array:
-        return x >= jnp.uint32(size)
+        return x >= end
 
     first = encrypt(jnp.asarray(index).astype(jnp.uint32))
     walked = jax.lax.while_loop(

@@ -315,17 +315,11 @@ def task_batch(
     size = jnp.maximum(stream.size[task], 1)
     counts = (place < passes * stream.size[task]) & ~over
     own_key = jax.random.fold_in(key, task)
-    order = lambda number, index: _shuffled(
-        jax.random.fold_in(own_key, number), index, size, len(stream.rows)
+    order = lambda number, index: permute_index(
+        jax.random.fold_in(own_key, number), index, len(stream.rows), below=size
     )
     index = jax.vmap(order)(place // size, place % size)
     return _examples(stream, task, stream.rows[stream.begin[task] + index], counts)
-
-
-def _shuffled(key: jax.Array, index: jax.Array, size: jax.Array, largest: int) -> jax.Array:
-    """A keyed permutation of the numbers below a traced size: that of a static one, walked until it lands below."""
-    again = lambda x: permute_index(key, x, largest)
-    return jax.lax.while_loop(lambda x: x >= size, again, again(index.astype(jnp.int32)))
 
 
 def task_examples(

@@ -99,6 +99,21 @@ def test_a_permutation_sends_every_index_somewhere_else(size):
         assert abs(np.corrcoef(found, np.arange(size))[0, 1]) < 4 / np.sqrt(size)
 
 
+@pytest.mark.parametrize("below", [1, 2, 5, 63, 64])
+def test_a_permutation_below_a_traced_number_is_the_same_walked_further(below):
+    key = jax.random.key(5)
+    run = jax.jit(lambda key, index, below: permute_index(key, index, 64, below=below))
+    found = run(key, jnp.arange(below), below)
+    np.testing.assert_array_equal(np.sort(found), np.arange(below))
+    whole = np.asarray(permute_index(key, jnp.arange(64), 64))
+    by_hand = []
+    for index in range(below):
+        while (index := whole[index]) >= below:
+            pass
+        by_hand.append(index)
+    np.testing.assert_array_equal(found, by_hand)
+
+
 def test_permutations_of_four_are_equally_likely():
     keys = jax.random.split(jax.random.key(0), 24_000)
     found = np.asarray(jax.jit(jax.vmap(lambda key: permute_index(key, jnp.arange(4), 4)))(keys))
