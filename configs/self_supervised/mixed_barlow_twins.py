@@ -13,12 +13,13 @@ labelled training images of each class. Mixed Barlow Twins encodes three batches
 Other than in the paper: no batch norm, AdamW in the place of Adam, the variance of batch norm with its epsilon.
 """
 
-from configs._comparison import ablation, comparison, grid, headline, premise, room, secondary
+from configs._comparison import TWO_VALUES, ablation, comparison, grid, headline, premise, room, secondary
 from configs.self_supervised import barlow_twins
 
 BASE = barlow_twins.BASE | {
     "paper": "Guarding Barlow Twins Against Overfitting with Mixed Samples (2023, arXiv 2312.02151)",
     "seeds": 12,
+    "open_edges": ("bt: learning_rate", "mixed: learning_rate", "mixed: mixing_weight"),
     "examples": 2400 * 64,
     "labels_per_class": 18,
     "data": barlow_twins.BASE["data"] | {"train": 128, "val": 2000},
@@ -32,11 +33,12 @@ METHODS = {
     "random": {"method": "untrained"},
 }  # fmt: skip
 ARMS = {
-    **{name: {"learning_rate": 1e-2, "off_diagonal_weight": 0.015} for name in ("bt", "bt_longer")},
-    "mixed": {"learning_rate": 1e-2, "off_diagonal_weight": 5e-3, "mixing_weight": 4.0},
-    "labels": {"learning_rate": 1e-2, "weight_decay": 1e-4},
+    **{name: {"learning_rate": 3e-2, "off_diagonal_weight": 5e-3} for name in ("bt", "bt_longer")},
+    "mixed": {"learning_rate": 3e-2, "off_diagonal_weight": 5e-3, "mixing_weight": 4.0},
+    "labels": {"learning_rate": 3e-2, "weight_decay": 1e-5},
     "random": {"probe_decay": 10.0},
 }
+EDGES = {"*": TWO_VALUES, "labels.weight_decay": "1e-4 is as good"}
 RATES = (1e-2, 3e-2)
 GRID = {
     "bt": grid({"learning_rate": RATES, "off_diagonal_weight": (5e-4, 1.5e-3, 5e-3, 1.5e-2)}),
