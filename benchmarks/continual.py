@@ -24,7 +24,7 @@ from jaxlab.training import Plan, fit
 from jaxlab.training.mesh import seed_devices, spread_over_cores
 
 SEEDS, BATCH, REPLAY, BUFFER, RATE, PASSES = 8, 10, 10, 100, 0.1, 5
-CHUNK = 20  # steps
+CHUNK = 70  # steps, half of a task
 NET = nets.Mlp(features=(100, 100), num_classes=10)
 
 
