@@ -15,7 +15,6 @@ from benchmarks.rounds import alternate, report
 
 BATCH, STEPS, SEEDS, IMAGES, SIDE, WIDTH = 256, 20, 8, 4000, 16, 128
 CHANNELS, LAMBDA = (16, 32), 0.015
-CHUNK = 64
 SHIFT, TURN, SCALE, GAIN, NOISE, HOLE = 0.2, 45.0, 0.2, 0.3, 0.1, 4
 
 
@@ -46,12 +45,10 @@ def jax_side() -> tuple[dict[str, float], Callable[[], float]]:
         return {"encoder": params, "projector": projector.init(second, features[-1])}, None
 
     def loss(params: Any, memory: Any, views: Any, step: Any, key: Any, context: Any) -> tuple[Any, tuple]:
-        # So few images at once that their maps stay in a core's cache, computed again on the way back.
-        encode = jax.checkpoint(
-            lambda few: encoder.apply(params["encoder"], few, return_features=True)[1][-1]
+        _, features = encoder.apply(
+            params["encoder"], views.reshape(-1, *views.shape[2:]), return_features=True
         )
-        features = jax.lax.map(encode, views.reshape(-1, CHUNK, *views.shape[2:])).reshape(2 * BATCH, -1)
-        outputs = projector.apply(params["projector"], features).reshape(2, -1, WIDTH)
+        outputs = projector.apply(params["projector"], features[-1]).reshape(2, -1, WIDTH)
         return barlow_twins_loss(*outputs, off_diagonal_weight=LAMBDA)[0], (memory, {})
 
     def draw(images: data.Images, key: jax.Array) -> jax.Array:
