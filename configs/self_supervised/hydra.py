@@ -20,7 +20,7 @@ BASE = barlow_twins.BASE | {
     "open_edges": ("identical: learning_rate", "supcon: learning_rate", "of_others: learning_rate",
                    "hydra: learning_rate"),
     "examples": 300 * 128,
-    "labels_per_class": 20,
+    "first_seed": 100, "labels_per_class": 20,
     "data": barlow_twins.BASE["data"] | {"label": "label"},
     "probe": barlow_twins.BASE["probe"] | {"measures": ("classes", "ranks", "attributes"), "penalty": 10.0,
                                            "attributes": ("place", "radius")},

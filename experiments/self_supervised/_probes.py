@@ -49,9 +49,13 @@ class Read(NamedTuple):
 
     def ridge(self, names: tuple[str, ...]) -> tuple[jax.Array, jax.Array]:
         """Factors of the images to be judged by as a regression on the few finds them, and as they are."""
-        of = lambda examples: jnp.concatenate([factor(examples._asdict(), name) for name in names], axis=1)
-        true = of(self.score)
-        return ridge_probe(self.known, of(self.few), self.asked, penalty=self.task.probe.penalty), true
+        known, true = factors(self.few, names), factors(self.score, names)
+        return ridge_probe(self.known, known, self.asked, penalty=self.task.probe.penalty), true
+
+
+def factors(examples: Any, names: tuple[str, ...]) -> jax.Array:
+    """Some factors of some images, `[N, K]`."""
+    return jnp.concatenate([factor(examples._asdict(), name) for name in names], axis=1)
 
 
 def classes(read: Read) -> Metrics:
@@ -93,8 +97,13 @@ def targets(read: Read) -> Metrics:
 
 
 def attributes(read: Read) -> Metrics:
-    """Share of the variance of `probe.attributes` that a ridge regression explains, their mean."""
-    found, true = read.ridge(tuple(read.task.probe.attributes))
+    """Share of the variance of `probe.attributes` that a ridge regression explains, their mean.
+
+    No prediction leaves the range of the few: a feature that is on in one of them can be a hundred times that later.
+    """
+    names = tuple(read.task.probe.attributes)
+    (found, true), known = read.ridge(names), factors(read.few, names)
+    found = jnp.clip(found, known.min(axis=0), known.max(axis=0))
     missed = jnp.mean(jnp.square(found - true), axis=0) / jnp.var(true, axis=0)
     return {"attribute_r2": jnp.mean(1.0 - missed)}
 
