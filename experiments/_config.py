@@ -135,7 +135,7 @@ def keep_arms(config: ConfigDict, names: Sequence[str]) -> None:
 
 
 def plan_of(config: ConfigDict) -> Plan:
-    """The engine's part of a config; `mesh.seed = 0` stands for as many devices as divide the seeds."""
+    """The engine's part of a config; `mesh.seed = 0` stands for those that the seeds use best."""
     if config.seeds < 1:
         raise InputError(f"config.seeds is {config.seeds}: at least 1 seed is needed")
     mesh = config.mesh.to_dict()

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_between, check_name, choose
-from experiments.parts.images import load_files, pooled
+from experiments.parts.checks import check_between, check_name, choose, is_own
+from experiments.parts.images import FILES, load_files, pooled
 from experiments.parts.splits import part_rows
 from jaxlab import data
 from jaxlab.core import InputError
@@ -60,7 +60,8 @@ def load_sets(config: ConfigDict, download: bool) -> Sets:
     spec = config.data
     check_name("scenario", config.scenario, SCENARIOS)
     make = choose("data.tasks", spec.tasks, SEQUENCES)
-    pool_of = choose("data.source", spec.source, SOURCES)(spec, download)
+    source = _files if is_own(spec.source) else choose("data.source", spec.source, SOURCES)
+    pool_of = source(spec, download)
     streams: dict[str, list[data.TaskStream]] = {}
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         pool = pool_of(seed)
@@ -138,7 +139,7 @@ def _digits(spec: ConfigDict, download: bool) -> Callable[[int], Pool]:
 
 def _files(spec: ConfigDict, download: bool) -> Callable[[int], Pool]:
     """Training and validation images are a draw from the training file; the test file is the same for all seeds."""
-    files = load_files(spec, download)
+    files = load_files(spec, download, tested=True)
     part, kept = part_rows(files["train"].label, spec.part), len(files["train"].label)
     joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), files["train"], files["test"])
     images = data.Images(pooled(joined.image, spec.pool), joined.label)
@@ -176,7 +177,6 @@ def _hierarchy(spec: ConfigDict, download: bool) -> Callable[[int], Pool]:
 
 SOURCES: dict[str, Callable[[ConfigDict, bool], Callable[[int], Pool]]] = {
     "digits": _digits,
-    "fashion_mnist": _files,
-    "npz": _files,
+    **dict.fromkeys(FILES, _files),
     "hierarchy": _hierarchy,
 }

@@ -49,9 +49,17 @@ def seeded_images(spec: ConfigDict, download: bool, *, batch_size: int | None = 
     return make(spec, download)
 
 
-def load_files(spec: ConfigDict, download: bool) -> Splits:
-    """The images of a source that has files: "train" and, unless it has to be cut from it, "test"."""
-    return choose("data.source", spec.source, FILES)(spec, download)
+def load_files(spec: ConfigDict, download: bool, *, tested: bool = False) -> Splits:
+    """The images of a source that has files: "train" and, unless it has to be cut from it, "test".
+
+    With `tested` nothing is cut, so it has to be there. A source of the user's is called as those in FILES are.
+    """
+    files = choose("data.source", spec.source, FILES)(spec, download)
+    if tested and "test" not in files:
+        raise InputError(
+            f"data.source {spec.source} gives no test images: this comparison needs a split of them"
+        )
+    return files
 
 
 def pooled(images: jax.Array, size: int) -> jax.Array:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_name
-from experiments.parts.images import FILES, pooled
+from experiments.parts.checks import check_name, is_own
+from experiments.parts.images import FILES, load_files, pooled
 from experiments.parts.splits import part_rows
 from jaxlab import data
 from jaxlab.core import InputError
@@ -70,8 +70,9 @@ def _digits() -> tuple[data.Images, None]:
 
 
 def _files(spec: ConfigDict, download: bool) -> tuple[data.Images, data.Images]:
-    check_name("data.source", spec.source, ("digits", *FILES))
-    files = FILES[spec.source](spec, download)
+    if not is_own(spec.source):
+        check_name("data.source", spec.source, ("digits", *FILES))
+    files = load_files(spec, download, tested=True)
     return files["train"], files["test"]
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.parts.checks import check_between, check_name, choose
+from experiments.parts.checks import check_between, check_name, choose, is_own
 from experiments.parts.images import Splits, load_files, pooled
 from experiments.parts.streams import STREAMS, streamed_images
 from jaxlab import data
@@ -41,7 +41,8 @@ def load_sets(
 ) -> Sets:
     """The task that `spec` names; `batch_sizes` are those of the arms, of which images in files take one."""
     streams = dict.fromkeys(STREAMS, functools.partial(_streamed, batch_sizes))
-    return choose("data.source", spec.source, SOURCES | streams)(spec, labels_per_class, download)
+    make = _as_they_are if is_own(spec.source) else choose("data.source", spec.source, SOURCES | streams)
+    return make(spec, labels_per_class, download)
 
 
 def _factors(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
@@ -75,13 +76,12 @@ def _framed(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
     """At half the pixels a side, in a black frame of one: an even number of pixels, twice over."""
     frame = ((0, 0), (1, 1), (1, 1), (0, 0))
     small = lambda images: data.Images(jnp.pad(pooled(images.image, 2), frame), images.label)
-    return _of_files(
-        {name: small(file) for name, file in load_files(spec, download).items()}, spec, labels_per_class
-    )
+    files = load_files(spec, download, tested=True)
+    return _of_files({name: small(file) for name, file in files.items()}, spec, labels_per_class)
 
 
 def _as_they_are(spec: ConfigDict, labels_per_class: int, download: bool) -> Sets:
-    return _of_files(load_files(spec, download), spec, labels_per_class)
+    return _of_files(load_files(spec, download, tested=True), spec, labels_per_class)
 
 
 def _of_files(files: Splits, spec: ConfigDict, labels_per_class: int) -> Sets:
@@ -126,7 +126,7 @@ def _streamed(batch_sizes: Sequence[int], spec: ConfigDict, labels_per_class: in
 SOURCES: dict[str, Callable[[ConfigDict, int, bool], Sets]] = {
     "factors": _factors,
     "fashion_mnist": _framed,
-    "npz": _as_they_are,
+    **dict.fromkeys(("npz", "folder", "csv", "datasets"), _as_they_are),
 }
 
 

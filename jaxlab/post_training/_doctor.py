@@ -31,10 +31,11 @@ class Finding(NamedTuple):
 
 
 class _Curves:
-    """Metrics over steps, means over seeds, smoothed over three rows."""
+    """Metrics over steps, means over seeds, smoothed over three rows; "train/reward" of the engine is "reward"."""
 
     def __init__(self, rows: Sequence[Row]):
-        self._rows = sorted(rows, key=lambda row: row["step"])
+        own = [{name.removeprefix("train/"): value for name, value in row.items()} for row in rows]
+        self._rows = sorted(own, key=lambda row: row["step"])
 
     def __call__(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and smoothed values of the rows that have the metric."""
@@ -61,7 +62,8 @@ def diagnose(rows: Sequence[Row], *, held_out: str = "val/accuracy") -> list[Fin
     findings; what they leave unseen may be ill too.
 
     Args:
-      rows: one for each log step, with `step`, and metrics as numbers or one number per seed, in any order.
+      rows: one for each log step, with `step`, and metrics as numbers or one number per seed, in any order; named as a
+        learner names them or as the engine logs them, "reward" or "train/reward".
       held_out: the metric by which a reward is believed.
 
     Returns:
@@ -123,7 +125,7 @@ def _too_large_steps(curves: _Curves, held_out: str) -> Finding | None:
     if ill := curves.first("reward", lambda x: (x < 0.5 * best) & (best > 0.05)):
         return Finding(
             "too large steps", ill[0], f"the reward has fallen from {best[steps <= ill[0]].max():.2f} to {ill[1]:.2f}",
-            "Lower the learning rate, by a factor of ten first, or clip the gradient",
+            "Lower the learning rate, by a factor of ten first, or clip the gradient, unless harder problems are posed",
         )  # fmt: skip
     return None
 

@@ -116,8 +116,8 @@ def rlvr_learner(
     ...     model, policy=lambda context: model.init(jax.random.key(0)), loss=loss, optimizer=optax.sgd(0.1),
     ...     verify=lambda problems, tokens, mask: (tokens[:, 0] == 3).astype(jnp.float32),
     ...     advantage=lambda r: grpo_advantage(r.rewards, r.group), group_size=4, max_new_tokens=2, eos=2)
-    >>> sorted(learner._fields)
-    ['init', 'jit', 'update']
+    >>> learner.jit
+    True
     """
     check_sizes(group_size=group_size, minibatches=minibatches, passes=passes, microbatches=microbatches)
     check_one_judge(verify, judge, "verify", "verify(problems, tokens, mask) gives rewards")

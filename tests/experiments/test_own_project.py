@@ -5,12 +5,18 @@ import pathlib
 import re
 import sys
 import textwrap
+import types
 
+import numpy as np
 import pytest
 
 from experiments import _new, command, run
 from experiments._config import find_config, load, shipped_configs
+from experiments.continual import _task_sets as task_sets
 from experiments.parts.images import seeded_images
+from experiments.parts.seed_splits import seed_splits
+from experiments.self_supervised import _image_sets as image_sets
+from jaxlab import data
 from jaxlab.core import InputError
 from jaxlab.training import trial
 from jaxlab.training.code import sources
@@ -198,6 +204,43 @@ def test_images_of_ones_own_in_a_config_that_has_none(folder):
         seeded_images(config, False)
     with pytest.raises(InputError, match="the config has no key 'tasks.digits.student.path'"):
         load("pld", ["--config.tasks.digits.student.path=x"])
+
+
+def _of_continual(config):
+    return task_sets.load_sets(config, False).image.shape[1:]
+
+
+def _of_views(config):
+    return image_sets.load_sets(config.data, 1, False).shape
+
+
+def _of_curricula(config):
+    sets = seed_splits(config.tasks.clean.data, (0, 1), False)
+    assert sets.rows.keys() == {"train", "val"}  # the test images are those of the file
+    return sets.test.image.shape[1:]
+
+
+@pytest.mark.parametrize(
+    ("config", "prefix", "read"),
+    [
+        ("continual_baselines_task:fashion", "data", _of_continual),
+        ("barlow_twins:fashion", "data", _of_views),
+        ("cyclical_curriculum:fashion", "tasks.clean.data", _of_curricula),
+    ],
+)
+def test_every_family_takes_a_set_of_ones_own_with_test_images(config, prefix, read, monkeypatch):
+    label = np.arange(80) % 4
+    images = ((40 * label[:, None, None] + np.ones((4, 4))).astype(np.uint8), label)
+    theirs = types.ModuleType("theirs")
+    theirs.images = lambda spec, download: data.images_from_arrays(train=images, test=images)
+    monkeypatch.setitem(sys.modules, "theirs", theirs)
+    said = ["source=theirs:images", "pool=1", "train=20", "val=10"]
+    said += ["num_tasks=2"] if read is _of_continual else []
+    wanted = load(config, ["--config.seeds=2", *(f"--config.{prefix}.{one}" for one in said)]).config
+    assert read(wanted) == (4, 4, 1)
+    theirs.images = lambda spec, download: data.images_from_arrays(train=images)
+    with pytest.raises(InputError, match="^data.source theirs:images gives no test images"):
+        read(wanted)
 
 
 @pytest.mark.parametrize(
