@@ -58,7 +58,7 @@ ARMS = {
 }  # fmt: skip
 KNOBS = grid({"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": (1e-3, 0.1, 1.0, 3.0)})
 GRID = dict.fromkeys(METHODS, KNOBS)
-EDGES = {"weight_decay": "0.001 changes no weight by more than a thousandth over the run"}
+EDGES = {"weight_decay": "0.001 shrinks no weight by more than a hundredth over the run"}
 GATES = {"needs": ("room", "easier", "converged")}
 CLAIMS = (
     headline("ccl_easy", "vanilla", "a cycle of easy examples beats all of them at once", **GATES),

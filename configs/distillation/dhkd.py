@@ -1,4 +1,4 @@
-"""Dual-Head Knowledge Distillation (DHKD) against one head for both losses: few digits, and classes in a hierarchy.
+"""Dual-Head Knowledge Distillation (DHKD) against one head for both losses, on classes in a hierarchy.
 
 Dual-Head Knowledge Distillation: Enhancing Logits Utilization with an Auxiliary Head, 2024, arXiv 2411.08937.
 

@@ -3,7 +3,7 @@
 On Teacher Hacking in Language Model Distillation, 2025, arXiv 2502.02671.
 
     python -m experiments.run --config=configs/distillation/teacher_hacking.py          # about 3 minutes on 2 CPU cores
-    python -m experiments.run --config=configs/distillation/teacher_hacking.py:tune     # both rates for every arm
+    python -m experiments.run --config=configs/distillation/teacher_hacking.py:tune     # four rates for every arm
 
 A random decoder is the truth (oracle): prompts of 3 tokens, answers of 5, of 8 tokens in all. The teacher is trained
 on 1,600 of its answers, the smaller student for fewer steps on the same, as in the paper; then the student is

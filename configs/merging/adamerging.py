@@ -82,6 +82,7 @@ GRID = {
 }
 EDGES = {
     "keep": TWO_VALUES,
+    "layer_wise_pp.learning_rate": "three rates: apart no two differ by more than 0.002; overlapping, not widened",
     "learning_rate": "where models overlap, the less is learned without labels the better",
 }
 GATES = {"needs": ("room", "converged")}

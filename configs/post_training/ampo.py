@@ -7,9 +7,9 @@ More Than One Teacher: Adaptive Multi-Guidance Policy Optimization, 2025.
 
 Sums of 3 to 5 steps modulo 7; 6 are harder. Four teachers write right derivations in four styles: the answer alone, the
 values, operands with values, whole equations. The student imitates operands with values until its demonstrations have a
-probability of 0.15, so that 20 to 60 % of its groups of 8 fail altogether. `ampo` puts
-in the answer behind which the student finds the right digit most likely, `random` any of them, `one_teacher` always the
-one with whole equations; `grpo` has no teacher. All arms have the reward's mean for a baseline and no deviation.
+probability of 0.15, for 20 to 60 % of its groups of 8 to fail altogether (a fifth do). `ampo` puts in the answer
+behind which the student finds the right digit most likely, `random` any of them, `one_teacher` always the one with
+whole equations; `grpo` has no teacher. All arms have the reward's mean for a baseline and no deviation.
 Other than in the paper: everything but trigger, choice and loss; the format has no reward of its own.
 """
 

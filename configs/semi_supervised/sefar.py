@@ -67,7 +67,7 @@ ARMS = {
     "hard_threshold": {"learning_rate": 1e-2, "weight": 0.3, "mix_weight": 0.3},
     "all_labels": {"learning_rate": 1e-3, "weight_decay": 1.0},
 }  # fmt: skip
-EDGES = {"all_labels": "0.001 is the smallest rate: the ceiling is 0.1 above FixMatch as it is, not widened"}
+EDGES = {"all_labels": "0.001 is the smallest rate: the ceiling is far above FixMatch as it is, not widened"}
 RATES, FAST = {"learning_rate": (1e-3, 3e-3, 1e-2)}, {"learning_rate": (3e-3, 1e-2, 3e-2)}
 ALONE = grid(RATES | {"weight_decay": (1e-2, 1e-1, 1.0, 3.0)})
 BOTH = ("weight", "mix_weight")
