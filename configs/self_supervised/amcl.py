@@ -41,11 +41,11 @@ ARMS = {
     "beta1": {"learning_rate": 1e-2, "highest": 2.0},
     "random": {"probe_decay": 10.0},
 }
-RATES = (1e-2, 3e-2)
+RATES, SLOWER = (1e-2, 3e-2, 6e-2), (1e-3, 3e-3, 1e-2)
 GRID = {
-    **{name: grid({"learning_rate": RATES, "temperature": (0.1, 0.2, 0.5)}) for name in FIXED},
-    "amcl": grid({"learning_rate": RATES, "lowest": (0.05, 0.1, 0.3)}),
-    "beta1": grid({"learning_rate": RATES, "highest": (0.5, 1.0, 2.0)}),
+    **{name: grid({"learning_rate": RATES, "temperature": (0.2, 0.5)}) for name in FIXED},
+    "amcl": grid({"learning_rate": SLOWER, "lowest": (0.1, 0.3)}),
+    "beta1": grid({"learning_rate": SLOWER, "highest": (0.5, 1.0)}),
 }
 FIVE, GATES = {"tasks": ("five",)}, {"needs": ("above_random", "converged")}
 PROBE = "test/probe_accuracy"

@@ -16,12 +16,19 @@ DINO (2021, arXiv 2104.14294). Other than in the papers: no batch norm in projec
 project is standardised over the batch instead.
 """
 
-from configs._comparison import TUNE, benchmark, comparison, grid
+from configs._comparison import TUNE, TWO_VALUES, benchmark, comparison, grid
 from configs.self_supervised import barlow_twins
 
 BASE = barlow_twins.BASE | {
     "paper": "Which self-supervised objective? All of this library, equally tuned",
     "minutes": 5.0,
+    "open_edges": (
+        "vicreg: invariance_weight",
+        "nt_xent: temperature",
+        "byol: decay",
+        "simsiam: weight_decay",
+        "dino: teacher_temperature",
+    ),
 }
 ARM = barlow_twins.ARM | {"off_diagonal_weight": None}
 METHODS = {
@@ -40,14 +47,19 @@ SLOW, FAST = {"learning_rate": 1e-2}, {"learning_rate": 3e-2}
 ARMS = {
     "barlow_twins": FAST | {"off_diagonal_weight": 0.015},
     "mixed": FAST | {"off_diagonal_weight": 0.015},
-    "vicreg": SLOW | {"invariance_weight": 5.0},
-    "nt_xent": FAST | {"temperature": 0.2},
+    "vicreg": FAST | {"invariance_weight": 25.0},
+    "nt_xent": FAST | {"temperature": 0.1},
     "dhel": FAST | {"temperature": 0.2},
-    "byol": FAST | {"decay": 0.99},
-    "simsiam": FAST | {"weight_decay": 1e-4},
-    "dino": SLOW | {"teacher_temperature": 0.02},
-    "labels": FAST | {"weight_decay": 1e-5},
+    "byol": SLOW | {"decay": 0.99},
+    "simsiam": FAST | {"weight_decay": 1e-5},
+    "dino": SLOW | {"teacher_temperature": 0.01},
+    "labels": SLOW | {"weight_decay": 1e-3},
     "random": {"probe_decay": 10.0},
+}
+EDGES = {
+    "learning_rate": TWO_VALUES,
+    "labels.weight_decay": "no two decays differ by more than 0.003 at this rate",
+    **dict.fromkeys(("vicreg", "nt_xent", "byol", "simsiam", "dino"), "not widened"),
 }
 RATES = (1e-2, 3e-2)
 DECAYS = grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3)})
