@@ -326,8 +326,8 @@ def qualified(
 ) -> list[dict[str, Any]]:
     """Decided claims with what other runs say of them: at four times the steps, and with other settings.
 
-    A gate called `converged...` passes, too, when the verdict by the interval is the same in the long run. A decided
-    headline is fragile when it turns in the long run; when it turns with a setting that the search could not tell from
+    A gate called `converged...` passes, too, when the verdict by the interval is the same in the long run and the claim's
+    other gates hold there. A decided headline is fragile when it turns in the long run, or when those do not hold; when it turns with a setting that the search could not tell from
     the winner, judged by the mean alone, as such runs have few seeds; or where a winner sits at an edge of its grid
     that could be widened. Calling it again replaces what was said before.
 
@@ -363,17 +363,25 @@ def _arms_of(claim: Mapping[str, Any]) -> set[str]:
 
 
 def _brief(claim: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return claim and {key: claim[key] for key in ("effect", "ci95", "by_interval", "n_seeds")}
+    if claim is None:
+        return None
+    kept = {key: claim[key] for key in ("effect", "ci95", "by_interval", "n_seeds")}
+    return kept | {"failed_gates": [gate for gate in claim["failed_gates"] if not _of_convergence(gate)]}
+
+
+def _of_convergence(gate: str) -> bool:
+    return gate.rpartition("/")[2].startswith("converged")
 
 
 def _same(claim: Mapping[str, Any]) -> bool:
+    """Whether the long run says the same, on premises that hold there too."""
     long = claim.get("long")
-    return bool(long) and long["by_interval"] == claim["by_interval"]
+    return bool(long) and long["by_interval"] == claim["by_interval"] and not long["failed_gates"]
 
 
 def _requalify(claim: dict[str, Any]) -> None:
     """The verdict again, now that a long run may stand in for a gate of convergence."""
-    stands_in = lambda gate: gate.rpartition("/")[2].startswith("converged") and _same(claim)
+    stands_in = lambda gate: _of_convergence(gate) and _same(claim)
     failed = [gate for gate in claim["failed_gates"] if not stands_in(gate)]
     claim["verdict"] = "not tested" if failed else claim["by_interval"]
     if not failed:
@@ -381,7 +389,11 @@ def _requalify(claim: dict[str, Any]) -> None:
 
 
 def _turns(claim: Mapping[str, Any], others: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    reasons = ["turns at more steps"] if claim.get("long") and not _same(claim) else []
+    long, reasons = claim.get("long"), []
+    if long and long["by_interval"] != claim["by_interval"]:
+        reasons = ["turns at more steps"]
+    elif long and long["failed_gates"]:
+        reasons = [f"at more steps {', '.join(long['failed_gates'])} does not hold"]
     found = {
         change: other["effect"] for change, other in others.items() if other and other["effect"] is not None
     }

@@ -274,6 +274,11 @@ def test_the_long_run_stands_in_for_convergence_or_makes_fragile():
     assert qualified([failed])[0]["verdict"] == "not tested"
     assert qualified([held], long=other)[0]["fragile"] == ["turns at more steps"]
     assert qualified(qualified([held], long=other), long=same)[0]["fragile"] == []
+    # What a claim needs has to hold at both lengths: a long run without it stands in for nothing.
+    untested = [turned(failed_gates=["learns", "converged_kd"])]
+    assert qualified([failed], long=untested)[0]["verdict"] == "not tested"
+    assert qualified([held], long=untested)[0]["fragile"] == ["at more steps learns does not hold"]
+    assert qualified([held], long=[turned(failed_gates=["converged_kd"])])[0]["fragile"] == []
     # A gate other than convergence is not healed by more steps.
     premise = gates(AROUND_TWO - 2, AROUND_TWO)[0]
     assert qualified([premise], long=same)[0]["verdict"] == "not tested"
