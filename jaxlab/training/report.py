@@ -356,10 +356,15 @@ def _value(match: re.Match, result: Mapping[str, Any]) -> str:
             return _said(claim)
         if key == "verdict":
             return _verdict(claim)
-        value = _said(claim[key] | {"verdict": claim[key]["by_interval"]}) if key == "long" else claim[key]
+        value = _said(_at_length(claim[key])) if key == "long" else claim[key]
         return value if isinstance(value, str) else "–" if value is None else f"{value:.3g}"
     except (KeyError, StopIteration, TypeError):
         raise InputError(f"{match.group()} names nothing in the result of {result['config']}") from None
+
+
+def _at_length(long: Mapping[str, Any]) -> dict[str, Any]:
+    """What a long run says by itself; that it has not settled either is no reason to be silent."""
+    return {**long, "verdict": "not tested" if long.get("failed_gates") else long["by_interval"]}
 
 
 def _mean(arm: Mapping[str, Any], metric: str) -> str:
