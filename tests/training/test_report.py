@@ -210,6 +210,8 @@ def test_texts_take_their_numbers_from_the_result():
         "n_seeds": 8,
     }
     assert report.filled("{claim:t/a_over_b:long}", longer) == "+0.200 [+0.100, +0.300], supported"
+    longer["claims"][0]["long"]["failed_gates"] = ["learns"]
+    assert report.filled("{claim:t/a_over_b:long}", longer) == "+0.200 [+0.100, +0.300], not tested"
     unsure = result()
     unsure["claims"][0] |= {"kind": "secondary", "ci_holm": [-0.01, 0.21], "fragile": ["fails Holm"]}
     said = report.filled("{claim:t/a_over_b}; {claim:t/a_over_b:verdict}", unsure)
