@@ -24,7 +24,8 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array 
     """Attention of the last T positions of a sequence to themselves and to the valid ones before them.
 
     The lower triangle is computed in blocks of rows, each against the keys it can see, which leaves out a quarter to
-    three eighths of the full square where there are blocks. A row that sees no valid key gets an average of values that nobody reads.
+    three eighths of the full square where there are blocks. A row that sees no valid key gets an average of values that
+    nobody reads.
 
     Args:
       q: `[B, H, T, D]`.
