@@ -18,8 +18,8 @@ INTRODUCTION = """\
 key is honoured, or it is known to change nothing, or the file is refused in one line that names the key and its value.
 A key that is on no list is refused too: it may change what the model computes. If you know that it does not, delete it
 from the file. A key that is null asks for nothing. Where a key is absent, the default of transformers, PEFT or
-llama.cpp is taken. The column "as" names the field of `Decoder` or of its `RopeScaling`, the argument, or the function that takes
-the value.
+llama.cpp is taken. The column "as" names the field of `Decoder` or of its `RopeScaling`, the argument, or the function
+that takes the value.
 
 How a folder is read, trained and written: [fine-tune a model from Hugging Face](fine_tuning.md).
 
