@@ -329,7 +329,8 @@ def qualified(
     A gate called `converged...` passes, too, when the verdict by the interval is the same in the long run and the
     claim's other gates hold there. A decided headline is fragile when it turns in the long run, or when those do not
     hold; when it turns with a setting that the search could not tell from the winner, judged by the mean alone, as such
-    runs have few seeds; or where a winner sits at an edge of its grid that could be widened. Calling it again replaces what was said before.
+    runs have few seeds; or where a winner sits at an edge of its grid that could be widened. Calling it
+    again replaces what was said before.
 
     Args:
       claims: from `decide`.
