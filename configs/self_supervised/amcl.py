@@ -81,8 +81,8 @@ CLAIMS = (
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric=PROBE, arm=ARM, methods=METHODS,
     smoke={"tasks": ("five",), "arms": ("amcl", "beta1", "simclr", "random"), "examples": 20 * 16,
-           "labels_per_class": 3, "arms.*.batch_size": 16, "arms.*.width": 8,
-           "data.train": 96, "data.val": 48, "data.test": 48, "net.features": (4, 8), "arms.*.hidden": (16,),
+           "labels_per_class": 3, "tasks.*.arms.*.batch_size": 16, "tasks.*.arms.*.width": 8,
+           "data.train": 96, "data.val": 48, "data.test": 48, "net.features": (4, 8), "tasks.*.arms.*.hidden": (16,),
            "probe.steps": 10},
     tune={"minutes": 8.0, "seeds": 3}, long=("examples",),
 )  # fmt: skip
