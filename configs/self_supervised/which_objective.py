@@ -59,7 +59,9 @@ ARMS = {
 EDGES = {
     "learning_rate": TWO_VALUES,
     "labels.weight_decay": "no two decays differ by more than 0.003 at this rate",
-    **dict.fromkeys(("vicreg", "nt_xent", "byol", "simsiam", "dino"), "not widened"),
+    **dict.fromkeys(
+        ("barlow_twins", "mixed", "dhel", "vicreg", "nt_xent", "byol", "simsiam", "dino"), "not widened"
+    ),
 }
 RATES = (1e-2, 3e-2)
 DECAYS = grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3)})
@@ -83,7 +85,19 @@ CLAIMS = (
     *(benchmark(name, "nt_xent", f"{name} has better neighbours than nt_xent", **KNN)
       for name in OBJECTIVES if name != "nt_xent"),
 )  # fmt: skip
-FASHION = barlow_twins.FASHION | {"minutes": 6.0}
+FASHION_ARMS = {
+    **dict.fromkeys(("barlow_twins", "mixed"), FAST | {"off_diagonal_weight": 0.05}),
+    "vicreg": SLOW | {"invariance_weight": 5.0},
+    **dict.fromkeys(("nt_xent", "dhel"), FAST | {"temperature": 0.1}),
+    "byol": FAST | {"decay": 0.99},
+    "simsiam": FAST | {"weight_decay": 1e-4},
+    "dino": FAST | {"teacher_temperature": 0.02},
+    "labels": SLOW | {"weight_decay": 1e-4},
+    "random": {"probe_decay": 10.0},
+}
+FASHION = barlow_twins.FASHION | {
+    "minutes": 6.0, **{f"arms.{name}.{key}": value for name, own in FASHION_ARMS.items() for key, value in own.items()},
+}  # fmt: skip
 
 get_config, VARIANTS = comparison(
     BASE, ARMS, GRID, CLAIMS, metric="test/probe_accuracy", arm=ARM, methods=METHODS,
