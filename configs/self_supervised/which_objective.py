@@ -59,10 +59,8 @@ ARMS = {
 EDGES = {
     "learning_rate": TWO_VALUES,
     "labels.weight_decay": "no two decays differ by more than 0.003 at this rate",
-    **dict.fromkeys(
-        ("barlow_twins", "mixed", "dhel", "vicreg", "nt_xent", "byol", "simsiam", "dino"), "not widened"
-    ),
 }
+EDGES |= dict.fromkeys((name for name in METHODS if name not in ("random", "labels")), "not widened")
 RATES = (1e-2, 3e-2)
 DECAYS = grid({"learning_rate": RATES, "weight_decay": (1e-5, 1e-4, 1e-3)})
 REDUNDANCY = grid({"learning_rate": RATES, "off_diagonal_weight": (0.005, 0.015, 0.05)})
