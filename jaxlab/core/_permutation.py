@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.core._values import concrete
 from jaxlab.core.check import InputError
 
 _ROUNDS = 8
@@ -29,7 +30,7 @@ def permute_index(
       int32 of the index's shape; over all indices every number below `size`, or `below`, comes once.
 
     Raises:
-      ValueError: a size outside its range.
+      ValueError: a size outside its range, or a known `below` outside its own.
 
     Reference: Black, Rogaway, Ciphers with arbitrary finite domains, 2002, section 3 (cycle walking) and 4 (Feistel).
 
@@ -38,6 +39,9 @@ def permute_index(
     """
     if not 1 <= size <= 2**31:
         raise InputError(f"size is {size}: it must be between 1 and 2**31")
+    known = None if below is None else concrete(below)
+    if known is not None and not 1 <= known <= size:
+        raise InputError(f"below is {below}: it must be between 1 and the size, {size}")
     return _walked(_round_keys(key), index, size, below)
 
 

@@ -114,6 +114,12 @@ def test_a_permutation_below_a_traced_number_is_the_same_walked_further(below):
     np.testing.assert_array_equal(found, by_hand)
 
 
+@pytest.mark.parametrize("below", [0, 65])
+def test_a_permutation_below_a_number_outside_its_range_is_refused(below):
+    with pytest.raises(ValueError, match=f"below is {below}: it must be between 1 and the size, 64"):
+        permute_index(jax.random.key(5), jnp.arange(4), 64, below=below)
+
+
 def test_permutations_of_four_are_equally_likely():
     keys = jax.random.split(jax.random.key(0), 24_000)
     found = np.asarray(jax.jit(jax.vmap(lambda key: permute_index(key, jnp.arange(4), 4)))(keys))
